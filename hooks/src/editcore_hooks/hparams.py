@@ -1,0 +1,29 @@
+"""Hyper-parameters: one frozen attrs class a method, every field with help, symbol and source."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import attrs
+
+T = TypeVar("T")
+
+
+def hparam(
+    default: T,
+    *,
+    help: str,
+    symbol: str = "",
+    source: str = "",
+    validator: Callable[[Any, "attrs.Attribute[T]", T], None] | None = None,
+) -> T:
+    """Declare a field: what it does (`help`), the paper's letter (`symbol`), and where it stands (`source`).
+
+    Types that the host converts strictly: bool, int, float, str, Literal, tuple[T, ...] and `T | None` of these.
+    """
+    metadata = {"help": help, "symbol": symbol, "source": source}
+    return attrs.field(default=default, metadata=metadata, validator=validator)
+
+
+@attrs.frozen
+class NoHparams:
+    """For what has nothing to set."""

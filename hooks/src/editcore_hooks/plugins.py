@@ -1,0 +1,91 @@
+"""What registration hooks return: classes with a `name`, chosen by that name, made with their hyper-parameters."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from editcore_hooks.hparams import NoHparams
+from editcore_hooks.requests import Case
+from editcore_hooks.values import Patch, Report, Tensor, Update
+
+
+class Named:
+    """`name` is what people type; `summary` one line; `paper` a citation or address; `Hparams` a frozen attrs class."""
+
+    name: ClassVar[str]
+    summary: ClassVar[str] = ""
+    paper: ClassVar[str] = ""
+    Hparams: ClassVar[type] = NoHparams
+
+    def __init__(self, hparams: Any = None) -> None:
+        self.hparams = self.Hparams() if hparams is None else hparams
+
+
+class EditMethod(Named):
+    """An editing method: implements `editcore_locate` and `editcore_compute_update` as hooks on its instance.
+
+    Keep the class light: it lives in the plugin's `hooks.py`, and imports its maths inside the stage that runs it.
+    `capabilities` may hold `batch` (many requests in one update) and `sequential` (reads the state of earlier edits).
+    """
+
+    capabilities: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Hyper-parameters this plugin ships for a model, by `{"name", "model_type", "n_layers", ...}`; {} if none."""
+        return {}
+
+    def fold(self, increments: Sequence[Mapping[str, Tensor]]) -> Any:
+        """Turn the increments of the patches present, in stack order, into the state of the next edit."""
+        return tuple(increments)
+
+
+class Locator(Named):
+    """Chooses where to edit: implements `editcore_locate` as a hook on its instance."""
+
+
+class Transform(Named):
+    """Changes an update after it was computed; opted into by name and recorded in the patch."""
+
+    def transform(self, session: Any, update: Update) -> Update:
+        raise NotImplementedError
+
+
+class Metric(Named):
+    """A figure with a versioned name, `pref.es@1`. Scores cases on the session as it stands, patches included."""
+
+    def score(self, session: Any, cases: Sequence[Case]) -> Report:
+        raise NotImplementedError
+
+
+class Dataset(Named):
+    """Reads a published file layout into cases; a file that does not fit is refused naming row and key."""
+
+    def read(self, path: Path) -> Iterable[Case]:
+        raise NotImplementedError
+
+
+class Architecture(Named):
+    """Confirms or corrects the map of a model family; `name` is the `model_type` of its configuration."""
+
+    blocks: ClassVar[str]
+    """Path of the block list from the root of the model, `transformer.h`."""
+    parts: ClassVar[Mapping[str, str]] = {}
+    """Role to path: inside a block for `mlp_in`, `mlp_gate`, `mlp_out`, `attn_out`; from the root for the others."""
+    prefixes: ClassVar[tuple[str, ...]] = ()
+    """Prefixes with and without which checkpoints of this family name the same tensor, `transformer.`."""
+
+
+class PatchKind(Named):
+    """Owner of patches of kind `modules` or `memory`: puts them on a live model and takes them off again."""
+
+    def attach(self, session: Any, patch: Patch) -> Any:
+        """Put the patch on; returns a handle for `detach`. What is attached must leave no trace once detached."""
+        raise NotImplementedError
+
+    def detach(self, session: Any, handle: Any) -> None:
+        raise NotImplementedError
+
+    def describe(self, patch: Patch) -> Mapping[str, Any]:
+        """JSON values for `inspect`; reads `patch.core` only."""
+        return {}

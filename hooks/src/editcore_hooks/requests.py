@@ -1,0 +1,66 @@
+"""What is asked for: edit requests, and cases, which are requests with probes that measure them."""
+
+from collections.abc import Mapping
+from typing import Literal
+
+from attrs import field, frozen, validators
+
+from editcore_hooks.errors import UsageError
+from editcore_hooks.prompts import Rendered, mark_subject, render
+
+TargetPrefix = Literal["auto", "none", "blank"]
+
+
+@frozen
+class ChatTemplate:
+    """Put the prompt into the tokenizer's chat template as the user's turn, after `system` when given."""
+
+    chat: bool = True
+    system: str | None = None
+
+
+@frozen
+class EditRequest:
+    """One fact to write: after `prompt` with `subject` in it the model should say `target_new`.
+
+    `prompt` holds one `{}`; a prompt without it must contain the subject exactly once. `target_prefix` says what
+    joins prompt and target: `blank` one blank, `none` nothing, `auto` a blank unless the prompt ends in white space,
+    the target starts with it, or a chat template ends the prompt. Raises `UsageError`.
+    """
+
+    prompt: str = field(validator=validators.instance_of(str))
+    subject: str = field(validator=validators.instance_of(str))
+    target_new: str = field(validator=validators.instance_of(str))
+    target_true: str | None = None
+    id: str = ""
+    template: ChatTemplate | None = None
+    target_prefix: TargetPrefix = "auto"
+
+    def __attrs_post_init__(self) -> None:
+        object.__setattr__(self, "prompt", mark_subject(self.prompt, self.subject))
+        if not self.target_new.strip():
+            raise UsageError(f"the target of {self.prompt!r} is empty", hint="say what the model should answer")
+        if self.target_prefix not in ("auto", "none", "blank"):
+            raise UsageError(f"target_prefix {self.target_prefix!r} is not one of auto, none, blank")
+
+    def rendered(self) -> Rendered:
+        """The prompt with its subject, and where the subject stands."""
+        return render(self.prompt, self.subject)
+
+
+@frozen
+class Probe:
+    """A prompt (without `{}`) and the answers that count as right, the first of which is the canonical one."""
+
+    prompt: str
+    targets: tuple[str, ...] = ()
+
+
+@frozen
+class Case:
+    """An edit request and what to ask afterwards. `rephrases` are full prompts of the same fact."""
+
+    request: EditRequest
+    rephrases: tuple[str, ...] = ()
+    locality: Mapping[str, tuple[Probe, ...]] = field(factory=dict)
+    portability: Mapping[str, tuple[Probe, ...]] = field(factory=dict)

@@ -1,0 +1,147 @@
+"""The values that travel the road: Location, Update, Patch, State, Asset. Tensors are opaque here: no torch."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import field, frozen
+
+Tensor = Any
+"""A `torch.Tensor`. The contract is light and does not import torch to say so."""
+
+Stack = Literal["decoder", "encoder"]
+Role = Literal["block", "mlp_in", "mlp_gate", "mlp_out", "attn_out", "final_norm", "head", "embed"]
+
+
+@frozen
+class Site:
+    """A place in a model, free of any family's names. `layer` is None for roles that occur once."""
+
+    role: Role
+    layer: int | None = None
+    stack: Stack = "decoder"
+    expert: int | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.stack}.{self.role}" if self.layer is None else f"{self.stack}.{self.layer}.{self.role}"
+        return where if self.expert is None else f"{where}.{self.expert}"
+
+
+@frozen
+class Location:
+    """Where to edit: sites, and the token whose representation is read (`subject_last`, `subject_first`, `last`)."""
+
+    sites: tuple[Site, ...]
+    token: str = "subject_last"
+
+
+@frozen
+class LowRank:
+    """delta = out @ in_, with out (d_out, r) and in_ (r, d_in): canonical [out, in], whatever the file stores."""
+
+    out: Tensor
+    in_: Tensor
+
+
+@frozen
+class Dense:
+    """delta (d_out, d_in), canonical."""
+
+    delta: Tensor
+
+
+@frozen
+class Sparse:
+    """delta[index[0, i], index[1, i]] = values[i]; index (2, n) integer, canonical, no pair twice."""
+
+    index: Tensor
+    values: Tensor
+
+
+@frozen
+class Rows:
+    """delta[index[i]] = values[i]; index (n,), values (n, d_in): whole rows along the output side, none twice."""
+
+    index: Tensor
+    values: Tensor
+
+
+TensorUpdate = LowRank | Dense | Sparse | Rows
+
+
+@frozen
+class Payload:
+    """What a patch of kind `modules` or `memory` holds: owned by the patch kind `kind`, opaque to the core."""
+
+    kind: str
+    data: Mapping[str, Any] = field(factory=dict)
+    tensors: Mapping[str, Tensor] = field(factory=dict)
+
+
+@frozen
+class Update:
+    """What a method computed: tensor updates by site, or one payload; the model itself is untouched.
+
+    `state_increment` is what a later edit of the same method needs of this one. `notes` are JSON values for the
+    patch's annotation: contexts, norms, losses. `assets` name what the computation rested on.
+    """
+
+    tensors: Mapping[Site, TensorUpdate] = field(factory=dict)
+    payload: Payload | None = None
+    state_increment: Mapping[str, Tensor] = field(factory=dict)
+    notes: Mapping[str, Any] = field(factory=dict)
+    assets: tuple["Asset", ...] = ()
+
+
+@frozen
+class Patch:
+    """The sealed thing: `core` (what changes a model; its hash is the id), `about` (annotation), the parts by name."""
+
+    patch_id: str
+    core: Mapping[str, Any]
+    about: Mapping[str, Any] = field(factory=dict)
+    tensors: Mapping[str, Tensor] = field(factory=dict, eq=False, repr=False)
+
+
+@frozen
+class State:
+    """What a sequential method knows of earlier edits: its increments, folded over the patches that are present."""
+
+    stack_hash: str
+    patch_ids: tuple[str, ...] = ()
+    value: Any = None
+
+
+@frozen
+class Asset:
+    """Something dear to compute, kept: tensors in one file, with the parameters that identify it.
+
+    `base_root` is the weights root of the model that it belongs to; `parameters` are JSON values.
+    """
+
+    kind: str
+    owner: str
+    base_root: str
+    parameters: Mapping[str, Any]
+    sha256: str
+    path: Path
+
+
+@frozen
+class Applied:
+    """What applying did: the patches now present, in the order they were put on, and the hash of each result."""
+
+    patch_ids: tuple[str, ...]
+    result_sha256: Mapping[str, str] = field(factory=dict)
+
+
+@frozen
+class Report:
+    """One metric over some cases: value and 95 % interval over `n` scored items, and the row of each case."""
+
+    metric: str
+    value: float
+    n: int
+    low: float
+    high: float
+    rows: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
