@@ -1,0 +1,31 @@
+# `make demo` and `make test` need Python 3.11 or newer, git and make; everything else is installed into .venv.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := hooks/src core/src plugins/editcore-keyvalue/src plugins/editcore-rome/src plugins/editcore-demo/src
+
+.PHONY: install demo test lint check clean
+
+install: $(VENV)/installed
+
+$(VENV)/installed: constraints.txt requirements-dev.txt $(wildcard hooks/pyproject.toml core/pyproject.toml plugins/*/pyproject.toml)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement requirements-dev.txt
+	touch $@
+
+demo: install
+	$(BIN)/editcore demo
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES)
+
+test: lint
+	$(BIN)/python -m pytest -m "not heavy" --numprocesses 2
+
+check: install
+	$(BIN)/python -m checks --write checks/results.md
+
+clean:
+	rm -rf $(VENV)

@@ -1,0 +1,1 @@
+"""Cases, probes and metrics with versioned names."""

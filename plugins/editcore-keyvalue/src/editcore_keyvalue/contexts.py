@@ -1,0 +1,51 @@
+"""Texts put before the prompt, so that key and value hold in any context. Sampled from the unedited model, seeded.
+
+Meng et al. 2022 (ROME), appendix E.5: ten continuations of five tokens and ten of ten, and the prompt alone.
+"""
+
+import unicodedata
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+import torch
+
+from editcore.models.generation import sample
+from editcore_hooks import EditRequest, UsageError, render
+
+CLEAN: Final = "{}"
+TOP_K: Final = 5
+
+
+def sample_contexts(session: Any, lengths: Sequence[int], per_length: int) -> tuple[str, ...]:
+    """`{}` first, then `per_length` sampled templates `TEXT. {}` of each length (tokens, the start included)."""
+    generator = torch.Generator().manual_seed(session.seed)
+    contexts = [CLEAN]
+    with session.at_base():
+        for length in lengths:
+            starts = [[session.start_token]] * per_length
+            rows = sample(session.model, starts, length - 1, TOP_K, generator)
+            contexts += [as_template(session.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
+    return tuple(contexts)
+
+
+def as_template(text: str) -> str:
+    """A sampled text as a template: normalised, on one line, free of braces, closed by a full stop."""
+    text = unicodedata.normalize("NFKD", text).replace("{", " ").replace("}", " ")
+    text = " ".join(text.split())
+    return f"{text}. {CLEAN}" if text else CLEAN
+
+
+def check_contexts(contexts: Sequence[str]) -> tuple[str, ...]:
+    """Given templates, with `{}` put first when it is missing. Raises `UsageError` on one without `{}`."""
+    for context in contexts:
+        if render(context, "").start is None:
+            raise UsageError(f"the context {context!r} has no {{}}", hint="write one template a line, like 'So. {}'")
+    rest = tuple(context for context in contexts if context != CLEAN)
+    return (CLEAN, *rest)
+
+
+def in_context(request: EditRequest, context: str) -> EditRequest:
+    """The request with `context` around its prompt."""
+    before, after = render(context, "\0").text.replace("{", "{{").replace("}", "}}").split("\0")
+    return attrs.evolve(request, prompt=before + request.prompt + after)

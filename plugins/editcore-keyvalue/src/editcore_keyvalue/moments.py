@@ -1,0 +1,67 @@
+"""C = E[k kᵀ]: the uncentred second moment of the keys, for all layers in one pass that stops after the deepest.
+
+Always the mean, never the sum: C/λ-type formulas are silently wrong by a factor of the count otherwise. Float32
+products of one chunk are summed in float64. Meng et al. 2022 (ROME), section 3.1 and appendix D.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from attrs import define, field, frozen
+from torch import Tensor
+
+from editcore.models.batch import forward, pad
+from editcore.models.tracing import Trace
+from editcore_hooks import Site
+
+
+@frozen
+class Moment:
+    """`mean` (f, f) float32 over `count` token positions."""
+
+    mean: Tensor
+    count: int
+
+
+@define
+class Accumulator:
+    """Running sums of k kᵀ for several layers; `state` and `restore` make the pass resumable."""
+
+    session: Any
+    layers: Sequence[int]
+    count: int = 0
+    sums: dict[int, Tensor] = field(factory=dict)
+
+    def add(self, rows: Sequence[Sequence[int]]) -> None:
+        """Take in the keys at every position of `rows` (token ids)."""
+        batch = pad(rows).to(self.session.device)
+        sites = {layer: Site("mlp_out", layer) for layer in self.layers}
+        with (
+            torch.no_grad(),
+            Trace(self.session.anatomy, inputs=sites.values(), stop_after=sites[max(self.layers)]) as trace,
+        ):
+            forward(self.session.model, batch)
+        for layer, site in sites.items():
+            k = trace.inputs[site][batch.mask.bool()].float()  # (n, f)
+            total = self.sums.setdefault(layer, torch.zeros(k.shape[1], k.shape[1], dtype=torch.float64))
+            total += (k.T @ k).double().cpu()
+        self.count += int(batch.mask.sum())
+
+    def moments(self) -> Mapping[int, Moment]:
+        return {layer: Moment((total / self.count).float(), self.count) for layer, total in self.sums.items()}
+
+    def state(self) -> dict[str, Tensor]:
+        return {"count": torch.tensor(self.count), **{f"sum.{layer}": total for layer, total in self.sums.items()}}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        self.count = int(state["count"])
+        self.sums = {layer: state[f"sum.{layer}"].clone() for layer in self.layers}
+
+
+def collect(session: Any, layers: Sequence[int], chunks: Iterable[Sequence[Sequence[int]]]) -> Mapping[int, Moment]:
+    """The moments of `layers` over `chunks` of token rows."""
+    accumulator = Accumulator(session, layers)
+    for rows in chunks:
+        accumulator.add(rows)
+    return accumulator.moments()

@@ -1,0 +1,1 @@
+"""ROME and R-ROME: one fact as one rank-one update of one MLP down projection."""

@@ -1,0 +1,42 @@
+"""The entry module: light, no torch; the maths is imported by the stage that runs it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Update, hookimpl
+from editcore_rome.hparams import RomeHparams
+from editcore_rome.presets import default_layer, find_preset
+
+EDITCORE_API = ">=1.0,<2"
+
+
+class Rome(EditMethod):
+    """Rank-one model editing with one key throughout (R-ROME)."""
+
+    name = "rome"
+    summary = "rank-one edit of one MLP down projection (R-ROME by default)"
+    paper = "Meng et al. 2022, arXiv:2202.05262; Gupta et al. 2024, arXiv:2403.07175"
+    Hparams = RomeHparams
+
+    @classmethod
+    def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
+        return find_preset(model)
+
+    @hookimpl
+    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+        layer = self.hparams.layer
+        return Location((Site("mlp_out", default_layer(session.facts()) if layer is None else layer),))
+
+    @hookimpl
+    def editcore_compute_update(
+        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Update:
+        from editcore_rome.method import compute_update
+
+        (request,) = requests  # no `batch` capability: the host gives one request at a time
+        return compute_update(session, request, location, self.hparams)
+
+
+@hookimpl
+def editcore_register_methods() -> list[type[EditMethod]]:
+    return [Rome]
