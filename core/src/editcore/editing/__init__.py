@@ -1,0 +1,1 @@
+"""The session: request → location → update → patch."""
