@@ -1,0 +1,96 @@
+"""The command line. click is all that is imported here; a command's module is imported when the command runs."""
+
+import sys
+import traceback
+import warnings
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+import click
+from editcore.cli.commands import COMMANDS
+from editcore.cli.group import LazyGroup
+from editcore.cli.options import talk_options
+from editcore.cli.output import Output
+from editcore_hooks import EditcoreError
+
+__all__ = ["main", "root"]
+
+INTERRUPTED = 130
+
+
+def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    if asked and not context.resilient_parsing:
+        from importlib.metadata import version
+
+        from editcore_hooks import API_VERSION
+
+        click.echo(f"editcore {version('editcore')} (contract {API_VERSION})")
+        context.exit()
+
+
+@click.group(
+    cls=LazyGroup,
+    commands_table=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Print it.")
+@talk_options
+def root() -> None:
+    """Change what a language model knows by small, named, reversible patches to its weights."""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code and lets no exception out."""
+    out = Output()
+    with warnings.catch_warnings():
+        warnings.showwarning = _one_line_warning(out)
+        try:
+            result = root.main(args, prog_name="editcore", standalone_mode=False, obj=out)
+            sys.stdout.flush()
+        except BaseException as error:
+            return _report(error, out)
+    return result if type(result) is int else 0
+
+
+def _report(error: BaseException, out: Output) -> int:
+    if isinstance(error, SystemExit):
+        return error.code if type(error.code) is int else int(error.code is not None)
+    if isinstance(error, BrokenPipeError):
+        # The reader went away. What is still buffered must not raise once more at exit.
+        sys.stdout = _Discarded()
+        return 1
+    if isinstance(error, (click.Abort, KeyboardInterrupt)):
+        out.error("interrupted")
+        return INTERRUPTED
+    if out.debug:
+        traceback.print_exception(error)
+    if isinstance(error, EditcoreError):
+        out.error(str(error))
+        return error.exit_code
+    if isinstance(error, click.ClickException):
+        out.error(_usage(error))
+        return error.exit_code
+    out.error(f"{type(error).__name__}: {error}. Run it again with --debug to see where")
+    return 1
+
+
+def _usage(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    return f"{message}. {context.command_path} --help" if context is not None else message
+
+
+def _one_line_warning(out: Output) -> Any:
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        if not issubclass(category, (DeprecationWarning, PendingDeprecationWarning, FutureWarning)) or out.verbose:
+            out.warn(str(message))
+
+    return show
+
+
+class _Discarded(TextIO if False else object):  # type: ignore[misc]
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        return None

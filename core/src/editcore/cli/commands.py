@@ -1,0 +1,17 @@
+"""The commands of the core: name → where it is and one line on it. `--help` reads this table and imports none."""
+
+from collections.abc import Mapping
+from typing import Final
+
+COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
+    "edit": ("editcore.cli.edit:edit", "Compute patches from facts."),
+    "apply": ("editcore.cli.apply:apply", "Put patches on a model folder."),
+    "revert": ("editcore.cli.revert:revert", "Take patches off again, in any order, to the exact bits."),
+    "repair": ("editcore.cli.repair:repair", "Finish or undo what an interrupted write left."),
+    "stack": ("editcore.cli.stack:stack", "Show which patches a model folder carries."),
+    "inspect": ("editcore.cli.inspect:inspect", "Show what a patch says of itself."),
+    "verify": ("editcore.cli.verify:verify", "Recompute the hashes of a patch or a model folder."),
+    "generate": ("editcore.cli.generate:generate", "Write text, with patches beside the base."),
+    "methods": ("editcore.cli.methods:methods", "List editing methods, or the hyper-parameters of one."),
+    "plugins": ("editcore.cli.plugins:plugins", "List what is installed, and find what is wrong with it."),
+}

@@ -1,0 +1,110 @@
+"""The root group: commands by name and address, the core's from a table, a plugin's through its hook."""
+
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from typing import Any
+
+import click
+from attrs import field, frozen
+from editcore.plugins.known import COMMANDS as PACKAGES
+from editcore.plugins.suggest import suggestion
+from editcore_hooks import PluginError
+
+BUILTIN = ""
+
+
+@frozen
+class Command:
+    """Where a command is, one line on it, and who brought it (a plugin and its distribution; empty, the core)."""
+
+    target: str
+    help: str
+    plugin: str = BUILTIN
+    distribution: str = field(default="editcore")
+
+
+class LazyGroup(click.Group):
+    """Imports the module of a command when the command runs, and none to print the list of commands."""
+
+    def __init__(self, *arguments: Any, commands_table: Mapping[str, tuple[str, str]], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._builtin = {name: Command(target, help) for name, (target, help) in commands_table.items()}
+
+    @cached_property
+    def offers(self) -> dict[str, list[Command]]:
+        """Every command by name; a name that two plugins offer has two entries, and is refused when it is called."""
+        from editcore.cli.plugin_commands import collect
+
+        offers = {name: [command] for name, command in self._builtin.items()}
+        for name, command in collect(frozenset(self._builtin)):
+            offers.setdefault(name, []).append(command)
+        return offers
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        own = list(self._builtin)
+        return own + sorted(self.offers.keys() - self._builtin.keys())
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        # A command of the core is found without asking any plugin.
+        if cmd_name in self._builtin:
+            return _load(cmd_name, self._builtin[cmd_name])
+        offered = self.offers.get(cmd_name, [])
+        if len(offered) > 1:
+            owners = " and ".join(f"{one.plugin} ({one.distribution})" for one in offered)
+            raise PluginError(
+                f"the command {cmd_name!r} is offered twice, by {owners}",
+                hint=f"leave one out: EDITCORE_PLUGINS=-{offered[0].plugin}",
+            )
+        return _load(cmd_name, offered[0]) if offered else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and not ctx.resilient_parsing and name not in self._builtin:
+            self._refuse_unknown(ctx, name)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self._rows(ctx)))
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
+        from click.shell_completion import CompletionItem
+
+        names = [CompletionItem(name, help=help) for name, help in self._rows(ctx) if name.startswith(incomplete)]
+        return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
+
+    def _rows(self, ctx: click.Context) -> Iterator[tuple[str, str]]:
+        for name in self.list_commands(ctx):
+            offered = self.offers[name]
+            yield name, offered[0].help if len(offered) == 1 else "Offered by two plugins, and refused."
+
+    def _refuse_unknown(self, ctx: click.Context, name: str) -> None:
+        if name in self.offers:
+            return
+        package = PACKAGES.get(name)
+        if package is not None:
+            from editcore.cli.plugin_commands import missing
+
+            raise missing(name, package)
+        near = suggestion(name, {*self.offers, *PACKAGES})
+        raise click.UsageError(f"there is no command {name!r}" + (f": {near}" if near else ""), ctx)
+
+
+def _load(name: str, command: Command) -> click.Command:
+    module, _, attribute = command.target.partition(":")
+    try:
+        loaded = getattr(import_module(module), attribute)
+        if not isinstance(loaded, click.Command):
+            raise TypeError(f"{command.target} is no click command")
+    except Exception as error:
+        if command.plugin == BUILTIN:
+            raise
+        raise PluginError(
+            f"the command {name!r} of the plugin {command.plugin} ({command.distribution}) is broken: "
+            f"{type(error).__name__}: {error}",
+            hint=f"pip install --upgrade {command.distribution}",
+        ) from error
+    return loaded

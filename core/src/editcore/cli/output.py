@@ -1,0 +1,129 @@
+"""Data on stdout, talk on stderr."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+_PATIENCE = 1.0
+"""Seconds of work before a progress bar is shown."""
+
+
+class Output:
+    """What a command says. `as_json` tells it to print data for machines; it decides what to print, not how."""
+
+    def __init__(self) -> None:
+        self.as_json = self.verbose = self.quiet = self.debug = False
+
+    def json(self, value: Any) -> None:
+        """One JSON value on stdout. Raises ValueError on a non-finite number, which is no JSON."""
+        click.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+
+    def print(self, text: str = "") -> None:
+        """A line of data on stdout."""
+        click.echo(text)
+
+    def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+        """Rows under headings on stdout: drawn on a terminal, in aligned plain text elsewhere."""
+        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        if sys.stdout.isatty():
+            _draw(columns, cells)
+        else:
+            for line in _aligned(columns, cells):
+                click.echo(line)
+
+    def say(self, text: str) -> None:
+        """A line on stderr, unless `-q`."""
+        if not self.quiet:
+            click.echo(text, err=True)
+
+    def detail(self, text: str) -> None:
+        """A line on stderr under `-v`."""
+        if self.verbose:
+            click.echo(text, err=True)
+
+    def warn(self, text: str) -> None:
+        """A warning on stderr, also under `-q`."""
+        click.echo(f"{click.style('warning:', fg='yellow')} {_one_line(text)}", err=True)
+
+    def error(self, text: str) -> None:
+        """The one line of an error on stderr."""
+        click.echo(f"{click.style('error:', fg='red')} {_one_line(text)}", err=True)
+
+    @contextmanager
+    def progress(self, label: str, total: int | None = None) -> Iterator["Progress"]:
+        """A bar on stderr with `.advance(n)`; only on a terminal, without `-q`, and once the work lasts a second."""
+        progress = Progress(label, total, shown=sys.stderr.isatty() and not self.quiet)
+        try:
+            yield progress
+        finally:
+            progress.close()
+
+
+class Progress:
+    """Made by `Output.progress`."""
+
+    def __init__(self, label: str, total: int | None, *, shown: bool) -> None:
+        self.done = 0
+        self._label, self._total, self._shown = label, total, shown
+        self._start = time.monotonic()
+        self._bar: Any = None
+        self._task: Any = None
+
+    def advance(self, n: int = 1) -> None:
+        self.done += n
+        if self._bar is None and self._shown and time.monotonic() - self._start >= _PATIENCE:
+            self._open()
+        if self._bar is not None:
+            self._bar.update(self._task, completed=self.done)
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def _open(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task(self._label, total=self._total)
+        self._bar.start()
+
+
+def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        # Text, since a cell such as `[a, b]` would be read as markup.
+        table.add_row(*map(Text, row))
+    Console().print(table)
+
+
+def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    lines = [list(columns), *[[_one_line(cell) for cell in row] for row in rows]]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
+    for line in lines:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())

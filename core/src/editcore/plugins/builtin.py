@@ -1,0 +1,19 @@
+"""The entry module of the core: what ships with it comes in by the same door as a stranger's."""
+
+from editcore_hooks import Architecture, Metric, hookimpl
+
+EDITCORE_API = ">=1.0,<2"
+
+
+@hookimpl
+def editcore_register_architectures() -> list[type[Architecture]]:
+    from editcore.models.families import ARCHITECTURES
+
+    return list(ARCHITECTURES)
+
+
+@hookimpl
+def editcore_register_metrics() -> list[type[Metric]]:
+    from editcore.evaluation.metrics import METRICS
+
+    return list(METRICS)

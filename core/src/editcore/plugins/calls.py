@@ -1,0 +1,179 @@
+"""The plugin manager of one call: the chosen method instance, the locator named, the observers, and nothing else."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import pluggy
+from editcore.plugins.checks import STAGES, misspelt, unmarked
+from editcore.plugins.digest import digest
+from editcore.plugins.registry import Registry
+from editcore.plugins.selection import VARIABLE
+from editcore_hooks import (
+    PROJECT,
+    Applied,
+    Case,
+    EditMethod,
+    EditRequest,
+    Location,
+    Locator,
+    Patch,
+    PluginError,
+    Report,
+    State,
+    Update,
+    hookimpl,
+    specs,
+)
+
+_OF_METHOD = frozenset({"editcore_locate", "editcore_compute_update", "editcore_evaluate", "editcore_train"})
+_OF_LOCATOR = frozenset({"editcore_locate"})
+
+
+class StageManager(pluggy.PluginManager):
+    """Runs the stages of one call. Made by `stage_manager`."""
+
+    def __init__(self) -> None:
+        super().__init__(PROJECT)
+        self.add_hookspecs(specs)
+        self.witness = _Witness()
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        options = super().parse_hookimpl_opts(plugin, name)
+        if options is not None and not options["wrapper"]:
+            # The order is the host's: a method marked `tryfirst` must not overtake the locator that was named.
+            options["tryfirst"] = options["trylast"] = False
+        return options
+
+    def observers(self, stage: str) -> list[str]:
+        """Names of the plugins that wrap this stage."""
+        impls = getattr(self.hook, stage).get_hookimpls()
+        return [impl.plugin_name for impl in impls if impl.wrapper and impl.plugin is not self.witness]
+
+    def run(self, stage: str, **arguments: Any) -> Any:
+        """Call a stage; raise `PluginError` when what observers hand back is not what they were handed.
+
+        What an observer raises passes as it is: refusing is its right.
+        """
+        watching = self.observers(stage)
+        self.witness.begin(bool(watching))
+        result = getattr(self.hook, stage)(**arguments)
+        if watching and self.witness.seen != digest(result):
+            names = ", ".join(watching)
+            raise PluginError(
+                f"an observer changed the result of {stage}: {names}",
+                hint=f"an observer may only watch or refuse; leave it out with {VARIABLE}=-{watching[0]}",
+            )
+        return result
+
+
+class _Witness:
+    """The innermost wrapper of every stage: takes the digest of the result before any observer sees it."""
+
+    def __init__(self) -> None:
+        self.seen: str | None = None
+        self._needed = False
+
+    def begin(self, needed: bool) -> None:
+        self.seen, self._needed = None, needed
+
+    def _watch(self) -> Iterator[Any]:
+        result = yield
+        if self._needed:
+            self.seen = digest(result)
+        return result
+
+    # `trylast` and registered last: of all wrappers the one that runs closest to the implementation.
+    @hookimpl(wrapper=True, trylast=True)
+    def editcore_locate(self) -> Any:
+        return (yield from self._watch())
+
+    @hookimpl(wrapper=True, trylast=True)
+    def editcore_compute_update(self) -> Any:
+        return (yield from self._watch())
+
+    @hookimpl(wrapper=True, trylast=True)
+    def editcore_apply_patch(self) -> Any:
+        return (yield from self._watch())
+
+    @hookimpl(wrapper=True, trylast=True)
+    def editcore_evaluate(self) -> Any:
+        return (yield from self._watch())
+
+    @hookimpl(wrapper=True, trylast=True)
+    def editcore_train(self) -> Any:
+        return (yield from self._watch())
+
+
+def stage_manager(
+    registry: Registry,
+    method: EditMethod | None = None,
+    locator: Locator | None = None,
+    appliers: Sequence[Any] = (),
+) -> StageManager:
+    """Build the manager of one call. `appliers` are the core's own objects that apply patches or evaluate.
+
+    Raises `PluginError` when a method or locator misuses the hooks.
+    """
+    manager = StageManager()
+    for applier in appliers:
+        manager.register(applier)
+    # The last one registered is called first, so the locator comes after the method here and before it in the call.
+    if method is not None:
+        _admit(manager, method, f"method {method.name}", _OF_METHOD)
+    if locator is not None:
+        _admit(manager, locator, f"locator {locator.name}", _OF_LOCATOR)
+    for plugin in registry.observers:
+        manager.register(plugin.module, plugin.record.name)
+    manager.register(manager.witness)
+    return manager
+
+
+def _admit(manager: StageManager, instance: Any, what: str, stages: frozenset[str]) -> None:
+    try:
+        manager.register(instance, what)
+    except pluggy.PluginValidationError as error:
+        raise PluginError(f"the {what} does not fit its hooks: {error}") from error
+    wrong = [*misspelt(manager, instance), *unmarked(instance)]
+    callers = {caller.name: caller for caller in manager.get_hookcallers(instance) or ()}
+    for name in sorted(callers.keys() & (STAGES - stages)):
+        wrong.append(f"{name!r} is not for it to implement")
+    for name, caller in callers.items():
+        for impl in caller.get_hookimpls():
+            if impl.plugin is instance and (impl.wrapper or impl.hookwrapper):
+                wrong.append(f"{name!r} must not be a wrapper here: wrappers are observers, and live in plugin modules")
+    if not stages & callers.keys() and not wrong:
+        wrong.append("it implements no stage")
+    if wrong:
+        raise PluginError(f"the {what} breaks the contract: {'; '.join(wrong)}")
+
+
+def run_locate(manager: StageManager, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+    """Where to edit: the locator's answer, else the method's. Raises `PluginError` when neither gives one."""
+    result = manager.run("editcore_locate", session=session, requests=requests, state=state)
+    return _expect(result, Location, "editcore_locate")
+
+
+def run_compute_update(
+    manager: StageManager, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+) -> Update:
+    """The update of the method. That the model is as before is checked by the caller, who knows the model."""
+    result = manager.run("editcore_compute_update", session=session, requests=requests, location=location, state=state)
+    return _expect(result, Update, "editcore_compute_update")
+
+
+def run_apply_patch(manager: StageManager, target: Any, patch: Patch) -> Applied:
+    """Put a patch on a session or a checkpoint by the applier that takes it."""
+    return _expect(manager.run("editcore_apply_patch", target=target, patch=patch), Applied, "editcore_apply_patch")
+
+
+def run_evaluate(manager: StageManager, session: Any, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:
+    """The reports of every implementation, in one list."""
+    collected = manager.run("editcore_evaluate", session=session, cases=cases, metrics=metrics)
+    return [_expect(report, Report, "editcore_evaluate") for reports in collected for report in reports]
+
+
+def _expect(result: Any, kind: type[Any], stage: str) -> Any:
+    if not isinstance(result, kind):
+        got = "nothing" if result is None else f"a {type(result).__name__}"
+        raise PluginError(f"{stage} gave {got} where a {kind.__name__} was due")
+    return result

@@ -1,0 +1,135 @@
+"""The classes of one kind that all plugins offer, looked up by name."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, Generic, TypeVar
+
+import attrs
+from editcore.plugins.discovery import failed, names_of
+from editcore.plugins.record import Plugin
+from editcore.plugins.selection import VARIABLE, canonical
+from editcore.plugins.suggest import suggestion, suggestion_or_list
+from editcore_hooks import Named, PluginError
+
+T = TypeVar("T", bound=Named)
+
+_NAME: Final = re.compile(r"[A-Za-z0-9][\w.@+-]*")
+
+
+class Catalogue(Generic[T]):
+    """Asks each plugin once, when the first name is looked up, and keeps a plugin's mistake to that plugin."""
+
+    def __init__(
+        self,
+        kind: str,
+        base: type[T],
+        hook: str,
+        plugins: Callable[[], Sequence[Plugin]],
+        packages: Mapping[str, str] | None = None,
+    ) -> None:
+        self.kind, self._base, self._hook = kind, base, hook
+        self._plugins, self._packages = plugins, packages or {}
+        self._collected: list[tuple[type[T], Plugin]] | None = None
+
+    def get(self, name: str) -> type[T]:
+        """The class called `name`. Raises `PluginError`, with the next step, when there is not exactly one."""
+        offers = [(cls, plugin) for cls, plugin in self._offers() if cls.name == name]
+        if len(offers) > 1:
+            owners = " and ".join(names_of([plugin for _, plugin in offers]))
+            first = offers[0][1].record
+            raise PluginError(
+                f"the {self.kind} {name!r} is offered twice, by {owners}",
+                hint=f"leave one out: {VARIABLE}=-{first.name}, or uninstall it",
+            )
+        if not offers:
+            raise self._missing(name)
+        return offers[0][0]
+
+    def names(self) -> list[str]:
+        return sorted({cls.name for cls, _ in self._offers()})
+
+    def classes(self) -> dict[str, type[T]]:
+        """Name → class, without the names that two plugins offer."""
+        names = [cls.name for cls, _ in self._offers()]
+        return {cls.name: cls for cls, _ in self._offers() if names.count(cls.name) == 1}
+
+    def refused(self) -> dict[str, list[Plugin]]:
+        """Names that more than one plugin offers, and those plugins."""
+        owners: dict[str, list[Plugin]] = {}
+        for cls, plugin in self._offers():
+            owners.setdefault(cls.name, []).append(plugin)
+        return {name: plugins for name, plugins in owners.items() if len(plugins) > 1}
+
+    def plugin_of(self, cls: type) -> Plugin | None:
+        return next((plugin for offered, plugin in self._offers() if offered is cls), None)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.classes()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.names())
+
+    def _offers(self) -> list[tuple[type[T], Plugin]]:
+        if self._collected is None:
+            self._collected = [(cls, plugin) for plugin in self._plugins() if plugin.ok for cls in self._ask(plugin)]
+        # A plugin may turn out broken later, while another kind is collected.
+        return [(cls, plugin) for cls, plugin in self._collected if plugin.ok]
+
+    def _ask(self, plugin: Plugin) -> list[type[T]]:
+        assert plugin.manager is not None
+        try:
+            answers: list[Any] = getattr(plugin.manager.hook, self._hook)()
+            classes = [cls for answer in answers for cls in self._checked(answer)]
+            names = [cls.name for cls in classes]
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise TypeError(f"{self._hook} returned the {self.kind} {twice[0]!r} twice")
+        except (Exception, SystemExit) as error:
+            broken = failed(plugin.record, error)
+            plugin.record, plugin.cause = broken.record, error
+            return []
+        return classes
+
+    def _checked(self, answer: Any) -> list[type[T]]:
+        if not isinstance(answer, (list, tuple)):
+            raise TypeError(f"{self._hook} must return a list of classes, not {type(answer).__name__}")
+        for cls in answer:
+            if not (isinstance(cls, type) and issubclass(cls, self._base)):
+                raise TypeError(f"{self._hook} returned {cls!r}, which is no subclass of {self._base.__name__}")
+            name = getattr(cls, "name", None)
+            if not (isinstance(name, str) and _NAME.fullmatch(name)):
+                raise TypeError(f"the {self.kind} {cls.__qualname__} has no usable name: {name!r}")
+            if not attrs.has(cls.Hparams):
+                raise TypeError(f"the Hparams of the {self.kind} {name!r} are no attrs class")
+        return list(answer)
+
+    def _missing(self, name: str) -> PluginError:
+        package = self._packages.get(name)
+        for plugin in self._plugins():
+            record = plugin.record
+            same = record.name == name or (package and canonical(record.distribution) == canonical(package))
+            if same and not plugin.ok:
+                return unusable(plugin, f"the {self.kind} {name!r}")
+        message = f"there is no {self.kind} {name!r}"
+        near = suggestion(name, {*self.names(), *self._packages})
+        if package:
+            return PluginError(f"{message} installed", hint=f"pip install {package}")
+        if near is None and any(plugin.record.status == "broken" for plugin in self._plugins()):
+            return PluginError(message, hint="some plugins are broken: editcore plugins doctor")
+        return PluginError(message, hint=near or suggestion_or_list(name, self.names()))
+
+
+def unusable(plugin: Plugin, wanted: str) -> PluginError:
+    """The error of one who asks by name for what an unusable plugin offers; carries the saved traceback."""
+    record = plugin.record
+    if record.status == "blocked":
+        message, hint = "is left out", f"take it into {VARIABLE}, or unset it"
+    elif record.status == "incompatible":
+        message, hint = f"is incompatible: {record.reason}", f"pip install --upgrade {record.distribution} editcore"
+    else:
+        message, hint = f"is broken: {record.reason}", "editcore plugins doctor shows where"
+    error = PluginError(f"{wanted} cannot be used: the plugin {record.name} ({record.owner}) {message}", hint=hint)
+    error.__cause__ = plugin.cause
+    if "\n" in record.error:
+        error.add_note(record.error)
+    return error

@@ -1,0 +1,64 @@
+"""YAML as people mean it: the safe loader with the scalar rules of YAML 1.2, and no key twice.
+
+PyYAML follows YAML 1.1, where `1e-5` is a text, `no` is false, `010` is eight and `12:30` is 750.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from editcore_hooks import UsageError
+
+
+class _CoreLoader(yaml.SafeLoader):
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML reads it there)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
+
+
+_CoreLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
+_CoreLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|True|false|False)$"), list("tTfF"))
+_CoreLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))
+_CoreLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[0-9]+[eE][-+]?[0-9]+|\.inf)$|\.nan$"),
+    list("-+.0123456789"),
+)
+
+
+def parse(text: str, what: str) -> Any:
+    """The value of a YAML text. `what` names it in the `UsageError` raised when it is none."""
+    try:
+        return yaml.load(text, Loader=_CoreLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        problem = getattr(error, "problem", None) or str(error)
+        raise UsageError(f"{what} is not YAML{where}: {' '.join(str(problem).split())}") from error
+    except (TypeError, RecursionError, ValueError) as error:
+        raise UsageError(f"{what} is not YAML that can be used: {error}") from error
+
+
+def read_text(path: Path | str, what: str) -> str:
+    """A UTF-8 file as text; `UsageError` when it cannot be read."""
+    try:
+        return Path(path).expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise UsageError(f"{what} {str(path)!r} cannot be read: {reason}") from error
+
+
+def read_mapping(path: Path | str) -> dict[str, Any]:
+    """A YAML file that holds one mapping with text keys. Raises `UsageError`."""
+    value = parse(read_text(path, "the file"), f"the file {str(path)!r}")
+    if value is None:
+        return {}
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise UsageError(f"the file {str(path)!r} holds no mapping", hint="write one `name: value` a line")
+    return value
