@@ -1,0 +1,73 @@
+"""Rows of token ids as tensors, with our own padding, and the one way in which a model is called on them.
+
+A model gets ids, mask and positions and nothing else: the `token_type_ids` that a plain fast tokenizer returns would
+silently add an embedding in GPT-2.
+"""
+
+from collections.abc import Sequence
+from inspect import signature
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from attrs import frozen
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+Side = Literal["left", "right"]
+
+
+@frozen(eq=False)
+class Batch:
+    """B rows padded to T: ids, mask (1 for a token, 0 for padding) and positions, each (B, T) int64; lengths (B,)."""
+
+    ids: torch.Tensor
+    mask: torch.Tensor
+    positions: torch.Tensor
+    lengths: torch.Tensor
+
+    def to(self, device: torch.device | str) -> "Batch":
+        """The same batch on a device."""
+        return Batch(self.ids.to(device), self.mask.to(device), self.positions.to(device), self.lengths.to(device))
+
+    def rows(self, n: int) -> "Batch":
+        """The first n rows, with the padding that they have."""
+        return Batch(self.ids[:n], self.mask[:n], self.positions[:n], self.lengths[:n])
+
+
+def pad(rows: Sequence[Sequence[int]], pad_id: int = 0, side: Side = "right") -> Batch:
+    """Pad rows of token ids to the longest; positions count the tokens of a row from 0, wherever the padding is.
+
+    Any `pad_id` of the vocabulary will do: padding is known by the mask, never by its id, which may be a real token's.
+    Raises `ValueError` without rows or on an empty row.
+    """
+    if not rows or not all(rows):
+        raise ValueError("a batch needs rows, and each row a token")
+    lengths = torch.tensor([len(row) for row in rows])  # (B,)
+    T = int(lengths.max())
+    ids = torch.full((len(rows), T), pad_id)  # (B, T)
+    mask = torch.zeros_like(ids)  # (B, T)
+    for i, row in enumerate(rows):
+        where = slice(0, len(row)) if side == "right" else slice(T - len(row), T)
+        ids[i, where] = torch.tensor(row)
+        mask[i, where] = 1
+    positions = (mask.cumsum(1) - 1).clamp(min=0)  # (B, T)
+    return Batch(ids, mask, positions, lengths)
+
+
+def forward(model: "PreTrainedModel", batch: Batch, keep: torch.Tensor | None = None) -> torch.Tensor:
+    """Logits of the batch, (B, T, V), or (B, K, V) at the K columns that `keep` lists; with gradients if enabled."""
+    takes = accepted(model)
+    options: dict[str, Any] = {"use_cache": False}
+    if "position_ids" in takes:
+        options["position_ids"] = batch.positions
+    inside = keep is not None and "logits_to_keep" in takes
+    if inside:
+        options["logits_to_keep"] = keep  # the head of a large vocabulary costs more than a block
+    logits: torch.Tensor = model(input_ids=batch.ids, attention_mask=batch.mask, **options).logits
+    return logits if keep is None or inside else logits[:, keep]
+
+
+def accepted(model: "PreTrainedModel") -> frozenset[str]:
+    """The names of the arguments that the model's forward takes."""
+    return frozenset(signature(model.forward).parameters)

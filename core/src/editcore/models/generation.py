@@ -1,0 +1,119 @@
+"""Let a model write: greedily for people and measures, sampled with a seed for contexts and corpora."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import GenerationConfig
+
+from editcore.models.batch import accepted, pad
+from editcore.models.quiet import quiet
+from editcore.models.tokens import decode, tokenise
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+PAD_ID = 0
+
+
+def generate(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    prompts: Sequence[str | Sequence[int]],
+    max_new_tokens: int,
+    *,
+    batch_size: int = 16,
+) -> list[str]:
+    """The greedy continuation of each prompt, a text or token ids, without the prompt and without special tokens.
+
+    Ends at the model's or the tokenizer's end of text. A folder's own generation settings (penalties, sampling) are
+    not used: they would measure the settings.
+    """
+    rows = [tokenise(tokenizer, each).ids if isinstance(each, str) else tuple(each) for each in prompts]
+    ends = _ends(model, tokenizer)
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    texts: dict[int, str] = {}
+    for start in range(0, len(order), batch_size):
+        chosen = order[start : start + batch_size]
+        for i, new in zip(chosen, _greedy(model, [rows[i] for i in chosen], max_new_tokens, ends), strict=True):
+            texts[i] = _shown(tokenizer, tuple(rows[i]), new)
+    return [texts[i] for i in range(len(rows))]
+
+
+def sample(
+    model: "PreTrainedModel",
+    starts: Sequence[Sequence[int]],
+    length: int,
+    top_k: int | None,
+    generator: torch.Generator,
+) -> list[list[int]]:
+    """Sample `length` new tokens after each start, from the `top_k` likeliest (None: from all) at temperature 1.
+
+    Returns the new ids alone. Nothing ends a row early. Draws come from `generator`, a CPU generator, in one call a
+    step for the whole batch: the same seed and starts give the same rows. The global RNG is not touched.
+    """
+
+    def draw(logits: torch.Tensor) -> torch.Tensor:  # (B, V) → (B,)
+        V = logits.shape[-1]
+        values, indices = logits.float().cpu().topk(min(top_k or V, V), dim=-1)  # (B, k)
+        picked = torch.multinomial(values.softmax(-1), 1, generator=generator)  # (B, 1)
+        return indices.gather(-1, picked)[:, 0]
+
+    takes = accepted(model)
+    batch = pad(starts, PAD_ID, side="left").to(model.device)
+    ids, mask, positions = batch.ids, batch.mask, batch.positions
+    cache: Any = None
+    drawn: list[torch.Tensor] = []
+    with torch.no_grad():
+        for _ in range(length):
+            options: dict[str, Any] = {"position_ids": positions} if "position_ids" in takes else {}
+            if "logits_to_keep" in takes:
+                options["logits_to_keep"] = 1
+            output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **options)
+            drawn.append(draw(output.logits[:, -1]))
+            cache = output.past_key_values
+            ids = drawn[-1][:, None].to(model.device)  # (B, 1)
+            mask = torch.cat([mask, torch.ones_like(ids)], dim=1)  # (B, T + 1)
+            positions = positions[:, -1:] + 1  # (B, 1)
+    return torch.stack(drawn, dim=1).tolist() if drawn else [[] for _ in starts]  # (B, length)
+
+
+def _ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    ids = configured if isinstance(configured, list) else [configured]
+    return sorted({each for each in (*ids, tokenizer.eos_token_id) if isinstance(each, int)})
+
+
+def _greedy(
+    model: "PreTrainedModel", rows: Sequence[Sequence[int]], max_new_tokens: int, ends: list[int]
+) -> list[tuple[int, ...]]:
+    batch = pad(rows, PAD_ID, side="left").to(model.device)  # (B, T)
+    settings = GenerationConfig(  # type: ignore[no-untyped-call]
+        max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=PAD_ID, use_cache=True
+    )
+    with torch.no_grad(), quiet(), _own_settings(model, settings):
+        ids: Any = model.generate(batch.ids, attention_mask=batch.mask)  # type: ignore[operator]
+    return [_until(row, ends) for row in ids[:, batch.ids.shape[1] :].tolist()]
+
+
+def _shown(tokenizer: "PreTrainedTokenizerBase", prompt: tuple[int, ...], new: tuple[int, ...]) -> str:
+    """The text of new ids, decoded behind their prompt: alone, a first token loses its blank in some tokenizers."""
+    before, whole = (str(tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in (prompt, prompt + new))
+    return whole[len(before) :] if whole.startswith(before) else decode(tokenizer, new)
+
+
+def _until(ids: list[int], ends: list[int]) -> tuple[int, ...]:
+    """The ids before the first end: a row that ended is filled up to the longest of its batch."""
+    return tuple(ids[: next((i for i, token in enumerate(ids) if token in ends), len(ids))])
+
+
+@contextmanager
+def _own_settings(model: "PreTrainedModel", settings: GenerationConfig) -> Iterator[None]:
+    """transformers fills what settings leave open from those of the folder; so there is nothing to fill from."""
+    theirs = model.generation_config
+    model.generation_config = settings
+    try:
+        yield
+    finally:
+        model.generation_config = theirs

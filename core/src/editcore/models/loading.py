@@ -1,0 +1,112 @@
+"""Open a model with its tokenizer, and refuse one whose weights did not load."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from attrs import field, frozen
+from editcore_hooks import RefusedFileError, UsageError
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
+
+from editcore.models.quiet import quiet
+from editcore.models.source import find, first_line
+from editcore.models.weight_files import DTYPES, read_config, stored_dtype, weight_files
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+@frozen(eq=False)
+class Loaded:
+    """An open model in eval mode without gradients; `stored_dtype` is that of its files, `dtype` the one it runs in."""
+
+    model: "PreTrainedModel" = field(repr=False)
+    tokenizer: "PreTrainedTokenizerBase" = field(repr=False)
+    folder: Path
+    name: str
+    revision: str | None
+    stored_dtype: str
+    dtype: str
+
+
+def load(
+    source: str | Path,
+    *,
+    dtype: str | None = None,
+    device: str | torch.device = "cpu",
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+) -> Loaded:
+    """Open the model of a folder or of a repository on the hub; a folder is opened without any network.
+
+    `dtype` is float32, bfloat16, float16 or float64. By default a CPU runs in at least float32, because 16-bit
+    arithmetic is slow and coarse there and widening loses nothing; an accelerator runs in the stored dtype. Raises
+    `UsageError` and `RefusedFileError`.
+    """
+    place = _device(device)
+    if dtype is not None and dtype not in DTYPES.values():
+        raise UsageError(f"{dtype!r} is no dtype to run in", hint=f"choose of {', '.join(DTYPES.values())}")
+    found = find(source, revision=revision, code=trust_remote_code)
+    config = read_config(found.folder)
+    if _is_quantised(config):
+        raise RefusedFileError(f"{found.name} is quantised", hint="edit its base in 16 or 32 bits")
+    stored = stored_dtype(weight_files(found.folder))
+    runs_in = dtype or ("float32" if place.type == "cpu" and stored != "float64" else stored)
+    with quiet():
+        model = _model(found.folder, found.name, runs_in, trust_remote_code)
+        tokenizer = _tokenizer(found.folder, found.name, trust_remote_code)
+    model.train(False).requires_grad_(False).to(place)
+    return Loaded(model, tokenizer, found.folder, found.name, found.revision, stored, runs_in)
+
+
+def _model(folder: Path, name: str, dtype: str, trust: bool) -> "PreTrainedModel":
+    try:
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
+        auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        model, info = auto.from_pretrained(
+            folder,
+            config=config,
+            dtype=getattr(torch, dtype),
+            trust_remote_code=trust,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
+        hint = "a repository with its own code needs trust_remote_code" if not trust else "read its model card"
+        raise RefusedFileError(f"{name} did not load: {first_line(error)}", hint=hint) from error
+    # transformers fills what a file lacks with random numbers and says so in a log line only
+    _refuse_if_any(name, "has no weights for", info["missing_keys"])
+    _refuse_if_any(name, "has weights of another shape for", {_key(entry) for entry in info["mismatched_keys"]})
+    _refuse_if_any(name, "did not load:", set(info["error_msgs"]))
+    return model  # type: ignore[no-any-return]
+
+
+def _tokenizer(folder: Path, name: str, trust: bool) -> "PreTrainedTokenizerBase":
+    try:
+        return AutoTokenizer.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)  # type: ignore[no-any-return]
+    except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError) as error:
+        message = f"the tokenizer of {name} did not load: {first_line(error)}"
+        raise RefusedFileError(message, hint="put tokenizer.json beside the weights") from error
+
+
+def _refuse_if_any(name: str, what: str, keys: set[str]) -> None:
+    if keys:
+        some = ", ".join(sorted(keys)[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
+        raise RefusedFileError(f"{name} {what} {some}", hint="its config.json must be the one of these weights")
+
+
+def _key(entry: Any) -> str:
+    return str(entry[0]) if isinstance(entry, tuple) else str(entry)
+
+
+def _is_quantised(config: dict[str, Any]) -> bool:
+    nested = (value for value in config.values() if isinstance(value, dict))
+    return any(part.get("quantization_config") for part in (config, *nested))
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UsageError(f"there is no device {device} here: {first_line(error)}", hint="try cpu") from error

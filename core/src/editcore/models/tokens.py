@@ -1,0 +1,78 @@
+"""Text to token ids: what a tokenizer does to one text, and how a text goes on after its tokens."""
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+from editcore_hooks import UsageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+_ANCHORS = ("\n", ".", "a", "1", "。")
+
+
+@frozen
+class Tokens:
+    """The ids of a text; how many special tokens stand before its first; character ranges by token where known.
+
+    Ranges `[start, end)` are indexed like `ids`; they are None for tokenizers that do not tell.
+    """
+
+    ids: tuple[int, ...]
+    lead: int
+    offsets: tuple[tuple[int, int], ...] | None
+
+
+def tokenise(tokenizer: "PreTrainedTokenizerBase", text: str, *, special: bool = True) -> Tokens:
+    """Tokenise a text. `special` adds what the tokenizer puts before a text (a BOS), never what it puts after.
+
+    An end-of-text token appended by the tokenizer would end the prompt before the model can answer it. Raises
+    `UsageError` when the text has no tokens.
+    """
+    fast = tokenizer.is_fast
+    body = tokenizer(text, add_special_tokens=False, return_offsets_mapping=fast, verbose=False)
+    ids, lead = tuple(body["input_ids"]), ()
+    if special:
+        whole = tuple(tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"])
+        lead = whole[: _find(whole, ids)]
+    if not ids:
+        raise UsageError(f"the text {text!r} has no tokens", hint="give a prompt with words in it")
+    offsets = None
+    if fast:
+        offsets = ((0, 0),) * len(lead) + tuple((int(a), int(b)) for a, b in body["offset_mapping"])
+    return Tokens(lead + ids, len(lead), offsets)
+
+
+def decode(tokenizer: "PreTrainedTokenizerBase", ids: tuple[int, ...]) -> str:
+    """The text of some ids, special tokens and blanks included."""
+    return str(tokenizer.decode(list(ids), skip_special_tokens=False, clean_up_tokenization_spaces=False))
+
+
+def continuation(tokenizer: "PreTrainedTokenizerBase", prompt: Tokens, text: str, more: str) -> tuple[int, ...]:
+    """The ids with which a model that was given the tokens of `text` would go on to say `more`.
+
+    Those that follow the prompt's in the joint tokenisation of `text + more`. Where a token of the joint tokenisation
+    reaches over the boundary ("is " and "Paris", "1" and "2"), a model can no longer choose that token: it has read
+    the prompt's own tokens. Then `more` is tokenised behind a character with which it does not merge, and the ids
+    are taken that decode, after the prompt's, to the text of both. Raises `UsageError` when nothing does.
+    """
+    joint = prompt.ids[: prompt.lead] + tokenise(tokenizer, text + more, special=False).ids
+    n = len(prompt.ids)
+    if joint[:n] == prompt.ids and len(joint) > n:
+        return joint[n:]
+    wanted = decode(tokenizer, joint)
+    for anchor in ("", *_ANCHORS):
+        before = tokenise(tokenizer, anchor, special=False).ids if anchor else ()
+        after = tokenise(tokenizer, anchor + more, special=False).ids
+        if after[: len(before)] == before and decode(tokenizer, prompt.ids + after[len(before) :]) == wanted:
+            return after[len(before) :]
+    raise UsageError(
+        f"{more!r} cannot be told from the prompt {text!r} that it follows", hint="put a blank between them"
+    )
+
+
+def _find(whole: tuple[int, ...], part: tuple[int, ...]) -> int:
+    for start in range(len(whole) - len(part) + 1):
+        if whole[start : start + len(part)] == part:
+            return start
+    raise UsageError("the tokenizer changes a text's tokens when it adds its special ones", hint="use a fast tokenizer")
