@@ -1,0 +1,53 @@
+"""Names that checkpoints give to one tensor: prefixes that come and go, and tensors that are tied. Needs no torch."""
+
+from collections.abc import Collection, Mapping
+from typing import Any, Final
+
+PREFIXES: Final = (
+    "",  # a model saved without its head
+    "transformer.",  # GPT-2, GPT-J, Falcon, BLOOM
+    "model.",  # Llama, Mistral, Qwen, Gemma, Phi
+    "gpt_neox.",
+    "backbone.",  # Mamba
+    "decoder.",  # OPT saved without its head
+    "model.decoder.",  # OPT
+    "model.text_model.",
+    "text_model.",
+    "language_model.",  # a text model in a multimodal one, as the releases nest it
+    "language_model.model.",
+    "model.language_model.",
+)
+"""Prefixes with and without which the same tensor is named."""
+
+EMBEDDINGS: Final = (
+    "wte.weight", "embed_tokens.weight", "embed_in.weight", "word_embeddings.weight", "shared.weight",
+    "embeddings.weight",
+)  # fmt: skip
+HEADS: Final = ("lm_head.weight", "embed_out.weight")
+"""Last parts of the names of input embedding and output head: one tensor when the configuration ties them."""
+
+
+def aliases(key: str) -> tuple[str, ...]:
+    """Other names that `key` may have, by prefix; without `key` itself and in the order of the table."""
+    stems = [key.removeprefix(prefix) for prefix in PREFIXES if key.startswith(prefix)]
+    candidates = [prefix + stem for stem in stems for prefix in PREFIXES]
+    return tuple(dict.fromkeys(candidate for candidate in candidates if candidate != key))
+
+
+def tied_names(key: str, keys: Collection[str], config: Mapping[str, Any]) -> tuple[str, ...]:
+    """The keys among `keys` that are the same parameter as `key` because the configuration ties head and embedding.
+
+    A configuration that does not say is taken to tie: the caller then compares the bytes.
+    """
+    text = config.get("text_config")
+    tie = config.get("tie_word_embeddings", text.get("tie_word_embeddings") if isinstance(text, dict) else None)
+    if tie is False:
+        return ()
+    for mine, others in ((EMBEDDINGS, HEADS), (HEADS, EMBEDDINGS)):
+        if _ends(key, mine):
+            return tuple(sorted(other for other in keys if other != key and _ends(other, others)))
+    return ()
+
+
+def _ends(key: str, names: tuple[str, ...]) -> bool:
+    return any(key == name or key.endswith(f".{name}") for name in names)

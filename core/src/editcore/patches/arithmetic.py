@@ -1,0 +1,92 @@
+"""The one equation: W' = cast(cast(W0 → f64 + Σ scale·δ, f32), dtype), in fixed row blocks.
+
+Always from the base as stored, patches in ascending id. Taking a patch out is leaving it out of the sum: subtracting
+it from W' would leave a fifth of the elements one rounding away from where they were.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import torch
+from attrs import frozen
+from editcore_hooks import RefusedFileError
+
+from editcore.patches.deltas import Delta
+from editcore.patches.tensors import DTYPE_NAMES, blob_of, tensor_of
+
+BLOCK_ELEMENTS: Final = 2**20
+"""A block has max(1, 2^20 // columns) rows. Part of the format: another cut gives other bits from a matmul."""
+
+
+def rebuild(base: torch.Tensor, deltas: Sequence[Delta], name: str = "the tensor") -> torch.Tensor:
+    """The base with `deltas` (ascending patch id) added; bit-equal to the base when there are none.
+
+    `base` has its stored dtype, which the result keeps; a float64 base leaves the f32 cast out, which would cost its
+    own bits. Computed on the CPU. Raises `RefusedFileError` when a finite weight would become infinite or NaN.
+    """
+    result = base.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if not deltas:
+        return result
+    matrix = _as_matrix(result)  # a view of result
+    for start, stop in _blocks(matrix):
+        total = matrix[start:stop].double()
+        finite = torch.isfinite(total)
+        for delta in deltas:
+            total += delta.scale * delta.block(start, stop, matrix.shape[1])
+        rounded = (total if base.dtype == torch.float64 else total.float()).to(base.dtype)
+        if not bool((torch.isfinite(rounded) | ~finite).all()):
+            raise RefusedFileError(
+                f"the patched {name} overflows {DTYPE_NAMES[base.dtype]}", hint="use a base in a wider dtype"
+            )
+        matrix[start:stop] = rounded
+    return result
+
+
+def rebuild_bytes(
+    base: bytes, dtype: str, shape: tuple[int, ...], deltas: Sequence[Delta], name: str = "the tensor"
+) -> bytes:
+    """`rebuild` on stored bytes."""
+    return base if not deltas else blob_of(rebuild(tensor_of(dtype, shape, base), deltas, name)).data
+
+
+def result_sha256(result: torch.Tensor) -> str:
+    """The hash of a tensor's stored bytes, lower-case hex."""
+    return hashlib.sha256(blob_of(result).data).hexdigest()
+
+
+@frozen
+class Survival:
+    """What rounding left of a delta: ‖(W' - W0) - δ‖ / ‖δ‖, and the share of its non-zero places that did not move."""
+
+    relative_error: float
+    unchanged: float
+
+
+def surviving(deltas: Sequence[Delta], before: torch.Tensor, after: torch.Tensor) -> Survival:
+    """Compare what was asked for with what the deployed dtype kept. A delta of zero survives whole."""
+    old, new = _as_matrix(before.detach().cpu().contiguous()), _as_matrix(after.detach().cpu().contiguous())
+    error = wanted = 0.0
+    places = still = 0
+    for start, stop in _blocks(old):
+        asked = torch.zeros(stop - start, old.shape[1], dtype=torch.float64)
+        for delta in deltas:
+            asked += delta.scale * delta.block(start, stop, old.shape[1])
+        moved = new[start:stop].double() - old[start:stop].double()
+        error += float((moved - asked).square().sum())
+        wanted += float(asked.square().sum())
+        places += int((asked != 0).sum())
+        still += int(((asked != 0) & (moved == 0)).sum())
+    return Survival(math.sqrt(error / wanted) if wanted else 0.0, still / places if places else 0.0)
+
+
+def _as_matrix(tensor: torch.Tensor) -> torch.Tensor:
+    return tensor.view(-1, tensor.shape[-1]) if tensor.dim() > 1 else tensor.view(-1, 1)
+
+
+def _blocks(matrix: torch.Tensor) -> Iterator[tuple[int, int]]:
+    rows, columns = matrix.shape
+    step = max(1, BLOCK_ELEMENTS // max(1, columns))
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)

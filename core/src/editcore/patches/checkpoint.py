@@ -1,0 +1,141 @@
+"""A model folder on disk: where each tensor lies, its bytes now, and its bytes in the base under the patches."""
+
+import hashlib
+import itertools
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from editcore_hooks import ConflictError, RefusedFileError
+
+from editcore.patches import journal
+from editcore.patches.canonical import load_json
+from editcore.patches.fingerprint import config_sha256, span_sha256, tokenizer_sha256, weights_root
+from editcore.patches.hashes import HashCache
+from editcore.patches.header import Entry, read_span
+from editcore.patches.shards import Shards, read_shards
+from editcore.patches.stack import Stack, original_path, read_stack_file
+
+_OTHER_WEIGHTS: Final = ("*.bin", "*.h5", "*.msgpack", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.ckpt")
+
+
+class Checkpoint:
+    """Read access to a folder. `open` checks it; what a tensor is called is its key in the files."""
+
+    def __init__(self, folder: Path, shards: Shards, stack: Stack, config: Mapping[str, Any]) -> None:
+        self.folder = folder
+        self.shards = shards
+        self.stack = stack
+        self.config = config
+        self._stamps = {name: _stamp(folder / name) for name in set(shards.files.values())}
+        self.hashes = HashCache.load(folder) if stack.patches else HashCache(folder)
+
+    @classmethod
+    def open(cls, folder: Path | str) -> "Checkpoint":
+        """Open a plain or a patched folder. Raises `RefusedFileError`, `ConflictError` or `UsageError`."""
+        folder = Path(folder)
+        if folder.is_dir():
+            journal.refuse_unfinished(folder)
+        shards, stack = read_shards(folder), read_stack_file(folder)
+        for key, target in stack.targets.items():
+            entry = shards.entries.get(key)
+            if entry is None or (entry.dtype, entry.shape) != (target.dtype, target.shape):
+                raise RefusedFileError(f"{folder} does not hold {key} as editcore.json records it", hint=_COPY)
+        return cls(folder, shards, stack, _read_config(folder))
+
+    @property
+    def entries(self) -> Mapping[str, Entry]:
+        return self.shards.entries
+
+    @property
+    def patch_ids(self) -> tuple[str, ...]:
+        return self.stack.patch_ids
+
+    def file(self, key: str) -> Path:
+        """The file that holds a tensor. Raises `ConflictError` when it is another one than when this was opened."""
+        name = self.shards.files[key]
+        path = self.folder / name
+        # Offsets and stack were read at opening: on a file that was replaced since, they would be silently wrong.
+        if _stamp(path) != self._stamps[name]:
+            raise ConflictError(f"{path} was changed after it was opened", hint="open the folder again")
+        return path
+
+    def read(self, key: str) -> bytes:
+        """The stored bytes as they are now, patches included."""
+        return read_span(self.file(key), self.entries[key])
+
+    def sha256(self, key: str) -> str:
+        """The hash of the stored bytes as they are now."""
+        path, entry = self.file(key), self.entries[key]
+        return self.hashes.get(path, key, lambda: span_sha256(path, entry))
+
+    def read_base(self, key: str) -> bytes:
+        """The stored bytes of the base. Raises `RefusedFileError` when a kept original was changed."""
+        if key not in self.stack.targets:
+            return self.read(key)
+        path = original_path(self.folder, self.stack.targets[key].base_sha256)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise RefusedFileError(f"the original of {key} is missing from {path.parent}", hint=_COPY) from error
+        if hashlib.sha256(data).hexdigest() != path.stem:
+            raise RefusedFileError(f"the original of {key} in {path} was changed", hint=_COPY)
+        return data
+
+    def base_sha256(self, key: str) -> str:
+        """The hash of the stored bytes of the base."""
+        return self.stack.targets[key].base_sha256 if key in self.stack.targets else self.sha256(key)
+
+    def weights_root(self) -> str:
+        """The root over every tensor of the base: the same before, between and after patches."""
+        return weights_root(
+            (key, entry.dtype, entry.shape, self.base_sha256(key)) for key, entry in self.entries.items()
+        )
+
+    @cached_property
+    def config_sha256(self) -> str:
+        return config_sha256(self.config)
+
+    @cached_property
+    def tokenizer_sha256(self) -> str | None:
+        return tokenizer_sha256(self.folder)
+
+    @property
+    def in_hub_cache(self) -> bool:
+        """Whether the folder is a snapshot of a download cache, or links its weights from elsewhere."""
+        parts = self.folder.absolute().parts
+        snapshot = any(
+            name.startswith("models--") and following == "snapshots" for name, following in itertools.pairwise(parts)
+        )
+        return snapshot or any((self.folder / name).is_symlink() for name in set(self.shards.files.values()))
+
+    @property
+    def other_weights(self) -> tuple[str, ...]:
+        """Weights in other formats beside: a loader that prefers them would miss every patch."""
+        return tuple(sorted(path.name for pattern in _OTHER_WEIGHTS for path in self.folder.glob(pattern)))
+
+
+_COPY: Final = "copy the base again and apply the patches in .editcore/patches"
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    if not path.exists():
+        return None
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _read_config(folder: Path) -> Mapping[str, Any]:
+    path = folder / "config.json"
+    if not path.is_file():
+        raise RefusedFileError(f"{folder} holds no config.json", hint="give the folder that save_pretrained wrote")
+    config = load_json(path.read_bytes(), str(path))
+    if not isinstance(config, dict):
+        raise RefusedFileError(f"{path} is no JSON object", hint="copy or download the checkpoint again")
+    if config.get("quantization_config") or config.get("compression_config"):
+        raise RefusedFileError(
+            f"{folder} holds a quantised model, whose weights take no exact patch",
+            hint="patch the unquantised base, or `editcore export PATCH --to peft` and load that beside it",
+        )
+    return config

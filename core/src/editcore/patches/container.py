@@ -1,0 +1,50 @@
+"""Writing a safetensors file: the same tensors and metadata give the same bytes, every time and everywhere."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+from editcore_hooks import UsageError
+
+from editcore.patches import durable
+from editcore.patches.header import DTYPE_BITS
+
+
+@frozen
+class Blob:
+    """A tensor as stored: safetensors dtype name, shape, little-endian bytes in C order."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+
+def write_safetensors(path: Path, tensors: Mapping[str, Blob], metadata: Mapping[str, str]) -> None:
+    """Write `path` atomically. Raises `UsageError` when its folder is missing or it is a folder."""
+    if path.is_dir() or not path.parent.is_dir():
+        what = "is a folder" if path.is_dir() else f"cannot be written: {path.parent} is not a folder"
+        raise UsageError(f"{path} {what}", hint="give the path of a file in a folder that exists")
+    try:
+        durable.write_atomically(path, [_header(tensors, metadata), *(tensors[name].data for name in _order(tensors))])
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}", hint="choose a folder with room to write") from error
+
+
+def _order(tensors: Mapping[str, Blob]) -> list[str]:
+    # Wide dtypes first keeps every tensor aligned to its own size, which torch needs to view the mapped file.
+    return sorted(tensors, key=lambda name: (-DTYPE_BITS[tensors[name].dtype], name))
+
+
+def _header(tensors: Mapping[str, Blob], metadata: Mapping[str, str]) -> bytes:
+    document: dict[str, Any] = {"__metadata__": dict(metadata)}
+    position = 0
+    for name in _order(tensors):
+        blob = tensors[name]
+        end = position + len(blob.data)
+        document[name] = {"data_offsets": [position, end], "dtype": blob.dtype, "shape": list(blob.shape)}
+        position = end
+    text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text

@@ -1,0 +1,61 @@
+"""Every change of the disk that must survive a power cut goes through these few functions, and no other place.
+
+They are one seam: the tests stop the program before and after each of them.
+"""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def write_new(path: Path, chunks: Iterable[bytes | memoryview], mode: int | None = None) -> None:
+    """Write a file that is not there yet and fsync it; `mode` are permission bits. Raises `FileExistsError`."""
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+        if mode is not None:
+            os.fchmod(file.fileno(), mode)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def replace(source: Path, destination: Path) -> None:
+    """Rename over `destination` in one step and make the rename last."""
+    os.replace(source, destination)
+    sync_folder(destination.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder last."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def make_folder(folder: Path) -> None:
+    """Create a folder if it is missing; its parent must be there."""
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
+        sync_folder(folder.parent)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or an empty folder if it is there."""
+    with contextlib.suppress(FileNotFoundError):
+        path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+
+
+def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
+    """Write or overwrite a file so that a reader sees the old bytes or the new ones, also after a power cut."""
+    mode = path.stat().st_mode & 0o777 if path.exists() else None
+    staged = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        write_new(staged, chunks, mode)
+        replace(staged, path)
+    except BaseException:
+        remove(staged)
+        raise

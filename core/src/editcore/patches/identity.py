@@ -1,0 +1,38 @@
+"""What a patch says of its base: a name, a revision, and the hashes by which the base is known again."""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from editcore.patches.checkpoint import Checkpoint
+
+
+def base_identity(checkpoint: Checkpoint, name: str | None = None) -> dict[str, Any]:
+    """The `base` annotation of patches made on `checkpoint`. Hashes every tensor once.
+
+    `name` is what the person asked for; a path is shortened to its folder's name, so that no home directory gets out.
+    """
+    cached_name, revision = _from_cache(checkpoint.folder)
+    architectures = checkpoint.config.get("architectures")
+    return {
+        "name": _plain(name) if name else cached_name or checkpoint.folder.resolve().name,
+        "revision": revision,
+        "architecture": architectures[0] if isinstance(architectures, list) and architectures else None,
+        "weights_root": checkpoint.weights_root(),
+        "config_sha256": checkpoint.config_sha256,
+        "tokenizer_sha256": checkpoint.tokenizer_sha256,
+    }
+
+
+def _plain(name: str) -> str:
+    is_repository = re.fullmatch(r"[\w.-]+/[\w.-]+", name) and not name.startswith(".") and not Path(name).exists()
+    return name if is_repository else Path(name).resolve().name
+
+
+def _from_cache(folder: Path) -> tuple[str | None, str | None]:
+    """Repository and commit, read off the layout of a download cache: models--OWNER--NAME/snapshots/COMMIT."""
+    parts = folder.absolute().parts
+    for repository, snapshots, commit in zip(parts, parts[1:], parts[2:], strict=False):
+        if repository.startswith("models--") and snapshots == "snapshots":
+            return repository.removeprefix("models--").replace("--", "/", 1), commit
+    return None, None

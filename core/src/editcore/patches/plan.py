@@ -1,0 +1,193 @@
+"""What a change of a folder would do, decided and checked before a byte is written. `--dry-run` prints it."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+from editcore_hooks import ConflictError, RefusedFileError
+
+from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.patch import Patch
+from editcore.patches.resolving import Verdict, require_base
+from editcore.patches.shards import INDEX, SINGLE, read_index
+from editcore.patches.stack import original_index_path, stack_hash
+
+Touched = Mapping[str, Mapping[str, str]]
+"""Checkpoint key to the patches that touch it: id to the name that the patch has for the tensor."""
+
+
+@frozen
+class Rewrite:
+    """One weight file to write: `keys` are its tensors that change; the names are equal for a single file."""
+
+    source: str
+    destination: str
+    keys: tuple[str, ...]
+
+
+@frozen
+class Plan:
+    """`patches` and `touched` are those after the change; `added` the new patches; `originals` each key's base file."""
+
+    checkpoint: Checkpoint = field(repr=False)
+    patches: tuple[Mapping[str, Any], ...]
+    touched: Touched
+    changed: tuple[str, ...]
+    rewrites: tuple[Rewrite, ...]
+    originals: Mapping[str, str] = field(repr=False)
+    added: tuple[Patch, ...] = ()
+    verdicts: Mapping[str, Verdict] = field(factory=dict)
+    notices: tuple[str, ...] = ()
+
+    @property
+    def bytes_to_write(self) -> int:
+        """Weight files written anew, and originals kept of tensors touched for the first time."""
+        checkpoint = self.checkpoint
+        files = sum((checkpoint.folder / rewrite.source).stat().st_size for rewrite in self.rewrites)
+        fresh = [checkpoint.entries[key] for key in self.changed if key not in checkpoint.stack.targets]
+        return files + sum(entry.end - entry.start for entry in fresh)
+
+
+def plan_apply(checkpoint: Checkpoint, patches: Sequence[Patch], strict: bool = False) -> Plan:
+    """Check patches against stack and base.
+
+    Raises `ConflictError` (present already, requirement missing, not a weights patch), `WrongBaseError`,
+    `RefusedFileError` (a changed file).
+    """
+    present = set(checkpoint.patch_ids)
+    ids = [patch.patch_id for patch in patches]
+    for patch in patches:
+        if patch.patch_id in present or ids.count(patch.patch_id) > 1:
+            raise ConflictError(
+                f"patch {patch.patch_id[:12]} is applied already", hint=f"see `editcore stack {checkpoint.folder}`"
+            )
+        if missing := sorted(set(patch.requires) - present - set(ids)):
+            raise ConflictError(
+                f"patch {patch.patch_id[:12]} requires {', '.join(name[:12] for name in missing)}",
+                hint="apply that first, or in the same command",
+            )
+        _refuse_runtime_kinds(patch)
+    verdicts = {patch.patch_id: require_base(patch, checkpoint, strict) for patch in patches}
+    touched: dict[str, dict[str, str]] = {key: dict(target.patches) for key, target in checkpoint.stack.targets.items()}
+    for patch in patches:
+        for name, key in verdicts[patch.patch_id].keys.items():
+            touched.setdefault(key, {})[patch.patch_id] = name
+    records = [{"id": patch.patch_id, "title": patch.title} for patch in patches]
+    notices = dict.fromkeys(notice for patch in patches for notice in patch.notices)
+    notices |= dict.fromkeys(notice for verdict in verdicts.values() for notice in verdict.notices)
+    return _plan(checkpoint, (*checkpoint.stack.patches, *records), touched, tuple(patches), verdicts, tuple(notices))
+
+
+def plan_revert(checkpoint: Checkpoint, ids: Sequence[str], computed_on: Mapping[str, str]) -> Plan:
+    """Check that `ids` (or their beginnings) can go; `computed_on` is what the remaining patches say of themselves.
+
+    Raises `UsageError` for an id that is not there and `RefusedFileError` for a changed file.
+    """
+    gone = {checkpoint.stack.find(prefix) for prefix in ids}
+    kept = tuple(patch for patch in checkpoint.stack.patches if patch["id"] not in gone)
+    touched = {
+        key: {patch_id: name for patch_id, name in target.patches.items() if patch_id not in gone}
+        for key, target in checkpoint.stack.targets.items()
+    }
+    notices = _computed_elsewhere(checkpoint.patch_ids, [patch["id"] for patch in kept], computed_on)
+    return _plan(checkpoint, kept, touched, (), {}, notices)
+
+
+def _plan(
+    checkpoint: Checkpoint,
+    patches: tuple[Mapping[str, Any], ...],
+    touched: Touched,
+    added: tuple[Patch, ...],
+    verdicts: Mapping[str, Verdict],
+    notices: tuple[str, ...],
+) -> Plan:
+    before = checkpoint.stack.targets
+    changed = tuple(
+        sorted(key for key in touched if dict(before[key].patches if key in before else {}) != dict(touched[key]))
+    )
+    for key in changed:
+        if key in before and checkpoint.sha256(key) != before[key].result_sha256:
+            raise RefusedFileError(
+                f"{key} in {checkpoint.file(key)} was changed after it was patched",
+                hint=f"see `editcore verify {checkpoint.folder}`",
+            )
+    originals = _original_files(checkpoint)
+    rewrites = _rewrites(checkpoint, touched, changed, originals)
+    kept = {key: ids for key, ids in touched.items() if ids}
+    return Plan(checkpoint, patches, kept, changed, rewrites, originals, added, verdicts, notices)
+
+
+def _original_files(checkpoint: Checkpoint) -> Mapping[str, str]:
+    """Which file of the base holds each tensor; a patched shard has another name than its original."""
+    if checkpoint.shards.index is None or not checkpoint.patch_ids:
+        return checkpoint.shards.files
+    return read_index(original_index_path(checkpoint.folder))["weight_map"]  # type: ignore[no-any-return]
+
+
+def _rewrites(
+    checkpoint: Checkpoint, touched: Touched, changed: Iterable[str], originals: Mapping[str, str]
+) -> tuple[Rewrite, ...]:
+    by_file: dict[str, list[str]] = {}
+    for key in changed:
+        by_file.setdefault(originals[key], []).append(key)
+    result = []
+    for original, keys in sorted(by_file.items()):
+        ids = {patch_id for key in touched if originals[key] == original for patch_id in touched[key]}
+        destination = SINGLE if checkpoint.shards.index is None else shard_name(original, ids)
+        source = checkpoint.shards.files[keys[0]]
+        if destination != source and (checkpoint.folder / destination).exists():
+            raise ConflictError(
+                f"{checkpoint.folder / destination} is in the way and belongs to nothing", hint="move it away"
+            )
+        result.append(Rewrite(source, destination, tuple(keys)))
+    return tuple(result)
+
+
+def shard_name(original: str, patch_ids: Iterable[str]) -> str:
+    """The name of a shard with these patches on it: the original's without any, so that it comes back on revert."""
+    ids = set(patch_ids)
+    if not ids:
+        return original
+    return f"{original.removesuffix('.safetensors')}.editcore-{stack_hash(ids)[:12]}.safetensors"
+
+
+def new_index(plan: Plan) -> bytes:
+    """The index file after the change: byte for byte the original's when no patch is left."""
+    folder, before = plan.checkpoint.folder, plan.checkpoint.patch_ids
+    path = original_index_path(folder) if before else folder / INDEX
+    if not plan.patches:
+        return path.read_bytes()
+    index = dict(read_index(path))
+    by_file: dict[str, set[str]] = {}
+    for key, ids in plan.touched.items():
+        by_file.setdefault(plan.originals[key], set()).update(ids)
+    index["weight_map"] = {
+        key: shard_name(name, by_file.get(name, ())) for key, name in sorted(index["weight_map"].items())
+    }
+    return json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
+
+
+def _refuse_runtime_kinds(patch: Patch) -> None:
+    if patch.kind == "weights":
+        return
+    method = patch.annotation("method")
+    distribution = method.get("distribution")
+    owner = f"`pip install {distribution}`" if isinstance(distribution, str) else "install the plugin of its method"
+    raise ConflictError(
+        f"patch {patch.patch_id[:12]} is of kind {patch.kind} ({patch.core['payload']['kind']}): "
+        "a plain load of the folder would silently go without it",
+        hint=f"{owner} and put it on an open session",
+    )
+
+
+def _computed_elsewhere(before: Sequence[str], after: Sequence[str], computed_on: Mapping[str, str]) -> tuple[str, ...]:
+    notices = []
+    for patch_id in after:
+        earlier = before[: before.index(patch_id)]
+        left = after[: after.index(patch_id)]
+        if computed_on.get(patch_id) == stack_hash(earlier) != stack_hash(left):
+            notices.append(
+                f"patch {patch_id[:12]} was computed on the model with a patch that is gone now: measure it again"
+            )
+    return tuple(notices)

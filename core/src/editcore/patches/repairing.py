@@ -1,0 +1,150 @@
+"""After a kill: find out which state a folder is in, finish or roll back, and clear what is left over."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from attrs import frozen
+from editcore_hooks import EditcoreError, RefusedFileError, UsageError
+
+from editcore.patches import durable, lock
+from editcore.patches.fingerprint import span_sha256
+from editcore.patches.journal import Journal, journal_path, read_journal
+from editcore.patches.shards import read_shards
+from editcore.patches.stack import FOLDER, STACK_FILE, Stack, original_path, patch_path, read_stack_file, refuse_links
+
+
+@frozen
+class Repaired:
+    """What `repair` did, and the names it removed."""
+
+    action: Literal["nothing", "finished", "rolled back", "cleared"]
+    removed: tuple[str, ...] = ()
+
+
+def repair(folder: Path | str) -> Repaired:
+    """Bring a folder back to the state before or after a change that was cut short, and clear leftovers.
+
+    Raises `ConflictError` while a writer is at work, `RefusedFileError` when the folder is in neither state.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}", hint="give the folder of the checkpoint")
+    with lock.writing(folder):
+        refuse_links(folder)
+        before = _names(folder)
+        try:
+            journal = read_journal(folder)
+            if journal is not None:
+                action = settle(folder, journal)
+            else:
+                sweep(folder, read_stack_file(folder))
+                action = None
+        except OSError as error:
+            raise EditcoreError(f"cannot repair {folder}: {error.strerror}", hint="mend that and try again") from error
+        removed = tuple(sorted(before - _names(folder)))
+        return Repaired(action or ("cleared" if removed else "nothing"), removed)
+
+
+def current_stack(folder: Path | str) -> Stack:
+    """The stack a folder really has, also when a change of it was cut short; reads only."""
+    folder = Path(folder)
+    journal = read_journal(folder)
+    if journal is None:
+        return read_stack_file(folder)
+    return journal.new if _is_committed(folder, journal) else journal.old
+
+
+def settle(folder: Path, journal: Journal) -> Literal["finished", "rolled back"]:
+    """Finish or roll back, whichever keeps what is loaded consistent; the lock is held. May be repeated."""
+    if _is_committed(folder, journal):
+        finish(folder, journal)
+        return "finished"
+    durable.remove(folder / journal.staged)
+    _remove_unreferenced(folder, journal.new_files)
+    sweep(folder, journal.old)
+    return "rolled back"
+
+
+def finish(folder: Path, journal: Journal) -> None:
+    """What follows the commit: the record of the new stack, then the removal of what only the old one needed."""
+    if journal.new.patches:
+        durable.write_atomically(folder / STACK_FILE, [journal.new.as_bytes()])
+    else:
+        durable.remove(folder / STACK_FILE)
+    _remove_unreferenced(folder, journal.old_files)
+    sweep(folder, journal.new)
+
+
+def sweep(folder: Path, stack: Stack) -> None:
+    """Remove from `.editcore/` what `stack` does not need, the journal last, and the folder itself when all is gone."""
+    private = folder / FOLDER
+    for leftover in folder.glob(f".{STACK_FILE}.*.tmp"):
+        durable.remove(leftover)
+    if not private.is_dir():
+        return
+    wanted = {patch_path(folder, patch_id) for patch_id in stack.patch_ids}
+    wanted |= {original_path(folder, target.base_sha256) for target in stack.targets.values()}
+    for name in ("patches", "originals"):
+        for path in sorted((private / name).glob("*")):
+            is_index = path.suffix == ".json" and bool(stack.patches)
+            if path not in wanted and not is_index:
+                durable.remove(path)
+        # glob leaves out hidden names: the temporary files of an interrupted write.
+        for path in sorted((private / name).glob(".*.tmp")):
+            durable.remove(path)
+        if not stack.patches:
+            durable.remove(private / name)
+    for path in sorted(private.glob(".*.tmp")):
+        durable.remove(path)
+    if not stack.patches:
+        durable.remove(private / "hashes.json")
+    # Everything that the journal answers for must be gone for good before the journal is.
+    durable.sync_folder(folder)
+    durable.remove(journal_path(folder))
+    if not stack.patches and not any(private.iterdir()):
+        durable.remove(private)
+    durable.sync_folder(folder)
+
+
+def _is_committed(folder: Path, journal: Journal) -> bool:
+    """Whether the rename happened: asked of the weights themselves, not of the names that lie about alone."""
+    if journal.phase == "prepare":
+        return False
+    if not (folder / journal.staged).exists() and _holds(folder, journal.new, journal):
+        return True
+    if _holds(folder, journal.old, journal):
+        return False
+    raise RefusedFileError(
+        f"{folder} is in neither the state before nor after the change that was cut short: other hands changed it",
+        hint="copy the base again and apply the patches in .editcore/patches",
+    )
+
+
+def _holds(folder: Path, stack: Stack, journal: Journal) -> bool:
+    try:
+        shards = read_shards(folder)
+    except RefusedFileError:
+        return False
+    for key, target in {**journal.old.targets, **journal.new.targets}.items():
+        expected = stack.targets[key].result_sha256 if key in stack.targets else target.base_sha256
+        if key not in shards.entries:
+            return False
+        if span_sha256(folder / shards.files[key], shards.entries[key]) != expected:
+            return False
+    return True
+
+
+def _remove_unreferenced(folder: Path, names: Iterable[str]) -> None:
+    in_use = set(read_shards(folder).files.values())
+    for name in names:
+        if name not in in_use:
+            durable.remove(folder / name)
+
+
+def _names(folder: Path) -> set[str]:
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.parent == folder or FOLDER in path.relative_to(folder).parts
+    }

@@ -1,0 +1,48 @@
+"""Copying a weight file with some tensors replaced: header and all other bytes stay as they are."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, Final
+
+from attrs import frozen
+
+from editcore.patches import durable
+from editcore.patches.header import Entry
+
+_CHUNK: Final = 2**22
+
+
+@frozen
+class Replacement:
+    """Where a tensor lies, and how to get its new bytes, called once so that one tensor is in memory at a time."""
+
+    entry: Entry
+    produce: Callable[[], bytes]
+
+
+def splice(source: Path, destination: Path, replacements: Mapping[str, Replacement]) -> dict[str, str]:
+    """Write `destination`, which must not be there; return the sha256 of each replaced tensor's bytes."""
+    hashes: dict[str, str] = {}
+    with source.open("rb") as file:
+        durable.write_new(destination, _chunks(file, replacements, hashes), source.stat().st_mode & 0o777)
+    return hashes
+
+
+def _chunks(file: BinaryIO, replacements: Mapping[str, Replacement], hashes: dict[str, str]) -> Iterator[bytes]:
+    position = 0
+    for key, replacement in sorted(replacements.items(), key=lambda item: item[1].entry.start):
+        yield from _copied(file, position, replacement.entry.start)
+        data = replacement.produce()
+        hashes[key] = hashlib.sha256(data).hexdigest()
+        yield data
+        position = replacement.entry.end
+    yield from _copied(file, position, None)
+
+
+def _copied(file: BinaryIO, start: int, end: int | None) -> Iterator[bytes]:
+    file.seek(start)
+    left = _CHUNK if end is None else end - start
+    while left and (chunk := file.read(min(left, _CHUNK))):
+        yield chunk
+        left = _CHUNK if end is None else left - len(chunk)

@@ -1,0 +1,161 @@
+"""What is applied to a folder: `editcore.json`, and the files in `.editcore/` that make it reversible.
+
+`editcore.json`: base, ordered ids, hash of every result. In `.editcore/`: `patches/<id>.safetensors`;
+`originals/<sha256>.raw`, the stored bytes of each touched tensor of the base, and the index of a sharded base;
+`hashes.json`, a cache of tensor hashes; `journal.json`, only while something is being written.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from attrs import field, frozen
+from editcore_hooks import RefusedFileError, UsageError
+
+from editcore.patches.canonical import load_json, sha256_of
+
+STACK_FILE: Final = "editcore.json"
+FOLDER: Final = ".editcore"
+_FORMAT: Final = "editcore.stack"
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def stack_hash(patch_ids: Iterable[str]) -> str:
+    """The hash of a set of patches. Of the set: weights depend on it alone, the order is only history."""
+    return sha256_of(sorted(set(patch_ids)))
+
+
+@frozen
+class StackedTarget:
+    """A touched tensor: original shard, what the base has, what is there now, and each patch's own name for it."""
+
+    file: str
+    dtype: str
+    shape: tuple[int, ...]
+    base_sha256: str
+    result_sha256: str
+    patches: Mapping[str, str]
+
+
+@frozen
+class Stack:
+    """Patches in the order they were put on, and the tensors they touch. Empty for a plain checkpoint."""
+
+    base: Mapping[str, Any] = field(factory=dict)
+    patches: tuple[Mapping[str, Any], ...] = ()
+    targets: Mapping[str, StackedTarget] = field(factory=dict)
+
+    @property
+    def patch_ids(self) -> tuple[str, ...]:
+        return tuple(patch["id"] for patch in self.patches)
+
+    @property
+    def hash(self) -> str:
+        return stack_hash(self.patch_ids)
+
+    def find(self, prefix: str) -> str:
+        """The one id that begins with `prefix` (six characters at least). Raises `UsageError`."""
+        found = [patch_id for patch_id in self.patch_ids if patch_id.startswith(prefix)] if len(prefix) >= 6 else []
+        if len(found) != 1:
+            what = "is ambiguous" if found else "is not applied here"
+            raise UsageError(f"patch {prefix} {what}", hint="see `editcore stack DIR` for the ids")
+        return found[0]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "format": _FORMAT,
+            "format_version": "1.0",
+            "base": dict(self.base),
+            "patches": [dict(patch) for patch in self.patches],
+            "stack_hash": self.hash,
+            "targets": {
+                key: {
+                    "file": target.file,
+                    "dtype": target.dtype,
+                    "shape": list(target.shape),
+                    "base_sha256": target.base_sha256,
+                    "result_sha256": target.result_sha256,
+                    "patches": dict(target.patches),
+                }
+                for key, target in self.targets.items()
+            },
+        }
+
+    def as_bytes(self) -> bytes:
+        text = json.dumps(self.as_json(), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+        return text.encode() + b"\n"
+
+    @classmethod
+    def from_json(cls, document: Any, where: str) -> "Stack":
+        """Check and read. Raises `RefusedFileError`; `where` names the file."""
+        try:
+            version = document["format_version"]
+            if document["format"] != _FORMAT or not version.startswith("1."):
+                raise RefusedFileError(
+                    f"{where} has format {document['format']} {version}, which this version does not read",
+                    hint="pip install --upgrade editcore",
+                )
+            stack = cls(
+                dict(document["base"]),
+                tuple({"id": _hex(patch["id"]), "title": str(patch["title"])} for patch in document["patches"]),
+                {key: _target(value) for key, value in document["targets"].items()},
+            )
+            known = set(stack.patch_ids)
+            if len(known) != len(stack.patches) or document["stack_hash"] != stack.hash:
+                raise ValueError("its ids do not give its hash")
+            if any(not set(target.patches) <= known for target in stack.targets.values()):
+                raise ValueError("a target names a patch that is not applied")
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RefusedFileError(
+                f"{where} is damaged ({error})", hint="copy the base again and apply the patches in .editcore/patches"
+            ) from error
+        return stack
+
+
+def read_stack_file(folder: Path) -> Stack:
+    """The stack that `editcore.json` records, empty without one; a journal is not looked at."""
+    path = folder / STACK_FILE
+    if not path.is_file():
+        return Stack()
+    return Stack.from_json(load_json(path.read_bytes(), str(path)), str(path))
+
+
+def refuse_links(folder: Path) -> None:
+    """Refuse a folder whose record is elsewhere: writing and sweeping must stay inside it."""
+    for path in (folder / STACK_FILE, *(folder / FOLDER / name for name in (".", "patches", "originals"))):
+        if path.is_symlink():
+            raise RefusedFileError(f"{path} is a link, which editcore does not follow", hint="copy the folder whole")
+
+
+def patch_path(folder: Path, patch_id: str) -> Path:
+    return folder / FOLDER / "patches" / f"{patch_id}.safetensors"
+
+
+def original_path(folder: Path, sha256: str) -> Path:
+    return folder / FOLDER / "originals" / f"{sha256}.raw"
+
+
+def original_index_path(folder: Path) -> Path:
+    return folder / FOLDER / "originals" / "model.safetensors.index.json"
+
+
+def _hex(value: Any) -> str:
+    if not isinstance(value, str) or not _HEX.fullmatch(value):
+        raise ValueError(f"{value!r} is not a hash")
+    return value
+
+
+def _target(value: Mapping[str, Any]) -> StackedTarget:
+    # Checked because it becomes a path: a shard is a plain name in the folder.
+    if Path(value["file"]).name != value["file"]:
+        raise ValueError(f"{value['file']!r} is not a file name")
+    return StackedTarget(
+        value["file"],
+        value["dtype"],
+        tuple(int(size) for size in value["shape"]),
+        _hex(value["base_sha256"]),
+        _hex(value["result_sha256"]),
+        {_hex(patch_id): str(key) for patch_id, key in value["patches"].items()},
+    )
