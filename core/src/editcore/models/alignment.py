@@ -1,16 +1,19 @@
-"""Which tokens are the subject's: from character offsets, or by decoding where there are none; always checked."""
+"""Which tokens are the subject's: from character offsets, or common prefixes where there are none; always checked."""
 
 import unicodedata
+from collections.abc import Iterator
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from editcore_hooks import UsageError
 
-from editcore.models.tokens import Tokens, decode
+from editcore.models.tokens import Tokens, bare, decode
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _HALF_A_CHARACTER = "\ufffd"
+_REACH = 4
 _BLANKS = str.maketrans("", "", "\u2581")  # a tokenizer's own blank
 
 
@@ -22,39 +25,45 @@ def subject_tokens(tokenizer: "PreTrainedTokenizerBase", tokens: Tokens, text: s
     """
     subject = text[start:end]
     first = start + len(subject) - len(subject.lstrip())
-    last = start + len(subject.rstrip()) - 1
-    span = _by_offsets(tokens, first, last) if tokens.offsets else _by_decoding(tokenizer, tokens, text, first, last)
-    before, after = text[:first], text[last + 1 :]
-    if span is None or not _is_aligned(tokenizer, tokens.ids, span, before, subject.strip(), after):
-        message = f"the tokens of the subject {subject!r} in {text!r} could not be told"
-        raise UsageError(message, hint="the tokenizer may lack its characters; try another spelling")
-    return span
+    stop = start + len(subject.rstrip())
+    # some converted tokenizers tell wrong offsets: then the common prefixes decide
+    candidates = chain(
+        _by_offsets(tokens.offsets or (), first, stop), _by_common_prefix(tokenizer, tokens, text, first, stop)
+    )
+    for span in candidates:
+        if _is_aligned(tokenizer, tokens.ids, span, text[:first], text[first:stop], text[stop:]):
+            return span
+    message = f"the tokens of the subject {subject!r} in {text!r} could not be told"
+    raise UsageError(message, hint="the tokenizer may lack its characters; try another spelling")
 
 
-def _by_offsets(tokens: Tokens, first: int, last: int) -> range | None:
-    covering = {first: [], last: []}  # type: dict[int, list[int]]
-    for index, (a, b) in enumerate(tokens.offsets or ()):
-        for at in covering:
-            if a <= at < b:
-                covering[at].append(index)
-    if not covering[first] or not covering[last]:
-        return None
-    return range(min(covering[first]), max(covering[last]) + 1)
+def _by_offsets(offsets: tuple[tuple[int, int], ...], first: int, stop: int) -> Iterator[range]:
+    """From the first to the last token that covers any character: one may be covered by none, or by several.
+
+    A normaliser may drop an accent; an emoji is four bytes, each a token of its own.
+    """
+    covering = [index for index, (a, b) in enumerate(offsets) if a < stop and b > first and a < b]
+    if covering:
+        yield range(covering[0], covering[-1] + 1)
 
 
-def _by_decoding(
-    tokenizer: "PreTrainedTokenizerBase", tokens: Tokens, text: str, first: int, last: int
-) -> range | None:
-    """The first token with which more than `text[:first]` is decoded, to the first with which `text[:last + 1]` is."""
-    before, through = plain(tokenizer, text[:first]), plain(tokenizer, text[: last + 1])
-    begin = None
-    for index in range(tokens.lead, len(tokens.ids)):
-        decoded = plain(tokenizer, decode(tokenizer, tokens.ids[tokens.lead : index + 1]))
-        if begin is None and len(decoded) > len(before):
-            begin = index
-        if begin is not None and decoded.startswith(through):
-            return range(begin, index + 1)
-    return None
+def _by_common_prefix(
+    tokenizer: "PreTrainedTokenizerBase", tokens: Tokens, text: str, first: int, stop: int
+) -> Iterator[range]:
+    """Tokens from where those of `text[:first]` end to where those of `text[:stop]` do, and a little beyond.
+
+    A merge over either edge changes tokens before it, so the common prefix ends early by a few.
+    """
+    begin, end = (_agreement(tokenizer, tokens, text[:until]) for until in (first, stop))
+    for a in range(begin, min(begin + _REACH, len(tokens.ids))):
+        for b in range(max(a + 1, end), min(end + _REACH, len(tokens.ids)) + 1):
+            yield range(a, b)
+
+
+def _agreement(tokenizer: "PreTrainedTokenizerBase", tokens: Tokens, beginning: str) -> int:
+    alone = tokens.ids[: tokens.lead] + bare(tokenizer, beginning)
+    differ = (index for index, (a, b) in enumerate(zip(alone, tokens.ids, strict=False)) if a != b)
+    return next(differ, min(len(alone), len(tokens.ids)))
 
 
 def _is_aligned(
@@ -82,9 +91,12 @@ def _is_aligned(
 
 
 def plain(tokenizer: "PreTrainedTokenizerBase", text: str) -> str:
-    """A text as far as every tokenizer keeps it: normalised, without case and blanks."""
+    """A text as far as every tokenizer keeps it: normalised, without case and blanks.
+
+    Decomposed, so that a letter is shorter than the letter with its accent.
+    """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None and backend.normalizer is not None:
         text = backend.normalizer.normalize_str(text)
-    folded = unicodedata.normalize("NFKC", text).casefold()
+    folded = unicodedata.normalize("NFKD", text).casefold()
     return "".join(folded.translate(_BLANKS).split())

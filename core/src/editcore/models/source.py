@@ -1,5 +1,6 @@
 """Which folder a model is read from: one of this machine, or the snapshot of a repository. Torch-free."""
 
+import os
 import re
 from pathlib import Path
 
@@ -26,11 +27,11 @@ def find(source: str | Path, *, revision: str | None = None, code: bool = False)
     `code` fetches the repository's own Python files too. Raises `UsageError` when there is no such folder, and
     `EditcoreError` when a repository cannot be reached.
     """
-    folder = Path(source).expanduser()
+    folder = Path(os.path.abspath(Path(source).expanduser()))  # not resolved: a link's name is the one people gave
     if folder.is_dir():
         if revision is not None:
             raise UsageError(f"{folder.name} is a local folder and has no revisions", hint="leave out the revision")
-        return Source(folder, folder.resolve().name, None)
+        return Source(folder, folder.name, None)
     if isinstance(source, Path) or folder.exists() or not _REPOSITORY.fullmatch(source):
         raise UsageError(f"{source} is not a folder", hint="name a folder with config.json, or OWNER/NAME of a model")
     return _snapshot(source, revision, code)

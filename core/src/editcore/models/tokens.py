@@ -29,18 +29,25 @@ def tokenise(tokenizer: "PreTrainedTokenizerBase", text: str, *, special: bool =
     An end-of-text token appended by the tokenizer would end the prompt before the model can answer it. Raises
     `UsageError` when the text has no tokens.
     """
-    fast = tokenizer.is_fast
-    body = tokenizer(text, add_special_tokens=False, return_offsets_mapping=fast, verbose=False)
-    ids, lead = tuple(body["input_ids"]), ()
-    if special:
-        whole = tuple(tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"])
-        lead = whole[: _find(whole, ids)]
+    offsets = None
+    if tokenizer.is_fast:
+        body = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        ids = tuple(body["input_ids"])
+        offsets = tuple((int(a), int(b)) for a, b in body["offset_mapping"])
+    else:
+        ids = bare(tokenizer, text)
     if not ids:
         raise UsageError(f"the text {text!r} has no tokens", hint="give a prompt with words in it")
-    offsets = None
-    if fast:
-        offsets = ((0, 0),) * len(lead) + tuple((int(a), int(b)) for a, b in body["offset_mapping"])
-    return Tokens(lead + ids, len(lead), offsets)
+    if not special:
+        return Tokens(ids, 0, offsets)
+    whole = tuple(tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"])
+    lead = whole[: _find(whole, ids)]
+    return Tokens(lead + ids, len(lead), offsets and ((0, 0),) * len(lead) + offsets)
+
+
+def bare(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[int, ...]:
+    """The ids of a text without special ones."""
+    return tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
 
 def decode(tokenizer: "PreTrainedTokenizerBase", ids: tuple[int, ...]) -> str:
@@ -56,14 +63,13 @@ def continuation(tokenizer: "PreTrainedTokenizerBase", prompt: Tokens, text: str
     the prompt's own tokens. Then `more` is tokenised behind a character with which it does not merge, and the ids
     are taken that decode, after the prompt's, to the text of both. Raises `UsageError` when nothing does.
     """
-    joint = prompt.ids[: prompt.lead] + tokenise(tokenizer, text + more, special=False).ids
+    joint = prompt.ids[: prompt.lead] + bare(tokenizer, text + more)
     n = len(prompt.ids)
     if joint[:n] == prompt.ids and len(joint) > n:
         return joint[n:]
     wanted = decode(tokenizer, joint)
     for anchor in ("", *_ANCHORS):
-        before = tokenise(tokenizer, anchor, special=False).ids if anchor else ()
-        after = tokenise(tokenizer, anchor + more, special=False).ids
+        before, after = bare(tokenizer, anchor), bare(tokenizer, anchor + more)
         if after[: len(before)] == before and decode(tokenizer, prompt.ids + after[len(before) :]) == wanted:
             return after[len(before) :]
     raise UsageError(
