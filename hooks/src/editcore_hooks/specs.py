@@ -85,15 +85,16 @@ def editcore_compute_update(
 ) -> Update | None:
     """Compute the change; do not make it.
 
-    After it every weight, hook, RNG state, train or eval mode and `requires_grad` of the model must be as before; the
-    host restores RNG and modes and raises when a weight or a hook differs. Called once a patch, after
-    `editcore_locate`, under `session.seed`. Observers may wrap it and must pass the result on unchanged.
+    `session`, `requests` and `state` are those of `editcore_locate`, `location` is what it gave. After it every
+    weight, hook, RNG state, train or eval mode and `requires_grad` of the model must be as before; the host restores
+    RNG and modes and raises when a weight or a hook differs. Called once a patch, after `editcore_locate`, under
+    `session.seed`. Observers may wrap it and must pass the result on unchanged.
     """
 
 
 @hookspec(firstresult=True)
 def editcore_apply_patch(target: Any, patch: Patch) -> Applied | None:
-    """Put a sealed patch on `target`: a Session (in memory) or a Checkpoint (a folder on disk).
+    """Put the sealed `patch` on `target`: a Session (in memory) or a Checkpoint (a folder on disk).
 
     The host implements it for every kind of patch, so methods do not. Called once a patch and target, after the base
     was verified. Observers may wrap it: before the yield nothing is written, an exception before it stops the patch.
@@ -102,7 +103,7 @@ def editcore_apply_patch(target: Any, patch: Patch) -> Applied | None:
 
 @hookspec
 def editcore_evaluate(session: Any, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:  # type: ignore[empty-body]
-    """Score `cases` on the model as it stands, for the metric names that this implementation owns.
+    """Score `cases` on the model of `session` as it stands, for those names in `metrics` that this one owns.
 
     Results of all implementations are collected. Called by `edit` before a patch is written and by evaluation.
     Observers may wrap it and must pass the reports on unchanged.
@@ -113,6 +114,6 @@ def editcore_evaluate(session: Any, cases: Sequence[Case], metrics: Sequence[str
 def editcore_train(session: Any, examples: Sequence[Case], options: dict[str, Any]) -> Asset | None:
     """Train what a method needs before its first edit (a hypernetwork, a scope classifier) and keep it as an asset.
 
-    `examples` are training cases, `options` the training settings as JSON values. Called only when asked for.
-    Observers may wrap it.
+    `session` is the open model, `examples` are training cases, `options` the training settings as JSON values. Called
+    only when asked for. Observers may wrap it.
     """

@@ -20,6 +20,13 @@ def canonical(value: Any) -> bytes:
         raise UsageError(f"not a value that can be kept as JSON: {error}") from error
 
 
+def _plain(value: Any) -> Any:
+    """Tuples as lists, so that what was given equals what is read back."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
 @frozen
 class Identity:
     """Kind, owner (the distribution that computes it), weights root of the model, and parameters as JSON values."""
@@ -27,7 +34,7 @@ class Identity:
     kind: str = field()
     owner: str
     base_root: str
-    parameters: Mapping[str, Any] = field(factory=dict)
+    parameters: Mapping[str, Any] = field(factory=dict, converter=_plain)
 
     @kind.validator
     def _is_file_safe(self, _: Any, value: str) -> None:
@@ -42,7 +49,7 @@ class Identity:
             "kind": self.kind,
             "owner": self.owner,
             "base_root": self.base_root,
-            "parameters": _plain(self.parameters),
+            "parameters": self.parameters,
         }
 
     @property
@@ -54,9 +61,3 @@ class Identity:
     def stem(self) -> str:
         """The name of its file, without the suffix."""
         return f"{self.kind}-{self.key[:32]}"
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value

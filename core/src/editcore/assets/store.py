@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from editcore_hooks import Asset, ConflictError, RefusedFileError
+
 from editcore.assets import file
 from editcore.assets.identity import Identity
-from editcore_hooks import Asset, ConflictError, RefusedFileError
 
 _SUFFIX: Final = ".safetensors"
 _PARTIAL: Final = ".partial"
@@ -66,9 +67,7 @@ class AssetStore:
     def load(self, asset: Asset) -> dict[str, Any]:
         """The tensors by name. Raises `RefusedFileError` when the file is not the asset that it was."""
         if not asset.path.is_file():
-            raise RefusedFileError(
-                f"the asset {asset.path.name} is gone", hint="run the command that computes it again"
-            )
+            raise RefusedFileError(f"the asset {asset.path.name} is gone", hint="run the same command again")
         manifest = file.verify(asset.path)
         if manifest.sha256 != asset.sha256:
             raise RefusedFileError(f"the asset {asset.path.name} was replaced by another since it was found")

@@ -1,17 +1,19 @@
 """The command line. click is all that is imported here; a command's module is imported when the command runs."""
 
+import os
 import sys
 import traceback
 import warnings
 from collections.abc import Sequence
-from typing import Any, TextIO
+from typing import Any
 
 import click
+from editcore_hooks import EditcoreError
+
 from editcore.cli.commands import COMMANDS
 from editcore.cli.group import LazyGroup
 from editcore.cli.options import talk_options
 from editcore.cli.output import Output
-from editcore_hooks import EditcoreError
 
 __all__ = ["main", "root"]
 
@@ -57,7 +59,7 @@ def _report(error: BaseException, out: Output) -> int:
         return error.code if type(error.code) is int else int(error.code is not None)
     if isinstance(error, BrokenPipeError):
         # The reader went away. What is still buffered must not raise once more at exit.
-        sys.stdout = _Discarded()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         out.error("interrupted")
@@ -67,6 +69,9 @@ def _report(error: BaseException, out: Output) -> int:
     if isinstance(error, EditcoreError):
         out.error(str(error))
         return error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message(), err=True)
+        return error.exit_code
     if isinstance(error, click.ClickException):
         out.error(_usage(error))
         return error.exit_code
@@ -75,22 +80,16 @@ def _report(error: BaseException, out: Output) -> int:
 
 
 def _usage(error: click.ClickException) -> str:
-    message = error.format_message().rstrip(".")
-    context = getattr(error, "ctx", None)
-    return f"{message}. {context.command_path} --help" if context is not None else message
+    message, context = error.format_message(), getattr(error, "ctx", None)
+    if context is None:
+        return message
+    return f"{message}{'' if message.endswith(('.', '?')) else '.'} {context.command_path} --help"
 
 
 def _one_line_warning(out: Output) -> Any:
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        if not issubclass(category, (DeprecationWarning, PendingDeprecationWarning, FutureWarning)) or out.verbose:
+        # Libraries tell their users' programmers of changes to come; a person at a terminal can do nothing about it.
+        if out.verbose or not issubclass(category, (DeprecationWarning, PendingDeprecationWarning, FutureWarning)):
             out.warn(str(message))
 
     return show
-
-
-class _Discarded(TextIO if False else object):  # type: ignore[misc]
-    def write(self, text: str) -> int:
-        return len(text)
-
-    def flush(self) -> None:
-        return None

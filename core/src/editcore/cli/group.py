@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 from attrs import field, frozen
+from editcore_hooks import PluginError, UsageError
+
 from editcore.plugins.known import COMMANDS as PACKAGES
 from editcore.plugins.suggest import suggestion
-from editcore_hooks import PluginError
 
 BUILTIN = ""
 
@@ -63,7 +64,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if not name.startswith("-") and not ctx.resilient_parsing and name not in self._builtin:
-            self._refuse_unknown(ctx, name)
+            self._refuse_unknown(name)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -81,7 +82,7 @@ class LazyGroup(click.Group):
             offered = self.offers[name]
             yield name, offered[0].help if len(offered) == 1 else "Offered by two plugins, and refused."
 
-    def _refuse_unknown(self, ctx: click.Context, name: str) -> None:
+    def _refuse_unknown(self, name: str) -> None:
         if name in self.offers:
             return
         package = PACKAGES.get(name)
@@ -90,7 +91,7 @@ class LazyGroup(click.Group):
 
             raise missing(name, package)
         near = suggestion(name, {*self.offers, *PACKAGES})
-        raise click.UsageError(f"there is no command {name!r}" + (f": {near}" if near else ""), ctx)
+        raise UsageError(f"there is no command {name!r}", hint=near or "editcore --help lists them")
 
 
 def _load(name: str, command: Command) -> click.Command:

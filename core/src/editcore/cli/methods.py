@@ -3,6 +3,7 @@
 from typing import Any
 
 import click
+
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 
@@ -23,6 +24,8 @@ def _list(out: Output) -> None:
 
     known = registry()
     found = [(cls, *known.source_of(cls)) for cls in known.methods.classes().values()]
+    if known.methods.refused() or any(record.status in ("broken", "incompatible") for record in known.records):
+        out.warn("some plugins cannot be used. editcore plugins doctor")
     if out.as_json:
         out.json([_as_json(*method) for method in found])
     elif found:

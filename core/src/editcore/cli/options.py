@@ -5,6 +5,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import click
+
 from editcore.cli.output import Output
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -97,6 +97,7 @@ class Progress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=Console(stderr=True),
+            redirect_stdout=False,  # or data printed meanwhile would go where the bar is
             transient=True,
         )
         self._task = self._bar.add_task(self._label, total=self._total)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import click
+
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 

@@ -1,13 +1,9 @@
 """The plugin manager of one call: the chosen method instance, the locator named, the observers, and nothing else."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import pluggy
-from editcore.plugins.checks import STAGES, misspelt, unmarked
-from editcore.plugins.digest import digest
-from editcore.plugins.registry import Registry
-from editcore.plugins.selection import VARIABLE
 from editcore_hooks import (
     PROJECT,
     Applied,
@@ -24,6 +20,13 @@ from editcore_hooks import (
     hookimpl,
     specs,
 )
+
+from editcore.plugins.checks import STAGES, misspelt, unmarked
+from editcore.plugins.digest import digest
+from editcore.plugins.registry import Registry
+from editcore.plugins.selection import VARIABLE
+
+T = TypeVar("T")
 
 _OF_METHOD = frozenset({"editcore_locate", "editcore_compute_update", "editcore_evaluate", "editcore_train"})
 _OF_LOCATOR = frozenset({"editcore_locate"})
@@ -172,8 +175,8 @@ def run_evaluate(manager: StageManager, session: Any, cases: Sequence[Case], met
     return [_expect(report, Report, "editcore_evaluate") for reports in collected for report in reports]
 
 
-def _expect(result: Any, kind: type[Any], stage: str) -> Any:
+def _expect(result: Any, kind: type[T], stage: str) -> T:
     if not isinstance(result, kind):
         got = "nothing" if result is None else f"a {type(result).__name__}"
-        raise PluginError(f"{stage} gave {got} where a {kind.__name__} was due")
+        raise PluginError(f"{stage} gave {got} instead of its {kind.__name__}")
     return result

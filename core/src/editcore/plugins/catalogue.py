@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import attrs
+from editcore_hooks import Named, PluginError
+
 from editcore.plugins.discovery import failed, names_of
 from editcore.plugins.record import Plugin
 from editcore.plugins.selection import VARIABLE, canonical
 from editcore.plugins.suggest import suggestion, suggestion_or_list
-from editcore_hooks import Named, PluginError
 
 T = TypeVar("T", bound=Named)
 
@@ -79,6 +80,8 @@ class Catalogue(Generic[T]):
         assert plugin.manager is not None
         try:
             answers: list[Any] = getattr(plugin.manager.hook, self._hook)()
+            if not answers and self._hook in plugin.record.hooks:
+                raise TypeError(f"{self._hook} returned nothing")  # pluggy drops None from the answers
             classes = [cls for answer in answers for cls in self._checked(answer)]
             names = [cls.name for cls in classes]
             twice = sorted({name for name in names if names.count(name) > 1})

@@ -62,4 +62,4 @@ def _feed_array(state: Any, value: Any) -> None:
         _mark(state, "array", f"{array.dtype} {array.shape}")
         state.update(array.tobytes())
     else:
-        raise PluginError(f"a stage returned a {type(value).__name__}, which is no value of the contract")
+        raise PluginError(f"a stage returned {type(value).__name__!r}, which is no value of the contract")

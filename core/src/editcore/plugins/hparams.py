@@ -6,10 +6,11 @@ from typing import Any, Final, TypeVar
 
 import attrs
 from attrs import frozen
+from editcore_hooks import EditcoreError, PluginError, UsageError
+
 from editcore.plugins.convert import accepts_text, convert, list_item, type_text
 from editcore.plugins.suggest import suggestion_or_list
 from editcore.plugins.yaml_text import parse, read_text
-from editcore_hooks import EditcoreError, PluginError, UsageError
 
 T = TypeVar("T")
 
@@ -79,7 +80,7 @@ def merge(cls: type, *layers: tuple[str, Mapping[str, Any]]) -> Resolved:
         except UsageError as error:
             raise UsageError(f"{source}: {error.message}", hint=error.hint) from None
         sources.update(dict.fromkeys(layer, source))
-    hparams = _build(cls, values)
+    hparams: Any = _build(cls, values)
     names = [field.name for field in _fields(cls)]
     return Resolved(hparams, {name: (getattr(hparams, name), sources.get(name, DEFAULT)) for name in names})
 

@@ -18,7 +18,8 @@ class _CoreLoader(yaml.SafeLoader):
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
         for index, key in enumerate(keys):
             if key in keys[:index]:
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", node.start_mark)
+                where = node.value[index][0].start_mark
+                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", where)
         return super().construct_mapping(node, deep)
 
 

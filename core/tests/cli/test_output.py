@@ -1,0 +1,96 @@
+"""Data on stdout, talk on stderr, and bars only for who can see them."""
+
+import io
+import sys
+
+import editcore.cli.output as output
+import pytest
+from editcore.cli.output import Output
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def test_a_table_elsewhere_than_on_a_terminal_is_aligned_plain_text(capsys):
+    Output().table(["name", "n", "note"], [["a", 10, None], ["longer", 2, "[bold]two\nlines"]])
+    assert capsys.readouterr().out == "name    n   note\na       10\nlonger  2   [bold]two lines\n"
+
+
+def test_a_table_on_a_terminal_keeps_brackets(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    Output().table(["name"], [["[red]x"]])
+    assert "[red]x" in screen.getvalue()
+
+
+def test_json_refuses_what_json_has_not():
+    with pytest.raises(ValueError, match="JSON compliant"):
+        Output().json({"loss": float("nan")})
+
+
+@pytest.fixture
+def watched(monkeypatch):
+    """Run work with a terminal as stderr, and return what was on it; set within the test, since pytest sets its own."""
+
+    def watch(body, out=None, patience=0.0):
+        screen = Terminal()
+        monkeypatch.setattr(output, "_PATIENCE", patience)
+        monkeypatch.setenv("TERM", "xterm")
+        monkeypatch.setattr(sys, "stderr", screen)
+        body(out or Output())
+        return screen.getvalue()
+
+    return watch
+
+
+def work(out, total=3):
+    with out.progress("collecting", total) as progress:
+        for _ in range(3):
+            progress.advance()
+    assert progress.done == 3
+
+
+def test_a_bar_shows_once_the_work_lasts(watched):
+    assert "collecting" in watched(work)
+
+
+def test_short_work_shows_no_bar(watched):
+    assert watched(work, patience=60.0) == ""
+
+
+def test_quiet_shows_no_bar(watched):
+    out = Output()
+    out.quiet = True
+    assert watched(work, out) == ""
+
+
+def test_no_terminal_shows_no_bar(monkeypatch, capsys):
+    monkeypatch.setattr(output, "_PATIENCE", 0.0)
+    work(Output(), total=None)
+    assert capsys.readouterr().err == ""
+
+
+def test_data_printed_under_a_bar_goes_to_stdout(watched, capsys):
+    def printing(out):
+        with out.progress("collecting", 2) as progress:
+            progress.advance()
+            out.print("data")
+
+    assert "data" not in watched(printing)
+    assert capsys.readouterr().out == "data\n"
+
+
+def fail(out):
+    with out.progress("collecting", 2) as progress:
+        progress.advance()
+        raise RuntimeError("half way")
+
+
+def test_a_bar_is_taken_down_when_the_work_fails(watched):
+    def failing(out):
+        with pytest.raises(RuntimeError, match="half way"):
+            fail(out)
+
+    assert "\x1b[?25h" in watched(failing)  # the cursor is shown again

@@ -1,0 +1,119 @@
+"""`plugins` and `methods` tell what is there, for people and for machines."""
+
+import json
+import textwrap
+
+METHOD = """
+    from typing import Literal
+    from attrs import frozen
+    from editcore_hooks import EditMethod, hookimpl, hparam
+
+    @frozen
+    class Hparams:
+        layer: int = hparam(5, help="the block", symbol="l*", source="eq. 1")
+        mode: Literal["a", "b"] = hparam("a", help="a switch")
+
+    class Toy(EditMethod):
+        name = "toy"
+        summary = "does little"
+        paper = "arXiv:0000.00000"
+        capabilities = frozenset({"batch"})
+        Hparams = Hparams
+
+    @hookimpl
+    def editcore_register_methods():
+        return [Toy]
+"""
+
+
+def test_a_list_of_plugins_shows_state_and_reason(editcore, site):
+    site.put("dist-toy", METHOD, name="toy")
+    site.put("dist-bad", "import nothing_like_it", name="bad")
+    lines = editcore("plugins", "list").stdout.splitlines()
+    assert lines[0].split() == ["name", "distribution", "version", "status", "hooks", "ms", "reason"]
+    bad = next(line for line in lines if line.startswith("bad"))
+    assert "broken" in bad
+    assert "No module named 'nothing_like_it'" in bad
+    toy = next(line for line in lines if line.startswith("toy"))
+    assert toy.split()[1:5] == ["dist-toy", "1.0", "ok", "register_methods"]
+
+
+def test_a_list_as_json_holds_the_traceback(editcore, site):
+    site.put("dist-bad", "import nothing_like_it", name="bad")
+    records = {record["name"]: record for record in json.loads(editcore("plugins", "list", "--json").stdout)}
+    assert records["editcore"]["status"] == "ok"
+    assert records["bad"]["status"] == "broken"
+    assert "Traceback" in records["bad"]["error"]
+
+
+def test_the_doctor_finds_nothing_in_health(editcore, site):
+    site.put("dist-toy", METHOD)
+    result = editcore("plugins", "doctor")
+    assert (result.returncode, result.stdout) == (0, "")
+    assert "nothing is wrong" in result.stderr
+    assert json.loads(editcore("plugins", "doctor", "--json").stdout) == {"faulty": [], "duplicates": []}
+
+
+def test_the_doctor_shows_tracebacks_and_duplicates_and_exits_4(editcore, site):
+    site.put("dist-bad", "import nothing_like_it")
+    site.put("dist-late", METHOD.replace("return [Toy]", "return 1 / 0"))
+    site.put("dist-one", METHOD)
+    site.put("dist-two", METHOD)
+    result = editcore("plugins", "doctor")
+    assert result.returncode == 4
+    assert "dist-bad (dist-bad 1.0) is broken: ModuleNotFoundError" in result.stdout
+    assert "dist_late_entry.py" in result.stdout
+    assert "ZeroDivisionError" in result.stdout
+    assert "the method 'toy' is offered twice, by dist-one and dist-two" in result.stdout
+    found = json.loads(editcore("plugins", "doctor", "--json").stdout)
+    assert {record["name"] for record in found["faulty"]} == {"dist-bad", "dist-late"}
+    assert found["duplicates"] == [{"kind": "method", "name": "toy", "distributions": ["dist-one", "dist-two"]}]
+
+
+def test_methods_are_listed_with_their_summary(editcore, site):
+    site.put("dist-toy", METHOD)
+    lines = editcore("methods").stdout.splitlines()
+    assert lines[1].split() == ["toy", "dist-toy", "1.0", "does", "little"]
+    (method,) = json.loads(editcore("methods", "--json").stdout)
+    assert (method["name"], method["paper"], method["capabilities"]) == ("toy", "arXiv:0000.00000", ["batch"])
+
+
+def test_no_method_at_all_says_what_to_install(editcore):
+    result = editcore("methods")
+    assert result.stdout == ""
+    assert "pip install" in result.stderr
+    assert json.loads(editcore("methods", "--json").stdout) == []
+
+
+def test_a_method_shows_every_hyper_parameter(editcore, site):
+    site.put("dist-toy", METHOD)
+    text = editcore("methods", "toy").stdout
+    for piece in ("does little", "arXiv:0000.00000", "dist-toy 1.0", "l*", "the block", "eq. 1", "'a' or 'b'"):
+        assert piece in text
+    shown = json.loads(editcore("methods", "toy", "--json").stdout)
+    assert [row["field"] for row in shown["hparams"]] == ["layer", "mode"]
+    assert shown["hparams"][0]["default"] == "5"
+
+
+def test_presets_are_found_beside_the_entry_module(editcore, site):
+    package = site.folder / "toy_package"
+    (package / "presets").mkdir(parents=True)
+    (package / "__init__.py").write_text("")
+    (package / "presets" / "tiny.yaml").write_text("layer: 1\n")
+    site.put("dist-toy", "from toy_package.hooks import editcore_register_methods")
+    (package / "hooks.py").write_text(textwrap.dedent(METHOD))
+    assert json.loads(editcore("methods", "toy", "--json").stdout)["presets"] == ["tiny"]
+
+
+def test_methods_warns_of_plugins_that_cannot_be_used(editcore, site):
+    site.put("dist-bad", "import nothing_like_it")
+    site.put("dist-toy", METHOD)
+    result = editcore("methods")
+    assert "toy" in result.stdout
+    assert result.stderr == "warning: some plugins cannot be used. editcore plugins doctor\n"
+
+
+def test_an_unknown_method_is_exit_code_4_with_the_next_step(editcore, site):
+    site.put("dist-toy", METHOD)
+    result = editcore("methods", "tay")
+    assert (result.returncode, result.stderr) == (4, "error: there is no method 'tay'. did you mean 'toy'?\n")

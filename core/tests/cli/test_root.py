@@ -1,0 +1,289 @@
+"""The frame: fast help, lazy commands, errors of one line with their exit code."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+import warnings
+
+import click
+import pytest
+from editcore.cli import main, plugin_commands, root
+from editcore.cli.commands import COMMANDS
+from editcore.cli.group import Command
+from editcore.cli.options import with_output
+from editcore.plugins.known import COMMANDS as PACKAGES
+from editcore.plugins.registry import Registry
+from editcore_hooks import (
+    ConflictError,
+    EditcoreError,
+    PluginError,
+    RefusedFileError,
+    RequirementNotMetError,
+    UsageError,
+    WrongBaseError,
+)
+
+HEAVY = {"torch", "transformers", "numpy", "safetensors", "rich", "huggingface_hub", "yaml", "rfc8785"}
+
+
+def imported(result) -> set[str]:
+    """Top-level modules in the output of `-X importtime`."""
+    return {line.rsplit("|", 1)[1].strip().partition(".")[0] for line in result.stderr.splitlines() if "|" in line}
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--version"], ["plugins", "list"], ["plugins", "--help"]])
+def test_light_commands_import_nothing_heavy(editcore, arguments):
+    result = editcore(*arguments, python=("-X", "importtime"))
+    assert result.returncode == 0
+    assert not imported(result) & HEAVY
+    assert "click" in imported(result)
+
+
+def test_help_names_every_command_and_imports_none_of_their_modules(editcore):
+    result = editcore("--help", python=("-X", "importtime"))
+    for name, (target, help) in COMMANDS.items():
+        assert name in result.stdout
+        assert help in " ".join(result.stdout.split())
+        assert target.partition(":")[0] not in result.stderr
+    start = time.perf_counter()
+    editcore("--help")
+    print(f"editcore --help: {(time.perf_counter() - start) * 1000:.0f} ms")
+
+
+def test_help_is_the_same_with_either_name_of_the_program(editcore):
+    script = subprocess.run(
+        [sys.executable, "-c", "import sys; from editcore.cli import main; sys.exit(main())", "--help"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "EDITCORE_PLUGINS": ""},
+    )
+    assert editcore("--help").stdout == script.stdout
+
+
+@pytest.fixture
+def command(monkeypatch):
+    """Put a command `try` into the table whose body is the function given."""
+
+    def put(body):
+        module = types.ModuleType("tried_command")
+        module.tried = click.command("try")(with_output(body))
+        monkeypatch.setitem(sys.modules, "tried_command", module)
+        monkeypatch.setitem(root._builtin, "try", Command("tried_command:tried", "Tried."))
+
+    return put
+
+
+def raising(error):
+    def body(out):
+        raise error
+
+    return body
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (EditcoreError, 1),
+        (UsageError, 2),
+        (WrongBaseError, 3),
+        (ConflictError, 4),
+        (PluginError, 4),
+        (RequirementNotMetError, 5),
+        (RefusedFileError, 6),
+    ],
+)
+def test_an_expected_error_is_one_line_and_its_own_exit_code(command, capsys, error, code):
+    command(raising(error("what happened,\nand why", hint="editcore next")))
+    assert main(["try"]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "error: what happened, and why. editcore next\n"
+
+
+def test_an_unexpected_error_is_one_line_too(command, capsys):
+    command(raising(KeyError("deep")))
+    assert main(["try"]) == 1
+    assert capsys.readouterr().err == "error: KeyError: 'deep'. Run it again with --debug to see where\n"
+
+
+@pytest.mark.parametrize("arguments", [["--debug", "try"], ["try", "--debug"]])
+@pytest.mark.parametrize("error", [KeyError("deep"), UsageError("wrong")])
+def test_a_traceback_is_shown_under_debug_before_or_after_the_command(command, capsys, arguments, error):
+    command(raising(error))
+    main(arguments)
+    assert "Traceback (most recent call last)" in capsys.readouterr().err
+
+
+def test_a_command_returns_its_exit_code(command):
+    command(lambda out: 7)
+    assert main(["try"]) == 7
+    command(lambda out: click.get_current_context().exit(5))
+    assert main(["try"]) == 5
+    command(lambda out: None)
+    assert main(["try"]) == 0
+    command(lambda out: True)
+    assert main(["try"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["aply"], 2, "error: there is no command 'aply'. did you mean 'apply'?\n"),
+        (["qqqq"], 2, "error: there is no command 'qqqq'. editcore --help lists them\n"),
+        (["dmo"], 2, "error: there is no command 'dmo'. did you mean 'demo'?\n"),
+        (["plugins", "lst"], 2, "error: No such command 'lst'. Did you mean 'list'? editcore plugins --help\n"),
+        (["methods", "a", "b"], 2, "error: Got unexpected extra argument (b). editcore methods --help\n"),
+    ],
+)
+def test_a_wrong_command_line_is_one_line_with_the_next_step(editcore, arguments, code, message):
+    result = editcore(*arguments)
+    assert (result.returncode, result.stdout, result.stderr) == (code, "", message)
+
+
+@pytest.fixture
+def bare(monkeypatch):
+    """No plugin but the built-in, whatever is installed here."""
+    alone = Registry.of()
+    monkeypatch.setattr(plugin_commands, "registry", lambda: alone)
+    root.__dict__.pop("offers", None)
+    yield
+    root.__dict__.pop("offers", None)
+
+
+@pytest.mark.usefixtures("bare")
+@pytest.mark.parametrize(("name", "package"), PACKAGES.items())
+def test_a_command_of_a_package_that_is_not_installed_says_which(capsys, name, package):
+    assert main([name]) == 4
+    assert capsys.readouterr().err == f"error: the command {name!r} is not installed. pip install {package}\n"
+
+
+def test_no_command_at_all_shows_the_help(editcore):
+    result = editcore()
+    assert result.returncode == 2
+    assert "Commands:" in result.stderr
+
+
+def test_a_setting_that_names_no_plugin_is_a_usage_error(editcore):
+    result = editcore("--help", plugins="nope")
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: EDITCORE_PLUGINS names 'nope'")
+
+
+def test_json_and_verbosity_reach_the_command(command, capsys):
+    def body(out):
+        assert (out.as_json, out.verbose, out.quiet) == (True, True, False)
+        out.say("talk")
+        out.detail("more talk")
+        out.json({"a": [1, "é"]})
+
+    command(body)
+    assert main(["-v", "try", "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"a": [1, "é"]}
+    assert captured.err == "talk\nmore talk\n"
+
+
+def test_quiet_keeps_warnings_and_drops_talk(command, capsys):
+    def body(out):
+        out.say("talk")
+        warnings.warn("something\nis odd", UserWarning, stacklevel=1)
+
+    command(body)
+    assert main(["try", "-q"]) == 0
+    assert capsys.readouterr().err == "warning: something is odd\n"
+
+
+def test_options_of_one_call_are_not_those_of_the_next(command):
+    seen = []
+    command(lambda out: seen.append((out.as_json, out.quiet)))
+    main(["try", "--json", "-q"])
+    main(["try"])
+    assert seen == [(True, True), (False, False)]
+
+
+def test_an_interrupt_is_told_in_a_line(command, capsys):
+    command(raising(KeyboardInterrupt()))
+    assert main(["try"]) == 130
+    assert capsys.readouterr().err.strip() == "error: interrupted"
+
+
+SLEEPER = """
+    from editcore_hooks import hookimpl
+
+    @hookimpl
+    def editcore_register_commands(cli):
+        cli.add("wait", "waiting:wait", "Wait.")
+        cli.add("flood", "waiting:flood", "Write without end.")
+        cli.add("drop", "waiting:drop", "Write a little.")
+"""
+WAITING = """
+    import time
+    import click
+    from editcore.cli.options import with_output
+
+    @click.command()
+    @with_output
+    def wait(out):
+        out.print("ready")
+        time.sleep(60)
+
+    @click.command()
+    @with_output
+    def flood(out):
+        while True:
+            out.print("x" * 1000)
+
+    @click.command()
+    @with_output
+    def drop(out):
+        import sys
+        sys.stdout.write("x")
+"""
+
+
+@pytest.fixture
+def started(site):
+    site.put("dist-wait", SLEEPER, waiting=WAITING)
+
+    def start(name):
+        environment = {**os.environ, "PYTHONPATH": str(site.folder), "EDITCORE_PLUGINS": "dist-wait"}
+        return subprocess.Popen(
+            [sys.executable, "-m", "editcore", name],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def test_control_c_ends_a_command_without_a_traceback(started):
+    process = started("wait")
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.strip() == "error: interrupted"
+
+
+@pytest.mark.parametrize("name", ["flood", "drop"])
+def test_a_reader_that_goes_away_is_no_error_message(started, name):
+    process = started(name)
+    if name == "flood":
+        process.stdout.read(10)
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait(timeout=60) == 1
+
+
+def test_completion_offers_commands_without_importing_them(editcore, monkeypatch):
+    monkeypatch.setenv("_EDITCORE_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "editcore pl")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    result = editcore()
+    assert result.stdout == "plain,plugins\n"
