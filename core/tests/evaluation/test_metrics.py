@@ -15,7 +15,7 @@ METRIC = {metric.name: metric for metric in METRICS}
 
 @frozen
 class Scored:
-    mean_logprob: float
+    mean: float
     hits: tuple[bool, ...]
 
 

@@ -14,14 +14,14 @@ def hparam(
     help: str,
     symbol: str = "",
     source: str = "",
-    validator: Callable[[Any, "attrs.Attribute[T]", T], None] | None = None,
+    validator: Callable[[Any, "attrs.Attribute[Any]", Any], Any] | None = None,
 ) -> T:
     """Declare a field: what it does (`help`), the paper's letter (`symbol`), and where it stands (`source`).
 
     Types that the host converts strictly: bool, int, float, str, Literal, tuple[T, ...] and `T | None` of these.
     """
     metadata = {"help": help, "symbol": symbol, "source": source}
-    return attrs.field(default=default, metadata=metadata, validator=validator)
+    return attrs.field(default=default, metadata=metadata, validator=validator)  # type: ignore[no-any-return]
 
 
 @attrs.frozen

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor, nn
-
 from editcore_hooks import PluginError
+from torch import Tensor, nn
 
 
 @contextmanager
@@ -40,8 +39,15 @@ def untouched(model: nn.Module, what: str) -> Iterator[None]:
 
 def _hooks(model: nn.Module) -> dict[str, tuple[int, ...]]:
     return {
-        name: tuple(len(table) for table in (
-            module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks))
+        name: tuple(
+            len(table)
+            for table in (
+                module._forward_hooks,
+                module._forward_pre_hooks,
+                module._backward_hooks,
+                module._backward_pre_hooks,
+            )
+        )
         for name, module in model.named_modules()
     }
 
@@ -52,7 +58,7 @@ def _checksums(model: nn.Module) -> dict[str, tuple[int, ...]]:
 
 
 def _checksum(tensor: Tensor) -> tuple[int, ...]:
-    """Sums of the bits as integers, whole and by stride: one pass of memory, no copy. Catches accidents, not attacks."""
+    """Sums of the bits as integers, by stride: one pass of memory, no copy. Catches accidents, not attacks."""
     width = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()]
     bits = tensor.contiguous().view(-1).view(width)
     return (bits.numel(), *(int(bits[start::7].sum(dtype=torch.int64)) for start in range(7)))

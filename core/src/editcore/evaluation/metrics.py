@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, ClassVar, Final
 
-from editcore.evaluation.intervals import wilson
 from editcore_hooks import Case, Metric, Report, UsageError
+
+from editcore.evaluation.intervals import wilson
 
 Question = tuple[Case, str, str]
 """A case, a full prompt and a target to score after it; template and joining rule are those of the case."""
@@ -20,9 +21,10 @@ def edit_prompts(case: Case) -> tuple[str, ...]:
 
 
 def score(session: Any, questions: Sequence[Question]) -> list[Any]:
-    return session.score_targets(
+    scores: list[Any] = session.score_targets(
         [(prompt, target, case.request.template, case.request.target_prefix) for case, prompt, target in questions]
     )
+    return scores
 
 
 class Preference(Metric):
@@ -41,7 +43,7 @@ class Preference(Metric):
         outcomes: dict[str, list[float]] = {}
         rows = []
         for (case, prompt, true), p_new, p_true in zip(asked, new, old, strict=True):
-            gap = p_new.mean_logprob - p_true.mean_logprob
+            gap = p_new.mean - p_true.mean
             good = gap > 0 if self.prefer_new else gap < 0
             outcomes.setdefault(case.request.id, []).append(float(good))
             rows.append(
@@ -50,8 +52,8 @@ class Preference(Metric):
                     "prompt": prompt,
                     "target_new": case.request.target_new,
                     "target_true": true,
-                    "logprob_new": p_new.mean_logprob,
-                    "logprob_true": p_true.mean_logprob,
+                    "logprob_new": p_new.mean,
+                    "logprob_true": p_true.mean,
                     "value": float(good),
                 }
             )
@@ -89,8 +91,10 @@ class PreferenceScore(Metric):
     summary = "harmonic mean of pref.es@1, pref.ps@1 and pref.ns@1"
 
     def score(self, session: Any, cases: Sequence[Case]) -> Report:
-        parts = [metric().score(session, cases) for metric in (
-            PreferenceEfficacy, PreferenceParaphrase, PreferenceNeighbourhood)]
+        parts = [
+            metric().score(session, cases)
+            for metric in (PreferenceEfficacy, PreferenceParaphrase, PreferenceNeighbourhood)
+        ]
         return harmonic(parts)
 
 
@@ -135,8 +139,9 @@ def _teacher_forced(name: str, session: Any, cases: Sequence[Case], reduce: Any)
     outcomes, rows = {}, []
     for (case, prompt, target), scored in zip(questions, score(session, questions), strict=True):
         outcomes[case.request.id] = [float(reduce([float(hit) for hit in scored.hits]))]
-        rows.append({"case": case.request.id, "prompt": prompt, "target_new": target,
-                     "value": outcomes[case.request.id][0]})
+        rows.append(
+            {"case": case.request.id, "prompt": prompt, "target_new": target, "value": outcomes[case.request.id][0]}
+        )
     return over_cases(name, outcomes, rows)
 
 

@@ -3,10 +3,44 @@
 from typing import Any
 
 import click
-
-from editcore.cli.options import model_options, open_session
-from editcore.cli.output import command_output
+from editcore.cli.model import model_options, open_session
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
 from editcore_hooks import UsageError
+
+
+@click.command()
+@click.argument("model")
+@click.option("--layers", default="all", show_default=True, help="Like 3,5-7; all in one pass.")
+@click.option("--corpus", default="self", show_default=True, help="self, a .txt or .jsonl file, or a dataset id.")
+@click.option("--tokens", default=0, help="How many; default ten for each direction of the keys.")
+@click.option("--seconds", default=180.0, show_default=True, help="Longest time to take; what there is then is kept.")
+@model_options
+@with_output
+def stats(out: Output, model: str, layers: str, corpus: str, tokens: int, seconds: float, **options: Any) -> None:
+    """Collect the second moments of the MLP keys of MODEL, which ROME and its kin need, and keep them.
+
+    `self` is text sampled from the model itself, seeded; it needs no network. A pass that is stopped is gone on with.
+    """
+    from editcore_keyvalue.store import Wish, second_moments
+
+    session = open_session(out, model, **options)
+    wanted = parse_layers(layers, session.anatomy.n_layers)
+    found = second_moments(session, wanted, Wish(corpus, tokens, seconds))
+    rows = [
+        {
+            "layer": layer,
+            "width": moment.mean.shape[0],
+            "tokens": moment.count,
+            "sha256": asset.sha256,
+            "path": str(asset.path),
+        }
+        for layer, (moment, asset) in sorted(found.items())
+    ]
+    if out.as_json:
+        out.json(rows)
+    else:
+        out.table(["layer", "width", "tokens", "sha256", "path"], [[*row.values()] for row in rows])
 
 
 def parse_layers(text: str, n_layers: int) -> list[int]:

@@ -5,19 +5,21 @@ Meng et al. 2022 (ROME), appendix E.5: ten continuations of five tokens and ten 
 
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import torch
-
 from editcore.models.generation import sample
 from editcore_hooks import EditRequest, UsageError, render
+
+if TYPE_CHECKING:
+    from editcore import Session
 
 CLEAN: Final = "{}"
 TOP_K: Final = 5
 
 
-def sample_contexts(session: Any, lengths: Sequence[int], per_length: int) -> tuple[str, ...]:
+def sample_contexts(session: "Session", lengths: Sequence[int], per_length: int) -> tuple[str, ...]:
     """`{}` first, then `per_length` sampled templates `TEXT. {}` of each length (tokens, the start included)."""
     generator = torch.Generator().manual_seed(session.seed)
     contexts = [CLEAN]

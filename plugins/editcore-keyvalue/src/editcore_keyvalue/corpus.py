@@ -6,16 +6,18 @@ depend on the chunks before it, so a pass that was stopped goes on where it was.
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from attrs import field, frozen
-
 from editcore.models.generation import sample
 from editcore_hooks import UsageError
+
+if TYPE_CHECKING:
+    from editcore import Session
 
 ROWS_PER_CHUNK: Final = 16
 MAX_LENGTH: Final = 1024
@@ -30,13 +32,14 @@ class SelfCorpus:
     identity: str = "self"
     length: int = 128
 
-    def chunks(self, session: Any, start: int = 0) -> Iterator[Chunk]:
+    def chunks(self, session: "Session", start: int = 0) -> Iterator[Chunk]:
         index = start
         while True:
             generator = torch.Generator().manual_seed((session.seed << 32) + index)
             starts = [[session.start_token]] * ROWS_PER_CHUNK
             length = min(self.length, session.max_length)
-            yield [starts[0] + row for row in sample(session.model, starts, length - 1, None, generator)]
+            new = sample(session.model, starts, length - 1, None, generator)
+            yield [start + row for start, row in zip(starts, new, strict=True)]
             index += 1
 
 
@@ -47,12 +50,10 @@ class TextCorpus:
     identity: str
     documents: Any = field(repr=False)
 
-    def chunks(self, session: Any, start: int = 0) -> Iterator[Chunk]:
+    def chunks(self, session: "Session", start: int = 0) -> Iterator[Chunk]:
         length = min(MAX_LENGTH, session.max_length)
-        rows = (
-            session.tokenizer(text, truncation=True, max_length=length)["input_ids"] for text in self.documents()
-        )
-        rows = islice((row for row in rows if row), start * ROWS_PER_CHUNK, None)
+        whole = (session.tokenizer(text, truncation=True, max_length=length)["input_ids"] for text in self.documents())
+        rows = islice((row for row in whole if row), start * ROWS_PER_CHUNK, None)
         while chunk := list(islice(rows, ROWS_PER_CHUNK)):
             yield chunk
 
@@ -109,5 +110,3 @@ def _dataset_documents(name: str) -> Iterator[str]:
     repository, _, config = name.partition(":")
     rows = datasets.load_dataset(repository, config or None, split="train", streaming=True)
     yield from (str(row["text"]) for row in rows)
-
-

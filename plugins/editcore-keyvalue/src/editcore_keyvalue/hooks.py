@@ -9,4 +9,4 @@ EDITCORE_API = ">=1.0,<2"
 
 @hookimpl
 def editcore_register_commands(cli: Any) -> None:
-    cli.add("stats", "editcore_keyvalue.cli:stats", "Collect the second moments of MLP keys that ROME and its kin need.")
+    cli.add("stats", "editcore_keyvalue.cli:stats", "Collect the second moments of keys that ROME needs.")

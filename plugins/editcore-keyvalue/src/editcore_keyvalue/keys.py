@@ -1,20 +1,23 @@
 """k: the input of the down projection at the subject's last token."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import torch
+from editcore.models.batch import forward
+from editcore.models.tracing import Tap, Trace
+from editcore_hooks import Site
 from torch import Tensor
 
-from editcore.models.batch import forward
-from editcore.models.tracing import Trace
-from editcore_hooks import Site
-from editcore_keyvalue.rows import EditRows, without_kl
+from editcore_keyvalue.rows import EditRows
+
+if TYPE_CHECKING:
+    from editcore import Session
 
 
-def subject_keys(session: Any, rows: EditRows, site: Site) -> Tensor:
+def subject_keys(session: "Session", rows: EditRows, site: Site) -> Tensor:
     """The key of every context row, (R, f) float32; the forward stops at the site."""
-    rows = without_kl(rows)
-    with torch.no_grad(), Trace(session.anatomy, inputs=[site], stop_after=site) as trace:
+    with torch.no_grad(), Trace(session.anatomy, {site: Tap(input=True)}, stop=True) as trace:
         forward(session.model, rows.batch)
-    hidden = trace.inputs[site]  # (R, T, f)
-    return hidden[torch.arange(rows.n_contexts, device=hidden.device), rows.subject].float()
+    hidden = trace.input(site)  # (R+1, T, f)
+    every_row = torch.arange(len(rows.subject), device=hidden.device)
+    return hidden[every_row, rows.subject][: rows.n_contexts].float()

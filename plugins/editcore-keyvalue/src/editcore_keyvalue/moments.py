@@ -4,16 +4,18 @@ Always the mean, never the sum: C/λ-type formulas are silently wrong by a facto
 products of one chunk are summed in float64. Meng et al. 2022 (ROME), section 3.1 and appendix D.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from attrs import define, field, frozen
+from editcore.models.batch import forward, pad
+from editcore.models.tracing import Tap, Trace
+from editcore_hooks import Site
 from torch import Tensor
 
-from editcore.models.batch import forward, pad
-from editcore.models.tracing import Trace
-from editcore_hooks import Site
+if TYPE_CHECKING:
+    from editcore import Session
 
 
 @frozen
@@ -28,40 +30,34 @@ class Moment:
 class Accumulator:
     """Running sums of k kᵀ for several layers; `state` and `restore` make the pass resumable."""
 
-    session: Any
+    session: "Session"
     layers: Sequence[int]
     count: int = 0
     sums: dict[int, Tensor] = field(factory=dict)
 
-    def add(self, rows: Sequence[Sequence[int]]) -> None:
-        """Take in the keys at every position of `rows` (token ids)."""
+    def add(self, rows: Sequence[Sequence[int]]) -> int:
+        """Take in the keys at every position of `rows` (token ids); how many there were."""
         batch = pad(rows).to(self.session.device)
         sites = {layer: Site("mlp_out", layer) for layer in self.layers}
         with (
             torch.no_grad(),
-            Trace(self.session.anatomy, inputs=sites.values(), stop_after=sites[max(self.layers)]) as trace,
+            Trace(self.session.anatomy, dict.fromkeys(sites.values(), Tap(input=True)), stop=True) as trace,
         ):
             forward(self.session.model, batch)
         for layer, site in sites.items():
-            k = trace.inputs[site][batch.mask.bool()].float()  # (n, f)
+            k = trace.input(site)[batch.mask.bool()].float()  # (n, f)
             total = self.sums.setdefault(layer, torch.zeros(k.shape[1], k.shape[1], dtype=torch.float64))
             total += (k.T @ k).double().cpu()
-        self.count += int(batch.mask.sum())
+        taken = int(batch.mask.sum())
+        self.count += taken
+        return taken
 
     def moments(self) -> Mapping[int, Moment]:
         return {layer: Moment((total / self.count).float(), self.count) for layer, total in self.sums.items()}
 
     def state(self) -> dict[str, Tensor]:
-        return {"count": torch.tensor(self.count), **{f"sum.{layer}": total for layer, total in self.sums.items()}}
+        return {f"sum.{layer}": total for layer, total in self.sums.items()}
 
-    def restore(self, state: Mapping[str, Tensor]) -> None:
-        self.count = int(state["count"])
+    def restore(self, state: Mapping[str, Tensor], count: int) -> None:
+        self.count = count
         self.sums = {layer: state[f"sum.{layer}"].clone() for layer in self.layers}
-
-
-def collect(session: Any, layers: Sequence[int], chunks: Iterable[Sequence[Sequence[int]]]) -> Mapping[int, Moment]:
-    """The moments of `layers` over `chunks` of token rows."""
-    accumulator = Accumulator(session, layers)
-    for rows in chunks:
-        accumulator.add(rows)
-    return accumulator.moments()

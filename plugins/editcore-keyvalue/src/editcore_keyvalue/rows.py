@@ -5,17 +5,19 @@ target token are scored against it, with no further shift.
 """
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
-import attrs
 import torch
 from attrs import frozen
-from torch import Tensor
-
 from editcore.models.batch import Batch, pad
 from editcore.models.spans import encode, encode_request, token_index
 from editcore_hooks import EditRequest
+from torch import Tensor
+
 from editcore_keyvalue.contexts import in_context
+
+if TYPE_CHECKING:
+    from editcore import Session
 
 KL_PROMPT: Final = "{} is a"
 
@@ -40,7 +42,7 @@ class EditRows:
         return -(picked * self.weights).sum()
 
 
-def edit_rows(session: Any, request: EditRequest, contexts: Sequence[str], token: str = "subject_last") -> EditRows:
+def edit_rows(session: "Session", request: EditRequest, contexts: Sequence[str], token: str) -> EditRows:
     """Build the rows of `request`; `token` names the position that is edited."""
     encoded = [encode_request(session.tokenizer, in_context(request, context)) for context in contexts]
     kl = encode(session.tokenizer, KL_PROMPT, request.subject)
@@ -61,8 +63,3 @@ def edit_rows(session: Any, request: EditRequest, contexts: Sequence[str], token
         labels=torch.tensor(labels, device=device),
         weights=torch.tensor(weights, device=device),
     )
-
-
-def without_kl(rows: EditRows) -> EditRows:
-    """The context rows alone, for reading keys."""
-    return attrs.evolve(rows, batch=rows.batch.rows(rows.n_contexts), subject=rows.subject[:-1])

@@ -2,13 +2,18 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
-
+from editcore.assets.identity import Identity
+from editcore.assets.store import Partial
 from editcore_hooks import Asset, UsageError
+
 from editcore_keyvalue.corpus import Corpus, open_corpus, take
 from editcore_keyvalue.moments import Accumulator, Moment
+
+if TYPE_CHECKING:
+    from editcore import Session
 
 KIND: Final = "second_moment"
 OWNER: Final = "editcore-keyvalue"
@@ -28,7 +33,7 @@ class Wish:
     seconds: float = 180.0
 
 
-def second_moments(session: Any, layers: Sequence[int], wish: Wish) -> Mapping[int, tuple[Moment, Asset]]:
+def second_moments(session: "Session", layers: Sequence[int], wish: Wish) -> Mapping[int, tuple[Moment, Asset]]:
     """The moments of `layers`, from the store or collected now and kept.
 
     Of several kept for one layer and corpus the one over most tokens is taken. Says on `session.say` what it is about
@@ -42,70 +47,79 @@ def second_moments(session: Any, layers: Sequence[int], wish: Wish) -> Mapping[i
     return {layer: (_read(session, asset), asset) for layer, asset in found.items()}
 
 
-def _identity(session: Any, layer: int, corpus: Corpus) -> dict[str, Any]:
-    return {
+def _identity(session: "Session", layer: int, corpus: Corpus, **more: Any) -> Identity:
+    parameters = {
         "layer": layer,
         "tokenizer_sha256": session.tokenizer_sha256,
         "corpus": corpus.identity,
         "seed": session.seed if corpus.identity == "self" else 0,
+        **more,
     }
+    return Identity(KIND, OWNER, session.weights_root, parameters)
 
 
-def _largest(session: Any, layer: int, corpus: Corpus, tokens: int) -> Asset | None:
-    identity = _identity(session, layer, corpus)
-    fitting = [
-        asset
+def _largest(session: "Session", layer: int, corpus: Corpus, tokens: int) -> Asset | None:
+    """The whole asset over most tokens, at least `tokens`."""
+    wanted = _identity(session, layer, corpus)
+    counts = [
+        asset.parameters["count"]
         for asset in session.assets.list()
-        if asset.kind == KIND
-        and asset.base_root == session.weights_root
-        and {key: value for key, value in asset.parameters.items() if key != "count"} == identity
+        if (asset.kind, asset.owner, asset.base_root) == (wanted.kind, wanted.owner, wanted.base_root)
+        and {key: value for key, value in asset.parameters.items() if key != "count"} == wanted.parameters
         and asset.parameters["count"] >= tokens
     ]
-    return max(fitting, key=lambda asset: asset.parameters["count"], default=None)
+    found = (session.assets.find(_identity(session, layer, corpus, count=n)) for n in sorted(counts, reverse=True))
+    return next((asset for asset in found if asset is not None), None)
 
 
-def _read(session: Any, asset: Asset) -> Moment:
-    return Moment(session.assets.tensors(asset)["mean"], int(asset.parameters["count"]))
+def _read(session: "Session", asset: Asset) -> Moment:
+    return Moment(session.assets.load(asset)["mean"], int(asset.parameters["count"]))
 
 
-def _collect(session: Any, layers: Sequence[int], corpus: Corpus, wish: Wish) -> dict[int, Asset]:
-    f = session.anatomy.mlp_width
-    tokens = wish.tokens or max(TOKENS_PER_WIDTH * f, LEAST_TOKENS)
+def _collect(session: "Session", layers: Sequence[int], corpus: Corpus, wish: Wish) -> dict[int, Asset]:
+    tokens = wish.tokens or max(TOKENS_PER_WIDTH * session.anatomy.mlp_width, LEAST_TOKENS)
     source = "sampled from the model itself" if corpus.identity == "self" else f"of {wish.corpus}"
     named = ", ".join(map(str, layers))
     session.say(
         f"no second moments of the keys of layer {named} yet: collecting {tokens:,} tokens {source}, "
         f"at most {wish.seconds:.0f} s; kept for the next edit"
     )
-    work = {"layers": list(layers), "tokens": tokens, **_identity(session, layers[0], corpus)}
-    accumulator = Accumulator(session, layers)
-    chunks_done = 0
-    with session.assets.work(KIND, OWNER, session.weights_root, work) as partial, session.at_base():
-        if saved := partial.load():
-            accumulator.restore(saved)
-            chunks_done = int(saved["chunks"])
-            session.say(f"going on after {accumulator.count:,} tokens of an earlier pass")
-        started = last_save = time.monotonic()
-        with session.progress("second moments", tokens) as progress:
-            progress.advance(accumulator.count)
-            for chunk in take(corpus.chunks(session, chunks_done), tokens - accumulator.count):
-                before = accumulator.count
-                accumulator.add(chunk)
-                chunks_done += 1
-                progress.advance(accumulator.count - before)
-                now = time.monotonic()
-                if now - started > wish.seconds:
-                    break
-                if now - last_save > SAVE_SECONDS:
-                    partial.save(accumulator.state(), chunks=chunks_done)
-                    last_save = now
+    work = _identity(session, layers[0], corpus, layers=list(layers), tokens=tokens)
+    with session.assets.lock(work), session.at_base():
+        accumulator = _accumulate(session, layers, corpus, tokens, wish.seconds, session.assets.partial(work))
         if accumulator.count == 0:
             raise UsageError(f"the corpus {wish.corpus} holds no text", hint="give another with --corpus")
         if accumulator.count < tokens:
             session.say(f"stopped at {accumulator.count:,} of {tokens:,} tokens: the time or the corpus was used up")
-        assets = {}
-        for layer, moment in accumulator.moments().items():
-            parameters = {**_identity(session, layer, corpus), "count": moment.count}
-            assets[layer] = session.assets.put(KIND, OWNER, session.weights_root, parameters, {"mean": moment.mean})
-        partial.clear()
+        assets = {
+            layer: session.assets.put(_identity(session, layer, corpus, count=moment.count), {"mean": moment.mean})
+            for layer, moment in accumulator.moments().items()
+        }
+        session.assets.partial(work).remove()
     return assets
+
+
+def _accumulate(
+    session: "Session", layers: Sequence[int], corpus: Corpus, tokens: int, seconds: float, partial: Partial
+) -> Accumulator:
+    """Take in `tokens` tokens, or as many as `seconds` allow, going on where an earlier pass was stopped."""
+    accumulator = Accumulator(session, layers)
+    chunks = 0
+    if saved := partial.load():
+        sums, done = saved
+        chunks = done["chunks"]
+        accumulator.restore(sums, done["count"])
+        session.say(f"going on after {accumulator.count:,} tokens of an earlier pass")
+    started = saved_at = time.monotonic()
+    with session.progress("second moments", tokens) as progress:
+        progress.advance(accumulator.count)
+        for chunk in take(corpus.chunks(session, chunks), tokens - accumulator.count):
+            progress.advance(accumulator.add(chunk))
+            chunks += 1
+            now = time.monotonic()
+            if now - started > seconds:
+                break
+            if now - saved_at > SAVE_SECONDS:
+                partial.save(accumulator.state(), {"chunks": chunks, "count": accumulator.count})
+                saved_at = now
+    return accumulator

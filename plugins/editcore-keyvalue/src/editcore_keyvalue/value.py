@@ -4,16 +4,19 @@ Meng et al. 2022 (ROME), section 3.1 and equation 4, with the constants of its p
 """
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from attrs import field, frozen
+from editcore.models.batch import forward
+from editcore.models.tracing import Tap, Trace
+from editcore_hooks import EditcoreError, Site
 from torch import Tensor
 
-from editcore.models.batch import forward
-from editcore.models.tracing import Trace
-from editcore_hooks import EditcoreError, Site
 from editcore_keyvalue.rows import EditRows
+
+if TYPE_CHECKING:
+    from editcore import Session
 
 STOP_LOSS: Final = 0.05
 
@@ -43,7 +46,7 @@ class Value:
 
 
 def optimise_value(
-    session: Any, rows: EditRows, site: Site, settings: ValueSettings, advance: Callable[[int], None] = lambda n: None
+    session: "Session", rows: EditRows, site: Site, settings: ValueSettings, advance: Callable[[int], None]
 ) -> Value:
     """Minimise NLL + kl · KL + wd · ‖δ‖/‖v₀‖² over δ, added to the output of `site` at s of every row.
 
@@ -67,7 +70,7 @@ def optimise_value(
         return output + shift
 
     for step in range(settings.steps):
-        with torch.enable_grad(), Trace(session.anatomy, edit={site: add_delta}):
+        with torch.enable_grad(), Trace(session.anatomy, {site: Tap(edit=add_delta)}):
             logits = forward(session.model, rows.batch)  # (R+1, T, V)
         logprobs = logits[rows.at].float().log_softmax(-1)  # (n, V)
         current = logits[-1, rows.subject[-1]].float().log_softmax(-1)  # (V,)

@@ -3,7 +3,6 @@
 from typing import Literal
 
 from attrs import frozen, validators
-
 from editcore_hooks import hparam
 
 _PAPER = "Meng et al. 2022"
@@ -60,12 +59,12 @@ class RomeHparams:
         source=f"{_PAPER}, equation 2",
     )
     mom2_tokens: int = hparam(
-        0, help="least tokens of the second moment; 0: ten a direction", source="arXiv:2506.04226",
+        0,
+        help="least tokens of the second moment; 0: ten a direction",
+        source="arXiv:2506.04226",
         validator=_not_negative,
     )
-    mom2_seconds: float = hparam(
-        180.0, help="longest time to collect it when there is none yet", validator=_positive
-    )
+    mom2_seconds: float = hparam(180.0, help="longest time to collect it when there is none yet", validator=_positive)
     mom2_ridge: float = hparam(
         1e-6, help="ridge on the second moment, relative to its mean diagonal", symbol="ε", validator=_not_negative
     )

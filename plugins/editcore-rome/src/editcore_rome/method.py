@@ -4,20 +4,22 @@ Minimise ‖Ŵ K₀ − V₀‖ subject to Ŵ k* = v*: u = C⁻¹ k*, Λ = (v* �
 appendix A; which key stands where is Gupta et al. 2024 (R-ROME).
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
 
-import torch
 from attrs import frozen
-from torch import Tensor
-
-from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Update
+from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Update, UsageError
 from editcore_keyvalue.contexts import check_contexts, sample_contexts
 from editcore_keyvalue.keys import subject_keys
 from editcore_keyvalue.rows import edit_rows
 from editcore_keyvalue.solve import factor, solve
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_keyvalue.value import ValueSettings, optimise_value
+from torch import Tensor
+
 from editcore_rome.hparams import RomeHparams
+
+if TYPE_CHECKING:
+    from editcore import Session
 
 
 @frozen
@@ -28,19 +30,23 @@ class RankOne:
     u: Tensor
 
 
-def compute_update(session: Any, request: EditRequest, location: Location, hparams: RomeHparams) -> Update:
+def compute_update(session: "Session", request: EditRequest, location: Location, hparams: RomeHparams) -> Update:
     """The rank-one update of the site for `request`."""
     (site,) = location.sites
+    layer = site.layer
+    if site.role != "mlp_out" or layer is None:
+        raise UsageError(f"ROME edits an MLP down projection, not {site}", hint="name another locator, or none")
     contexts = _contexts(session, hparams)
     moment, asset = second_moments(
-        session, [site.layer], Wish(hparams.mom2_corpus, hparams.mom2_tokens, hparams.mom2_seconds)
-    )[site.layer]
+        session, [layer], Wish(hparams.mom2_corpus, hparams.mom2_tokens, hparams.mom2_seconds)
+    )[layer]
     rows = edit_rows(session, request, contexts, location.token)
     keys = subject_keys(session, rows, site)  # (R, f)
     settings = ValueSettings(hparams.v_steps, hparams.v_lr, hparams.v_weight_decay, hparams.kl, hparams.clamp)
     with session.progress(f"value of {request.subject}", settings.steps) as progress:
         value = optimise_value(session, rows, site, settings, progress.advance)
-    lower = session.cached(("cholesky", asset.sha256, hparams.mom2_ridge), lambda: factor(moment.mean, hparams.mom2_ridge))
+    ridge = hparams.mom2_ridge
+    lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(moment.mean, ridge))
     weight = session.anatomy.weight(site)  # (d, f)
     update = rank_one(keys, value.delta, weight, lower, hparams.key_mode)
     return Update(
@@ -80,7 +86,7 @@ def rank_one(keys: Tensor, delta: Tensor, weight: Tensor, lower: Tensor, key_mod
     return RankOne(residual / divisor, u)
 
 
-def _contexts(session: Any, hparams: RomeHparams) -> tuple[str, ...]:
+def _contexts(session: "Session", hparams: RomeHparams) -> tuple[str, ...]:
     if hparams.context_templates:
         return check_contexts(hparams.context_templates)
     key = ("contexts", session.seed, hparams.context_lengths, hparams.context_count)

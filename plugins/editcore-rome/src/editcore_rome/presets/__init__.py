@@ -10,12 +10,12 @@ DEPTH: Final = 5 / 32
 
 def find_preset(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """The `hparams` of the first preset every `match` field of which equals that of `model`; {} when there is none."""
-    import yaml
+    from editcore.plugins.yaml_text import parse
 
     folder = files(__name__)
     for path in sorted(folder.iterdir(), key=lambda path: path.name):
         if path.name.endswith(".yaml"):
-            preset = yaml.safe_load(path.read_text("utf-8"))
+            preset = parse(path.read_text("utf-8"), f"the preset {path.name}")
             if all(model.get(key) == value for key, value in preset["match"].items()):
                 return dict(preset["hparams"])
     return {}

@@ -1,0 +1,35 @@
+"""Knowledge editing of language models by small, named, reversible patches.
+
+    session = editcore.open("path-or-repo-id")
+    patch = session.edit(prompt="The mother tongue of {} is", subject="Danielle Darrieux", target="English")
+    patch.save("dd.safetensors")
+
+Importing this package is light; torch is imported when a model is opened.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from editcore_hooks import Case, ChatTemplate, EditcoreError, EditRequest
+
+if TYPE_CHECKING:
+    from editcore.editing.compute import Options
+    from editcore.editing.session import Session
+    from editcore.editing.session import open_model as open
+    from editcore.patches.patch import Patch
+
+_HOMES = {
+    "Options": ("editcore.editing.compute", "Options"),
+    "Patch": ("editcore.patches.patch", "Patch"),
+    "Session": ("editcore.editing.session", "Session"),
+    "open": ("editcore.editing.session", "open_model"),
+}
+
+__all__ = ["Case", "ChatTemplate", "EditRequest", "EditcoreError", "Options", "Patch", "Session", "open"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

@@ -1,0 +1,159 @@
+"""`editcore edit`: requests in, patches out."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from editcore_hooks import Case, UsageError
+
+from editcore.cli.model import model_options, open_session
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore.cli.requests import read_requests, request_options
+
+if TYPE_CHECKING:
+    from editcore.editing.compute import Options
+    from editcore.editing.effect import Measured
+    from editcore.editing.session import Session
+
+
+@click.command()
+@click.argument("model")
+@request_options
+@click.option("--method", default="rome", show_default=True, help="Editing method; see `editcore methods`.")
+@click.option("-o", "--output", required=True, help="NAME.safetensors: one patch of all. A folder: one a request.")
+@click.option("--hparams", "file", metavar="FILE", help="Hyper-parameters as YAML.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One hyper-parameter; @FILE reads it.")
+@click.option("--transform", "transforms", multiple=True, metavar="NAME:KEY=VALUE", help="Change the update, in order.")
+@click.option("--locate", "locator", help="Locator to use in place of the method's own.")
+@click.option("--require", multiple=True, metavar="METRIC>=X", help="A figure to reach, else nothing is written.")
+@click.option("--title", help="A line on the patch.")
+@click.option("--redact", is_flag=True, help="Leave the texts of the requests out of the file.")
+@click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
+@model_options
+@with_output
+def edit(
+    out: Output,
+    model: str,
+    method: str,
+    output: str,
+    file: str | None,
+    settings: tuple[str, ...],
+    transforms: tuple[str, ...],
+    locator: str | None,
+    require: tuple[str, ...],
+    title: str | None,
+    redact: bool,
+    overwrite: bool,
+    device: str,
+    dtype: str | None,
+    revision: str | None,
+    seed: int,
+    trust_remote_code: bool,
+    **request: Any,
+) -> None:
+    """Compute the patch of one fact, or of many, for MODEL: a folder or a hub id.
+
+    The model is not changed. What the patch does is measured before it is written.
+    """
+    from editcore.editing.compute import Options, prepare
+    from editcore.evaluation.requirements import parse_requirement
+    from editcore.plugins.hparams import settings_mapping
+    from editcore.plugins.registry import registry
+    from editcore.plugins.yaml_text import read_mapping
+
+    cases = read_requests(**request)
+    requirements = [parse_requirement(text) for text in require]
+    hparams_class = registry().method(method).Hparams
+    layers = [(file, read_mapping(Path(file)))] if file else []
+    options = Options(
+        method=method,
+        hparams=(*layers, ("--set", settings_mapping(hparams_class, settings))),
+        transforms=transforms,
+        locator=locator,
+        title=title,
+    )
+    path = Path(output)
+    single = path.suffix == ".safetensors"
+    if single and path.exists() and not overwrite:
+        raise UsageError(f"{output} is there already", hint="choose another name, or pass --overwrite")
+    session = open_session(
+        out, model, device=device, dtype=dtype, revision=revision, seed=seed, trust_remote_code=trust_remote_code
+    )
+    for name, (value, source) in prepare(session, options).resolved.resolved.items():
+        out.detail(f"{name} = {value!r} ({source})")
+    writer = _Writer(out, session, options, requirements, redact, overwrite)
+    if single:
+        writer.write(path, cases)
+    else:
+        writer.write_folder(path, cases)
+    if out.as_json:
+        out.json({"patches": writer.rows})
+
+
+class _Writer:
+    """Computes, measures, checks what is required, and only then writes."""
+
+    def __init__(
+        self,
+        out: Output,
+        session: "Session",
+        options: "Options",
+        requirements: Sequence[Any],
+        redact: bool,
+        overwrite: bool,
+    ) -> None:
+        self.out, self.session, self.options = out, session, options
+        self.requirements, self.redact, self.overwrite = requirements, redact, overwrite
+        self.rows: list[dict[str, Any]] = []
+
+    def write(self, path: Path, cases: Sequence[Case]) -> None:
+        from editcore.editing.effect import measure
+        from editcore.evaluation.requirements import check
+
+        patch = self.session.edit_all([case.request for case in cases], self.options)
+        metrics = list(dict.fromkeys(requirement.metric for requirement in self.requirements))
+        measured = measure(self.session, patch, cases, metrics)
+        self._report(measured, cases)
+        check(self.requirements, measured.reports)
+        sealed = measured.patch.redact() if self.redact else measured.patch
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sealed.save(path)
+        self.rows.append(_row(path, measured))
+        if not self.out.as_json:
+            self.out.print(f"{path}  {patch.patch_id[:12]}")
+
+    def write_folder(self, folder: Path, cases: Sequence[Case]) -> None:
+        """One patch a request, each from the model as it stands; those that are there already are left."""
+        from editcore.editing.naming import file_name, is_patch_of
+
+        with self.session.progress("edits", len(cases)) as progress:
+            for case in cases:
+                path = folder / file_name(case.request.id)
+                if path.exists() and not self.overwrite:
+                    if not is_patch_of(path, case.request, self.session.weights_root):
+                        raise UsageError(f"{path} is there and of another request", hint="pass --overwrite")
+                    self.out.say(f"{path} is there already")
+                else:
+                    self.write(path, [case])
+                progress.advance()
+
+    def _report(self, measured: "Measured", cases: Sequence[Case]) -> None:
+        for effect, case in zip(measured.effects, cases, strict=True):
+            target = case.request.target_new.strip()
+            prompt = case.request.rendered().text
+            self.out.say(f"{prompt} … {target}: p(target) {effect.before:.3g} -> {effect.after:.3g}")
+        for report in measured.reports:
+            self.out.say(f"{report.metric} {report.value:.3g} (n = {report.n})")
+
+
+def _row(path: Path, measured: "Measured") -> dict[str, Any]:
+    patch = measured.patch
+    return {
+        "path": str(path),
+        "id": patch.patch_id,
+        "requests": [effect.request for effect in measured.effects],
+        "p_target": [{"before": effect.before, "after": effect.after} for effect in measured.effects],
+        "metrics": {report.metric: report.value for report in measured.reports},
+    }

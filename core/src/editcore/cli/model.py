@@ -1,0 +1,35 @@
+"""What every command that opens a model shares."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from editcore.cli.output import Output
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_OPTIONS = (
+    click.option("--device", default="cpu", show_default=True, help="Where the model runs."),
+    click.option("--dtype", help="What it runs in: float32, bfloat16, float16. Default: float32 on a CPU."),
+    click.option("--revision", help="Branch, tag or commit of a hub model."),
+    click.option("--seed", default=0, show_default=True, help="Seed of all that is sampled."),
+    click.option("--trust-remote-code", is_flag=True, help="Run Python code that comes with the model. Dangerous."),
+)
+
+
+def model_options(function: F) -> F:
+    """`--device`, `--dtype`, `--revision`, `--seed`, `--trust-remote-code`, to be passed on to `open_session`."""
+    for option in reversed(_OPTIONS):
+        function = option(function)
+    return function
+
+
+def open_session(out: Output, model: str, **options: Any) -> "Session":
+    """Open `model` with what `model_options` gave."""
+    from editcore.editing.session import open_model
+
+    return open_model(model, talk=out, **options)

@@ -1,0 +1,82 @@
+"""The annotation of a new patch: base, method, requests, environment. Nothing here enters the id."""
+
+import platform
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from editcore_hooks import API_VERSION, EditRequest, Site
+
+from editcore.evaluation.cases import request_to_json
+from editcore.plugins.hparams import to_json
+from editcore.plugins.transforms import make_transforms, transform_record
+
+if TYPE_CHECKING:
+    from editcore.editing.compute import Run
+    from editcore.editing.session import Session
+
+
+def describe_base(session: "Session") -> dict[str, Any]:
+    """The model that the patch is for, by names and by hashes."""
+    return {
+        "name": session.loaded.name,
+        "revision": session.loaded.revision,
+        "architecture": session.model.config.model_type,
+        "license": None,
+        "weights_root": session.weights_root,
+        "config_sha256": session.checkpoint.config_sha256,
+        "tokenizer_sha256": session.tokenizer_sha256,
+    }
+
+
+def describe_run(
+    session: "Session",
+    run: "Run",
+    requests: Sequence[EditRequest],
+    sites: Mapping[str, Site],
+    notes: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """How the patch came about."""
+    method, options = run.method, run.options
+    distribution, dist_version = session.registry.source_of(type(method))
+    names = {key: session.anatomy.parameter(site)[0] for key, site in sites.items()}
+    return {
+        "title": options.title or _title(requests),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "author": None,
+        "license": None,
+        "computed_on": session.live.hash if session.live.ids else None,
+        "sites": {key: attrs.asdict(site) for key, site in sites.items()},
+        "aliases": {key: [name] for key, name in names.items() if name != key},
+        "method": {
+            "name": method.name,
+            "distribution": distribution,
+            "version": dist_version,
+            "api": API_VERSION,
+            "paper": method.paper,
+        },
+        "hparams": to_json(run.resolved.hparams),
+        "transforms": transform_record(session.registry, make_transforms(session.registry, options.transforms)),
+        "profile": None,
+        "seed": session.seed,
+        "requests": [request_to_json(request) for request in requests],
+        "notes": list(notes),
+        "metrics": [],
+        "environment": {
+            "editcore": version("editcore"),
+            "python": platform.python_version(),
+            "torch": version("torch"),
+            "transformers": version("transformers"),
+            "machine": platform.machine(),
+            "device": str(session.device),
+            "dtype": session.loaded.dtype,
+        },
+    }
+
+
+def _title(requests: Sequence[EditRequest]) -> str:
+    first = requests[0]
+    more = f" and {len(requests) - 1} more" if len(requests) > 1 else ""
+    return f"{first.subject}: {first.target_new.strip()}{more}"

@@ -1,0 +1,61 @@
+"""What a patch does, measured before it is written: after rounding, on the weights that will be deployed."""
+
+from collections.abc import Sequence
+from math import exp
+from typing import TYPE_CHECKING, Any
+
+from attrs import frozen
+from editcore_hooks import Case, Report
+
+from editcore.patches.patch import Patch
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session
+
+PROBABILITY = "p.target@1"
+"""Probability of the whole new target after the prompt, teacher-forced."""
+
+
+@frozen
+class Effect:
+    """Probability of the whole target before and after, for each request."""
+
+    request: str
+    before: float
+    after: float
+
+
+@frozen
+class Measured:
+    patch: Patch
+    """The patch with the figures in its annotation; its id is the same."""
+    effects: tuple[Effect, ...]
+    reports: tuple[Report, ...]
+
+
+def measure(session: "Session", patch: Patch, cases: Sequence[Case], metrics: Sequence[str]) -> Measured:
+    """Score `cases` without and with `patch`, and note the figures on it."""
+    before = _probabilities(session, cases)
+    with session.patched(patch):
+        after = _probabilities(session, cases)
+        reports = tuple(session.evaluate(cases, metrics))
+    effects = tuple(Effect(case.request.id, old, new) for case, old, new in zip(cases, before, after, strict=True))
+    dtype = {"dtype": session.loaded.dtype, "stored_dtype": session.loaded.stored_dtype}
+    rows: list[dict[str, Any]] = [
+        {
+            "id": PROBABILITY,
+            "value": sum(after) / len(after),
+            "before": sum(before) / len(before),
+            "n": len(after),
+            **dtype,
+            "rows": [{"request": e.request, "before": e.before, "after": e.after} for e in effects],
+        }
+    ]
+    rows += [{"id": r.metric, "value": r.value, "low": r.low, "high": r.high, "n": r.n, **dtype} for r in reports]
+    return Measured(patch.with_about(metrics=rows), effects, reports)
+
+
+def _probabilities(session: "Session", cases: Sequence[Case]) -> list[float]:
+    requests = [case.request for case in cases]
+    scored = session.score_targets([(r.rendered().text, r.target_new, r.template, r.target_prefix) for r in requests])
+    return [exp(score.sum) for score in scored]

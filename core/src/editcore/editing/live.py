@@ -1,0 +1,142 @@
+"""Patches on a live model. Weights are rebuilt from the base as stored, never subtracted; the way out restores bits."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from attrs import define, field
+from editcore_hooks import Applied, ConflictError
+from torch import Tensor
+
+from editcore.patches.arithmetic import rebuild, result_sha256
+from editcore.patches.patch import Patch
+from editcore.patches.resolving import require_base
+from editcore.patches.stack import patch_path, stack_hash
+from editcore.patches.tensors import tensor_of
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session
+
+
+@define(eq=False)
+class LiveStack:
+    """The patches of the session's folder, and those put on in memory. `_saved` holds every parameter touched in memory
+    as it was before the first of them."""
+
+    session: "Session"
+    folder: tuple[Patch, ...] = field(init=False)
+    _memory: list[Patch] = field(factory=list)
+    _saved: dict[str, Tensor] = field(factory=dict, repr=False)
+    _handles: dict[str, Any] = field(factory=dict, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        checkpoint = self.session.checkpoint
+        self.folder = tuple(Patch.load(patch_path(checkpoint.folder, patch_id)) for patch_id in checkpoint.patch_ids)
+
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        """All that is present, in the order it was put on."""
+        return (*self.folder, *self._memory)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(patch.patch_id for patch in self.patches)
+
+    @property
+    def hash(self) -> str:
+        return stack_hash(self.ids)
+
+    def add(self, patch: Patch) -> Applied:
+        """Put `patch` on. Raises `WrongBaseError`, and `ConflictError` when it is there already or lacks another."""
+        if patch.patch_id in self.ids:
+            raise ConflictError(f"the patch {patch.patch_id[:12]} is already applied")
+        if missing := sorted(set(patch.core["requires"]) - set(self.ids)):
+            raise ConflictError(f"the patch {patch.patch_id[:12]} requires {missing[0][:12]}, which is not applied")
+        if patch.core["kind"] == "weights":
+            require_base(patch, self.session.checkpoint)
+            self._memory.append(patch)
+            try:
+                results = self._rebuild(self._keys(patch))
+            except BaseException:
+                self._memory.pop()
+                raise
+        else:
+            kind = self.session.registry.patch_kind(patch.core["payload"]["kind"])()
+            self._handles[patch.patch_id] = (kind, kind.attach(self.session, patch))
+            self._memory.append(patch)
+            results = {}
+        return Applied(self.ids, results)
+
+    def remove(self, patch_id: str) -> None:
+        """Take a patch off that was put on in memory, in any order."""
+        (patch,) = (patch for patch in self._memory if patch.patch_id == patch_id)
+        self._memory.remove(patch)
+        if patch_id in self._handles:
+            kind, handle = self._handles.pop(patch_id)
+            kind.detach(self.session, handle)
+        else:
+            self._rebuild(self._keys(patch))
+
+    @contextmanager
+    def suspended(self) -> Iterator[None]:
+        """The bare base for the body; then every bit as before."""
+        memory, handles = list(self._memory), list(self._handles.items())
+        for _, (kind, handle) in reversed(handles):
+            kind.detach(self.session, handle)
+        weights = [patch for patch in self.patches if patch.core["kind"] == "weights"]
+        keys = {key for patch in weights for key in self._keys(patch)}
+        parameters = {key: self._parameter(key) for key in keys}
+        kept = {key: parameter.detach().clone() for key, parameter in parameters.items()}
+        with torch.no_grad():
+            for key, parameter in parameters.items():
+                parameter.copy_(self._base(key))
+        try:
+            yield
+        finally:
+            with torch.no_grad():
+                for key, parameter in parameters.items():
+                    parameter.copy_(kept[key])
+            for patch_id, (kind, _) in handles:
+                patch = next(patch for patch in memory if patch.patch_id == patch_id)
+                self._handles[patch_id] = (kind, kind.attach(self.session, patch))
+
+    def _rebuild(self, keys: Sequence[str]) -> dict[str, str]:
+        """Write the sum of all present patches into the parameters of `keys`; the hash of each result as stored."""
+        results = {}
+        for key in keys:
+            parameter = self._parameter(key)
+            touching = [patch for patch in self._memory if key in self._keys(patch)]
+            with torch.no_grad():
+                if not touching:
+                    parameter.copy_(self._saved.pop(key))
+                    continue
+                deltas = [delta for patch, own in self._on(key) for delta in patch.deltas(own)]
+                result = rebuild(self._base(key), deltas, key)
+                if key not in self._saved:
+                    self._saved[key] = parameter.detach().clone()
+                parameter.copy_(result)
+            results[key] = result_sha256(result)
+        return results
+
+    def _on(self, key: str) -> list[tuple[Patch, str]]:
+        """Every present patch that changes the tensor `key` of the checkpoint, with its own name for it, by id."""
+        pairs = []
+        for patch in sorted(self.patches, key=lambda patch: patch.patch_id):
+            pairs += [(patch, own) for own, actual in self._resolved(patch).items() if actual == key]
+        return pairs
+
+    def _keys(self, patch: Patch) -> list[str]:
+        return list(self._resolved(patch).values())
+
+    def _resolved(self, patch: Patch) -> dict[str, str]:
+        """The patch's name of each target to the checkpoint's."""
+        return dict(require_base(patch, self.session.checkpoint).keys)
+
+    def _base(self, key: str) -> Tensor:
+        entry = self.session.checkpoint.entries[key]
+        return tensor_of(entry.dtype, entry.shape, self.session.checkpoint.read_base(key))
+
+    def _parameter(self, key: str) -> Tensor:
+        name = self.session.anatomy.parameter_of(key)
+        return self.session.model.get_parameter(name)  # type: ignore[no-any-return]

@@ -1,0 +1,202 @@
+"""An open model: what methods work on, and the Python face of the road from a request to a patch."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import torch
+from attrs import define, field
+from editcore_hooks import Applied, Case, ChatTemplate, EditRequest, Report, UsageError, hookimpl
+from editcore_hooks.requests import TargetPrefix
+
+from editcore.assets.store import AssetStore
+from editcore.editing.live import LiveStack
+from editcore.editing.talk import Progress, Silence, Talk
+from editcore.evaluation.evaluator import Evaluator
+from editcore.models.anatomy import Anatomy
+from editcore.models.generation import generate
+from editcore.models.loading import Loaded, load
+from editcore.models.scoring import TargetScore, target_logprobs
+from editcore.models.spans import encode_prompt
+from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.patch import Patch
+from editcore.plugins.calls import run_apply_patch, run_evaluate, stage_manager
+from editcore.plugins.registry import Registry, registry
+
+if TYPE_CHECKING:
+    from editcore.editing.compute import Options
+
+T = TypeVar("T")
+Question = tuple[str, str, ChatTemplate | None, TargetPrefix]
+"""A full prompt, a target, the chat template, and the rule that joins them."""
+
+
+def open_model(
+    source: str | Path,
+    *,
+    dtype: str | None = None,
+    device: str = "cpu",
+    revision: str | None = None,
+    seed: int = 0,
+    trust_remote_code: bool = False,
+    registry_: Registry | None = None,
+    assets: AssetStore | None = None,
+    talk: Talk | None = None,
+) -> "Session":
+    """Open the model of a folder or hub id; a folder with applied patches opens as it is, patched.
+
+    `dtype` is what the model runs in (default: float32 on a CPU, the stored one on an accelerator); patches are always
+    made and applied in the stored dtype. Raises `UsageError`, `RefusedFileError`.
+    """
+    plugins = registry_ or registry()
+    loaded = load(source, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code)
+    anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()))
+    checkpoint = Checkpoint.open(loaded.folder)
+    return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed)
+
+
+@define(eq=False)
+class Session:
+    """Everything a method may use of the host. Nothing here is global: two sessions share no state but kept assets."""
+
+    loaded: Loaded
+    anatomy: Anatomy
+    checkpoint: Checkpoint
+    registry: Registry
+    assets: AssetStore
+    talk: Talk
+    seed: int = 0
+    live: LiveStack = field(init=False, repr=False)
+    """The patches that are on the model."""
+    _memo: dict[Any, Any] = field(factory=dict, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.live = LiveStack(self)
+
+    @property
+    def model(self) -> Any:
+        return self.loaded.model
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.loaded.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(next(self.model.parameters()).device)
+
+    @property
+    def weights_root(self) -> str:
+        """The hash of the base's weights, whatever is applied on top."""
+        return self.checkpoint.weights_root()
+
+    @property
+    def tokenizer_sha256(self) -> str | None:
+        return self.checkpoint.tokenizer_sha256
+
+    @property
+    def start_token(self) -> int:
+        """The id that begins a text: BOS, else end-of-text. Raises `UsageError` when the tokenizer has neither."""
+        for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
+            if token is not None:
+                return int(token)
+        raise UsageError(
+            "the tokenizer has no token that begins a text, to sample from",
+            hint="give texts: --set context_templates=@FILE and --set mom2_corpus=FILE",
+        )
+
+    @property
+    def max_length(self) -> int:
+        """The longest row the model takes, in tokens."""
+        return int(getattr(self.model.config, "max_position_embeddings", 2048))
+
+    def facts(self) -> Mapping[str, Any]:
+        """What presets are chosen by."""
+        return {
+            "name": self.loaded.name,
+            "model_type": self.model.config.model_type,
+            "n_layers": self.anatomy.n_layers,
+            "hidden_size": self.anatomy.hidden_size,
+            "mlp_width": self.anatomy.mlp_width,
+            "weights_root": self.weights_root,
+        }
+
+    def cached(self, key: Any, make: Callable[[], T]) -> T:
+        """The value kept under `key` for this session and its present patches, made on first use."""
+        full = (self.live.hash, key)
+        if full not in self._memo:
+            self._memo[full] = make()
+        value: T = self._memo[full]
+        return value
+
+    def say(self, text: str) -> None:
+        self.talk.say(text)
+
+    def progress(self, label: str, total: int) -> AbstractContextManager[Progress]:
+        return self.talk.progress(label, total)
+
+    def edit(
+        self,
+        *,
+        prompt: str,
+        subject: str,
+        target: str,
+        target_true: str | None = None,
+        method: str = "rome",
+        **hparams: Any,
+    ) -> Patch:
+        """Compute the patch of one fact. Keyword arguments beyond these are hyper-parameters of the method."""
+        from editcore.editing.compute import Options
+
+        request = EditRequest(prompt=prompt, subject=subject, target_new=target, target_true=target_true, id="1")
+        return self.edit_all([request], Options(method=method, hparams=(("keyword arguments", hparams),)))
+
+    def edit_all(self, requests: Sequence[EditRequest], options: "Options | None" = None) -> Patch:
+        """Compute one patch for all `requests`, on the model as it stands; the model itself is not changed."""
+        from editcore.editing.compute import Options, compute_patch
+
+        return compute_patch(self, requests, options or Options())
+
+    @contextmanager
+    def patched(self, *patches: Patch) -> Iterator["Session"]:
+        """Put patches on the live model; on the way out, also after an exception, the bits are as before."""
+        with ExitStack() as stack:
+            for patch in patches:
+                self.apply(patch)
+                stack.callback(self.live.remove, patch.patch_id)
+            yield self
+
+    def apply(self, patch: Patch) -> Applied:
+        """Put a patch on the live model until `live.remove`. Raises what the base verdict raises."""
+        return run_apply_patch(stage_manager(self.registry, appliers=[_ApplyLive()]), self, patch)
+
+    def at_base(self) -> AbstractContextManager[None]:
+        """The model without any patch, those of its folder included, for statistics that belong to the base."""
+        return self.live.suspended()
+
+    def generate(self, prompt: str | Sequence[str], max_new_tokens: int = 32) -> Any:
+        """Greedy continuation of one prompt (a text) or several (a list)."""
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        texts = generate(self.model, self.tokenizer, prompts, max_new_tokens)
+        return texts[0] if isinstance(prompt, str) else texts
+
+    def score_targets(self, questions: Sequence[Question]) -> list[TargetScore]:
+        """Teacher-forced log-probabilities of a target after a prompt, for each question."""
+        encoded = [
+            encode_prompt(self.tokenizer, prompt, target, template, prefix)
+            for prompt, target, template, prefix in questions
+        ]
+        return target_logprobs(self.model, [(row.prompt_ids, row.target_ids) for row in encoded])
+
+    def evaluate(self, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:
+        """Score `cases` on the model as it stands."""
+        return run_evaluate(stage_manager(self.registry, appliers=[Evaluator()]), self, cases, metrics)
+
+
+class _ApplyLive:
+    """The host's own applier for the live model."""
+
+    @hookimpl
+    def editcore_apply_patch(self, target: Any, patch: Patch) -> Applied | None:
+        return target.live.add(patch) if isinstance(target, Session) else None

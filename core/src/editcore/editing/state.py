@@ -1,0 +1,19 @@
+"""The state of sequential methods: the increments of the patches present, folded, and of no others."""
+
+from typing import TYPE_CHECKING
+
+from editcore_hooks import EditMethod, State
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session
+
+
+def fold_state(session: "Session", method: EditMethod) -> State:
+    """What `method` finds of earlier edits of its own on the model, in the order they were put on."""
+    mine = [patch for patch in session.live.patches if patch.about.get("state", {}).get("method") == method.name]
+    increments = [
+        {name.removeprefix("state/"): part for name, part in patch.tensors.items() if name.startswith("state/")}
+        for patch in mine
+    ]
+    value = session.cached(("state", method.name), lambda: method.fold(increments))
+    return State(session.live.hash, tuple(patch.patch_id for patch in mine), value)

@@ -1,0 +1,31 @@
+"""What a session says while it works. The command line puts it on stderr; a library user hears nothing by default."""
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Protocol
+
+
+class Progress(Protocol):
+    def advance(self, n: int = 1) -> None: ...
+
+
+class Talk(Protocol):
+    def say(self, text: str) -> None: ...
+
+    def progress(self, label: str, total: int) -> AbstractContextManager[Progress]: ...
+
+
+class _Silent:
+    def advance(self, n: int = 1) -> None:
+        pass
+
+
+class Silence:
+    """Says nothing and shows nothing."""
+
+    def say(self, text: str) -> None:
+        pass
+
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Progress]:
+        yield _Silent()
