@@ -27,6 +27,16 @@ from editcore_hooks import (
     WrongBaseError,
 )
 
+METHOD = """
+    from editcore_hooks import EditMethod, hookimpl
+
+    class Toy(EditMethod):
+        name = "toy"
+
+    @hookimpl
+    def editcore_register_methods():
+        return [Toy]
+"""
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "rich", "huggingface_hub", "yaml", "rfc8785"}
 
 
@@ -41,6 +51,13 @@ def test_light_commands_import_nothing_heavy(editcore, arguments):
     assert result.returncode == 0
     assert not imported(result) & HEAVY
     assert "click" in imported(result)
+
+
+def test_methods_are_shown_without_torch(editcore, site):
+    site.put("dist-toy", METHOD)
+    result = editcore("methods", "toy", python=("-X", "importtime"))
+    assert "toy" in result.stdout
+    assert not imported(result) & {"torch", "transformers", "numpy", "safetensors"}
 
 
 def test_help_names_every_command_and_imports_none_of_their_modules(editcore):
@@ -135,6 +152,7 @@ def test_a_command_returns_its_exit_code(command):
         (["aply"], 2, "error: there is no command 'aply'. did you mean 'apply'?\n"),
         (["qqqq"], 2, "error: there is no command 'qqqq'. editcore --help lists them\n"),
         (["dmo"], 2, "error: there is no command 'dmo'. did you mean 'demo'?\n"),
+        (["plugins"], 2, "error: Missing command. editcore plugins --help\n"),
         (["plugins", "lst"], 2, "error: No such command 'lst'. Did you mean 'list'? editcore plugins --help\n"),
         (["methods", "a", "b"], 2, "error: Got unexpected extra argument (b). editcore methods --help\n"),
     ],

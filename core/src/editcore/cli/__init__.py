@@ -33,12 +33,17 @@ def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> No
 @click.group(
     cls=LazyGroup,
     commands_table=COMMANDS,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_show_version, help="Print it.")
 @talk_options
-def root() -> None:
+@click.pass_context
+def root(context: click.Context) -> None:
     """Change what a language model knows by small, named, reversible patches to its weights."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -68,9 +73,6 @@ def _report(error: BaseException, out: Output) -> int:
         traceback.print_exception(error)
     if isinstance(error, EditcoreError):
         out.error(str(error))
-        return error.exit_code
-    if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        click.echo(error.format_message(), err=True)
         return error.exit_code
     if isinstance(error, click.ClickException):
         out.error(_usage(error))

@@ -8,7 +8,7 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output
 
 
-@click.group()
+@click.group(no_args_is_help=False)
 def plugins() -> None:
     """List what is installed, and find what is wrong with it."""
 

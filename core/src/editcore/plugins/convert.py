@@ -67,9 +67,12 @@ def _converted(annotation: Any, value: Any) -> Any:
             raise _MisfitError
         return value
     if annotation is float:
-        if type(value) not in (int, float) or not math.isfinite(value):
-            raise _MisfitError
-        return float(value)
+        try:
+            if type(value) in (int, float) and math.isfinite(value):
+                return float(value)
+        except OverflowError:  # an int beyond the floats
+            pass
+        raise _MisfitError
     if annotation is type(None):
         if value is not None:
             raise _MisfitError
