@@ -184,7 +184,7 @@ class SlowTokenizer(PreTrainedTokenizer):
 
 
 def slow():
-    characters = sorted({character for text in TEXT for character in text} | set("東京都は😀 \n\"'?!"))
+    characters = sorted({character for text in TEXT for character in text} | set("東京都は😀\u0308 \n\"'?!"))
     pieces = [*characters, " Paris", "Danielle", " Darrieux", " is", " of", "s.", "'s c", " French", " Dutch", "The "]
     return SlowTokenizer(pieces)
 

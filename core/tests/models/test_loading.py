@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from editcore.models.loading import load
+from editcore.models.weight_files import weight_files
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
@@ -99,6 +100,14 @@ def test_a_tied_head_is_not_missing(folder):
 def test_a_model_saved_without_its_tied_head_loads(folder, models):
     model = load(folder(models["gpt2"].transformer)).model
     assert torch.equal(model.lm_head.weight, models["gpt2"].lm_head.weight)
+
+
+def test_the_single_file_counts_beside_an_index_as_it_does_for_transformers(folder, models):
+    where = folder("llama", max_shard_size="20KB")
+    other = {name: parameter + 1 for name, parameter in models["llama"].named_parameters()}
+    save_file(other, where / "model.safetensors", metadata={"format": "pt"})
+    assert weight_files(where) == (where / "model.safetensors",)
+    assert torch.equal(load(where).model.lm_head.weight, models["llama"].lm_head.weight + 1)
 
 
 def test_a_missing_shard_is_refused(folder):

@@ -54,8 +54,6 @@ def decoded(tokenizer, ids):
 @pytest.mark.parametrize("name", NAMES)
 def test_subject_tokens_are_the_smallest_run_that_decodes_to_the_subject(tokenizers, name, case):
     tokenizer, (prompt, subject) = tokenizers(name), SUBJECTS[case]
-    if case == "decomposed accent last" and name == "slow":
-        pytest.skip("this vocabulary has no combining marks")
     row = encode(tokenizer, prompt, subject)
     first, last = row.subject[0], row.subject[-1]
     wanted = as_kept(tokenizer, subject).replace(" ", "")

@@ -36,7 +36,7 @@ class Anatomy:
     prefixes: tuple[str, ...]
     family: str | None
     tied: tuple[tuple[str, ...], ...]
-    _parameters: Mapping[str, nn.Parameter] = field(repr=False)
+    _names: frozenset[str] = field(repr=False)
 
     @classmethod
     def of(cls, model: "PreTrainedModel", architectures: Iterable[type[Architecture]] = ARCHITECTURES) -> "Anatomy":
@@ -78,7 +78,7 @@ class Anatomy:
             prefixes=table.prefixes if table is not None else (f"{model.base_model_prefix}.",),
             family=None if table is None else table.name,
             tied=_tied(parameters),
-            parameters=parameters,
+            names=frozenset(parameters),
         )
 
     def path(self, site: Site) -> str:
@@ -113,7 +113,7 @@ class Anatomy:
         if site.role == "block":
             raise UsageError(f"{site} is a whole block", hint="name one of its parts, such as mlp_out")
         name = f"{self.path(site)}.weight"
-        parameter = self._parameters[name]
+        parameter = self.model.get_parameter(name)
         if parameter.is_meta:
             raise UsageError(f"{name} is offloaded", hint="load the model on one device")
         return name, parameter, structure.is_transposed(self.module(site))
@@ -146,7 +146,7 @@ class Anatomy:
 
     def parameter_of(self, checkpoint_key: str) -> str:
         """The name in memory of the tensor that the files hold under a key. Raises `RefusedFileError`."""
-        return counterpart(checkpoint_key, self._parameters, self.prefixes)
+        return counterpart(checkpoint_key, self._names, self.prefixes)
 
 
 def _choose_blocks(model: "PreTrainedModel", table: type[Architecture] | None) -> str:

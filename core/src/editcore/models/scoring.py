@@ -34,7 +34,7 @@ class TargetScore:
 
 
 def target_logprobs(
-    model: "PreTrainedModel", items: Sequence[Item], *, tokens_per_batch: int = 4096
+    model: "PreTrainedModel", items: Sequence[Item], *, tokens_per_batch: int = 2048
 ) -> list[TargetScore]:
     """Score targets teacher-forced, in the order given, each as if it were alone.
 

@@ -51,7 +51,7 @@ class Trace:
         self._modules = {place: _module(anatomy, place) for place in taps}
         self._taps = dict(taps)
         self._stop, self._detach = stop, detach
-        self._waiting = set(taps)
+        self._waiting: set[Place] = set()
         self._end = _Stop()
         self._inputs: dict[Place, torch.Tensor] = {}
         self._outputs: dict[Place, torch.Tensor] = {}
@@ -66,6 +66,7 @@ class Trace:
         return self._outputs[place]
 
     def __enter__(self) -> "Trace":
+        self._waiting = set(self._taps)
         for place, tap in self._taps.items():
             module = self._modules[place]
             if tap.input:

@@ -28,11 +28,13 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
-    """The safetensors files that hold the weights, by the index when there is one.
+    """The safetensors files that hold the weights: the single one, else those of the index.
 
     Raises `RefusedFileError` when a shard is absent, an index names a file outside the folder, or the weights are
     in another format.
     """
+    if (folder / SINGLE).is_file():  # transformers reads it even where there is an index
+        return (folder / SINGLE,)
     if (folder / INDEX).is_file():
         weight_map = _read_object(folder / INDEX).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
@@ -44,8 +46,6 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
             if not (folder / name).is_file():
                 raise RefusedFileError(f"{folder.name} lacks the shard {name}", hint="fetch the model again")
         return tuple(folder / name for name in names)
-    if (folder / SINGLE).is_file():
-        return (folder / SINGLE,)
     if any(folder.glob("*.bin")):
         raise RefusedFileError(f"{folder.name} holds its weights as .bin, which runs code when read", hint=_CONVERT)
     raise RefusedFileError(f"{folder.name} holds no {SINGLE}", hint="fetch the model with its safetensors files")
