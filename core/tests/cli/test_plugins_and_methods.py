@@ -29,11 +29,15 @@ METHOD = """
 def test_a_list_of_plugins_shows_state_and_reason(editcore, site):
     site.put("dist-toy", METHOD, name="toy")
     site.put("dist-bad", "import nothing_like_it", name="bad")
+    site.put("dist-late", METHOD.replace("return [Toy]", "return 1 / 0"), name="late")
     lines = editcore("plugins", "list").stdout.splitlines()
     assert lines[0].split() == ["name", "distribution", "version", "status", "hooks", "ms", "reason"]
     bad = next(line for line in lines if line.startswith("bad"))
     assert "broken" in bad
     assert "No module named 'nothing_like_it'" in bad
+    late = next(line for line in lines if line.startswith("late"))
+    assert "broken" in late
+    assert "ZeroDivisionError" in late
     toy = next(line for line in lines if line.startswith("toy"))
     assert toy.split()[1:5] == ["dist-toy", "1.0", "ok", "register_methods"]
 

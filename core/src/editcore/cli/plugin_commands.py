@@ -35,12 +35,12 @@ class CommandDoor:
         self.commands[name] = Command(target, help, self._plugin.name, self._plugin.distribution)
 
 
-def collect(builtin: Collection[str]) -> Iterator[tuple[str, Command]]:
-    """The commands of all plugins that work; one whose hook raises is marked broken and adds none."""
+def collect(taken: Collection[str]) -> Iterator[tuple[str, Command]]:
+    """The commands of all plugins that work; one whose hook raises, or takes a name that is taken, is marked broken."""
     for plugin in registry().plugins:
         if not plugin.ok or plugin.manager is None:
             continue
-        door = CommandDoor(plugin, builtin)
+        door = CommandDoor(plugin, taken)
         try:
             plugin.manager.hook.editcore_register_commands(cli=door)
         except (Exception, SystemExit) as error:

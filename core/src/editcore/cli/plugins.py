@@ -19,6 +19,7 @@ def list_plugins(out: Output) -> None:
     """List every plugin with its state: ok, blocked, broken or incompatible."""
     from editcore.plugins.registry import registry
 
+    _ask_everything()
     records = registry().records
     if out.as_json:
         out.json([_as_json(record) for record in records])
@@ -44,24 +45,20 @@ def list_plugins(out: Output) -> None:
 @with_output
 def doctor(out: Output) -> int:
     """Load all of every plugin and show each fault with its traceback; exit code 4 when there is one."""
-    from editcore.cli.plugin_commands import collect
     from editcore.plugins.registry import registry
 
-    everything = registry()
+    known, offered = registry(), _ask_everything()
     duplicates = [
         {"kind": catalogue.kind, "name": name, "distributions": [plugin.record.distribution for plugin in owners]}
-        for catalogue in everything.catalogues
+        for catalogue in known.catalogues
         for name, owners in sorted(catalogue.refused().items())
     ]
-    offered: dict[str, list[str]] = {}
-    for name, command in collect(frozenset(_core_commands())):
-        offered.setdefault(name, []).append(command.distribution)
     duplicates += [
         {"kind": "command", "name": name, "distributions": owners}
         for name, owners in sorted(offered.items())
         if len(owners) > 1
     ]
-    faulty = [record for record in everything.records if record.status in ("broken", "incompatible")]
+    faulty = [record for record in known.records if record.status in ("broken", "incompatible")]
     if out.as_json:
         out.json({"faulty": [_as_json(record) for record in faulty], "duplicates": duplicates})
     else:
@@ -73,14 +70,21 @@ def doctor(out: Output) -> int:
     if faulty or duplicates:
         out.say("leave a plugin out with EDITCORE_PLUGINS=-NAME, or uninstall its distribution")
         return 4
-    out.say(f"{len(everything.records)} plugins, nothing is wrong")
+    out.say(f"{len(known.records)} plugins, nothing is wrong")
     return 0
 
 
-def _core_commands() -> Any:
+def _ask_everything() -> dict[str, list[str]]:
+    """Have every plugin register all it has; returns the commands of plugins, each with who offers it."""
     from editcore.cli.commands import COMMANDS
+    from editcore.cli.plugin_commands import collect
+    from editcore.plugins.registry import registry
 
-    return COMMANDS
+    registry().ask_everything()
+    offered: dict[str, list[str]] = {}
+    for name, command in collect(COMMANDS):
+        offered.setdefault(name, []).append(command.distribution)
+    return offered
 
 
 def _as_json(record: Any) -> dict[str, Any]:

@@ -57,6 +57,11 @@ class Registry:
         """Every plugin, usable or not, as far as is known by now."""
         return tuple(plugin.record for plugin in self.plugins)
 
+    def ask_everything(self) -> None:
+        """Have every plugin register all its classes, so that the records know of every fault."""
+        for catalogue in self.catalogues:
+            catalogue.names()
+
     @cached_property
     def plugins(self) -> tuple[Plugin, ...]:
         return tuple(self._loader())
