@@ -59,7 +59,7 @@ def load_json(data: bytes | str, what: str, *, max_bytes: int = MAX_BYTES) -> An
 
 def _check_depth(value: Any, message: str, error: type[UsageError | RefusedFileError]) -> None:
     level = [value]
-    for _ in range(MAX_DEPTH):
+    for _ in range(MAX_DEPTH + 1):
         containers = [item for item in level if isinstance(item, dict | list | tuple)]
         if not containers:
             return

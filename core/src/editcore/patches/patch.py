@@ -12,6 +12,7 @@ from editcore_hooks import RefusedFileError, UsageError
 
 from editcore.patches import manifest as manifests
 from editcore.patches.container import write_safetensors
+from editcore.patches.core import Part
 from editcore.patches.header import Entry, read_header, read_span
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class PatchHeader(Described):
     patch_id: str
     core: CoreMapping
     about: Mapping[str, Any]
-    parts: Mapping[str, manifests.Part] = field(repr=False)
+    parts: Mapping[str, Part] = field(repr=False)
     entries: Mapping[str, Entry] = field(repr=False)
     notices: tuple[str, ...] = ()
 

@@ -11,6 +11,7 @@ from editcore_hooks import EditcoreError, Payload, PluginError
 from editcore.patches import manifest as manifests
 from editcore.patches.canonical import canonical, load_json
 from editcore.patches.container import Blob
+from editcore.patches.core import RULE, check_core
 from editcore.patches.deltas import StoredUpdate
 from editcore.patches.forms import FLOATS, Shape
 from editcore.patches.patch import Patch
@@ -46,7 +47,7 @@ def seal(
     tensors: dict[str, torch.Tensor] = {}
     core: dict[str, Any] = {
         "kind": kind,
-        "apply": {"rule": manifests.RULE, "scale": float(scale)},
+        "apply": {"rule": RULE, "scale": float(scale)},
         "targets": {key: _target(key, target, tensors) for key, target in sorted(targets.items())},
         "requires": sorted(set(requires)),
         "assets": sorted(
@@ -65,7 +66,7 @@ def seal(
     # What is sealed is what a reader will see: tuples as lists, 1.0 as 1, and NaN refused now, not when saving.
     core, annotation = load_json(canonical(core), "the update"), load_json(canonical(annotation), "the annotation")
     try:
-        expected = manifests.check_core(core, annotation, "the update")
+        expected = check_core(core, annotation, "the update")
     except EditcoreError as error:
         raise PluginError(error.message, hint="the method breaks the contract; report it to its author") from error
     if set(expected) != set(tensors):
