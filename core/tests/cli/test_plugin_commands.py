@@ -86,3 +86,11 @@ def test_a_missing_command_of_a_package_that_is_broken_or_left_out_says_so(editc
 def test_a_missing_command_of_an_installed_package_asks_for_an_upgrade(editcore, site):
     site.put("editcore-demo", "")
     assert "has no command 'demo'. pip install --upgrade editcore-demo" in editcore("demo").stderr
+
+
+def test_a_command_of_the_core_asks_no_plugin(editcore, site):
+    site.put("dist-greet", ADDING.format(module="greeting"), greeting=GREETING)
+    assert "dist_greet_entry" in editcore("--help", python=("-X", "importtime")).stderr
+    result = editcore("methods", "--help", python=("-X", "importtime"))
+    assert result.returncode == 0
+    assert "dist_greet_entry" not in result.stderr
