@@ -131,6 +131,13 @@ def shifted(candidates, shift):
     return spans
 
 
+def test_a_subject_of_word_pieces_is_told(tokenizers):
+    tokenizer = tokenizers("word pieces")
+    row = encode(tokenizer, "The tower of {} is", "Cafesse")
+    assert len(row.subject) > 1
+    assert decoded(tokenizer, row.ids[row.subject[0] : row.subject[-1] + 1]) == "cafesse"
+
+
 @pytest.mark.parametrize("shift", [(-1, 0), (1, 0), (0, -1), (0, 1)])
 def test_a_wrong_offset_is_noticed_and_mended(gpt2_tokenizer, monkeypatch, shift):
     right = encode(gpt2_tokenizer, "The mother tongue of {} is", "Danielle Darrieux")

@@ -72,10 +72,14 @@ def _is_aligned(
     """Whether the span decodes to the subject, with its neighbours' letters at most, and no token of it is idle."""
     wanted = plain(tokenizer, subject)
     before, after = plain(tokenizer, before), plain(tokenizer, after)
+    first, last = span[0], span[-1]
     whole, without_last, without_first = (
         plain(tokenizer, decode(tokenizer, ids[a:b])).strip(_HALF_A_CHARACTER)
-        for a, b in ((span[0], span[-1] + 1), (span[0], span[-1]), (span[0] + 1, span[-1] + 1))
+        for a, b in ((first, last + 1), (first, last), (first + 1, last + 1))
     )
+    # a word piece, "##x", shows its marker when it comes first: then the first token speaks for itself
+    alone = plain(tokenizer, decode(tokenizer, ids[first : first + 1]))
+    alone = "" if _HALF_A_CHARACTER in alone else alone
     at = whole.find(wanted)
     while at >= 0:
         left, right = whole[:at], whole[at + len(wanted) :]
@@ -83,7 +87,7 @@ def _is_aligned(
             before.endswith(left)
             and after.startswith(right)
             and len(without_last) < len(left) + len(wanted)
-            and len(without_first) < len(wanted) + len(right)
+            and (len(without_first) < len(wanted) + len(right) or len(left) < len(alone))
         ):
             return True
         at = whole.find(wanted, at + 1)
