@@ -36,18 +36,41 @@ def site(tmp_path: Path) -> Site:
 def editcore(site: Site) -> Run:
     """Run the command line in a process of its own, with the plugins of `site` and no others but the built-in."""
 
-    def run(*arguments: str, plugins: str | None = None, python: tuple[str, ...] = (), **options: object):
+    def run(*arguments: str, plugins: str | None = None, program: tuple[str, ...] = ("-m", "editcore")):
         distributions = [path.name.partition("-")[0] for path in site.folder.glob("*.dist-info")]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("EDITCORE_")}
         environment["PYTHONPATH"] = str(site.folder)
         environment["EDITCORE_PLUGINS"] = ",".join(distributions) if plugins is None else plugins
         return subprocess.run(
-            [sys.executable, *python, "-m", "editcore", *arguments],
+            [sys.executable, *program, *arguments],
             env=environment,
             capture_output=True,
             text=True,
             timeout=120,
-            **options,
         )
+
+    return run
+
+
+MODULES = """
+import sys
+from editcore.cli import main
+code = main()
+print(*sorted(sys.modules), file=sys.stderr)
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def modules_after(editcore: Run) -> Callable[..., set[str]]:
+    """Every module that is loaded once a command line ran well.
+
+    Read from `sys.modules`: `-X importtime` does not show what `importlib.import_module` loads.
+    """
+
+    def run(*arguments: str) -> set[str]:
+        result = editcore(*arguments, program=("-c", MODULES))
+        assert result.returncode == 0
+        return set(result.stderr.splitlines()[-1].split())
 
     return run
