@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import define, field
-from editcore_hooks import Applied, ConflictError
+from editcore_hooks import Applied, ConflictError, PatchKind, PluginError
 from torch import Tensor
 
 from editcore.patches.arithmetic import rebuild, result_sha256
@@ -62,7 +62,7 @@ class LiveStack:
                 self._memory.pop()
                 raise
         else:
-            kind = self.session.registry.patch_kind(patch.core["payload"]["kind"])()
+            kind = self._owner(patch)()
             self._handles[patch.patch_id] = (kind, kind.attach(self.session, patch))
             self._memory.append(patch)
             results = {}
@@ -100,6 +100,16 @@ class LiveStack:
             for patch_id, (kind, _) in handles:
                 patch = next(patch for patch in memory if patch.patch_id == patch_id)
                 self._handles[patch_id] = (kind, kind.attach(self.session, patch))
+
+    def _owner(self, patch: Patch) -> type[PatchKind]:
+        """The patch kind of a `modules` or `memory` patch. Raises `PluginError` with what to install."""
+        name = patch.core["payload"]["kind"]
+        kinds = self.session.registry.patch_kinds
+        distribution = patch.annotation("method").get("distribution")
+        if name not in kinds and isinstance(distribution, str):
+            message = f"the patch {patch.patch_id[:12]} needs the patch kind {name!r}, which is not installed"
+            raise PluginError(message, hint=f"pip install {distribution}")
+        return kinds.get(name)
 
     def _rebuild(self, keys: Sequence[str]) -> dict[str, str]:
         """Write the sum of all present patches into the parameters of `keys`; the hash of each result as stored."""

@@ -1,0 +1,43 @@
+"""`editcore generate`: text, with patches beside the base."""
+
+import sys
+from typing import Any
+
+import click
+from editcore_hooks import UsageError
+
+from editcore.cli.model import model_options, open_session
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore.cli.patch_files import load_patches
+
+
+@click.command()
+@click.argument("model")
+@click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Put it on for the second column.")
+@click.option("--prompt", "prompts", multiple=True, help="Text to go on from; - reads one a line from standard input.")
+@click.option("--max-new-tokens", default=32, show_default=True)
+@model_options
+@with_output
+def generate(
+    out: Output, model: str, patches: tuple[str, ...], prompts: tuple[str, ...], max_new_tokens: int, **options: Any
+) -> None:
+    """Let MODEL go on from prompts, greedily; with patches, side by side with the model without them."""
+    texts = [line for p in prompts for line in (sys.stdin.read().splitlines() if p == "-" else [p]) if line.strip()]
+    if not texts:
+        raise UsageError("there is no prompt", hint="pass --prompt TEXT")
+    loaded = load_patches(out, patches)
+    session = open_session(out, model, **options)
+    before = session.generate(texts, max_new_tokens)
+    after: list[str] = []
+    if loaded:
+        with session.patched(*loaded):
+            after = session.generate(texts, max_new_tokens)
+    if out.as_json:
+        pairs = zip(before, after or [None] * len(before), strict=True)
+        out.json([{"prompt": t, "base": b, "patched": a} for t, (b, a) in zip(texts, pairs, strict=True)])
+    elif loaded:
+        out.table(["prompt", "without", "with"], list(zip(texts, before, after, strict=True)))
+    else:
+        for text, new in zip(texts, before, strict=True):
+            out.print(text + new)

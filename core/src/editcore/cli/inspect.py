@@ -1,0 +1,61 @@
+"""`editcore inspect`: what a patch says of itself. Reads the header only; no torch."""
+
+from typing import TYPE_CHECKING
+
+import click
+
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore.cli.patch_files import require_file
+
+if TYPE_CHECKING:
+    from editcore.patches.patch import PatchHeader
+
+
+@click.command()
+@click.argument("patch")
+@with_output
+def inspect(out: Output, patch: str) -> None:
+    """Show identity, base, method, requests, figures and targets of PATCH. Its tensors are not read."""
+    from editcore.patches.patch import Patch
+
+    header = Patch.read_header(require_file(patch))
+    if out.as_json:
+        out.json({"patch_id": header.patch_id, "core": dict(header.core), "about": dict(header.about)})
+        return
+    for name, value in _lines(header):
+        out.print(f"{name:<10}{value}")
+    out.print()
+    out.table(
+        ["tensor", "form", "shape", "dtype", "rank", "base sha256"],
+        [
+            [key, t["form"], "×".join(map(str, t["shape"])), t["base_dtype"], _rank(t), t["base_sha256"][:12]]
+            for key, t in header.targets.items()
+        ],
+    )
+    for notice in header.notices:
+        out.warn(notice)
+
+
+def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
+    about = header.about
+    base, method = header.annotation("base"), header.annotation("method")
+    lines = [("id", header.patch_id), ("kind", header.kind), ("title", header.title)]
+    lines += [("base", " ".join(str(base[name]) for name in ("name", "revision") if base.get(name)))]
+    lines += [("method", f"{method.get('name', '')} ({method.get('distribution', '')} {method.get('version', '')})")]
+    for request in about.get("requests") or ():
+        if isinstance(request, dict) and "prompt" in request:
+            prompt = str(request["prompt"]).replace("{}", str(request.get("subject")))
+            lines.append(("request", f"{prompt} … {request.get('target_new')}"))
+    for metric in about.get("metrics") or ():
+        if isinstance(metric, dict) and isinstance(metric.get("value"), int | float):
+            before = metric.get("before")
+            change = f"{before:.3g} -> " if isinstance(before, int | float) else ""
+            lines.append(("measured", f"{metric.get('id')} {change}{metric['value']:.3g} (n = {metric.get('n')})"))
+    lines += [("requires", required) for required in header.requires]
+    lines += [("created", str(about.get("created", "")))]
+    return [(name, value) for name, value in lines if value.strip()]
+
+
+def _rank(target: dict) -> str:  # type: ignore[type-arg]
+    return str(target["parts"]["left"]["shape"][1]) if target["form"] == "low_rank" else ""

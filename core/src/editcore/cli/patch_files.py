@@ -1,0 +1,37 @@
+"""Patch files named on the command line."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from editcore_hooks import UsageError
+
+from editcore.cli.output import Output
+
+if TYPE_CHECKING:
+    from editcore.patches.patch import Patch
+
+
+def load_patches(out: Output, names: Sequence[str]) -> "list[Patch]":
+    """Read and check each. Raises `UsageError` for a missing file and `RefusedFileError` for a bad one."""
+    from editcore.patches.patch import Patch
+
+    patches = []
+    for name in names:
+        require_file(name)
+        patches.append(Patch.load(name))
+        for notice in patches[-1].notices:
+            out.warn(notice)
+    return patches
+
+
+def require_file(name: str) -> Path:
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"there is no patch file {name}", hint="editcore edit writes one")
+    return path
+
+
+def short(patch_id: str) -> str:
+    """Enough of an id to name it."""
+    return patch_id[:12]

@@ -1,0 +1,22 @@
+"""`editcore repair`: after a kill."""
+
+import click
+
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@with_output
+def repair(out: Output, folder: str) -> None:
+    """Finish or undo a change of DIR that was cut short, and clear what it left."""
+    from editcore.patches.repairing import repair as run
+
+    done = run(folder)
+    if out.as_json:
+        out.json({"folder": folder, "action": done.action, "removed": list(done.removed)})
+        return
+    out.print(f"{folder}: {done.action}")
+    for name in done.removed:
+        out.say(f"removed {name}")

@@ -1,0 +1,41 @@
+"""`editcore revert`: patches off a model folder again."""
+
+import click
+
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore.cli.patch_files import short
+
+
+@click.command()
+@click.argument("patch_ids", nargs=-1, required=True, metavar="PATCH_ID...")
+@click.option("--model", required=True, metavar="DIR", help="The patched folder.")
+@click.option("--keep", metavar="FOLDER", help="Save what is taken off there first.")
+@with_output
+def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None) -> None:
+    """Take patches off a folder, in any order; the bits are those of never having applied them.
+
+    An id may be shortened to six characters or more. With the last patch gone every file is as it was before.
+    """
+    from pathlib import Path
+
+    from editcore.patches.checkpoint import Checkpoint
+    from editcore.patches.ondisk import revert_on_disk
+    from editcore.patches.patch import Patch
+    from editcore.patches.stack import patch_path
+
+    checkpoint = Checkpoint.open(model)
+    gone = [checkpoint.stack.find(prefix) for prefix in patch_ids]
+    if keep is not None:
+        Path(keep).mkdir(parents=True, exist_ok=True)
+        for patch_id in gone:
+            Patch.load(patch_path(checkpoint.folder, patch_id)).save(Path(keep) / f"{short(patch_id)}.safetensors")
+    applied = revert_on_disk(checkpoint, gone)
+    for notice in applied.notices:
+        out.warn(notice)
+    if out.as_json:
+        out.json({"folder": model, "reverted": gone, "patches": list(applied.patch_ids)})
+    elif applied.patch_ids:
+        out.print(f"{model}: {', '.join(map(short, applied.patch_ids))}")
+    else:
+        out.print(f"{model}: no patches, the base again")

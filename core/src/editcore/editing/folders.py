@@ -1,0 +1,51 @@
+"""Patches on folders, by the hook, so that observers see what is written to disk as they see what is put in memory."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from editcore_hooks import Applied, hookimpl
+
+from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.copying import apply_to_copy as copy_and_apply
+from editcore.patches.ondisk import AppliedOnDisk, apply_on_disk
+from editcore.patches.patch import Patch
+from editcore.plugins.calls import run_apply_patch, stage_manager
+from editcore.plugins.registry import Registry, registry
+
+
+class _ApplyToFolder:
+    """The host's own applier for checkpoints on disk."""
+
+    def __init__(self, strict: bool) -> None:
+        self._strict = strict
+
+    @hookimpl
+    def editcore_apply_patch(self, target: Any, patch: Patch) -> Applied | None:
+        return apply_on_disk(target, [patch], self._strict) if isinstance(target, Checkpoint) else None
+
+
+def apply_to_folder(
+    checkpoint: Checkpoint, patches: Sequence[Patch], strict: bool = False, plugins: Registry | None = None
+) -> AppliedOnDisk:
+    """Put patches on a folder in place, one commit a patch. Raises what `plan_apply` raises."""
+    manager = stage_manager(plugins or registry(), appliers=[_ApplyToFolder(strict)])
+    applied = AppliedOnDisk(checkpoint.patch_ids, {}, checkpoint.stack.hash)
+    notices: list[str] = []
+    for patch in patches:
+        applied = run_apply_patch(manager, checkpoint, patch)
+        notices += applied.notices
+    return AppliedOnDisk(applied.patch_ids, applied.result_sha256, applied.stack_hash, tuple(dict.fromkeys(notices)))
+
+
+def apply_to_copy(
+    folder: Path, output: str, patches: Sequence[Patch], strict: bool = False, plugins: Registry | None = None
+) -> AppliedOnDisk:
+    """Put patches on a copy of `folder`, which appears under its name once it is whole."""
+
+    def put_on(staged: Path, patches: Sequence[Patch], strict: bool) -> AppliedOnDisk:
+        return apply_to_folder(Checkpoint.open(staged), patches, strict, plugins)
+
+    _, applied = copy_and_apply(folder, output, patches, strict, put_on)
+    assert applied is not None
+    return applied
