@@ -1,6 +1,7 @@
 """Real folders of tiny models, and patches made for them."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -38,6 +39,14 @@ def _llama(dtype: torch.dtype) -> PreTrainedModel:
 
 
 BUILDERS = {"gpt2": _gpt2, "gpt2-headless": _gpt2_headless, "llama": _llama}
+
+
+@pytest.fixture(autouse=True)
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """No test can see what fsync does, and it takes most of their time: it is counted instead."""
+    calls: list[int] = []
+    monkeypatch.setattr(os, "fsync", calls.append)
+    return calls
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A kill at any moment leaves the old state or the new one, and `repair` clears what is left over."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -89,25 +90,28 @@ STEPS: dict[str, tuple[int, Callable[[Path, list[Patch]], None]]] = {
 @pytest.mark.parametrize("sharded", [False, True], ids=["single", "sharded"])
 @pytest.mark.parametrize("step", STEPS)
 def test_every_kill_point_leaves_the_old_state_or_the_new_one(
-    folder: Folder, tree: Tree, make_patch: Make, monkeypatch: pytest.MonkeyPatch, step: str, sharded: bool, torn: bool
+    folder: Folder,
+    tree: Tree,
+    make_patch: Make,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    step: str,
+    sharded: bool,
+    torn: bool,
 ) -> None:
     present, action = STEPS[step]
 
-    def fresh() -> Path:
-        root = folder("llama", torch.bfloat16, sharded)
-        if present:
-            apply_on_disk(root, patches[:present])
-        return root
-
     source = folder("llama", torch.bfloat16, sharded)
     patches = [make_patch(source, *KEYS, seed=1), make_patch(source, KEYS[0], seed=2)]
+    if present:
+        apply_on_disk(source, patches[:present])
     power = Power(monkeypatch)
-    old_root, new_root = fresh(), fresh()
-    action(new_root, patches)
-    old, new = stable(tree(old_root)), stable(tree(new_root))
+    changed = Path(shutil.copytree(source, tmp_path / "changed"))
+    action(changed, patches)
+    old, new = stable(tree(source)), stable(tree(changed))
     seen = set()
     for n in range(1000):
-        root = fresh()
+        root = Path(shutil.copytree(source, tmp_path / f"killed{n}"))
         done = run_until(power, n, torn, partial(action, root, patches))
         assert loadable(tree(root), old) or loadable(tree(root), new), f"call {n}"
         before_repair = current_stack(root).patch_ids

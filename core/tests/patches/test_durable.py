@@ -1,0 +1,63 @@
+"""What must be on the disk before what: the promises that a power cut tests."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from editcore.patches import Patch, apply_on_disk, durable
+
+
+def test_bytes_are_synced_before_the_rename_and_names_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    replace = os.replace
+    monkeypatch.setattr(os, "fsync", lambda fd: seen.append(os.path.basename(os.readlink(f"/proc/self/fd/{fd}"))))
+    monkeypatch.setattr(os, "replace", lambda a, b: (seen.append("rename"), replace(a, b)))
+    durable.write_atomically(tmp_path / "x", [b"1", b"2"])
+    assert (tmp_path / "x").read_bytes() == b"12"
+    assert seen[0].endswith(".tmp")
+    assert seen[1:] == ["rename", tmp_path.name]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    def chunks() -> object:
+        yield b"new"
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "x").write_bytes(b"old")
+    with pytest.raises(OSError, match="No space"):
+        durable.write_atomically(tmp_path / "x", chunks())  # type: ignore[arg-type]
+    assert (tmp_path / "x").read_bytes() == b"old"
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_new_file_never_overwrites(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"old")
+    with pytest.raises(FileExistsError):
+        durable.write_new(tmp_path / "x", [b"new"])
+    assert (tmp_path / "x").read_bytes() == b"old"
+
+
+def test_the_journal_is_synced_before_the_weights_are_renamed(
+    folder: Callable[..., Path], make_patch: Callable[..., Patch], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = folder("gpt2")
+    patch = make_patch(root, "transformer.h.0.mlp.c_proj.weight")
+    order: list[str] = []
+    replace, write_new = durable.replace, durable.write_new
+
+    def record_replace(source: Path, destination: Path) -> None:
+        order.append(f"rename {destination.name}")
+        replace(source, destination)
+
+    def record_write(path: Path, *rest: object) -> None:
+        write_new(path, *rest)  # type: ignore[arg-type]
+        order.append("write " + ("weights" if path.name.startswith("model.safetensors") else "record"))
+
+    monkeypatch.setattr(durable, "replace", record_replace)
+    monkeypatch.setattr(durable, "write_new", record_write)
+    apply_on_disk(root, [patch])
+    commit = order.index("rename model.safetensors")
+    journals = [i for i, what in enumerate(order) if what == "rename journal.json"]
+    assert journals[0] == 1, "the journal is the first thing written"
+    assert order.index("write weights") < journals[1] < commit < order.index("rename editcore.json")

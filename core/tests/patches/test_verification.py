@@ -1,0 +1,108 @@
+"""`verify` finds every kind of change, and names file and tensor."""
+
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from editcore.patches import Checkpoint, Patch, apply_on_disk, arithmetic, verify
+from editcore_hooks import RefusedFileError
+
+Folder = Callable[..., Path]
+Make = Callable[..., Patch]
+KEY, OTHER = "model.layers.0.mlp.down_proj.weight", "model.layers.1.mlp.up_proj.weight"
+
+
+def flip(path: Path, position: int) -> None:
+    data = bytearray(path.read_bytes())
+    data[position] ^= 1
+    path.write_bytes(data)
+
+
+@pytest.fixture(params=[False, True], ids=["single", "sharded"])
+def patched(request: pytest.FixtureRequest, folder: Folder, make_patch: Make) -> Path:
+    root = folder("llama", torch.bfloat16, request.param)
+    apply_on_disk(root, [make_patch(root, KEY, seed=1), make_patch(root, KEY, seed=2)], strict=True)
+    return root
+
+
+def test_a_sound_folder_has_no_problems(patched: Path) -> None:
+    result = verify(patched)
+    assert (result.checked, result.problems, result.notices) == ((KEY,), (), ())
+    result.ensure()
+
+
+def test_a_plain_folder_has_nothing_to_compare(folder: Folder) -> None:
+    assert verify(folder("gpt2")).checked == ()
+
+
+def test_a_changed_result_is_named(patched: Path) -> None:
+    checkpoint = Checkpoint.open(patched)
+    path = checkpoint.file(KEY)
+    flip(path, checkpoint.entries[KEY].start)
+    (problem,) = verify(patched).problems
+    assert (problem.file, problem.tensor) == (path.name, KEY)
+    with pytest.raises(RefusedFileError, match=f"{KEY} in .* was changed") as caught:
+        verify(patched).ensure()
+    assert caught.value.exit_code == 6
+
+
+def test_a_changed_tensor_that_no_patch_touches_is_found_by_the_root(patched: Path) -> None:
+    checkpoint = Checkpoint.open(patched)
+    path = checkpoint.file(OTHER)
+    stamp = path.stat().st_mtime_ns
+    flip(path, checkpoint.entries[OTHER].start)
+    # Even one that hides from the cache of hashes.
+    os.utime(path, ns=(stamp, stamp))
+    (problem,) = verify(patched).problems
+    assert "no patch touches" in problem.message
+
+
+def test_a_changed_original_is_named(patched: Path) -> None:
+    (original,) = (patched / ".editcore" / "originals").glob("*.raw")
+    flip(original, 0)
+    (problem,) = verify(patched).problems
+    assert problem.tensor == KEY
+    assert "original" in problem.message
+
+
+def test_a_changed_patch_is_named(patched: Path) -> None:
+    path = sorted((patched / ".editcore" / "patches").iterdir())[0]
+    flip(path, -1)
+    (problem,) = verify(patched).problems
+    assert problem.file == path.name
+
+
+def test_two_patches_that_changed_places_are_named(patched: Path) -> None:
+    one, two = sorted((patched / ".editcore" / "patches").iterdir())
+    data = one.read_bytes()
+    one.write_bytes(two.read_bytes())
+    two.write_bytes(data)
+    assert {problem.file for problem in verify(patched).problems} == {one.name, two.name}
+
+
+def test_another_machine_s_rounding_is_a_notice_with_its_size(patched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = arithmetic.rebuild
+
+    def other_machine(base: torch.Tensor, *rest: object) -> torch.Tensor:
+        result = original(base, *rest)  # type: ignore[arg-type]
+        result[0, 0] += 0.5
+        return result
+
+    monkeypatch.setattr(arithmetic, "rebuild", other_machine)
+    result = verify(patched)
+    assert result.problems == ()
+    assert re.search(r"computes 1 of 384 elements otherwise, by (0\.49\d|0\.5\d*) at most", result.notices[0])
+
+
+def test_a_patch_file_is_verified_too(folder: Folder, make_patch: Make, tmp_path: Path) -> None:
+    path = tmp_path / "p.safetensors"
+    make_patch(folder("llama"), KEY).save(path)
+    assert verify(path).checked == (f"{KEY}/left", f"{KEY}/right")
+    flip(path, -1)
+    (problem,) = verify(path).problems
+    assert (problem.file, "was changed" in problem.message) == ("p.safetensors", True)
+    (problem,) = verify(tmp_path / "missing.safetensors").problems
+    assert "No such file" in problem.message
