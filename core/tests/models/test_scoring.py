@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from editcore.models.scoring import target_logprobs
+from editcore.models.scoring import _batches, target_logprobs
 
 ITEMS = [
     ([5, 6, 7, 8], [9]),
@@ -31,6 +31,14 @@ def test_scores_are_those_of_each_item_alone_in_the_order_given(model, tokens_pe
         assert score.hits == tuple(hits)
         assert score.sum == pytest.approx(sum(logprobs), abs=1e-4)
         assert score.mean == pytest.approx(sum(logprobs) / len(target), abs=1e-4)
+
+
+def test_padding_counts_into_a_batch():
+    lengths = [3, 50, 4, 5, 49, 1, 2, 100]
+    batches = _batches(lengths, 100)
+    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
+    assert all(len(batch) * max(lengths[i] for i in batch) <= 100 for batch in batches)
+    assert len(batches) == 3
 
 
 def test_what_the_model_says_greedily_is_a_hit(model):

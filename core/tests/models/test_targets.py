@@ -128,6 +128,11 @@ def test_the_subject_is_that_of_the_user_s_turn(chatting):
     assert text_of(chatting, row.ids[row.subject[0] : row.subject[-1] + 1]).strip() == "Paris"
 
 
+def test_the_subject_of_a_chat_ends_where_it_ends(chatting):
+    row = encode(chatting, "{}, a city?", "Paris", template=ChatTemplate())
+    assert text_of(chatting, row.ids[row.subject[0] : row.subject[-1] + 1]).strip() == "Paris"
+
+
 def test_no_blank_is_put_between_a_template_and_its_answer(chatting):
     row = encode_prompt(chatting, "Hello", "Paris", ChatTemplate())
     assert row.text.endswith("[assistant] Paris")

@@ -103,12 +103,15 @@ def test_traces_nest_and_each_catches_its_own_stop(anatomy):
         forward(anatomy.model, BATCH)
         pytest.fail("the outer trace did not stop")
     assert outer.input(outer_site).shape == (2, 4, anatomy.mlp_width)
-    with (
-        Trace(anatomy, {outer_site: Tap(input=True)}, stop=True) as outer,
-        Trace(anatomy, {Site("head"): Tap(input=True)}, stop=True) as inner,
-    ):
-        forward(anatomy.model, BATCH)
-    assert outer.input(outer_site).shape == (2, 4, anatomy.mlp_width)
+
+
+def test_a_stop_of_the_outer_trace_ends_the_inner_block_and_its_own(anatomy):
+    near, far = Site("mlp_out", 0), Site("head")
+    with Trace(anatomy, {near: Tap(input=True)}, stop=True) as outer:
+        with Trace(anatomy, {far: Tap(input=True)}, stop=True):
+            forward(anatomy.model, BATCH)
+        pytest.fail("the inner trace caught what was not its own")
+    assert outer.input(near).shape == (2, 4, anatomy.mlp_width)
 
 
 def test_gradients_flow_through_an_edit_and_a_kept_output(anatomy):
