@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from editcore.patches import Patch, StoredUpdate, Target, seal
+from editcore.patches import Delta, Patch, StoredUpdate, Target, rebuild, seal
 from editcore.patches.canonical import canonical
 from editcore.patches.container import Blob, write_safetensors
 from editcore.patches.manifest import patch_id_of
@@ -195,6 +195,25 @@ def test_delta_norms_are_those_of_the_deltas() -> None:
     assert norms["h.3.w"] == pytest.approx(2 * 3**0.5)
 
 
+def test_groups_of_a_squash_are_summed_as_the_patches_they_came_from(tmp_path: Path) -> None:
+    base = torch.randn(4, 6, generator=torch.Generator().manual_seed(3))
+    one, two = low_rank(1), low_rank(2)
+    left = torch.cat([one.update.parts["left"], two.update.parts["left"]], dim=1)  # (4, 3)
+    right = torch.cat([one.update.parts["right"], two.update.parts["right"]])  # (3, 6)
+    groups = [{"patch_id": "a" * 64, "rank": 1, "scale": 1}, {"patch_id": "b" * 64, "rank": 2, "scale": 0.5}]
+
+    def squashed(document: dict[str, Any]) -> None:
+        parts = {name: _described(tensor) for name, tensor in (("left", left), ("right", right))}
+        document["core"]["targets"]["h.0.w"].update(parts=parts, groups=groups)
+
+    blobs = {"h.0.w/left": blob_of(left), "h.0.w/right": blob_of(right)}
+    patch = Patch.load(forge(tmp_path / "p.safetensors", squashed, blobs))
+    apart = [Delta("low_rank", one.update.parts), Delta("low_rank", two.update.parts, 0.5)]
+    assert torch.equal(rebuild(base, patch.deltas("h.0.w")), rebuild(base, apart))
+    summed = sum(delta.scale * delta.block(0, 4, 6) for delta in apart)
+    assert patch.delta_norms()["h.0.w"] == pytest.approx(float(summed.norm()))
+
+
 # What sealing refuses: a method's mistake must not reach a file.
 
 
@@ -361,6 +380,11 @@ def test_reading_refuses_a_plain_safetensors_file_and_broken_json(tmp_path: Path
     write_safetensors(tmp_path / "y.safetensors", {}, {"editcore": '{"format": "editcore.patch", "format": 1}'})
     with pytest.raises(RefusedFileError, match="occurs twice"):
         Patch.load(tmp_path / "y.safetensors")
+
+
+def _described(tensor: torch.Tensor) -> dict[str, Any]:
+    blob = blob_of(tensor)
+    return {"dtype": blob.dtype, "shape": list(blob.shape), "sha256": hashlib.sha256(blob.data).hexdigest()}
 
 
 def _flip_last_byte(path: Path) -> None:

@@ -3,7 +3,7 @@
 import os
 import secrets
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -28,9 +28,16 @@ def copy_checkpoint(source: Path | str, destination: Path | str) -> Checkpoint:
 
 
 def apply_to_copy(
-    source: Path | str, destination: Path | str, patches: Sequence[Patch], strict: bool = False
+    source: Path | str,
+    destination: Path | str,
+    patches: Sequence[Patch],
+    strict: bool = False,
+    put_on: Callable[[Path, Sequence[Patch], bool], AppliedOnDisk] = apply_on_disk,
 ) -> tuple[Checkpoint, AppliedOnDisk | None]:
-    """Copy `source` and put `patches` on the copy before it appears under its name; `source` is only read."""
+    """Copy `source` and put `patches` on the copy before it appears under its name; `source` is only read.
+
+    `put_on` is called with the unfinished copy, the patches and `strict`.
+    """
     source, destination = Path(source), Path(destination)
     _refuse_occupied(source, destination)
     staged = destination.parent / f".{destination.name}.{secrets.token_hex(6)}.tmp"
@@ -39,7 +46,7 @@ def apply_to_copy(
             refuse_unfinished(source)
             Checkpoint.open(source)
             _copy_tree(source, staged)
-        applied = apply_on_disk(staged, patches, strict) if patches else None
+        applied = put_on(staged, patches, strict) if patches else None
         if destination.is_dir():
             destination.rmdir()
         durable.replace(staged, destination)
