@@ -28,9 +28,7 @@ def facts() -> list[tuple[str, str, str]]:
 
 def sentences() -> list[str]:
     return [
-        f"{template.format(name)} {thing}."
-        for name, relation, thing in facts()
-        for template in TEMPLATES[relation]
+        f"{template.format(name)} {thing}." for name, relation, thing in facts() for template in TEMPLATES[relation]
     ]
 
 

@@ -79,7 +79,7 @@ def optimise_value(
         assert v0 is not None
         kl = (current.exp() * (current - initial)).sum()
         loss = rows.nll(logprobs) + settings.kl * kl + settings.weight_decay * _norm(delta) / v0.norm() ** 2
-        losses.append(float(loss))
+        losses.append(float(loss.detach()))
         advance(1)
         if not torch.isfinite(loss):
             raise EditcoreError(f"the value optimisation diverged at step {step}", hint="lower it: --set v_lr=0.1")

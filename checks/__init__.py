@@ -1,0 +1,1 @@
+"""The heavy counts: `make check` runs them all and writes `checks/results.md`, which is committed."""

@@ -1,0 +1,97 @@
+"""Real SIGKILLs of apply and revert at random moments: the folder is the old state or the new one, and repair clears."""
+
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+from checks import models
+from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.fingerprint import file_sha256
+from editcore.patches.ondisk import apply_on_disk
+from editcore.patches.repairing import repair
+
+KILLS = 40
+_APPLY = """
+import sys
+from editcore.patches import Checkpoint, Patch, apply_on_disk
+patch, folder = Patch.load(sys.argv[2]), sys.argv[1]
+print("ready", flush=True)
+apply_on_disk(Checkpoint.open(folder), [patch])
+"""
+_REVERT = """
+import sys
+import editcore.patches.arithmetic
+from editcore.patches import Checkpoint, revert_on_disk
+print("ready", flush=True)
+revert_on_disk(Checkpoint.open(sys.argv[1]), [sys.argv[2]])
+"""
+
+
+def run() -> list[str]:
+    rng = random.Random(0)
+    outcomes: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        for kind, make in (("single", models.single), ("sharded", models.sharded)):
+            base = make(place / kind)
+            patch = models.patches(base, 1)[0]
+            patch.save(place / f"{kind}.safetensors")
+            patched = place / f"{kind}-patched"
+            shutil.copytree(base, patched)
+            apply_on_disk(Checkpoint.open(patched), [patch])
+            states = {"base": _weights(base), "patched": _weights(patched)}
+            jobs = (
+                ("apply", base, _APPLY, str(place / f"{kind}.safetensors")),
+                ("revert", patched, _REVERT, patch.patch_id),
+            )
+            for verb, start, code, argument in jobs:
+                whole = _seconds(place, start, code, argument)
+                for _ in range(KILLS // 4):
+                    work = place / "work"
+                    shutil.copytree(start, work)
+                    killed = _kill(code, work, argument, rng.uniform(0, whole * 1.1))
+                    repair(work)
+                    (state,) = (name for name, weights in states.items() if weights == _weights(work))
+                    outcomes[f"{kind} {verb}: {'killed' if killed else 'finished first'}, then {state}"] += 1
+                    shutil.rmtree(work)
+    total = sum(outcomes.values())
+    rows = [f"| {what} | {count} |" for what, count in sorted(outcomes.items())]
+    return [f"{total} runs, every folder in the old or the new state after `repair`.", "", "| what | runs |", "|---|---|",
+            *rows]  # fmt: skip
+
+
+def _weights(folder: Path) -> dict[str, str]:
+    """Every file that counts, by content: leftovers would show."""
+    return {str(p.relative_to(folder)): file_sha256(p) for p in sorted(folder.rglob("*"))
+            if p.is_file() and p.name != "hashes.json"}  # fmt: skip
+
+
+def _seconds(place: Path, start: Path, code: str, argument: str) -> float:
+    work = place / "timed"
+    shutil.copytree(start, work)
+    process = _start(code, work, argument)
+    began = time.perf_counter()
+    assert process.wait() == 0
+    shutil.rmtree(work)
+    return time.perf_counter() - began
+
+
+def _kill(code: str, folder: Path, argument: str, after: float) -> bool:
+    process = _start(code, folder, argument)
+    time.sleep(after)
+    process.send_signal(signal.SIGKILL)
+    return process.wait() == -signal.SIGKILL
+
+
+def _start(code: str, folder: Path, argument: str) -> "subprocess.Popen[str]":
+    """Start, and return when the imports are done, so that the kill falls into the work."""
+    process = subprocess.Popen([sys.executable, "-c", code, str(folder), argument], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process

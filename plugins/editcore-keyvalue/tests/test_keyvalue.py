@@ -1,0 +1,212 @@
+"""Contexts, rows, corpora, moments and their store."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import editcore
+from editcore import EditcoreError, EditRequest
+from editcore.assets.store import AssetStore
+from editcore.cli.output import Output
+from editcore_hooks import UsageError
+from editcore_keyvalue.cli import parse_layers, stats
+from editcore_keyvalue.contexts import as_template, check_contexts, in_context, sample_contexts
+from editcore_keyvalue.corpus import SelfCorpus, open_corpus, take
+from editcore_keyvalue.moments import Accumulator
+from editcore_keyvalue.rows import edit_rows
+from editcore_keyvalue.solve import factor, solve
+from editcore_keyvalue.store import Wish, second_moments
+
+REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot", id="1")
+
+
+@pytest.fixture
+def session(llama_folder: Path, tmp_path: Path) -> editcore.Session:
+    return editcore.open(llama_folder, assets=AssetStore(tmp_path / "assets"))
+
+
+def test_contexts_are_seeded_and_begin_with_the_clean_prompt(session: editcore.Session) -> None:
+    contexts = sample_contexts(session, (5, 10), 3)
+    assert contexts == sample_contexts(session, (5, 10), 3)
+    assert contexts[0] == "{}"
+    assert len(contexts) == 7
+    assert all(context.endswith("{}") and context.count("{}") == 1 for context in contexts)
+    session.seed = 1
+    assert sample_contexts(session, (5, 10), 3) != contexts
+
+
+def test_sampling_contexts_leaves_the_global_generator_alone(session: editcore.Session) -> None:
+    state = torch.get_rng_state()
+    sample_contexts(session, (5,), 2)
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_sampled_text_becomes_a_template_on_one_line() -> None:
+    assert as_template("so {it}\n\n is") == "so it is. {}"
+    assert as_template(" \n") == "{}"
+
+
+def test_given_contexts_get_the_clean_prompt_and_need_a_mark() -> None:
+    assert check_contexts(["So. {}", "{}"]) == ("{}", "So. {}")
+    with pytest.raises(UsageError, match="no {}"):
+        check_contexts(["So."])
+
+
+def test_a_context_with_braces_stays_a_text() -> None:
+    request = in_context(REQUEST, "{{x}} holds. {}")
+    assert request.rendered().text == "{x} holds. Ada Marlow works as a"
+
+
+def test_rows_point_at_the_subject_and_score_the_target(session: editcore.Session) -> None:
+    rows = edit_rows(session, REQUEST, ("{}", "Bo Quist lives in Rome. {}"), "subject_last")
+    tokens = session.tokenizer.convert_ids_to_tokens
+    for r, s in enumerate(rows.subject.tolist()):
+        assert tokens(rows.batch.ids[r].tolist())[s] == "▁Marlow"
+    assert rows.n_contexts == 2
+    assert float(rows.weights.sum()) == pytest.approx(1)
+    row, position = (index.tolist() for index in rows.at)
+    target = session.tokenizer("pilot", add_special_tokens=False)["input_ids"]
+    for r in (0, 1):
+        mine = [i for i, owner in enumerate(row) if owner == r]
+        assert rows.labels[mine].tolist() == target
+        assert tokens(rows.batch.ids[r].tolist())[position[mine[0]]] == "▁a"
+
+
+def test_moments_do_not_depend_on_how_rows_are_batched(session: editcore.Session) -> None:
+    ids = [session.tokenizer(text)["input_ids"] for text in ("Ada Marlow lives in Rome.", "Bo.", "Eve Quist works as")]
+    together, alone = Accumulator(session, [1, 2]), Accumulator(session, [1, 2])
+    together.add(ids)
+    for row in ids:
+        alone.add([row])
+    for layer in (1, 2):
+        assert together.moments()[layer].count == alone.moments()[layer].count == sum(map(len, ids))
+        torch.testing.assert_close(together.moments()[layer].mean, alone.moments()[layer].mean, rtol=1e-4, atol=1e-6)
+
+
+def test_the_model_as_corpus_gives_the_same_chunks_from_any_start(session: editcore.Session) -> None:
+    corpus = SelfCorpus(length=16)
+    first = [chunk for chunk, _ in zip(corpus.chunks(session), range(3), strict=False)]
+    assert next(corpus.chunks(session, 2)) == first[2]
+    assert first[0] != first[1]
+
+
+def test_take_gives_exactly_as_many_tokens_as_asked() -> None:
+    def chunks() -> Iterator[list[list[int]]]:
+        while True:
+            yield [[1, 2, 3], [4, 5]]
+
+    assert list(take(chunks(), 8)) == [[[1, 2, 3], [4, 5]], [[1, 2, 3]]]
+    assert list(take(iter([[[1, 2]]]), 8)) == [[[1, 2]]]
+
+
+def test_all_layers_are_collected_once_and_kept(session: editcore.Session, llama_folder: Path) -> None:
+    first = second_moments(session, [0, 2], Wish(tokens=500))
+    assert [moment.count for moment, _ in first.values()] == [500, 500]
+    again = editcore.open(llama_folder, assets=session.assets)
+    said: list[str] = []
+    again.talk = _Talk(said)
+    second = second_moments(again, [2], Wish())
+    assert said == []
+    assert torch.equal(second[2][0].mean, first[2][0].mean)
+    assert second[2][1].sha256 == first[2][1].sha256
+
+
+def test_more_tokens_than_kept_are_collected_anew_and_then_preferred(session: editcore.Session) -> None:
+    second_moments(session, [0], Wish(tokens=300))
+    assert second_moments(session, [0], Wish(tokens=600))[0][0].count == 600
+    assert second_moments(session, [0], Wish())[0][0].count == 600
+
+
+def test_a_pass_that_was_stopped_is_gone_on_with_to_the_same_bits(
+    session: editcore.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = second_moments(session, [1], Wish(tokens=5000))[1][0].mean
+    other = editcore.open(session.checkpoint.folder, assets=AssetStore(tmp_path / "other"))
+    monkeypatch.setattr("editcore_keyvalue.store.SAVE_SECONDS", 0.0)
+    add, calls = Accumulator.add, []
+
+    def add_until_killed(self: Accumulator, rows: list[list[int]]) -> int:
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        calls.append(1)
+        return add(self, rows)
+
+    monkeypatch.setattr(Accumulator, "add", add_until_killed)
+    with pytest.raises(KeyboardInterrupt):
+        second_moments(other, [1], Wish(tokens=5000))
+    monkeypatch.setattr(Accumulator, "add", add)
+    said: list[str] = []
+    other.talk = _Talk(said)
+    resumed = second_moments(other, [1], Wish(tokens=5000))[1][0].mean
+    assert any("going on after" in line for line in said)
+    assert torch.equal(resumed, whole)
+
+
+def test_the_time_budget_is_kept_and_what_there_is_is_used(session: editcore.Session) -> None:
+    said: list[str] = []
+    session.talk = _Talk(said)
+    moment, _ = second_moments(session, [0], Wish(tokens=100_000, seconds=0.0))[0]
+    assert 0 < moment.count < 100_000
+    assert "at most 0 s" in said[0]
+    assert "stopped at" in said[-1]
+
+
+def test_a_corpus_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"no corpus file"):
+        open_corpus(str(tmp_path / "none.txt"))
+
+
+def test_a_jsonl_corpus_names_the_line_that_does_not_fit(session: editcore.Session, tmp_path: Path) -> None:
+    path = tmp_path / "c.jsonl"
+    path.write_text('{"text": "Ada."}\n{"txt": 1}\n')
+    with pytest.raises(UsageError, match="line 2"):
+        second_moments(session, [0], Wish(str(path)))
+
+
+def test_solving_by_the_factor_equals_the_inverse() -> None:
+    torch.manual_seed(0)
+    a = torch.randn(40, 12, dtype=torch.float64)
+    c, k = a.T @ a / 40, torch.randn(12, 3, dtype=torch.float64)
+    expected = torch.linalg.inv(c) @ k
+    torch.testing.assert_close(solve(factor(c, 0.0), k), expected)
+    torch.testing.assert_close(solve(factor(c, 0.0), k[:, 0]), expected[:, 0])
+
+
+def test_a_moment_of_too_few_tokens_is_refused_without_a_ridge_and_solved_with_one() -> None:
+    k = torch.randn(3, 12)
+    c = k.T @ k / 3
+    with pytest.raises(EditcoreError, match="not positive definite"):
+        factor(c, 0.0)
+    assert torch.isfinite(solve(factor(c, 1e-6), k[0])).all()
+
+
+@pytest.mark.parametrize(("text", "layers"), [("all", [0, 1, 2, 3]), ("2", [2]), ("0,2-3", [0, 2, 3])])
+def test_layers_are_read(text: str, layers: list[int]) -> None:
+    assert parse_layers(text, 4) == layers
+
+
+@pytest.mark.parametrize("text", ["4", "x", "1-", ""])
+def test_layers_that_are_not_there_are_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        parse_layers(text, 4)
+
+
+def test_stats_collects_and_says_where(llama_folder: Path, tmp_path: Path) -> None:
+    arguments = [str(llama_folder), "--layers", "0-1", "--tokens", "300", "--json"]
+    done = CliRunner().invoke(stats, arguments, obj=Output(), env={"EDITCORE_CACHE": str(tmp_path)})
+    assert done.exit_code == 0, done.output
+    rows = json.loads(done.stdout)
+    assert [(row["layer"], row["tokens"]) for row in rows] == [(0, 300), (1, 300)]
+    assert all(Path(row["path"]).is_file() for row in rows)
+
+
+class _Talk:
+    def __init__(self, said: list[str]) -> None:
+        self.say = said.append
+
+    def progress(self, label: str, total: int):  # type: ignore[no-untyped-def]
+        return Output().progress(label, total)
