@@ -31,6 +31,13 @@ def test_the_rule_is_that_of_the_format_page(dtype: torch.dtype) -> None:
     assert torch.equal(got, total.float().to(dtype))
 
 
+@pytest.mark.parametrize(("dtype", "half_step"), [(torch.bfloat16, 2**-8), (torch.float16, 2**-11)])
+def test_rounding_goes_by_way_of_float32(dtype: torch.dtype, half_step: float) -> None:
+    # Just above half a step: rounded at once it is one step more, by way of float32 it is a tie, and stays even.
+    delta = dense(torch.full((1, 1), half_step + 2**-30, dtype=torch.float64))
+    assert rebuild(torch.ones(1, 1, dtype=dtype), [delta]).item() == 1.0
+
+
 def test_a_float64_base_keeps_its_own_bits() -> None:
     base = random(3, 3).double() + 2**-40
     assert torch.equal(rebuild(base, [dense(torch.zeros(3, 3))]), base)

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 import torch
 from editcore.patches import Checkpoint, Patch, apply_on_disk, current_stack, durable, lock, repair, revert_on_disk
-from editcore.patches.journal import journal_path
+from editcore.patches.journal import Journal, journal_path, write_journal
+from editcore.patches.stack import Stack
 from editcore_hooks import ConflictError, RefusedFileError
 
 Folder = Callable[..., Path]
@@ -189,6 +190,30 @@ def test_repair_refuses_a_folder_in_neither_state(
     path.write_bytes(data)
     with pytest.raises(RefusedFileError, match="neither the state before nor after"):
         repair(root)
+
+
+def test_repair_takes_no_shard_away_that_the_index_names(
+    folder: Folder, tree: Tree, make_patch: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = folder("llama", torch.float32, True)
+    before = stable(tree(root))
+    # A change that changes no byte, cut short just before the rename; then somebody tidies up the staged index.
+    patch = make_patch(root, KEYS[0], form="dense", scale=0.0)
+    power = Power(monkeypatch)
+    n = 0
+    while not journal_path(root).exists() or b'"commit"' not in journal_path(root).read_bytes():
+        repair(root)
+        run_until(power, n, False, partial(apply_on_disk, root, [patch]))
+        n += 1
+    (root / "model.safetensors.index.json.editcore.tmp").unlink()
+    assert repair(root).action == "rolled back"
+    assert stable(tree(root)) == before
+    # A journal from elsewhere that calls the shards in use leftovers.
+    (root / ".editcore").mkdir()
+    shards = tuple(path.name for path in root.glob("*.safetensors"))
+    write_journal(root, Journal("prepare", "staged", "model.safetensors.index.json", Stack(), new_files=shards))
+    assert repair(root).action == "rolled back"
+    assert stable(tree(root)) == before
 
 
 def test_a_real_kill_is_repaired(folder: Folder, tree: Tree, make_patch: Make, tmp_path: Path) -> None:

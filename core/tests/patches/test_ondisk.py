@@ -1,6 +1,7 @@
 """Patching real folders: what plain from_pretrained loads, exact reversal, and refusals that change nothing."""
 
 from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,19 @@ import torch
 from editcore.patches import (
     Checkpoint,
     Patch,
+    StoredUpdate,
+    Target,
     apply_on_disk,
     execution,
     lock,
     plan_apply,
+    rebuild,
+    result_sha256,
     revert_on_disk,
     seal,
     stack_hash,
 )
+from editcore.patches.tensors import tensor_of
 from editcore_hooks import ConflictError, EditcoreError, Payload, RefusedFileError, UsageError, WrongBaseError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -151,6 +157,28 @@ def test_one_call_with_many_patches_equals_many_calls(folder: Folder, tree: Tree
     assert Checkpoint.open(at_once).stack.hash == Checkpoint.open(one_by_one).stack.hash
     assert Checkpoint.open(at_once).patch_ids == tuple(patch.patch_id for patch in patches)
     assert Checkpoint.open(one_by_one).patch_ids == tuple(patch.patch_id for patch in reversed(patches))
+
+
+def test_the_sum_is_taken_by_ascending_id_whatever_the_order_of_commands(folder: Folder) -> None:
+    # In float64, W + 1e20 - 1e20 + 1 is 1 and W + 1e20 + 1 - 1e20 is 0: here the order of the sum shows.
+    checkpoint = Checkpoint.open(folder("gpt2"))
+    entry = checkpoint.entries[GPT2[0]]
+    patches = []
+    for value in (1e20, -1e20, 1.0):
+        update = StoredUpdate("dense", {"delta": torch.full(entry.shape, value)})
+        target = Target(update, entry.dtype, entry.shape, checkpoint.base_sha256(GPT2[0]))
+        patches.append(seal({GPT2[0]: target}, {}, {}))
+    ascending = sorted(patches, key=lambda patch: patch.patch_id)
+    base = tensor_of(entry.dtype, entry.shape, checkpoint.read(GPT2[0]))
+    deltas = [patch.deltas(GPT2[0])[0] for patch in ascending]
+    wanted = result_sha256(rebuild(base, deltas))
+    assert {result_sha256(rebuild(base, list(order))) for order in permutations(deltas)} > {wanted}
+    for order in permutations(patches):
+        assert apply_on_disk(folder("gpt2"), order).result_sha256 == {GPT2[0]: wanted}
+        one_by_one = folder("gpt2")
+        for patch in order:
+            applied = apply_on_disk(one_by_one, [patch])
+        assert applied.result_sha256 == {GPT2[0]: wanted}
 
 
 def test_the_base_of_a_patched_folder_is_still_known(folder: Folder, make_patch: Make) -> None:

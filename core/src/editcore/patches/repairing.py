@@ -111,9 +111,9 @@ def _is_committed(folder: Path, journal: Journal) -> bool:
     """Whether the rename happened: asked of the weights themselves, not of the names that lie about alone."""
     if journal.phase == "prepare":
         return False
-    if not (folder / journal.staged).exists() and _holds(folder, journal.new, journal):
+    if not (folder / journal.staged).exists() and _holds(folder, journal.new, journal, journal.new_files):
         return True
-    if _holds(folder, journal.old, journal):
+    if _holds(folder, journal.old, journal, journal.old_files):
         return False
     raise RefusedFileError(
         f"{folder} is in neither the state before nor after the change that was cut short: other hands changed it",
@@ -121,10 +121,13 @@ def _is_committed(folder: Path, journal: Journal) -> bool:
     )
 
 
-def _holds(folder: Path, stack: Stack, journal: Journal) -> bool:
+def _holds(folder: Path, stack: Stack, journal: Journal, files: Iterable[str]) -> bool:
+    """Whether `files` are in use and every tensor of the change is that of `stack`."""
     try:
         shards = read_shards(folder)
     except RefusedFileError:
+        return False
+    if not set(files) <= set(shards.files.values()):
         return False
     for key, target in {**journal.old.targets, **journal.new.targets}.items():
         expected = stack.targets[key].result_sha256 if key in stack.targets else target.base_sha256
