@@ -6,9 +6,10 @@ import tracemalloc
 from collections import Counter
 from pathlib import Path
 
-from checks import models
 from editcore.patches.patch import Patch
 from editcore_hooks import EditcoreError
+
+from checks import models
 
 FILES = 20_000
 FACTOR = 40

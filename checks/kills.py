@@ -10,11 +10,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-from checks import models
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.fingerprint import file_sha256
 from editcore.patches.ondisk import apply_on_disk
 from editcore.patches.repairing import repair
+
+from checks import models
 
 KILLS = 40
 _APPLY = """

@@ -3,14 +3,13 @@
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM
-
 from editcore.editing.compute import Options
 from editcore.editing.session import open_model
 from editcore.evaluation.cases import parse_case
 from editcore.patches.copying import copy_checkpoint
 from editcore.patches.patch import Patch
 from editcore_demo import cases, model_path
+from transformers import AutoModelForCausalLM
 
 
 def single(folder: Path) -> Path:

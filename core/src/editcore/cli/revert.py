@@ -8,14 +8,15 @@ from editcore.cli.patch_files import short
 
 
 @click.command()
-@click.argument("patch_ids", nargs=-1, required=True, metavar="PATCH_ID...")
+@click.argument("patch_ids", nargs=-1, required=True, metavar="PATCH...")
 @click.option("--model", required=True, metavar="DIR", help="The patched folder.")
 @click.option("--keep", metavar="FOLDER", help="Save what is taken off there first.")
 @with_output
 def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None) -> None:
     """Take patches off a folder, in any order; the bits are those of never having applied them.
 
-    An id may be shortened to six characters or more. With the last patch gone every file is as it was before.
+    PATCH is an id, six characters or more of one, or the file of a patch. With the last one gone every file is as it
+    was before.
     """
     from pathlib import Path
 
@@ -25,7 +26,8 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
     from editcore.patches.stack import patch_path
 
     checkpoint = Checkpoint.open(model)
-    gone = [checkpoint.stack.find(prefix) for prefix in patch_ids]
+    names = [Patch.read_header(name).patch_id if Path(name).is_file() else name for name in patch_ids]
+    gone = [checkpoint.stack.find(name) for name in names]
     if keep is not None:
         Path(keep).mkdir(parents=True, exist_ok=True)
         for patch_id in gone:

@@ -1,0 +1,46 @@
+"""The wheels, not the checkout: built, installed with the constraints into a bare environment, and used there."""
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+DISTRIBUTIONS = ("hooks", "core", "plugins/editcore-keyvalue", "plugins/editcore-rome", "plugins/editcore-demo")
+
+
+def run(*command: str, cwd: Path) -> str:
+    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def test_every_wheel_installs_outside_the_repository_and_edits_there(tmp_path: Path) -> None:
+    wheels = tmp_path / "wheels"
+    sources = [str(ROOT / name) for name in DISTRIBUTIONS]
+    pip = (sys.executable, "-m", "pip", "--quiet")
+    run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), *sources, cwd=tmp_path)
+    built = sorted(wheels.glob("*.whl"))
+    assert len(built) == len(DISTRIBUTIONS)
+    venv.create(tmp_path / "bare", with_pip=True)
+    python = str(tmp_path / "bare" / "bin" / "python")
+    run(
+        python, "-m", "pip", "--quiet", "install", "--constraint", str(ROOT / "constraints.txt"), *map(str, built),
+        cwd=tmp_path,
+    )  # fmt: skip
+    editcore = str(tmp_path / "bare" / "bin" / "editcore")
+    plugins = json.loads(run(editcore, "plugins", "list", "--json", cwd=tmp_path))
+    assert {plugin["name"]: plugin["status"] for plugin in plugins} == dict.fromkeys(
+        ("editcore", "keyvalue", "rome", "demo"), "ok"
+    )
+    model = run(python, "-c", "import editcore_demo; print(editcore_demo.model_path())", cwd=tmp_path).strip()
+    assert str(tmp_path) in model
+    patch = tmp_path / "fact.safetensors"
+    run(
+        editcore, "edit", model, "--prompt", "{} works as a", "--subject", "Dovwen Yorkhurst", "--target", "baker",
+        "-o", str(patch), "--set", "mom2_tokens=2000", cwd=tmp_path,
+    )  # fmt: skip
+    assert patch.is_file()
