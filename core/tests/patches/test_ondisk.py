@@ -192,7 +192,9 @@ def test_the_base_of_a_patched_folder_is_still_known(folder: Folder, make_patch:
     assert patched.read(GPT2[0]) != bytes_before
     assert patched.base_sha256(GPT2[0]) != patched.sha256(GPT2[0])
     # A patch made while another is on is made for the same base.
+    assert patched.stack.base == {"name": "tiny", "weights_root": None}
     apply_on_disk(root, [make_patch(root, GPT2[0], seed=5)], strict=True)
+    assert Checkpoint.open(root).stack.base == {"name": "tiny", "weights_root": root_before}
 
 
 def test_an_open_checkpoint_notices_that_its_files_were_replaced(folder: Folder, make_patch: Make) -> None:

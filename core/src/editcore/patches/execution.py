@@ -114,7 +114,10 @@ def _producer(plan: Plan, key: str) -> Callable[[], bytes]:
 
 def _stack_after(plan: Plan, results: dict[str, str]) -> Stack:
     opened, before = plan.checkpoint, plan.checkpoint.stack
-    base = dict(before.base) or {"name": _base_name(plan), "weights_root": _base_root(plan)}
+    base = {
+        "name": before.base.get("name") or _base_name(plan),
+        "weights_root": before.base.get("weights_root") or _base_root(plan),
+    }
     targets = {
         key: StackedTarget(
             plan.originals[key],
