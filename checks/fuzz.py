@@ -6,10 +6,9 @@ import tracemalloc
 from collections import Counter
 from pathlib import Path
 
+from checks import models
 from editcore.patches.patch import Patch
 from editcore_hooks import EditcoreError
-
-from checks import models
 
 FILES = 20_000
 FACTOR = 40
@@ -42,8 +41,9 @@ def run() -> list[str]:
         tracemalloc.stop()
         assert worst < FACTOR, f"reading took {worst:.0f} times the size of the file"
     rows = [f"| {what} | {count} |" for what, count in sorted(outcomes.items())]
-    return [f"{FILES:,} mutated files of {len(data):,} bytes; peak memory {max(worst, 0):.1f} times the size beyond 1 MB.",
-            "", "| outcome | files |", "|---|---|", *rows]  # fmt: skip
+    memory = f"peak memory {max(worst, 0):.1f} times the size beyond 1 MB"
+    said = f"{FILES:,} mutated files of {len(data):,} bytes; {memory}."
+    return [said, "", "| outcome | files |", "|---|---|", *rows]
 
 
 def mutate(rng: random.Random, data: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Real SIGKILLs of apply and revert at random moments: the folder is the old state or the new one, and repair clears."""
+"""Real SIGKILLs of apply and revert at random moments: the folder is in the old state or the new one."""
 
 import random
 import shutil
@@ -10,12 +10,11 @@ import time
 from collections import Counter
 from pathlib import Path
 
+from checks import models
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.fingerprint import file_sha256
 from editcore.patches.ondisk import apply_on_disk
 from editcore.patches.repairing import repair
-
-from checks import models
 
 KILLS = 40
 _APPLY = """
@@ -63,14 +62,14 @@ def run() -> list[str]:
                     shutil.rmtree(work)
     total = sum(outcomes.values())
     rows = [f"| {what} | {count} |" for what, count in sorted(outcomes.items())]
-    return [f"{total} runs, every folder in the old or the new state after `repair`.", "", "| what | runs |", "|---|---|",
-            *rows]  # fmt: skip
+    said = f"{total} runs, every folder in the old or the new state after `repair`."
+    return [said, "", "| what | runs |", "|---|---|", *rows]
 
 
 def _weights(folder: Path) -> dict[str, str]:
     """Every file that counts, by content: leftovers would show."""
-    return {str(p.relative_to(folder)): file_sha256(p) for p in sorted(folder.rglob("*"))
-            if p.is_file() and p.name != "hashes.json"}  # fmt: skip
+    files = (path for path in folder.rglob("*") if path.is_file() and path.name != "hashes.json")
+    return {str(path.relative_to(folder)): file_sha256(path) for path in files}
 
 
 def _seconds(place: Path, start: Path, code: str, argument: str) -> float:

@@ -3,13 +3,14 @@
 from pathlib import Path
 
 import torch
+from transformers import AutoModelForCausalLM
+
 from editcore.editing.compute import Options
 from editcore.editing.session import open_model
 from editcore.evaluation.cases import parse_case
 from editcore.patches.copying import copy_checkpoint
 from editcore.patches.patch import Patch
 from editcore_demo import cases, model_path
-from transformers import AutoModelForCausalLM
 
 
 def single(folder: Path) -> Path:
@@ -28,7 +29,7 @@ def sharded(folder: Path) -> Path:
 
 
 def patches(folder: Path, n: int) -> list[Patch]:
-    """Patches of the first `n` demo facts for the model in `folder`, cheap ones: what they write does not matter here."""
+    """Patches of the first `n` demo facts for the model in `folder`, cheap ones: for what they do to files."""
     session = open_model(folder)
     options = Options(hparams=(("check", {"v_steps": 3, "mom2_tokens": 2000, "context_count": 1}),))
     return [session.edit_all([parse_case(row, "demo").request], options) for row in cases(n)]

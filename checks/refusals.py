@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from attrs import evolve
+
+from checks import models
 from editcore.cli import main
 from editcore.patches.canonical import sha256_of
 from editcore.patches.fingerprint import file_sha256
 from editcore.patches.manifest import METADATA_KEY, patch_id_of
 from editcore.patches.patch import Patch
-
-from checks import models
 
 Edit = Callable[[dict[str, Any]], None]
 """Changes the parsed manifest of a patch in place."""

@@ -38,9 +38,8 @@ def test_the_commands_and_the_python_of_the_readme_run(place: Path) -> None:
             said[command] = run(command if command.startswith("echo") else shlex.split(command), place)
     generated = next(text for command, text in said.items() if "generate edited" in command)
     assert "baker" in generated
-    assert (
-        next(text for command, text in said.items() if command.startswith("editcore revert")).strip().endswith("again")
-    )
+    reverted = next(text for command, text in said.items() if command.startswith("editcore revert"))
+    assert reverted.strip().endswith("the base again")
     (code,) = blocks("README.md", "python")
     assert "baker" in run([sys.executable, "-c", code], place)
 
@@ -62,11 +61,7 @@ def test_the_plugin_of_the_guide_edits(llama_folder: Path, tmp_path: Path) -> No
 
 
 def test_every_link_between_documents_leads_somewhere() -> None:
-    for document in [
-        *ROOT.glob("*.md"),
-        *ROOT.glob("docs/*.md"),
-        *ROOT.glob("*/README.md"),
-        *ROOT.glob("plugins/*/*.md"),
-    ]:
+    patterns = ("*.md", "docs/*.md", "*/README.md", "plugins/*/*.md")
+    for document in (path for pattern in patterns for path in ROOT.glob(pattern)):
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8")):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"

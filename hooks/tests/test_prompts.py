@@ -1,4 +1,5 @@
 import pytest
+
 from editcore_hooks import EditRequest, UsageError, mark_subject, render
 
 

@@ -4,6 +4,7 @@ import inspect
 import re
 
 import pytest
+
 from editcore_hooks import PROJECT, specs
 
 HOOKS = {name: value for name, value in vars(specs).items() if name.startswith("editcore_")}

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+
 from editcore.assets import AssetStore, Identity
 from editcore.assets.store import AssetWarning, cache_folder
 from editcore_hooks import ConflictError, RefusedFileError, UsageError
-from safetensors import safe_open
 
 TENSORS = {"mean": torch.arange(6.0).reshape(2, 3), "half": torch.ones(3, dtype=torch.bfloat16), "n": torch.tensor(7)}
 

@@ -3,8 +3,9 @@
 import io
 import sys
 
-import editcore.cli.output as output
 import pytest
+
+import editcore.cli.output as output
 from editcore.cli.output import Output
 
 

@@ -11,6 +11,7 @@ import warnings
 
 import click
 import pytest
+
 from editcore.cli import main, plugin_commands, root
 from editcore.cli.commands import COMMANDS
 from editcore.cli.group import Command

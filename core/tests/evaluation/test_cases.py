@@ -2,9 +2,9 @@ import json
 from typing import Any
 
 import pytest
-from editcore_hooks import ChatTemplate, Probe, UsageError
 
 from editcore.evaluation.cases import parse_case, read_cases, request_to_json
+from editcore_hooks import ChatTemplate, Probe, UsageError
 
 ROW: dict[str, Any] = {
     "id": "cf-0",

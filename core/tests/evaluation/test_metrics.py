@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 from attrs import frozen
-from editcore_hooks import Case, EditRequest, Probe, RequirementNotMetError, UsageError
 
 from editcore.evaluation.intervals import wilson
 from editcore.evaluation.metrics import METRICS
 from editcore.evaluation.requirements import check, parse_requirement
+from editcore_hooks import Case, EditRequest, Probe, RequirementNotMetError, UsageError
 
 METRIC = {metric.name: metric for metric in METRICS}
 

@@ -4,13 +4,14 @@ from typing import get_args
 
 import pytest
 import torch
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, GPT2Model
+from transformers.pytorch_utils import Conv1D
+
 from editcore.models.anatomy import AT_ROOT, IN_BLOCK, Anatomy
 from editcore.models.families import ARCHITECTURES, GPT2
 from editcore_hooks import PluginError, Site, UsageError
 from editcore_hooks.values import Role
-from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, GPT2Config, GPT2Model
-from transformers.pytorch_utils import Conv1D
 
 WIDTHS = {"gpt2": 128, "llama": 48, "qwen2": 48}
 SMALL = {

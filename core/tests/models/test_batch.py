@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from editcore.models.batch import accepted, forward, pad
 from transformers import AutoModelForCausalLM, BloomConfig
+
+from editcore.models.batch import accepted, forward, pad
 
 ROWS = [[5, 6, 7, 8, 9, 10], [11], [0, 0, 3], [21, 22, 23, 24]]
 

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+
 from editcore.models.generation import generate, sample
 
 PROMPTS = ["The mother tongue of Danielle Darrieux is", "Paris", "The capital of France is"]

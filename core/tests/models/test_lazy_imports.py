@@ -3,8 +3,9 @@
 import subprocess
 import sys
 
-import editcore.models
 import pytest
+
+import editcore.models
 
 
 @pytest.mark.parametrize("module", ["", ".families", ".keys", ".source", ".weight_files", ".parameter_keys"])

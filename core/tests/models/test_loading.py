@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+from transformers.utils import logging
+
 from editcore.models.loading import load
 from editcore.models.weight_files import weight_files
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
-from safetensors.torch import load_file, save_file
-from transformers.utils import logging
 
 
 @pytest.fixture(autouse=True)

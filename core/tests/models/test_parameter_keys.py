@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
+
 from editcore.models.anatomy import Anatomy
 from editcore.models.parameter_keys import counterpart
 from editcore_hooks import RefusedFileError, Site
-from safetensors.torch import load_file
 
 
 def tensors_of(folder):

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from editcore.models.scoring import _batches, target_logprobs
 
 ITEMS = [

@@ -3,6 +3,7 @@
 import unicodedata
 
 import pytest
+
 from editcore.models import alignment
 from editcore.models.spans import encode, encode_prompt, encode_request, token_index
 from editcore_hooks import EditRequest, UsageError

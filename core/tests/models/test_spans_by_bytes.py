@@ -1,9 +1,10 @@
 """The subject's tokens are those whose bytes overlap its bytes: counted independently of offsets and of decoding."""
 
 import pytest
-from editcore.models.spans import encode
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+from editcore.models.spans import encode
 
 WORDS = ["Paris", "of", "a", "aa", "Zoë", "é", "e\u0308", "東京", "は", "😀"]
 PIECES = [*WORDS, "'s", "1912", "19", ".", '"', "ﬁ", "½", "  ", "\n"]

@@ -1,6 +1,7 @@
 """What is scored is what the model would say after the prompt."""
 
 import pytest
+
 from editcore.models.spans import encode, encode_prompt, encode_request, joined_target
 from editcore_hooks import ChatTemplate, EditRequest, UsageError
 

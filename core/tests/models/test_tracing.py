@@ -2,11 +2,12 @@
 
 import pytest
 import torch
+from torch import nn
+
 from editcore.models.anatomy import AT_ROOT, Anatomy
 from editcore.models.batch import forward, pad
 from editcore.models.tracing import Tap, Trace
 from editcore_hooks import Site
-from torch import nn
 
 BATCH = pad([[5, 6, 7, 8], [9, 10]])
 

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model, LlamaConfig, LlamaForCausalLM, PreTrainedModel
+
 from editcore.patches import Checkpoint, Patch, Target, base_identity, seal, to_stored
 from editcore_hooks import Dense, LowRank, Rows, Sparse
-from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 torch.set_num_threads(1)
 

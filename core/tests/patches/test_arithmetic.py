@@ -5,11 +5,12 @@ import math
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from editcore.patches import Delta, arithmetic, rebuild, rebuild_bytes, result_sha256, surviving, to_stored
 from editcore.patches.tensors import blob_of
 from editcore_hooks import Dense, LowRank, PluginError, RefusedFileError, Rows, Sparse
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 DTYPES = [torch.float32, torch.float16, torch.bfloat16, torch.float64]
 

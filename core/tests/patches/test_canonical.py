@@ -3,10 +3,11 @@
 import math
 
 import pytest
-from editcore.patches.canonical import canonical, load_json, sha256_of
-from editcore_hooks import RefusedFileError, UsageError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from editcore.patches.canonical import canonical, load_json, sha256_of
+from editcore_hooks import RefusedFileError, UsageError
 
 numbers = st.one_of(st.integers(-(2**53) + 1, 2**53 - 1), st.floats(allow_nan=False, allow_infinity=False))
 values = st.recursive(

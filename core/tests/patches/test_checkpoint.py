@@ -8,12 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from editcore.patches import Checkpoint, base_identity
-from editcore.patches.fingerprint import config_sha256, tokenizer_sha256
-from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
+
+from editcore.patches import Checkpoint, base_identity
+from editcore.patches.fingerprint import config_sha256, tokenizer_sha256
+from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
 Folder = Callable[..., Path]
 

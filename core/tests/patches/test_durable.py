@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from editcore.patches import Patch, apply_on_disk, durable
 
 

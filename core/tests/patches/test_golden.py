@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from editcore.patches import Patch, rebuild_bytes
 
 GOLDEN = Path(__file__).parent / "golden"

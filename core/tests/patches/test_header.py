@@ -5,11 +5,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+
 from editcore.patches.container import Blob, write_safetensors
 from editcore.patches.header import MAX_HEADER, read_header, read_span
 from editcore_hooks import RefusedFileError, UsageError
-from safetensors import safe_open
-from safetensors.torch import save_file
 
 ENTRY = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from editcore.patches import Checkpoint, Patch, apply_on_disk, current_stack, durable, lock, repair, revert_on_disk
 from editcore.patches.journal import Journal, journal_path, write_journal
 from editcore.patches.stack import Stack

@@ -7,6 +7,10 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM
+
 from editcore.patches import (
     Checkpoint,
     Patch,
@@ -24,9 +28,6 @@ from editcore.patches import (
 )
 from editcore.patches.tensors import tensor_of
 from editcore_hooks import ConflictError, EditcoreError, Payload, RefusedFileError, UsageError, WrongBaseError
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
-from transformers import AutoModelForCausalLM
 
 Folder = Callable[..., Path]
 Tree = Callable[[Path], dict[str, str]]

@@ -10,13 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+
 from editcore.patches import Delta, Patch, StoredUpdate, Target, rebuild, seal
 from editcore.patches.canonical import canonical
 from editcore.patches.container import Blob, write_safetensors
 from editcore.patches.manifest import patch_id_of
 from editcore.patches.tensors import blob_of
 from editcore_hooks import EditcoreError, Payload, PluginError, RefusedFileError, UsageError
-from safetensors import safe_open
 
 ABOUT = {
     "title": "Danielle Darrieux",

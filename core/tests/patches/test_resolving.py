@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
+
 from editcore.models.keys import aliases, tied_names
 from editcore.patches import Checkpoint, Patch, apply_on_disk, judge, require_base, revert_on_disk
 from editcore_hooks import ConflictError, RefusedFileError, WrongBaseError
-from safetensors.torch import load_file, save_file
 
 Folder = Callable[..., Path]
 Make = Callable[..., Patch]

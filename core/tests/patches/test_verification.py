@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+
 from editcore.patches import Checkpoint, Patch, apply_on_disk, arithmetic, verify
 from editcore_hooks import RefusedFileError
 

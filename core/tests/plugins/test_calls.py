@@ -4,6 +4,7 @@ import types
 
 import pytest
 import torch
+
 from editcore.plugins.calls import run_apply_patch, run_compute_update, run_evaluate, run_locate, stage_manager
 from editcore.plugins.registry import Registry
 from editcore_hooks import (

@@ -3,6 +3,7 @@
 import numpy
 import pytest
 import torch
+
 from editcore.plugins.digest import digest
 from editcore_hooks import Dense, LowRank, Payload, PluginError, Site, Sparse, Update
 

@@ -3,6 +3,7 @@
 import sys
 
 import pytest
+
 from editcore.plugins.record import PluginRecord
 from editcore.plugins.registry import Registry
 from editcore_hooks import PluginError, UsageError

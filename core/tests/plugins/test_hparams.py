@@ -6,6 +6,9 @@ from typing import Literal
 import attrs
 import pytest
 from attrs import frozen, validators
+from hypothesis import given
+from hypothesis import strategies as st
+
 from editcore.plugins.hparams import (
     Resolved,
     describe,
@@ -18,8 +21,6 @@ from editcore.plugins.hparams import (
 )
 from editcore.plugins.yaml_text import read_mapping
 from editcore_hooks import PluginError, UsageError, hparam
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @frozen

@@ -3,6 +3,7 @@
 import types
 
 import pytest
+
 from editcore.plugins.registry import Registry, registry
 from editcore_hooks import Architecture, EditMethod, Metric, PluginError, Transform, hookimpl
 

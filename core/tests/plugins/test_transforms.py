@@ -5,6 +5,7 @@ import types
 import pytest
 import torch
 from attrs import frozen
+
 from editcore.plugins.registry import Registry
 from editcore.plugins.transforms import apply_transforms, make_transforms, parse_transform, transform_record
 from editcore_hooks import Dense, PluginError, Site, Transform, Update, UsageError, hookimpl, hparam

@@ -168,7 +168,9 @@ def test_the_second_moment_agrees_and_is_a_mean(session: editcore.Session, plain
 
 def test_the_first_value_step_agrees(session: editcore.Session, plain: Plain) -> None:
     settings = ValueSettings(steps=2, lr=0.1, weight_decay=0.5, kl=0.0625, clamp=100.0)
-    value = optimise_value(session, edit_rows(session, REQUEST, CONTEXTS, "subject_last"), SITE, settings, lambda n: None)
+    value = optimise_value(
+        session, edit_rows(session, REQUEST, CONTEXTS, "subject_last"), SITE, settings, lambda n: None
+    )
     v0, delta, losses = plain_value(plain, settings)
     torch.testing.assert_close(value.v0, v0, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(value.delta, delta, rtol=1e-3, atol=1e-4)
@@ -177,7 +179,9 @@ def test_the_first_value_step_agrees(session: editcore.Session, plain: Plain) ->
 
 def test_the_norm_is_clamped_alike(session: editcore.Session, plain: Plain) -> None:
     settings = ValueSettings(steps=4, lr=0.5, clamp=0.5)
-    value = optimise_value(session, edit_rows(session, REQUEST, CONTEXTS, "subject_last"), SITE, settings, lambda n: None)
+    value = optimise_value(
+        session, edit_rows(session, REQUEST, CONTEXTS, "subject_last"), SITE, settings, lambda n: None
+    )
     _, delta, losses = plain_value(plain, settings)
     assert float(value.delta.norm() / value.v0.norm()) == pytest.approx(0.5, rel=1e-4)
     assert float(delta.norm() / value.v0.norm()) == pytest.approx(0.5, rel=1e-4)
@@ -192,12 +196,13 @@ def test_the_update_solves_its_equation(session: editcore.Session, plain: Plain,
     w, b = plain_weight(plain)
     delta = torch.linspace(-1, 1, w.shape[0], dtype=torch.float64)
     v0 = w @ keys[0] + b
-    update = rank_one(keys, delta, session.anatomy.weight(SITE), factor(c, RIDGE), mode)
+    ridge = 0.1  # so that every key keeps a part along u, also that of a prompt unlike its contexts
+    update = rank_one(keys, delta, session.anatomy.weight(SITE), factor(c, ridge), mode)
     change = torch.outer(update.lam, update.u)
     k = keys.mean(0) if mode == "r-rome" else keys[0]
     torch.testing.assert_close((w + change) @ k + b, v0 + delta, rtol=1e-6, atol=1e-6)
     f = len(k)
-    ridged = c + RIDGE * c.diagonal().mean() * torch.eye(f, dtype=torch.float64)
+    ridged = c + ridge * c.diagonal().mean() * torch.eye(f, dtype=torch.float64)
     wanted = torch.linalg.solve(ridged, keys[0] if mode == "p-rome" else keys.mean(0))
     cosine = torch.nn.functional.cosine_similarity(wanted, update.u, dim=0)
     assert float(cosine) == pytest.approx(1, abs=1e-6)

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, Final
 
 from attrs import frozen
-from editcore_hooks import RefusedFileError
 
 from editcore.assets.identity import Identity, canonical
+from editcore_hooks import RefusedFileError
 
 FORMAT: Final = "editcore.asset"
 MAJOR: Final = 1

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import rfc8785
 from attrs import field, frozen
+
 from editcore_hooks import UsageError
 
 _KIND: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")

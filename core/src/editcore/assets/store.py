@@ -7,10 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from editcore_hooks import Asset, ConflictError, RefusedFileError
-
 from editcore.assets import file
 from editcore.assets.identity import Identity
+from editcore_hooks import Asset, ConflictError, RefusedFileError
 
 _SUFFIX: Final = ".safetensors"
 _PARTIAL: Final = ".partial"

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
-from editcore_hooks import EditcoreError
 
 from editcore.cli.commands import COMMANDS
 from editcore.cli.group import LazyGroup
 from editcore.cli.options import talk_options
 from editcore.cli.output import Output
+from editcore_hooks import EditcoreError
 
 __all__ = ["main", "root"]
 

@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING, Any
 
 import click
-from editcore_hooks import UsageError
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches, short
+from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
     from editcore.patches.patch import Patch

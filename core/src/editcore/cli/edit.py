@@ -5,12 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from editcore_hooks import Case, UsageError
 
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.requests import read_requests, request_options
+from editcore_hooks import Case, UsageError
 
 if TYPE_CHECKING:
     from editcore.editing.compute import Options

@@ -4,12 +4,12 @@ import sys
 from typing import Any
 
 import click
-from editcore_hooks import UsageError
 
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches
+from editcore_hooks import UsageError
 
 
 @click.command()
@@ -34,8 +34,10 @@ def generate(
         with session.patched(*loaded):
             after = session.generate(texts, max_new_tokens)
     if out.as_json:
-        pairs = zip(before, after or [None] * len(before), strict=True)
-        out.json([{"prompt": t, "base": b, "patched": a} for t, (b, a) in zip(texts, pairs, strict=True)])
+        rows = [{"prompt": text, "base": new} for text, new in zip(texts, before, strict=True)]
+        for row, new in zip(rows, after, strict=False):
+            row["patched"] = new
+        out.json(rows)
     elif loaded:
         out.table(["prompt", "without", "with"], list(zip(texts, before, after, strict=True)))
     else:

@@ -7,10 +7,10 @@ from typing import Any
 
 import click
 from attrs import field, frozen
-from editcore_hooks import PluginError, UsageError
 
 from editcore.plugins.known import COMMANDS as PACKAGES
 from editcore.plugins.suggest import suggestion
+from editcore_hooks import PluginError, UsageError
 
 BUILTIN = ""
 

@@ -1,6 +1,7 @@
 """`editcore inspect`: what a patch says of itself. Reads the header only; no torch."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -57,5 +58,5 @@ def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
     return [(name, value) for name, value in lines if value.strip()]
 
 
-def _rank(target: dict) -> str:  # type: ignore[type-arg]
+def _rank(target: Mapping[str, Any]) -> str:
     return str(target["parts"]["left"]["shape"][1]) if target["form"] == "low_rank" else ""

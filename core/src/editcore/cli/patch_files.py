@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from editcore_hooks import UsageError
-
 from editcore.cli.output import Output
+from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
     from editcore.patches.patch import Patch

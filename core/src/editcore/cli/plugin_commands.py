@@ -4,14 +4,13 @@ import re
 from collections.abc import Collection, Iterator
 from typing import Final
 
-from editcore_hooks import PluginError
-
 from editcore.cli.group import Command
 from editcore.plugins.catalogue import unusable
 from editcore.plugins.discovery import failed
 from editcore.plugins.record import Plugin
 from editcore.plugins.registry import registry
 from editcore.plugins.selection import canonical
+from editcore_hooks import PluginError
 
 _TARGET: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")

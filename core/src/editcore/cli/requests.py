@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
 from editcore_hooks import Case, ChatTemplate, EditRequest, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -1,5 +1,7 @@
 """`editcore stack`: what is applied to a folder."""
 
+from typing import Any
+
 import click
 
 from editcore.cli.options import with_output
@@ -17,7 +19,7 @@ def stack(out: Output, folder: str) -> None:
     from editcore.patches.stack import patch_path, stack_hash
 
     checkpoint = Checkpoint.open(folder)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for position, patch_id in enumerate(checkpoint.patch_ids):
         header = Patch.read_header(patch_path(checkpoint.folder, patch_id))
         on = header.about.get("computed_on")

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import click
-from editcore_hooks import UsageError
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+from editcore_hooks import UsageError
 
 
 @click.command()

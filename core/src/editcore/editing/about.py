@@ -7,11 +7,11 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from editcore_hooks import API_VERSION, EditRequest, Site
 
 from editcore.evaluation.cases import request_to_json
 from editcore.plugins.hparams import to_json
 from editcore.plugins.transforms import make_transforms, transform_record
+from editcore_hooks import API_VERSION, EditRequest, Site
 
 if TYPE_CHECKING:
     from editcore.editing.compute import Run

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import field, frozen
-from editcore_hooks import EditMethod, EditRequest, Location, Site, Update, UsageError
 
 from editcore.editing.about import describe_base, describe_run
 from editcore.editing.seeding import seed_all
@@ -17,6 +16,7 @@ from editcore.patches.sealing import Target, seal
 from editcore.plugins.calls import run_compute_update, run_locate, stage_manager
 from editcore.plugins.hparams import Resolved, merge
 from editcore.plugins.transforms import apply_transforms, make_transforms
+from editcore_hooks import EditMethod, EditRequest, Location, LowRank, Site, Update, UsageError
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session
@@ -140,11 +140,10 @@ def _join(
     targets: dict[str, Target] = {}
     for key in sorted({key for patch in patches for key in patch.targets}):
         having = [patch for patch in patches if key in patch.targets]
-        factors = {
-            "left": torch.cat([patch.tensors[f"{key}/left"] for patch in having], 1),  # (rows, Σ r)
-            "right": torch.cat([patch.tensors[f"{key}/right"] for patch in having], 0),  # (Σ r, columns)
-        }
-        targets[key] = _target(session, key, StoredUpdate("low_rank", factors))
+        left = torch.cat([patch.tensors[f"{key}/left"] for patch in having], 1)  # (rows, Σ r)
+        right = torch.cat([patch.tensors[f"{key}/right"] for patch in having], 0)  # (Σ r, columns)
+        # to_stored makes it dense where the ranks add up to more than the matrix has.
+        targets[key] = _target(session, key, to_stored(LowRank(left, right), transposed=False))
     sites = {
         session.anatomy.key_of(session.anatomy.parameter(site)[0], session.checkpoint.entries): site
         for _, update in steps

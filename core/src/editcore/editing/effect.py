@@ -5,9 +5,9 @@ from math import exp
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
-from editcore_hooks import Case, Report
 
 from editcore.patches.patch import Patch
+from editcore_hooks import Case, Report
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session

@@ -1,17 +1,18 @@
 """Patches on folders, by the hook, so that observers see what is written to disk as they see what is put in memory."""
 
 from collections.abc import Sequence
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
-
-from editcore_hooks import Applied, hookimpl
 
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.copying import apply_to_copy as copy_and_apply
 from editcore.patches.ondisk import AppliedOnDisk, apply_on_disk
 from editcore.patches.patch import Patch
+from editcore.patches.plan import plan_apply
 from editcore.plugins.calls import run_apply_patch, stage_manager
 from editcore.plugins.registry import Registry, registry
+from editcore_hooks import Applied, hookimpl
 
 
 class _ApplyToFolder:
@@ -28,14 +29,22 @@ class _ApplyToFolder:
 def apply_to_folder(
     checkpoint: Checkpoint, patches: Sequence[Patch], strict: bool = False, plugins: Registry | None = None
 ) -> AppliedOnDisk:
-    """Put patches on a folder in place, one commit a patch. Raises what `plan_apply` raises."""
+    """Put patches on a folder in place, one commit a patch, what is required first. Raises what `plan_apply` raises."""
+    plan_apply(checkpoint, patches, strict)  # all or none: what would be refused half-way is refused here
     manager = stage_manager(plugins or registry(), appliers=[_ApplyToFolder(strict)])
     applied = AppliedOnDisk(checkpoint.patch_ids, {}, checkpoint.stack.hash)
     notices: list[str] = []
-    for patch in patches:
-        applied = run_apply_patch(manager, checkpoint, patch)
-        notices += applied.notices
+    for patch in _required_first(patches):
+        done = run_apply_patch(manager, Checkpoint.open(checkpoint.folder), patch)
+        assert isinstance(done, AppliedOnDisk)
+        applied, notices = done, [*notices, *done.notices]
     return AppliedOnDisk(applied.patch_ids, applied.result_sha256, applied.stack_hash, tuple(dict.fromkeys(notices)))
+
+
+def _required_first(patches: Sequence[Patch]) -> list[Patch]:
+    by_id = {patch.patch_id: patch for patch in patches}
+    order = TopologicalSorter({patch.patch_id: by_id.keys() & set(patch.requires) for patch in patches})
+    return [by_id[patch_id] for patch_id in order.static_order()]
 
 
 def apply_to_copy(

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import define, field
-from editcore_hooks import Applied, ConflictError, PatchKind, PluginError
 from torch import Tensor
 
 from editcore.patches.arithmetic import rebuild, result_sha256
@@ -14,6 +13,7 @@ from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
 from editcore.patches.stack import patch_path, stack_hash
 from editcore.patches.tensors import tensor_of
+from editcore_hooks import Applied, ConflictError, PatchKind, PluginError
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session

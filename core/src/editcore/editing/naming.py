@@ -4,10 +4,9 @@ import hashlib
 import re
 from pathlib import Path
 
-from editcore_hooks import EditRequest, RefusedFileError
-
 from editcore.evaluation.cases import request_to_json
 from editcore.patches.patch import Patch
+from editcore_hooks import EditRequest, RefusedFileError
 
 
 def file_name(request_id: str) -> str:

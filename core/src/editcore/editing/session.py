@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from attrs import define, field
-from editcore_hooks import Applied, Case, ChatTemplate, EditRequest, Report, UsageError, hookimpl
-from editcore_hooks.requests import TargetPrefix
 
 from editcore.assets.store import AssetStore
 from editcore.editing.live import LiveStack
@@ -23,6 +21,8 @@ from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import run_apply_patch, run_evaluate, stage_manager
 from editcore.plugins.registry import Registry, registry
+from editcore_hooks import Applied, Case, ChatTemplate, EditRequest, Report, UsageError, hookimpl
+from editcore_hooks.requests import TargetPrefix
 
 if TYPE_CHECKING:
     from editcore.editing.compute import Options

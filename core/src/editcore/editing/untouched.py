@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from editcore_hooks import PluginError
 from torch import Tensor, nn
+
+from editcore_hooks import PluginError
 
 
 @contextmanager

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from statistics import fmean
 from typing import Any, ClassVar, Final
 
-from editcore_hooks import Case, Metric, Report, UsageError
-
 from editcore.evaluation.intervals import wilson
+from editcore_hooks import Case, Metric, Report, UsageError
 
 Question = tuple[Case, str, str]
 """A case, a full prompt and a target to score after it; template and joining rule are those of the case."""

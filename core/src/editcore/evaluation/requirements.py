@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from attrs import frozen
+
 from editcore_hooks import Report, RequirementNotMetError, UsageError
 
 _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import TYPE_CHECKING
 
-from editcore_hooks import UsageError
-
 from editcore.models.tokens import Tokens, bare, decode
+from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

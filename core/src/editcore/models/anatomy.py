@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, get_args
 
 import torch
 from attrs import field, frozen
-from editcore_hooks import Architecture, PluginError, Site, UsageError
-from editcore_hooks.values import Role
 from torch import nn
 
 from editcore.models import structure
 from editcore.models.families import ARCHITECTURES
 from editcore.models.parameter_keys import counterpart
+from editcore_hooks import Architecture, PluginError, Site, UsageError
+from editcore_hooks.values import Role
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

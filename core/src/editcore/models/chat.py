@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
-from editcore_hooks import ChatTemplate, Rendered, UsageError
 from jinja2 import TemplateError
+
+from editcore_hooks import ChatTemplate, Rendered, UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import field, frozen
-from editcore_hooks import RefusedFileError, UsageError
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from editcore.models.quiet import quiet
 from editcore.models.source import find, first_line
 from editcore.models.weight_files import DTYPES, read_config, stored_dtype, weight_files
+from editcore_hooks import RefusedFileError, UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from attrs import frozen
+
 from editcore_hooks import EditcoreError, UsageError
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

@@ -3,12 +3,12 @@
 from typing import TYPE_CHECKING
 
 from attrs import frozen
-from editcore_hooks import ChatTemplate, EditRequest, Rendered, UsageError, mark_subject, render
-from editcore_hooks.requests import TargetPrefix
 
 from editcore.models.alignment import subject_tokens
 from editcore.models.chat import render_chat
 from editcore.models.tokens import continuation, tokenise
+from editcore_hooks import ChatTemplate, EditRequest, Rendered, UsageError, mark_subject, render
+from editcore_hooks.requests import TargetPrefix
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from attrs import frozen
+
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:

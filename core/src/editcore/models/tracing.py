@@ -7,11 +7,11 @@ from typing import Any
 
 import torch
 from attrs import frozen
-from editcore_hooks import Site
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from editcore.models.anatomy import Anatomy
+from editcore_hooks import Site
 
 Place = Site | nn.Module
 Edit = Callable[[torch.Tensor], torch.Tensor]

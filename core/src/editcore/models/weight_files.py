@@ -6,8 +6,9 @@ from math import prod
 from pathlib import Path
 from typing import Any, Final
 
-from editcore_hooks import RefusedFileError, UsageError
 from safetensors import SafetensorError, safe_open
+
+from editcore_hooks import RefusedFileError, UsageError
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"

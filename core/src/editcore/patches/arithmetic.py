@@ -11,10 +11,10 @@ from typing import Final
 
 import torch
 from attrs import frozen
-from editcore_hooks import RefusedFileError
 
 from editcore.patches.deltas import Delta
 from editcore.patches.tensors import DTYPE_NAMES, blob_of, tensor_of
+from editcore_hooks import RefusedFileError
 
 BLOCK_ELEMENTS: Final = 2**20
 """A block has max(1, 2^20 // columns) rows. Part of the format: another cut gives other bits from a matmul."""

@@ -6,6 +6,7 @@ import math
 from typing import Any, Final, NoReturn
 
 import rfc8785
+
 from editcore_hooks import RefusedFileError, UsageError
 
 MAX_DEPTH: Final = 64

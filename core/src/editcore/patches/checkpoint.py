@@ -7,8 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
-from editcore_hooks import ConflictError, RefusedFileError
-
 from editcore.patches import journal
 from editcore.patches.canonical import load_json
 from editcore.patches.fingerprint import config_sha256, span_sha256, tokenizer_sha256, weights_root
@@ -16,6 +14,7 @@ from editcore.patches.hashes import HashCache
 from editcore.patches.header import Entry, read_span
 from editcore.patches.shards import Shards, read_shards
 from editcore.patches.stack import Stack, original_path, read_stack_file
+from editcore_hooks import ConflictError, RefusedFileError
 
 _OTHER_WEIGHTS: Final = ("*.bin", "*.h5", "*.msgpack", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.ckpt")
 

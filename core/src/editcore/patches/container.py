@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from attrs import frozen
-from editcore_hooks import UsageError
 
 from editcore.patches import durable
 from editcore.patches.header import DTYPE_BITS
+from editcore_hooks import UsageError
 
 
 @frozen

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Final
 
-from editcore_hooks import EditcoreError, UsageError
-
 from editcore.patches import durable, lock
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.journal import refuse_unfinished
 from editcore.patches.ondisk import AppliedOnDisk, apply_on_disk
 from editcore.patches.patch import Patch
+from editcore_hooks import EditcoreError, UsageError
 
 _CHUNK: Final = 2**26
 _LEFT_OUT: Final = (".git", ".cache", "*.bin", "*.h5", "*.msgpack", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.ckpt")

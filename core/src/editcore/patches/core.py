@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any, Final, NoReturn
 
 from attrs import frozen
-from editcore_hooks import RefusedFileError
 
 from editcore.patches.forms import FORMS, form_fault
 from editcore.patches.header import DTYPE_BITS
+from editcore_hooks import RefusedFileError
 
 KINDS: Final = ("weights", "modules", "memory")
 RULE: Final = "rebuild-f64"

@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 from attrs import field, frozen
-from editcore_hooks import Dense, LowRank, PluginError, Rows, Sparse, TensorUpdate
 
 from editcore.patches.forms import form_fault
 from editcore.patches.tensors import DTYPE_NAMES
+from editcore_hooks import Dense, LowRank, PluginError, Rows, Sparse, TensorUpdate
 
 
 @frozen

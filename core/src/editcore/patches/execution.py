@@ -5,7 +5,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import attrs
-from editcore_hooks import EditcoreError, RefusedFileError
 
 from editcore.patches import durable
 from editcore.patches.checkpoint import Checkpoint
@@ -16,6 +15,7 @@ from editcore.patches.repairing import finish, settle
 from editcore.patches.shards import INDEX, SINGLE
 from editcore.patches.splice import Replacement, splice
 from editcore.patches.stack import FOLDER, Stack, StackedTarget, original_index_path, original_path, patch_path
+from editcore_hooks import EditcoreError, RefusedFileError
 
 
 def execute(plan: Plan) -> Stack:

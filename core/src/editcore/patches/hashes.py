@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from attrs import define, field
-from editcore_hooks import RefusedFileError
 
 from editcore.patches import durable
 from editcore.patches.canonical import load_json
 from editcore.patches.stack import FOLDER
+from editcore_hooks import RefusedFileError
 
 
 @define

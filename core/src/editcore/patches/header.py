@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import field, frozen
-from editcore_hooks import RefusedFileError
 
 from editcore.patches.canonical import load_json
+from editcore_hooks import RefusedFileError
 
 MAX_HEADER: Final = 100_000_000
 DTYPE_BITS: Final[Mapping[str, int]] = {

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from attrs import field, frozen
-from editcore_hooks import ConflictError, RefusedFileError
 
 from editcore.patches import durable, lock
 from editcore.patches.canonical import load_json
 from editcore.patches.stack import FOLDER, Stack
+from editcore_hooks import ConflictError, RefusedFileError
 
 _FORMAT: Final = "editcore.journal"
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from attrs import field, frozen
-from editcore_hooks import RefusedFileError
 
 from editcore.patches.canonical import canonical, load_json, sha256_of
 from editcore.patches.core import UPGRADE, Part, check_core, refuse
+from editcore_hooks import RefusedFileError
 
 METADATA_KEY: Final = "editcore"
 FORMAT: Final = "editcore.patch"

@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from attrs import frozen
-from editcore_hooks import Applied, ConflictError, EditcoreError, RefusedFileError
 
 from editcore.patches import lock
 from editcore.patches.checkpoint import Checkpoint
@@ -13,6 +12,7 @@ from editcore.patches.journal import journal_path, refuse_repairable
 from editcore.patches.patch import Patch, PatchHeader
 from editcore.patches.plan import Plan, plan_apply, plan_revert
 from editcore.patches.stack import Stack, read_stack_file, refuse_links
+from editcore_hooks import Applied, ConflictError, EditcoreError, RefusedFileError
 
 
 @frozen

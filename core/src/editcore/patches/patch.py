@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import attrs
-import editcore_hooks
 from attrs import field, frozen
-from editcore_hooks import RefusedFileError, UsageError
 
+import editcore_hooks
 from editcore.patches import manifest as manifests
 from editcore.patches.container import write_safetensors
 from editcore.patches.core import Part
 from editcore.patches.header import Entry, read_header, read_span
+from editcore_hooks import RefusedFileError, UsageError
 
 if TYPE_CHECKING:
     import torch

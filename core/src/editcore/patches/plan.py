@@ -5,13 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
-from editcore_hooks import ConflictError, RefusedFileError
 
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import Verdict, require_base
 from editcore.patches.shards import INDEX, SINGLE, read_index
 from editcore.patches.stack import original_index_path, stack_hash
+from editcore_hooks import ConflictError, RefusedFileError
 
 Touched = Mapping[str, Mapping[str, str]]
 """Checkpoint key to the patches that touch it: id to the name that the patch has for the tensor."""

@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
-from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
 from editcore.patches import durable, lock
 from editcore.patches.fingerprint import span_sha256
 from editcore.patches.journal import Journal, journal_path, read_journal
 from editcore.patches.shards import read_shards
 from editcore.patches.stack import FOLDER, STACK_FILE, Stack, original_path, patch_path, read_stack_file, refuse_links
+from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
 
 @frozen

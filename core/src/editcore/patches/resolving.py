@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from attrs import field, frozen
-from editcore_hooks import ConflictError, RefusedFileError, WrongBaseError
 
 from editcore.models.keys import aliases, tied_names
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.forms import FLOATS
 from editcore.patches.patch import Patch, PatchHeader
+from editcore_hooks import ConflictError, RefusedFileError, WrongBaseError
 
 
 @frozen

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from attrs import frozen
-from editcore_hooks import EditcoreError, Payload, PluginError
 
 from editcore.patches import manifest as manifests
 from editcore.patches.canonical import canonical, load_json
@@ -16,6 +15,7 @@ from editcore.patches.deltas import StoredUpdate
 from editcore.patches.forms import FLOATS, Shape
 from editcore.patches.patch import Patch
 from editcore.patches.tensors import blob_of
+from editcore_hooks import EditcoreError, Payload, PluginError
 
 
 @frozen

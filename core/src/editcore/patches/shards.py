@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import field, frozen
-from editcore_hooks import RefusedFileError, UsageError
 
 from editcore.patches.canonical import load_json
 from editcore.patches.header import Entry, read_header
+from editcore_hooks import RefusedFileError, UsageError
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"

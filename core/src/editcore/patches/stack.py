@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from attrs import field, frozen
-from editcore_hooks import RefusedFileError, UsageError
 
 from editcore.patches.canonical import load_json, sha256_of
+from editcore_hooks import RefusedFileError, UsageError
 
 STACK_FILE: Final = "editcore.json"
 FOLDER: Final = ".editcore"

@@ -4,13 +4,13 @@ import hashlib
 from pathlib import Path
 
 from attrs import frozen
-from editcore_hooks import EditcoreError, RefusedFileError
 
 from editcore.patches import lock
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.fingerprint import span_sha256
 from editcore.patches.patch import Patch
 from editcore.patches.stack import patch_path
+from editcore_hooks import EditcoreError, RefusedFileError
 
 
 @frozen

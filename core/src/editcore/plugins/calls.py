@@ -4,6 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import pluggy
+
+from editcore.plugins.checks import STAGES, misspelt, unmarked
+from editcore.plugins.digest import digest
+from editcore.plugins.registry import Registry
+from editcore.plugins.selection import VARIABLE
 from editcore_hooks import (
     PROJECT,
     Applied,
@@ -20,11 +25,6 @@ from editcore_hooks import (
     hookimpl,
     specs,
 )
-
-from editcore.plugins.checks import STAGES, misspelt, unmarked
-from editcore.plugins.digest import digest
-from editcore.plugins.registry import Registry
-from editcore.plugins.selection import VARIABLE
 
 T = TypeVar("T")
 

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 import attrs
-from editcore_hooks import Named, PluginError
 
 from editcore.plugins.discovery import failed, names_of
 from editcore.plugins.record import Plugin
 from editcore.plugins.selection import VARIABLE, canonical
 from editcore.plugins.suggest import suggestion, suggestion_or_list
+from editcore_hooks import Named, PluginError
 
 T = TypeVar("T", bound=Named)
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 import pluggy
-from editcore_hooks import PROJECT, specs
 
 from editcore.plugins.suggest import suggestion
+from editcore_hooks import PROJECT, specs
 
 SPECIFIED: Final = frozenset(name for name in vars(specs) if name.startswith("editcore_"))
 STAGES: Final = frozenset(

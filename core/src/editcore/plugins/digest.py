@@ -6,6 +6,7 @@ from os import PathLike
 from typing import Any
 
 import attrs
+
 from editcore_hooks import PluginError
 
 

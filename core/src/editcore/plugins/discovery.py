@@ -10,11 +10,11 @@ from typing import Any, Final
 
 import pluggy
 from attrs import evolve, frozen
-from editcore_hooks import API_VERSION, PROJECT, specs
 
 from editcore.plugins.checks import problems
 from editcore.plugins.record import Plugin, PluginRecord, Status
 from editcore.plugins.selection import BUILTIN, VARIABLE, chooser
+from editcore_hooks import API_VERSION, PROJECT, specs
 
 GROUP: Final = "editcore"
 

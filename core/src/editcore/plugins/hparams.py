@@ -6,11 +6,11 @@ from typing import Any, Final, TypeVar
 
 import attrs
 from attrs import frozen
-from editcore_hooks import EditcoreError, PluginError, UsageError
 
 from editcore.plugins.convert import accepts_text, convert, list_item, type_text
 from editcore.plugins.suggest import suggestion_or_list
 from editcore.plugins.yaml_text import parse, read_text
+from editcore_hooks import EditcoreError, PluginError, UsageError
 
 T = TypeVar("T")
 

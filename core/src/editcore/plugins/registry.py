@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import cache, cached_property
 from typing import Any
 
-from editcore_hooks import Architecture, Dataset, EditMethod, Locator, Metric, PatchKind, PluginError, Transform
-
 from editcore.plugins import known
 from editcore.plugins.catalogue import Catalogue
 from editcore.plugins.checks import STAGES
 from editcore.plugins.discovery import admit, builtin, discover, load
 from editcore.plugins.record import Plugin, PluginRecord
+from editcore_hooks import Architecture, Dataset, EditMethod, Locator, Metric, PatchKind, PluginError, Transform
 
 
 class Registry:

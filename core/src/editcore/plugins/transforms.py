@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from attrs import frozen
-from editcore_hooks import PluginError, Transform, Update, UsageError
 
 from editcore.plugins.hparams import from_settings, to_json
 from editcore.plugins.registry import Registry
+from editcore_hooks import PluginError, Transform, Update, UsageError
 
 # A comma parts two settings only where another `name=` follows, so that lists and texts keep theirs.
 _NEXT_SETTING: Final = re.compile(r",(?=\s*[A-Za-z_]\w*=)")

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
+
 from editcore.patches import Patch, StoredUpdate, Target, rebuild, result_sha256, seal
 from editcore.patches.tensors import DTYPE_NAMES, blob_of
 

@@ -3,6 +3,7 @@
 from typing import Any
 
 import click
+
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output

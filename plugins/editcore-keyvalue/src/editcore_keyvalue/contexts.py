@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import attrs
 import torch
+
 from editcore.models.generation import sample
 from editcore_hooks import EditRequest, UsageError, render
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from attrs import field, frozen
+
 from editcore.models.generation import sample
 from editcore_hooks import UsageError
 

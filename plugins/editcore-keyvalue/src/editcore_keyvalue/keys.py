@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
+
 from editcore.models.batch import forward
 from editcore.models.tracing import Tap, Trace
 from editcore_hooks import Site
-from torch import Tensor
-
 from editcore_keyvalue.rows import EditRows
 
 if TYPE_CHECKING:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import torch
 from attrs import define, field, frozen
+from torch import Tensor
+
 from editcore.models.batch import forward, pad
 from editcore.models.tracing import Tap, Trace
 from editcore_hooks import Site
-from torch import Tensor
 
 if TYPE_CHECKING:
     from editcore import Session

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 from attrs import frozen
+from torch import Tensor
+
 from editcore.models.batch import Batch, pad
 from editcore.models.spans import encode, encode_request, token_index
 from editcore_hooks import EditRequest
-from torch import Tensor
-
 from editcore_keyvalue.contexts import in_context
 
 if TYPE_CHECKING:

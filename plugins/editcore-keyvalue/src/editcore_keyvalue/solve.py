@@ -1,8 +1,9 @@
 """C⁻¹k by a Cholesky factor and two triangular solves: 4 f² FLOP, no inverse is ever formed."""
 
 import torch
-from editcore_hooks import EditcoreError
 from torch import Tensor
+
+from editcore_hooks import EditcoreError
 
 
 def factor(second_moment: Tensor, ridge: float) -> Tensor:
@@ -27,4 +28,4 @@ def solve(lower: Tensor, key: Tensor) -> Tensor:
     """u = (L Lᵀ)⁻¹ k, float64, shape of `key`: (f,) or (f, n)."""
     columns = key.double() if key.ndim == 2 else key.double()[:, None]
     u: Tensor = torch.cholesky_solve(columns, lower)
-    return u if key.ndim == 2 else u[:, 0]
+    return u.reshape(key.shape)

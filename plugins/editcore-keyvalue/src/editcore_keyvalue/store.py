@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
+
 from editcore.assets.identity import Identity
 from editcore.assets.store import Partial
 from editcore_hooks import Asset, UsageError
-
 from editcore_keyvalue.corpus import Corpus, open_corpus, take
 from editcore_keyvalue.moments import Accumulator, Moment
 

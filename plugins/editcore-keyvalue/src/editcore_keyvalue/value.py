@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 from attrs import field, frozen
+from torch import Tensor
+
 from editcore.models.batch import forward
 from editcore.models.tracing import Tap, Trace
 from editcore_hooks import EditcoreError, Site
-from torch import Tensor
-
 from editcore_keyvalue.rows import EditRows
 
 if TYPE_CHECKING:

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Update, hookimpl
-
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.presets import default_layer, find_preset
 

@@ -3,6 +3,7 @@
 from typing import Literal
 
 from attrs import frozen, validators
+
 from editcore_hooks import hparam
 
 _PAPER = "Meng et al. 2022"

@@ -7,6 +7,8 @@ appendix A; which key stands where is Gupta et al. 2024 (R-ROME).
 from typing import TYPE_CHECKING
 
 from attrs import frozen
+from torch import Tensor
+
 from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Update, UsageError
 from editcore_keyvalue.contexts import check_contexts, sample_contexts
 from editcore_keyvalue.keys import subject_keys
@@ -14,8 +16,6 @@ from editcore_keyvalue.rows import edit_rows
 from editcore_keyvalue.solve import factor, solve
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_keyvalue.value import ValueSettings, optimise_value
-from torch import Tensor
-
 from editcore_rome.hparams import RomeHparams
 
 if TYPE_CHECKING:
