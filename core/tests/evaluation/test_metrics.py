@@ -1,4 +1,4 @@
-"""Metrics against hand-computed values and a deliberately wrong model: the session here is a table of log-probabilities."""
+"""Metrics against hand-computed values and a deliberately wrong model; the session is a table of log-probabilities."""
 
 from typing import Any
 
@@ -84,7 +84,7 @@ def test_cases_count_alike_however_many_prompts_they_have() -> None:
 
 
 def test_a_metric_that_no_case_can_answer_is_refused() -> None:
-    with pytest.raises(UsageError, match="pref.ps@1"):
+    with pytest.raises(UsageError, match=r"pref\.ps@1"):
         METRIC["pref.ps@1"]().score(EDITED, [case("A", 0)])
 
 
@@ -109,5 +109,5 @@ def test_a_requirement_is_met_or_refused_by_its_figure() -> None:
 
 @pytest.mark.parametrize("text", ["pref.es", "pref.es@1=1", "pref.es@1>=high", ">=1"])
 def test_a_requirement_must_be_metric_comparison_number(text: str) -> None:
-    with pytest.raises(UsageError, match="pref.es@1>=0.9"):
+    with pytest.raises(UsageError, match=r"pref\.es@1>=0\.9"):
         parse_requirement(text)

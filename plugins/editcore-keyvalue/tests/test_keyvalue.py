@@ -52,7 +52,7 @@ def test_a_sampled_text_becomes_a_template_on_one_line() -> None:
 
 def test_given_contexts_get_the_clean_prompt_and_need_a_mark() -> None:
     assert check_contexts(["So. {}", "{}"]) == ("{}", "So. {}")
-    with pytest.raises(UsageError, match="no {}"):
+    with pytest.raises(UsageError, match=r"no \{\}"):
         check_contexts(["So."])
 
 

@@ -45,10 +45,7 @@ def apply(
     if dry_run:
         _show(out, loaded, plan)
         return
-    if output:
-        applied = apply_to_copy(folder, output, loaded, strict)
-    else:
-        applied = apply_to_folder(checkpoint, loaded, strict)
+    applied = apply_to_copy(folder, output, loaded, strict) if output else apply_to_folder(checkpoint, loaded, strict)
     for notice in applied.notices:
         out.warn(notice)
     where = output or str(folder)

@@ -28,4 +28,4 @@ def solve(lower: Tensor, key: Tensor) -> Tensor:
     """u = (L Lᵀ)⁻¹ k, float64, shape of `key`: (f,) or (f, n)."""
     columns = key.double() if key.ndim == 2 else key.double()[:, None]
     u: Tensor = torch.cholesky_solve(columns, lower)
-    return u.reshape(key.shape)
+    return u.view_as(key)
