@@ -168,9 +168,8 @@ def test_the_second_moment_agrees_and_is_a_mean(session: editcore.Session, plain
 
 def test_the_first_value_step_agrees(session: editcore.Session, plain: Plain) -> None:
     settings = ValueSettings(steps=2, lr=0.1, weight_decay=0.5, kl=0.0625, clamp=100.0)
-    value = optimise_value(
-        session, edit_rows(session, REQUEST, CONTEXTS, "subject_last"), SITE, settings, lambda n: None
-    )
+    rows = edit_rows(session, REQUEST, CONTEXTS, "subject_last")
+    value = optimise_value(session, rows, SITE, settings, lambda n: None)
     v0, delta, losses = plain_value(plain, settings)
     torch.testing.assert_close(value.v0, v0, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(value.delta, delta, rtol=1e-3, atol=1e-4)
@@ -179,9 +178,8 @@ def test_the_first_value_step_agrees(session: editcore.Session, plain: Plain) ->
 
 def test_the_norm_is_clamped_alike(session: editcore.Session, plain: Plain) -> None:
     settings = ValueSettings(steps=4, lr=0.5, clamp=0.5)
-    value = optimise_value(
-        session, edit_rows(session, REQUEST, CONTEXTS, "subject_last"), SITE, settings, lambda n: None
-    )
+    rows = edit_rows(session, REQUEST, CONTEXTS, "subject_last")
+    value = optimise_value(session, rows, SITE, settings, lambda n: None)
     _, delta, losses = plain_value(plain, settings)
     assert float(value.delta.norm() / value.v0.norm()) == pytest.approx(0.5, rel=1e-4)
     assert float(delta.norm() / value.v0.norm()) == pytest.approx(0.5, rel=1e-4)

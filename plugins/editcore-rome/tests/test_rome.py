@@ -85,7 +85,7 @@ def test_only_the_located_tensor_is_touched(session: editcore.Session) -> None:
 
 def test_many_requests_become_one_patch_of_their_joint_rank(session: editcore.Session) -> None:
     patch = session.edit_all(REQUESTS, options(v_steps=20))
-    ((key, target),) = patch.targets.items()
+    (target,) = patch.targets.values()
     assert target["parts"]["left"]["shape"][1] == 2
     questions = [(r.rendered().text, r.target_new, None, "auto") for r in REQUESTS]
     before = [score.sum for score in session.score_targets(questions)]
