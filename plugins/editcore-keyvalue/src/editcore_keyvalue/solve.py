@@ -27,5 +27,5 @@ def factor(second_moment: Tensor, ridge: float) -> Tensor:
 def solve(lower: Tensor, key: Tensor) -> Tensor:
     """u = (L Lᵀ)⁻¹ k, float64, shape of `key`: (f,) or (f, n)."""
     columns = key.double().view(len(key), -1)  # (f, n)
-    u: Tensor = torch.cholesky_solve(columns, lower)
-    return u.view(key.shape)
+    u: Tensor = torch.cholesky_solve(columns, lower).view(key.shape)
+    return u
