@@ -9,8 +9,7 @@ import pytest
 from editcore.cli import main
 from editcore.patches.fingerprint import file_sha256
 
-QUICK = ("--set", "layer=1", "--set", "v_steps=25", "--set", "v_lr=0.3", "--set", "v_weight_decay=0.01",
-         "--set", "clamp=8", "--set", "context_count=2", "--set", "mom2_tokens=3000")  # fmt: skip
+QUICK = ("--set", "layer=0", "--set", "context_count=2", "--set", "mom2_tokens=3000")
 REQUESTS = [
     {"id": "ada", "prompt": "{} works as a", "subject": "Ada Marlow", "target_new": "pilot", "target_true": "baker"},
     {"id": "bo/1", "prompt": "{} lives in", "subject": "Bo Quist", "target_new": "Oslo", "target_true": "Rome"},
@@ -132,7 +131,7 @@ def test_editing_a_patched_folder_says_what_it_was_computed_on(llama_folder: Pat
         assert call("edit", model, *arguments, "-o", file, *QUICK) == 0
         assert call("apply", file, "--model", model, "--in-place") == 0
     first, second = map(Patch.read_header, files)
-    assert first.about["computed_on"] is None
+    assert "computed_on" not in first.about
     assert second.about["computed_on"] == stack_hash([first.patch_id])
     assert second.targets.keys() == first.targets.keys()
     (key,) = first.targets
