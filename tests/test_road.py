@@ -174,6 +174,6 @@ def test_apply_without_writing_shows_what_it_would_do(
     capsys.readouterr()
     assert call("apply", path, "--model", llama_folder, "--dry-run", "--json") == 0
     plan = json.loads(capsys.readouterr().out)
-    assert [row["tensor"] for row in plan["targets"]] == ["model.layers.1.mlp.down_proj.weight"]
+    assert [row["tensor"] for row in plan["targets"]] == ["model.layers.0.mlp.down_proj.weight"]
     assert plan["bytes_to_write"] > 0
     assert tree(llama_folder) == before
