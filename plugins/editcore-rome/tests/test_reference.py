@@ -27,7 +27,7 @@ from editcore_rome.method import rank_one
 LAYER = 1
 CONTEXTS = ("{}", "Bo Quist lives in Rome. {}", "So it is. {}")
 REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot", "baker", id="1")
-RIDGE = 1e-6
+RIDGE = 1e-3  # the corpus has fewer tokens than C has directions
 CORPUS = "Ada Marlow lives in Rome.\n\nThe job of Cleo Tolland is that of a miner. Eve Quist works as a poet.\n\nDan."
 
 
@@ -212,7 +212,7 @@ def test_the_final_effect_agrees(session: editcore.Session, plain: Plain, tmp_pa
     settings = ValueSettings(steps=20, lr=0.2, weight_decay=0.01, kl=0.0625, clamp=8.0)
     hparams = {
         "layer": LAYER, "v_steps": settings.steps, "v_lr": settings.lr, "v_weight_decay": settings.weight_decay,
-        "clamp": settings.clamp, "context_templates": list(CONTEXTS), "mom2_corpus": str(tmp_path / "corpus.txt"),
+        "clamp": settings.clamp, "context_templates": list(CONTEXTS), "mom2_corpus": str(tmp_path / "corpus.txt"), "mom2_ridge": RIDGE,
     }  # fmt: skip
     patch = session.edit_all([REQUEST], Options(hparams=(("test", hparams),)))
     question = ("Ada Marlow works as a", "pilot", None, "auto")

@@ -51,8 +51,8 @@ def parse_layers(text: str, n_layers: int) -> list[int]:
     layers: set[int] = set()
     try:
         for part in text.split(","):
-            first, _, last = part.partition("-")
-            layers.update(range(int(first), int(last or first) + 1))
+            first, dash, last = part.partition("-")
+            layers.update(range(int(first), int(last if dash else first) + 1))
     except ValueError:
         raise UsageError(f"--layers {text!r} is not a list of layers", hint="write it like 3,5-7 or all") from None
     outside = sorted(layer for layer in layers if not 0 <= layer < n_layers)
