@@ -1,0 +1,28 @@
+"""A small model with real knowledge of an invented world, and the edit cases that test it.
+
+Importing this package imports no torch.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+__all__ = ["cases", "cases_path", "model_path"]
+
+_MODEL = Path(__file__).parent / "model"
+
+
+def model_path() -> Path:
+    """The folder of the GPT-2-shaped model, as `from_pretrained` takes it."""
+    return _MODEL
+
+
+def cases_path() -> Path:
+    """The file of the bundled edit cases; the benchmark is the first 200 of them."""
+    return _MODEL / "cases.jsonl"
+
+
+def cases(n: int | None = None) -> list[dict[str, Any]]:
+    """The first `n` bundled edit cases, or all."""
+    with cases_path().open(encoding="utf-8") as lines:
+        return [json.loads(line) for line in lines][:n]

@@ -1,0 +1,18 @@
+"""`editcore demo`."""
+
+import click
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+
+
+@click.command()
+@click.option("-o", "--output", metavar="DIR", help="Folder to work in, kept. Default: a new temporary one, kept too.")
+@with_output
+def demo(out: Output, output: str | None) -> None:
+    """Edit two facts of a small model of an invented world, stack the patches, take one back, then both.
+
+    Offline, in under a minute. Everything it does can be done with the commands that it names.
+    """
+    from editcore_demo.tour import tour
+
+    tour(out, output)

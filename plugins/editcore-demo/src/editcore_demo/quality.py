@@ -1,0 +1,73 @@
+"""`python -m editcore_demo.quality`: preference scores over bundled facts, each edited alone."""
+
+import argparse
+import time
+from collections.abc import Sequence
+
+from attrs import frozen
+from editcore.editing.compute import Options
+from editcore.editing.session import Session, open_model
+from editcore.evaluation.cases import parse_case
+from editcore.evaluation.intervals import wilson
+from editcore.evaluation.metrics import harmonic
+from editcore_hooks import Case, Report
+
+from editcore_demo import cases, model_path
+
+METRICS = ("pref.es@1", "pref.ps@1", "pref.ns@1")
+
+
+@frozen
+class Quality:
+    """Figures over single edits, each scored alone and taken off again."""
+
+    reports: tuple[Report, ...]
+    cases: int
+    seconds_per_edit: float
+
+
+def quality(session: Session, chosen: Sequence[Case], options: Options) -> Quality:
+    """Edit each case from the base, score it, restore. A metric counts the cases that have prompts for it."""
+    values: dict[str, list[float]] = {metric: [] for metric in METRICS}
+    seconds = 0.0
+    with session.progress("edits", len(chosen)) as progress:
+        for case in chosen:
+            started = time.perf_counter()
+            patch = session.edit_all([case.request], options)
+            seconds += time.perf_counter() - started
+            metrics = [METRICS[0], *([METRICS[1]] if case.rephrases else [])]
+            metrics += [METRICS[2]] if case.locality.get("neighbour") else []
+            with session.patched(patch):
+                for report in session.evaluate([case], metrics):
+                    values[report.metric].append(report.value)
+            progress.advance()
+    reports = [_report(metric, values[metric]) for metric in METRICS]
+    return Quality((*reports, harmonic(reports)), len(chosen), seconds / len(chosen))
+
+
+def _report(metric: str, values: Sequence[float]) -> Report:
+    mean = sum(values) / len(values)
+    return Report(metric, mean, len(values), *wilson(mean, len(values)))
+
+
+def main() -> None:
+    from editcore.cli.output import Output
+
+    parser = argparse.ArgumentParser(prog="python -m editcore_demo.quality", description=__doc__)
+    parser.add_argument("--n", type=int, default=200, help="how many of the bundled cases, from the first")
+    parser.add_argument("--model", default=str(model_path()), help="another model of the same world")
+    parser.add_argument("--method", default="rome")
+    arguments = parser.parse_args()
+    out = Output()
+    session = open_model(arguments.model, talk=out)
+    chosen = [parse_case(row, "the demo's cases") for row in cases(arguments.n)]
+    found = quality(session, chosen, Options(method=arguments.method))
+    out.table(
+        ["metric", "value", "95 % interval", "cases"],
+        [[r.metric, f"{r.value:.1%}", f"{r.low:.1%} to {r.high:.1%}", r.n] for r in found.reports],
+    )
+    out.print(f"{found.cases} single edits with {arguments.method}, {found.seconds_per_edit:.2f} s an edit")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,31 @@
+"""`python -m editcore_demo.train --shape gpt2 --out DIR` makes a demo model from nothing."""
+
+import os
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--shape", type=click.Choice(["gpt2", "llama"]), default="gpt2", show_default=True)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the model.")
+@click.option("--steps", type=click.IntRange(1), default=None, help="Steps of 1024 tokens.  [default: 5000]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and packing; the world has its own.")
+@click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
+def main(shape: str, out: Path, steps: int | None, seed: int, threads: int) -> None:
+    """Train a small model on the world, save it in 16 bits with its cases, and print what it knows."""
+    # Threads that spin at a barrier, while another program has the other core, make a step up to ten times as long.
+    # The thread library reads this when torch loads it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    import torch
+
+    from editcore_demo.training.loop import STEPS, Schedule
+    from editcore_demo.training.run import make
+
+    torch.set_num_threads(threads)
+    make(shape, out, Schedule(steps=steps or STEPS, seed=seed), say=lambda line: click.echo(line))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,92 @@
+"""The training loop: AdamW on a cosine, mixed precision on the processor, and probes of what is known so far."""
+
+import math
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from attrs import frozen
+from torch.nn.functional import cross_entropy
+from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+
+from editcore_demo.training.packing import batches
+from editcore_demo.training.scoring import accuracy, questions
+from editcore_demo.training.shapes import Shape
+from editcore_demo.world import World
+
+STEPS = 5000
+WARMUP = 150
+
+
+@frozen
+class Schedule:
+    """How long and how fast; probes are every `probe_every` steps, and the model is saved with them."""
+
+    steps: int = STEPS
+    learning_rate: float = 1.5e-3
+    weight_decay: float = 0.1
+    seed: int = 0
+    probe_every: int = 400
+
+    def rate(self, step: int) -> float:
+        """The learning rate of a step, counted from 0."""
+        warmup = min(WARMUP, self.steps // 4 + 1)
+        if step < warmup:
+            return self.learning_rate * (step + 1) / warmup
+        done = (step - warmup) / max(1, self.steps - warmup)
+        return self.learning_rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+
+
+def train(
+    world: World,
+    shape: Shape,
+    tokenizer: PreTrainedTokenizerFast,
+    schedule: Schedule,
+    checkpoint: Path | None = None,
+    say: Callable[[str], None] = print,
+) -> PreTrainedModel:
+    """The trained model in float32; the same arguments give the same model on one machine."""
+    torch.manual_seed(schedule.seed)
+    # Eager attention is the faster one for rows this short.
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
+        shape.config(tokenizer), attn_implementation="eager", dtype=torch.float32
+    )
+    optimizer = _adamw(model, schedule)
+    probes = questions(world)
+    data = batches(world, tokenizer, schedule.seed, shape.begins_with_bos, schedule.steps)
+    started, total, counted = time.monotonic(), 0.0, 0
+    model.train()
+    for step, (ids, weights) in enumerate(data):
+        for group in optimizer.param_groups:
+            group["lr"] = schedule.rate(step)
+        with torch.autocast("cpu", torch.bfloat16):
+            logits = model(input_ids=ids, use_cache=False).logits
+        # (rows, length, vocabulary) against the token after each position
+        each = cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
+        weight = weights[:, 1:].flatten()
+        loss = (each * weight).sum() / weight.sum()
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        total, counted = total + loss.item(), counted + 1
+        last = step + 1 == schedule.steps
+        if (step + 1) % 100 == 0 or last:
+            say(f"step {step + 1}/{schedule.steps}  {time.monotonic() - started:.0f} s  loss {total / counted:.4f}")
+            total, counted = 0.0, 0
+        if (step + 1) % schedule.probe_every == 0 and not last:
+            shares = accuracy(model, tokenizer, probes, most=200)
+            say("  ".join(f"{kind} {share:.2f}" for kind, share in shares.items()))
+            if checkpoint is not None:
+                model.save_pretrained(checkpoint)
+                tokenizer.save_pretrained(checkpoint)
+    model.train(False)
+    return model
+
+
+def _adamw(model: PreTrainedModel, schedule: Schedule) -> torch.optim.Optimizer:
+    matrices = [p for p in model.parameters() if p.ndim >= 2]
+    vectors = [p for p in model.parameters() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": schedule.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=schedule.learning_rate, betas=(0.9, 0.95), fused=True)

@@ -1,0 +1,75 @@
+"""The two tokenizers: a byte-level BPE as GPT-2 has, and a metaspace BPE with byte fallback and a BOS as Llama has."""
+
+import json
+from collections.abc import Iterable
+
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+VOCABULARY = 2048
+_BYTES = [f"<0x{i:02X}>" for i in range(256)]
+
+
+def byte_level(texts: Iterable[str], size: int = VOCABULARY) -> PreTrainedTokenizerFast:
+    """Reversible on any text; `<|endoftext|>` begins, ends and pads."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    end = "<|endoftext|>"
+    trainer = trainers.BpeTrainer(
+        vocab_size=size,
+        special_tokens=[end],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(_with_and_without_blank(texts), trainer)
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, bos_token=end, eos_token=end, pad_token=end, unk_token=end, model_max_length=256
+    )
+
+
+def metaspace(texts: Iterable[str], size: int = VOCABULARY) -> PreTrainedTokenizerFast:
+    """Blanks are `▁`, unknown characters fall back to bytes, and every encoding begins with `<s>`."""
+    special = ["<unk>", "<s>", "</s>", "<pad>"]
+    trained = Tokenizer(models.BPE(unk_token="<unk>"))
+    trained.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), _punctuation()])
+    trainer = trainers.BpeTrainer(vocab_size=size - len(_BYTES), special_tokens=special, show_progress=False)
+    trained.train_from_iterator(texts, trainer)
+
+    # The trainer cannot be told of byte tokens that never occur, so they are put behind the special tokens afterwards.
+    learnt = json.loads(trained.to_str())["model"]
+    words = sorted(learnt["vocab"], key=learnt["vocab"].__getitem__)
+    order = special + _BYTES + words[len(special) :]
+    tokenizer = Tokenizer(
+        models.BPE(
+            vocab={word: i for i, word in enumerate(order)},
+            merges=[tuple(pair) for pair in learnt["merges"]],
+            unk_token="<unk>",
+            fuse_unk=True,
+            byte_fallback=True,
+        )
+    )
+    tokenizer.add_special_tokens(special)
+    blanks = pre_tokenizers.Metaspace(prepend_scheme="first")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([blanks, _punctuation()])
+    tokenizer.decoder = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
+        model_max_length=256,
+    )  # fmt: skip
+
+
+def _punctuation() -> pre_tokenizers.PreTokenizer:
+    return pre_tokenizers.Split(Regex(r"[.,:;'\n]"), "isolated")
+
+
+def _with_and_without_blank(texts: Iterable[str]) -> Iterable[str]:
+    for text in texts:
+        yield text
+        yield " " + text
