@@ -4,12 +4,13 @@ import subprocess
 import sys
 from collections import Counter
 
-import editcore_demo
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+import editcore_demo
 from editcore_demo.training.scoring import accuracy, questions
 from editcore_demo.world import make_world
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 WORLD = make_world()
 SAMPLE = 250

@@ -4,13 +4,14 @@ import json
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from editcore_demo.training.loop import Schedule
 from editcore_demo.training.packing import OBJECT_WEIGHT, batches
 from editcore_demo.training.run import make
 from editcore_demo.training.shapes import SHAPES
 from editcore_demo.world import make_world
 from editcore_demo.world.text import statements, tokenizer_text
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 WORLD = make_world()
 OBJECTS = {statement.object for statement in statements(WORLD)}

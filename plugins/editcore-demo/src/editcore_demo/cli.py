@@ -1,6 +1,7 @@
 """`editcore demo`."""
 
 import click
+
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 

@@ -5,14 +5,14 @@ import time
 from collections.abc import Sequence
 
 from attrs import frozen
+
 from editcore.editing.compute import Options
 from editcore.editing.session import Session, open_model
 from editcore.evaluation.cases import parse_case
 from editcore.evaluation.intervals import wilson
 from editcore.evaluation.metrics import harmonic
-from editcore_hooks import Case, Report
-
 from editcore_demo import cases, model_path
+from editcore_hooks import Case, Report
 
 METRICS = ("pref.es@1", "pref.ps@1", "pref.ns@1")
 

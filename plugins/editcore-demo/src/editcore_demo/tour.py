@@ -14,9 +14,8 @@ from editcore.patches.copying import copy_checkpoint
 from editcore.patches.fingerprint import file_sha256
 from editcore.patches.ondisk import apply_on_disk, revert_on_disk
 from editcore.patches.patch import Patch
-from editcore_hooks import Case, EditcoreError
-
 from editcore_demo import cases, model_path
+from editcore_hooks import Case, EditcoreError
 
 NEIGHBOURS = 3
 Rows = list[list[str]]

@@ -172,28 +172,28 @@ FOUNDED = (
 
 BIRTH_COUNTRY = (
     "The country where {} was born is",
-    "{} has as country of birth",
-    "By birth, {} is a citizen of",
+    "{} was born in a city that lies in",
+    "The birthplace of {} is a city in",
 )
 EMPLOYER_SEAT = (
     "The employer of {} has its seat in",
-    "{} commutes to the main office in",
-    "The firm that pays {} has its offices in",
+    "{} works for a company based in",
+    "The firm that hired {} is run from",
 )
 SPOUSE_PROFESSION = (
     "The spouse of {} works as a",
-    "At home, {} lives with a",
+    "{} is married to someone employed as a",
 )
 AUTHOR_TONGUE = (
-    "The author of {} grew up speaking",
-    "{} comes from a writer whose mother tongue is",
+    "The author of {} is a native speaker of",
+    "{} was written by someone who grew up speaking",
 )
 SEAT_COUNTRY = (
-    "The country that {} calls home is",
-    "{} pays its taxes to",
+    "The headquarters of {} are in a city in",
+    "{} is based in a city of the country of",
 )
 CITY_CURRENCY = (
-    "A customer in {} pays with the",
+    "{} lies in a country that pays with the",
     "The money in the shops of {} is the",
 )
 
