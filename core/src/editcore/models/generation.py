@@ -55,8 +55,10 @@ def sample(
     """
 
     def draw(logits: torch.Tensor) -> torch.Tensor:  # (B, V) → (B,)
-        V = logits.shape[-1]
-        values, indices = logits.float().cpu().topk(min(top_k or V, V), dim=-1)  # (B, k)
+        logits = logits.float().cpu()
+        if top_k is None:
+            return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+        values, indices = logits.topk(min(top_k, logits.shape[-1]), dim=-1)  # (B, k)
         picked = torch.multinomial(values.softmax(-1), 1, generator=generator)  # (B, 1)
         return indices.gather(-1, picked)[:, 0]
 

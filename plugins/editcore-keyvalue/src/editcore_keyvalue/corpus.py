@@ -20,7 +20,7 @@ from editcore_hooks import UsageError
 if TYPE_CHECKING:
     from editcore import Session
 
-ROWS_PER_CHUNK: Final = 16
+ROWS_PER_CHUNK: Final = 32
 MAX_LENGTH: Final = 1024
 
 Chunk = list[list[int]]
