@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := hooks/src core/src plugins/editcore-keyvalue/src plugins/editcore-rome/src plugins/editcore-demo/src
 
-.PHONY: install demo test lint check clean
+.PHONY: install demo test lint check lowest clean
 
 install: $(VENV)/installed
 
@@ -22,10 +22,16 @@ lint: install
 	$(BIN)/mypy $(SOURCES)
 
 test: lint
-	$(BIN)/python -m pytest -m "not heavy" --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2
 
 check: install
 	$(BIN)/python -m checks --write checks/results.md
 
+lowest:  # the other end of the ranges in the metadata
+	$(PYTHON) -m venv $(VENV)-lowest
+	$(VENV)-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt \
+		./hooks ./core ./plugins/editcore-keyvalue ./plugins/editcore-rome pytest hypothesis
+	$(VENV)-lowest/bin/python -m pytest hooks/tests core/tests plugins/editcore-keyvalue plugins/editcore-rome
+
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(VENV)-lowest

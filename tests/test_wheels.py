@@ -40,7 +40,7 @@ def test_every_wheel_installs_outside_the_repository_and_edits_there(tmp_path: P
     assert str(tmp_path) in model
     patch = tmp_path / "fact.safetensors"
     run(
-        editcore, "edit", model, "--prompt", "{} works as a", "--subject", "Dovwen Yorkhurst", "--target", "baker",
+        editcore, "edit", model, "--prompt", "{} works as a", "--subject", "Dovwen Quinhurst", "--target", "baker",
         "-o", str(patch), "--set", "mom2_tokens=2000", cwd=tmp_path,
     )  # fmt: skip
     assert patch.is_file()

@@ -211,9 +211,15 @@ def test_the_final_effect_agrees(session: editcore.Session, plain: Plain, tmp_pa
     (tmp_path / "corpus.txt").write_text(CORPUS)
     settings = ValueSettings(steps=20, lr=0.2, weight_decay=0.01, kl=0.0625, clamp=8.0)
     hparams = {
-        "layer": LAYER, "v_steps": settings.steps, "v_lr": settings.lr, "v_weight_decay": settings.weight_decay,
-        "clamp": settings.clamp, "context_templates": list(CONTEXTS), "mom2_corpus": str(tmp_path / "corpus.txt"), "mom2_ridge": RIDGE,
-    }  # fmt: skip
+        "layer": LAYER,
+        "v_steps": settings.steps,
+        "v_lr": settings.lr,
+        "v_weight_decay": settings.weight_decay,
+        "clamp": settings.clamp,
+        "context_templates": list(CONTEXTS),
+        "mom2_corpus": str(tmp_path / "corpus.txt"),
+        "mom2_ridge": RIDGE,
+    }
     patch = session.edit_all([REQUEST], Options(hparams=(("test", hparams),)))
     question = ("Ada Marlow works as a", "pilot", None, "auto")
     with session.patched(patch):

@@ -24,6 +24,11 @@ def inspect(out: Output, patch: str) -> None:
     if out.as_json:
         out.json({"patch_id": header.patch_id, "core": dict(header.core), "about": dict(header.about)})
         return
+    show(out, header)
+
+
+def show(out: Output, header: "PatchHeader") -> None:
+    """Print a header for people."""
     for name, value in _lines(header):
         out.print(f"{name:<10}{value}")
     out.print()
