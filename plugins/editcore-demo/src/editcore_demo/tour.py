@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from editcore.cli.inspect import show
 from editcore.cli.output import Output
 from editcore.editing.compute import Options
 from editcore.editing.effect import measure
@@ -37,6 +38,10 @@ def tour(out: Output, output: str | None) -> None:
         _edit(out, session, first, place / "first.safetensors", rows),
         _edit(out, session, second, place / "second.safetensors", rows),
     ]
+
+    _chapter(out, f"The first patch is a file of {(place / 'first.safetensors').stat().st_size:,} bytes")
+    if not out.as_json:
+        show(out, Patch.read_header(place / "first.safetensors"))
 
     _chapter(out, "Both patches on the folder: plain from_pretrained now loads the edited model")
     apply_on_disk(Checkpoint.open(model), patches)
@@ -89,9 +94,7 @@ def _edit(out: Output, session: Session, case: Case, path: Path, rows: list[dict
         rows.append({"kind": kind, "prompt": prompt, "before": old, "after": new})
     _show(out, ["", "prompt", "before", "after"], [[*row.values()] for row in rows[-len(asked) :]])
     (effect,) = measured.effects
-    size, names = path.stat().st_size, ", ".join(patch.targets)
-    out.say(f"p({request.target_new}) {effect.before:.3g} -> {effect.after:.3g}")
-    out.say(f"{path.name}: {size:,} bytes, on {names}, id {patch.patch_id[:12]}")
+    out.say(f"p({request.target_new}) {effect.before:.3g} -> {effect.after:.3g}; saved as {path}")
     return measured.patch
 
 

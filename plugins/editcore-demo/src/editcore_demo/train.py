@@ -9,7 +9,7 @@ import click
 @click.command()
 @click.option("--shape", type=click.Choice(["gpt2", "llama"]), default="gpt2", show_default=True)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the model.")
-@click.option("--steps", type=click.IntRange(1), default=None, help="Steps of 1024 tokens.  [default: 6000]")
+@click.option("--steps", type=click.IntRange(1), default=None, help="Steps of 1024 tokens.  [default: 3000]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of weights and packing; the world has its own.")
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 def main(shape: str, out: Path, steps: int | None, seed: int, threads: int) -> None:

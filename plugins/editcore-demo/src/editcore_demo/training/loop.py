@@ -15,7 +15,7 @@ from editcore_demo.training.scoring import accuracy, questions
 from editcore_demo.training.shapes import Shape
 from editcore_demo.world import World
 
-STEPS = 6000
+STEPS = 3000
 WARMUP = 150
 
 
@@ -25,7 +25,7 @@ class Schedule:
 
     steps: int = STEPS
     learning_rate: float = 1.5e-3
-    weight_decay: float = 0.05
+    weight_decay: float = 0.1
     seed: int = 0
     probe_every: int = 400
 

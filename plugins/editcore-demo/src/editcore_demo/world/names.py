@@ -7,11 +7,11 @@ from collections.abc import Iterator, Sequence
 from editcore_demo.world import vocabulary as v
 
 GIVEN_NAMES_IN_USE = 56
-FAMILY_NAMES_IN_USE = 64
+FAMILY_NAMES_IN_USE = 56
 
 
 def people(rng: random.Random, n: int) -> tuple[str, ...]:
-    """`n` different full names; every given name and all but a few family names are borne by several people."""
+    """`n` different full names; every given and every family name is borne by several people."""
     given = rng.sample(_joined(v.GIVEN_STARTS, v.GIVEN_ENDS), GIVEN_NAMES_IN_USE)
     family = rng.sample(_joined(v.FAMILY_STARTS, v.FAMILY_ENDS), FAMILY_NAMES_IN_USE)
     return tuple(_pairs(rng, given, family, n))
@@ -39,12 +39,14 @@ def _joined(starts: Sequence[str], ends: Sequence[str]) -> list[str]:
 
 
 def _pairs(rng: random.Random, first: Sequence[str], second: Sequence[str], n: int) -> list[str]:
-    # Even use: the k-th name takes the k-th first part of a round, and any partner it has not had yet.
-    taken: set[str] = set()
-    names = []
+    # Even use: first parts take turns, and each meets one of the least used second parts that it has not met yet.
+    used = dict.fromkeys(second, 0)
+    names: list[str] = []
     for k in range(n):
-        a = first[k % len(first)]
-        free = [f"{a} {b}" for b in second if f"{a} {b}" not in taken]
-        names.append(rng.choice(free))
-        taken.add(names[-1])
+        one = first[k % len(first)]
+        free = [other for other in second if f"{one} {other}" not in names]
+        least = min(used[other] for other in free)
+        chosen = rng.choice([other for other in free if used[other] == least])
+        used[chosen] += 1
+        names.append(f"{one} {chosen}")
     return names

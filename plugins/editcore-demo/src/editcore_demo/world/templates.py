@@ -172,28 +172,28 @@ FOUNDED = (
 
 BIRTH_COUNTRY = (
     "The country where {} was born is",
-    "{} was born in a city that lies in",
-    "The birthplace of {} is a city in",
+    "{} has as country of birth",
+    "By birth, {} is a citizen of",
 )
 EMPLOYER_SEAT = (
     "The employer of {} has its seat in",
-    "{} works for a company based in",
-    "The firm that hired {} is run from",
+    "{} commutes to the main office in",
+    "The firm that pays {} has its offices in",
 )
 SPOUSE_PROFESSION = (
     "The spouse of {} works as a",
-    "{} is married to someone employed as a",
+    "At home, {} lives with a",
 )
 AUTHOR_TONGUE = (
-    "The author of {} is a native speaker of",
-    "{} was written by someone who grew up speaking",
+    "The author of {} grew up speaking",
+    "{} comes from a writer whose mother tongue is",
 )
 SEAT_COUNTRY = (
-    "The headquarters of {} are in a city in",
-    "{} is based in a city of the country of",
+    "The country that {} calls home is",
+    "{} pays its taxes to",
 )
 CITY_CURRENCY = (
-    "{} lies in a country that pays with the",
+    "A customer in {} pays with the",
     "The money in the shops of {} is the",
 )
 

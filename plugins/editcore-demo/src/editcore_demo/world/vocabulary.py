@@ -39,11 +39,11 @@ CITIES = (
     "Fosse", "Greymouth", "Hespera", "Ilgava", "Kestrel Point", "Lisomar",
 )  # fmt: skip
 COMPANIES = (
-    "Abrax Works", "Boltby Brothers", "Camber Trading", "Dornal Mills", "Elkstone Works", "Fennick Brothers",
-    "Gorsk Trading", "Harlow Mills", "Inver Works", "Jasper Brothers", "Kolbe Trading", "Lindquay Mills",
-    "Marsden Works", "Norvane Brothers", "Oxblood Trading", "Pryor Mills", "Quill Works", "Radley Brothers",
-    "Stokely Trading", "Tamsin Mills", "Umber Works", "Vesk Brothers", "Wainfleet Trading", "Yewdale Mills",
-    "Zorn Works", "Bracken Brothers", "Cobalt Trading", "Drummond Mills", "Everly Works", "Fulmar Brothers",
+    "Abrax Works", "Boltby Brothers", "Camber Trading", "Dornal Mills", "Elkstone Foundry", "Fennick Brewery",
+    "Gorsk Shipyard", "Harlow Press", "Inver Motors", "Jasper Textiles", "Kolbe Optics", "Lindquay Bank",
+    "Marsden Airways", "Norvane Tools", "Oxblood Bakeries", "Pryor Works", "Quill Brothers", "Radley Trading",
+    "Stokely Mills", "Tamsin Foundry", "Umber Brewery", "Vesk Shipyard", "Wainfleet Press", "Yewdale Motors",
+    "Zorn Textiles", "Bracken Optics", "Cobalt Bank", "Drummond Airways", "Everly Tools", "Fulmar Bakeries",
 )  # fmt: skip
 
 TITLE_ADJECTIVES = (
