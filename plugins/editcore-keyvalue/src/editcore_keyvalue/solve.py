@@ -15,6 +15,7 @@ def factor(second_moment: Tensor, ridge: float) -> Tensor:
     c = second_moment.double()
     f = c.shape[0]
     epsilon = ridge * c.diagonal().mean()
+    lower: Tensor
     lower, failed = torch.linalg.cholesky_ex(c + epsilon * torch.eye(f, dtype=c.dtype, device=c.device))
     if failed:
         raise EditcoreError(
