@@ -176,7 +176,7 @@ def test_a_blocked_plugin_says_so_when_asked_for(install, monkeypatch):
 @pytest.mark.parametrize(
     ("setting", "message"),
     [
-        ("dist-good,nope", "'nope', and no such plugin is installed. there is editcore.*good"),
+        ("dist-good,nope", "'nope', and no such plugin is installed. there is .*editcore.*good"),
         ("-nope", "'nope'"),
         ("good,-other", "mixes"),
         ("-editcore", "cannot be left out"),

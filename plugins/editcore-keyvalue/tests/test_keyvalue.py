@@ -124,7 +124,7 @@ def test_more_tokens_than_kept_are_collected_anew_and_then_preferred(session: ed
 def test_a_pass_that_was_stopped_is_gone_on_with_to_the_same_bits(
     session: editcore.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = second_moments(session, [1], Wish(tokens=5000))[1][0].mean
+    whole = second_moments(session, [1], Wish(tokens=13000))[1][0].mean
     other = editcore.open(session.checkpoint.folder, assets=AssetStore(tmp_path / "other"))
     monkeypatch.setattr("editcore_keyvalue.store.SAVE_SECONDS", 0.0)
     add, calls = Accumulator.add, []
@@ -137,11 +137,11 @@ def test_a_pass_that_was_stopped_is_gone_on_with_to_the_same_bits(
 
     monkeypatch.setattr(Accumulator, "add", add_until_killed)
     with pytest.raises(KeyboardInterrupt):
-        second_moments(other, [1], Wish(tokens=5000))
+        second_moments(other, [1], Wish(tokens=13000))
     monkeypatch.setattr(Accumulator, "add", add)
     said: list[str] = []
     other.talk = _Talk(said)
-    resumed = second_moments(other, [1], Wish(tokens=5000))[1][0].mean
+    resumed = second_moments(other, [1], Wish(tokens=13000))[1][0].mean
     assert any("going on after" in line for line in said)
     assert torch.equal(resumed, whole)
 
