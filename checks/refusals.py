@@ -67,7 +67,7 @@ def _cases(place: Path) -> Iterator[tuple[str, int, list[str]]]:
     yield "an unknown form", 6, edited("form", lambda m: m["core"]["targets"][key].update(form="spline"))
     yield "a name that looks like a path", 6, edited("path", lambda m: _rename(m, key, "../../etc/passwd"))
     yield "a rank larger than the matrix", 6, edited("rank", lambda m: _shape(m, key, "left", [1024, 4096]))
-    yield "another shape than the base", 3, edited("shape", lambda m: _target(m, key, "shape", [1024, 257]))
+    yield "another shape than the base", 3, patch_file("shape", _wider(first, key, place))
     yield "another dtype than the base", 3, edited("dtype", lambda m: _target(m, key, "base_dtype", "F32"))
     yield "non-finite values", 6, patch_file("nan", _with_nan(first, place))
     yield "indices out of range", 6, patch_file("index", _sparse(first, key, place, [[0, 5000], [0, 0]]))
@@ -162,8 +162,14 @@ def _nested(depth: int) -> Any:
 
 def _target(manifest: dict[str, Any], key: str, field: str, value: Any) -> None:
     manifest["core"]["targets"][key][field] = value
-    if field == "shape":
-        manifest["core"]["targets"][key]["parts"]["right"]["shape"][1] = value[1]
+
+
+def _wider(patch: Patch, key: str, place: Path) -> bytes:
+    """A patch in order in itself, for a tensor with one column more."""
+    import torch
+
+    right = torch.nn.functional.pad(patch.tensors[f"{key}/right"], (0, 1))
+    return _rehashed(patch, {**patch.tensors, f"{key}/right": right}, place, columns=right.shape[1])
 
 
 def _shape(manifest: dict[str, Any], key: str, part: str, shape: list[int]) -> None:
@@ -189,7 +195,7 @@ def _sparse(patch: Patch, key: str, place: Path, index: list[list[int]]) -> byte
     return _rehashed(patch, tensors, place, form="sparse")
 
 
-def _rehashed(patch: Patch, tensors: dict[str, Any], place: Path, form: str | None = None) -> bytes:
+def _rehashed(patch: Patch, tensors: dict[str, Any], place: Path, form: str = "low_rank", columns: int = 0) -> bytes:
     import hashlib
 
     from editcore.patches.tensors import blob_of
@@ -203,8 +209,9 @@ def _rehashed(patch: Patch, tensors: dict[str, Any], place: Path, form: str | No
             "dtype": blob.dtype, "shape": list(blob.shape), "sha256": hashlib.sha256(blob.data).hexdigest(),
         }  # fmt: skip
     core["targets"][key]["parts"] = parts
-    if form:
-        core["targets"][key]["form"] = form
+    core["targets"][key]["form"] = form
+    if columns:
+        core["targets"][key]["shape"][1] = columns
     path = place / "made.safetensors"
     evolve(patch, patch_id=patch_id_of(core), core=core, tensors=tensors).save(path)
     data = path.read_bytes()
