@@ -68,6 +68,18 @@ def forward(model: "PreTrainedModel", batch: Batch, keep: torch.Tensor | None = 
     return logits if keep is None or inside else logits[:, keep]
 
 
+def forward_pair(model: "PreTrainedModel", source: Batch, target: Batch) -> torch.Tensor:
+    """Logits (B, T, V) of an encoder-decoder: `source` goes to the encoder, `target` (B, T) to the decoder as it is."""
+    logits: torch.Tensor = model(
+        input_ids=source.ids,
+        attention_mask=source.mask,
+        decoder_input_ids=target.ids,
+        decoder_attention_mask=target.mask,
+        use_cache=False,
+    ).logits
+    return logits
+
+
 def accepted(model: "PreTrainedModel") -> frozenset[str]:
     """The names of the arguments that the model's forward takes."""
     return frozenset(signature(model.forward).parameters)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from attrs import frozen
 
-from editcore.models.batch import forward, pad
+from editcore.models.batch import Side, forward, forward_pair, pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -61,17 +61,51 @@ def _batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
 
 @torch.no_grad()
 def _score(model: "PreTrainedModel", items: Sequence[Item]) -> list[TargetScore]:
-    # the last token of a target is only a label
-    batch = pad([[*prompt, *target][:-1] for prompt, target in items]).to(model.device)  # (B, T)
-    first = min(len(prompt) for prompt, _ in items) - 1
-    keep = torch.arange(first, int(batch.lengths.max()), device=model.device)  # (K,)
-    logits = forward(model, batch, keep)  # (B, K, V)
-    scores = []
-    for row, (prompt, target) in zip(logits, items, strict=True):
-        at = len(prompt) - 1 - first
-        own = row[at : at + len(target)].float()  # (n, V): position i predicts token i + 1
-        labels = torch.tensor(list(target), device=own.device)  # (n,)
-        logprobs = own.log_softmax(-1).gather(-1, labels[:, None])[:, 0]  # (n,)
-        hits = own.argmax(-1) == labels  # (n,)
-        scores.append(TargetScore(tuple(logprobs.tolist()), tuple(hits.tolist())))
-    return scores
+    found = target_logits(model, items)
+    logprobs = found.logits.float().log_softmax(-1).gather(-1, found.labels[:, None])[:, 0]  # (n,)
+    hits = found.logits.argmax(-1) == found.labels  # (n,)
+    lengths = [len(target) for _, target in items]
+    return [
+        TargetScore(tuple(own.tolist()), tuple(right.tolist()))
+        for own, right in zip(torch.split(logprobs, lengths), torch.split(hits, lengths), strict=True)
+    ]
+
+
+@frozen(eq=False)
+class TargetLogits:
+    """Logits (n, V) that are scored against `labels` (n,), with no further shift; `item` (n,) says whose they are.
+
+    Items stand in their order, and the tokens of a target in theirs.
+    """
+
+    logits: torch.Tensor
+    labels: torch.Tensor
+    item: torch.Tensor
+
+
+def target_logits(model: "PreTrainedModel", items: Sequence[Item], *, side: Side = "right") -> TargetLogits:
+    """One forward of all items, teacher-forced, with gradients if they are enabled.
+
+    A decoder reads prompt and target; the last target token is only a label. With an encoder the prompt goes there,
+    and the decoder reads its start token and then the target.
+    """
+    lengths = [len(target) for _, target in items]
+    rows = torch.repeat_interleave(torch.arange(len(items)), torch.tensor(lengths)).to(model.device)  # (n,)
+    labels = torch.tensor([token for _, target in items for token in target], device=model.device)  # (n,)
+    if model.config.is_encoder_decoder:
+        source = pad([prompt for prompt, _ in items], side=side).to(model.device)
+        start = model.config.decoder_start_token_id
+        target = pad([[start, *target[:-1]] for _, target in items]).to(model.device)
+        columns = torch.cat([torch.arange(length) for length in lengths]).to(model.device)  # (n,)
+        return TargetLogits(forward_pair(model, source, target)[rows, columns], labels, rows)
+    batch = pad([[*prompt, *target][:-1] for prompt, target in items], side=side).to(model.device)  # (B, T)
+    T = batch.ids.shape[1]
+    # position i predicts token i + 1: the first target token is predicted at the last of the prompt
+    begins = [len(prompt) - 1 for prompt, _ in items]
+    if side == "left":
+        begins = [T - length + begin for length, begin in zip(batch.lengths.tolist(), begins, strict=True)]
+    first = min(begins)
+    own = [torch.arange(begin, begin + length) for begin, length in zip(begins, lengths, strict=True)]
+    columns = torch.cat(own).to(model.device)  # (n,)
+    logits = forward(model, batch, torch.arange(first, T, device=model.device))  # (B, T - first, V)
+    return TargetLogits(logits[rows, columns - first], labels, rows)
