@@ -97,15 +97,11 @@ def target_logits(model: "PreTrainedModel", items: Sequence[Item], *, side: Side
         start = model.config.decoder_start_token_id
         target = pad([[start, *target[:-1]] for _, target in items]).to(model.device)
         columns = torch.cat([torch.arange(length) for length in lengths]).to(model.device)  # (n,)
-        return TargetLogits(forward_pair(model, source, target)[rows, columns], labels, rows)
+        return TargetLogits(forward_pair(model, source, target, (rows, columns)), labels, rows)
     batch = pad([[*prompt, *target][:-1] for prompt, target in items], side=side).to(model.device)  # (B, T)
-    T = batch.ids.shape[1]
     # position i predicts token i + 1: the first target token is predicted at the last of the prompt
     begins = [len(prompt) - 1 for prompt, _ in items]
     if side == "left":
-        begins = [T - length + begin for length, begin in zip(batch.lengths.tolist(), begins, strict=True)]
-    first = min(begins)
+        begins = [batch.ids.shape[1] - len(target) for _, target in items]
     own = [torch.arange(begin, begin + length) for begin, length in zip(begins, lengths, strict=True)]
-    columns = torch.cat(own).to(model.device)  # (n,)
-    logits = forward(model, batch, torch.arange(first, T, device=model.device))  # (B, T - first, V)
-    return TargetLogits(logits[rows, columns - first], labels, rows)
+    return TargetLogits(forward(model, batch, (rows, torch.cat(own).to(model.device))), labels, rows)
