@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import evolve, field, frozen
-from torch import Tensor, nn
-from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
 
 from editcore.models.batch import Batch, Positions, accepted, head_at
-from editcore.models.tracing import Tap, Trace
+from editcore.models.tracing import Place, Tap, Trace
 from editcore_hooks import Site, UsageError
 
 if TYPE_CHECKING:
@@ -89,9 +89,9 @@ def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0) -> Resu
     model = anatomy.model
     if model.config.is_encoder_decoder:
         raise UsageError(f"{model.config.model_type} has an encoder, which has no prefix to keep")
-    cache = _Plain() if start else None
+    cache: Any = _all_columns() if start else None
     options: dict[str, Any] = {"position_ids": batch.positions} if "position_ids" in accepted(model) else {}
-    taps = {Site("block", anatomy.n_layers - 1): Tap(output=True)}
+    taps: dict[Place, Tap] = {Site("block", anatomy.n_layers - 1): Tap(output=True)}
     with _output_of(anatomy, layer - 1) as below, Trace(anatomy, taps, stop=True):
         model(
             input_ids=batch.ids,
@@ -128,18 +128,16 @@ def _map(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return None if output is None else change(output)
 
 
-class _Plain(DynamicCache):
-    """Keeps all columns of every block: the cache made from a configuration forgets what a sliding window leaves."""
-
-    def __init__(self) -> None:
-        Cache.__init__(self, layer_class_to_replicate=DynamicLayer)
+def _all_columns() -> Cache:
+    """Keeps every column of every block: a cache made from a configuration forgets what a sliding window leaves."""
+    return Cache(layer_class_to_replicate=DynamicLayer)
 
 
-class _ReadOnly(DynamicLayer):
+class _ReadOnly(DynamicLayer):  # type: ignore[no-untyped-call]
     """Keys and values of a prefix, put before new ones and never grown: a second step finds what the first found."""
 
     def __init__(self, kept: tuple[Tensor, Tensor] | None, length: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._kept, self._length = kept, length
 
     def update(
