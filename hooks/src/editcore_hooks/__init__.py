@@ -28,6 +28,7 @@ from editcore_hooks.values import (
     Sparse,
     State,
     TensorUpdate,
+    Tunable,
     Update,
 )
 from editcore_hooks.version import API_VERSION
@@ -67,6 +68,7 @@ __all__ = [
     "State",
     "TensorUpdate",
     "Transform",
+    "Tunable",
     "Update",
     "UsageError",
     "WrongBaseError",

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from editcore_hooks.hparams import NoHparams
 from editcore_hooks.requests import Case, EditRequest
-from editcore_hooks.values import Location, Patch, Report, State, Tensor, Update
+from editcore_hooks.values import Location, Patch, Report, State, Tensor, Tunable, Update
 
 
 class Named:
@@ -34,6 +34,15 @@ class EditMethod(Named):
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
         """Hyper-parameters this plugin ships for a model, by `{"name", "model_type", "n_layers", ...}`; {} if none."""
         return {}
+
+    @classmethod
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable | None:
+        """What is worth trying on a model of this shape, for `editcore tune`; None when there is nothing to choose."""
+        return None
+
+    @classmethod
+    def make_ready(cls, session: Any, hparams: Sequence[Any]) -> None:
+        """Collect what several runs with these hyper-parameters need, in one go where that is cheaper."""
 
     def compute_each(
         self, session: Any, requests: Sequence[EditRequest], location: Location, state: State

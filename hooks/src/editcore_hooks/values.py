@@ -128,6 +128,19 @@ class Asset:
 
 
 @frozen
+class Tunable:
+    """Hyper-parameters worth trying, as JSON values by name: every one of `places` with every one of `recipes`.
+
+    The first recipe is the one by which places are compared at first. `cheaper` holds for trials only: what makes
+    them faster and hardly changes which settings are best.
+    """
+
+    places: tuple[Mapping[str, Any], ...]
+    recipes: tuple[Mapping[str, Any], ...]
+    cheaper: Mapping[str, Any] = field(factory=dict)
+
+
+@frozen
 class Applied:
     """What applying did: the patches now present, in the order they were put on, and the hash of each result."""
 

@@ -107,7 +107,7 @@ def test_an_edit_is_the_same_in_any_company(session: editcore.Session, stop: Sto
     edits = [edit_rows(session, request, ("{}", "So it is. {}"), "subject_last") for request in requests]
 
     def run(chosen: list[EditRows]) -> list[Value]:
-        return optimise_values(session, chosen, Site("mlp_out", 1), settings, lambda n: None, snapshots=(3,))
+        return optimise_values(session.anatomy, chosen, Site("mlp_out", 1), settings, lambda n: None, snapshots=(3,))
 
     alone = [run([edit])[0] for edit in edits]
     assert len({value.steps for value in alone}) > 1 or stop == "never"
@@ -123,7 +123,12 @@ def test_a_snapshot_is_the_value_of_a_shorter_run(session: editcore.Session) -> 
     edits = [edit_rows(session, REQUEST, ("{}",), "subject_last")]
     long, short = (
         optimise_values(
-            session, edits, Site("mlp_out", 1), ValueSettings(steps, stop="never"), lambda n: None, snapshots=[4]
+            session.anatomy,
+            edits,
+            Site("mlp_out", 1),
+            ValueSettings(steps, stop="never"),
+            lambda n: None,
+            snapshots=[4],
         )[0]
         for steps in (9, 4)
     )

@@ -156,7 +156,7 @@ def fast(session: editcore.Session, settings: ValueSettings) -> Value:
     """What the plugin computes, in the company of another edit."""
     other = EditRequest("{} lives in", "Cleo Quist", "Oslo", id="2")
     edits = [edit_rows(session, request, CONTEXTS, "subject_last") for request in (other, REQUEST)]
-    return optimise_values(session, edits, SITE, settings, lambda n: None)[1]
+    return optimise_values(session.anatomy, edits, SITE, settings, lambda n: None)[1]
 
 
 def test_keys_agree(session: editcore.Session, plain: Plain) -> None:

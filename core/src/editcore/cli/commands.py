@@ -11,6 +11,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "stack": ("editcore.cli.stack:stack", "Show which patches a model folder carries."),
     "inspect": ("editcore.cli.inspect:inspect", "Show what a patch says of itself."),
     "verify": ("editcore.cli.verify:verify", "Recompute the hashes of a patch or a model folder."),
+    "tune": ("editcore.cli.tune:tune", "Find the settings of a method that suit a model."),
     "generate": ("editcore.cli.generate:generate", "Write text, with patches beside the base."),
     "methods": ("editcore.cli.methods:methods", "List editing methods, or the hyper-parameters of one."),
     "plugins": ("editcore.cli.plugins:plugins", "List what is installed, and find what is wrong with it."),

@@ -27,6 +27,8 @@ TOGETHER = 32
 @request_options
 @click.option("--method", default="rome", show_default=True, help="Editing method; see `editcore methods`.")
 @click.option("-o", "--output", required=True, help="NAME.safetensors: one patch of all. A folder: one a request.")
+@click.option("--profile", help="Settings that `editcore tune` kept under this name.")
+@click.option("--tune/--no-tune", default=True, show_default=True, help="Tune first where no settings are known.")
 @click.option("--hparams", "file", metavar="FILE", help="Hyper-parameters as YAML.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One hyper-parameter; @FILE reads it.")
 @click.option("--transform", "transforms", multiple=True, metavar="NAME:KEY=VALUE", help="Change the update, in order.")
@@ -42,6 +44,8 @@ def edit(
     model: str,
     method: str,
     output: str,
+    profile: str | None,
+    tune: bool,
     file: str | None,
     settings: tuple[str, ...],
     transforms: tuple[str, ...],
@@ -73,6 +77,8 @@ def edit(
     layers = [(file, read_mapping(Path(file)))] if file else []
     options = Options(
         method=method,
+        profile=profile,
+        tune=tune,
         hparams=(*layers, ("--set", settings_mapping(hparams_class, settings))),
         transforms=transforms,
         locator=locator,

@@ -43,7 +43,7 @@ def read_requests(
     if requests is not None:
         if any(single.values()) or target_true or chat or system:
             raise UsageError("--requests stands alone: its lines hold prompt, subject and target")
-        return _read(requests)
+        return read_file(requests)
     for option, value in single.items():
         if value is None:
             raise UsageError(f"{option} is missing", hint="give --prompt, --subject and --target, or --requests FILE")
@@ -54,7 +54,8 @@ def read_requests(
     return [Case(EditRequest(prompt, subject, target, target_true, id="1", template=template))]
 
 
-def _read(name: str) -> list[Case]:
+def read_file(name: str) -> list[Case]:
+    """The cases of a file of JSON lines, `-` for standard input. Raises `UsageError`."""
     from editcore.evaluation.cases import read_cases
 
     if name == "-":

@@ -39,7 +39,7 @@ def describe_run(
     notes: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """How the patch came about."""
-    method, options = run.method, run.options
+    method, options, profile = run.method, run.options, run.profile
     distribution, dist_version = session.registry.source_of(type(method))
     names = {key: session.anatomy.parameter(site)[0] for key, site in sites.items()}
     return {
@@ -59,7 +59,7 @@ def describe_run(
         },
         "hparams": to_json(run.resolved.hparams),
         "transforms": transform_record(session.registry, make_transforms(session.registry, options.transforms)),
-        "profile": None,
+        "profile": None if profile is None else {"name": profile.name, "sha256": profile.asset.sha256},
         "seed": session.seed,
         "requests": [request_to_json(request) for request in requests],
         "notes": list(notes),

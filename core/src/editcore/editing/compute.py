@@ -13,6 +13,7 @@ from editcore.patches.patch import Patch
 from editcore.plugins.calls import StageManager, run_compute_update, run_locate, stage_manager
 from editcore.plugins.hparams import Resolved, merge
 from editcore.plugins.transforms import apply_transforms, make_transforms
+from editcore.tuning.profiles import Profile, find_profile, named_profile
 from editcore_hooks import EditMethod, EditRequest, PluginError, Update, UsageError
 
 if TYPE_CHECKING:
@@ -21,9 +22,15 @@ if TYPE_CHECKING:
 
 @frozen
 class Options:
-    """How to edit. `hparams` are layers of values over the method's preset, each with the name of its source."""
+    """How to edit. `hparams` are layers of values over profile and preset, each with the name of its source.
+
+    `profile` names a profile of the model; without one its default profile is used where there is one. Where there is
+    neither that nor a preset, and no layer sets what could be tuned, the model is tuned first unless `tune` is False.
+    """
 
     method: str = "rome"
+    profile: str | None = None
+    tune: bool = True
     hparams: tuple[tuple[str, Mapping[str, Any]], ...] = ()
     transforms: tuple[str, ...] = ()
     locator: str | None = None
@@ -37,14 +44,34 @@ class Run:
     method: EditMethod
     resolved: Resolved
     options: Options = field(repr=False)
+    profile: Profile | None = None
 
 
 def prepare(session: "Session", options: Options) -> Run:
     """Find the method and resolve its hyper-parameters. Raises `PluginError`, `UsageError`."""
     cls = session.registry.method(options.method)
-    preset = ("preset", cls.preset(session.facts()))
-    resolved = merge(cls.Hparams, preset, *options.hparams)
-    return Run(cls(resolved.hparams), resolved, options)
+    preset = cls.preset(session.facts())
+    merge(cls.Hparams, *options.hparams)  # a misspelt setting is refused before anything takes time
+    profile = _profile(session, cls, options, bool(preset))
+    tuned = [(f"profile {profile.name}", profile.hparams)] if profile is not None else []
+    resolved = merge(cls.Hparams, ("preset", preset), *tuned, *options.hparams)
+    return Run(cls(resolved.hparams), resolved, options, profile)
+
+
+def _profile(session: "Session", cls: type[EditMethod], options: Options, preset: bool) -> Profile | None:
+    if options.profile is not None:
+        return named_profile(session, cls.name, options.profile)
+    found = find_profile(session, cls.name)
+    space = cls.tunable(session.facts())
+    if found is not None or preset or space is None or not options.tune:
+        return found
+    tried = {name for some in (*space.places, *space.recipes) for name in some}
+    if any(tried & layer.keys() for _, layer in options.hparams):
+        return None
+    from editcore.tuning.tune import tune
+
+    session.say(f"{cls.name} has no settings for {session.loaded.name} yet: they are found by trying, once")
+    return tune(session, cls.name).profile
 
 
 def compute_patch(session: "Session", requests: Sequence[EditRequest], options: Options) -> Patch:

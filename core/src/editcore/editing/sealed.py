@@ -73,7 +73,10 @@ def _sealed(
         describe_run(session, run, requests, sites, notes),
         kind="weights" if update.payload is None else "memory",
         payload=update.payload,
-        assets=[{"kind": a.kind, "sha256": a.sha256, "required_at": "compute"} for a in update.assets],
+        assets=[
+            {"kind": asset.kind, "sha256": asset.sha256, "required_at": "compute"}
+            for asset in (*update.assets, *([run.profile.asset] if run.profile is not None else []))
+        ],
         state_increment=update.state_increment,
     )
 

@@ -133,6 +133,15 @@ class Session:
     def say(self, text: str) -> None:
         self.talk.say(text)
 
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """Nothing is said in the body."""
+        talk, self.talk = self.talk, Silence()
+        try:
+            yield
+        finally:
+            self.talk = talk
+
     def progress(self, label: str, total: int) -> AbstractContextManager[Progress]:
         return self.talk.progress(label, total)
 

@@ -5,19 +5,17 @@ other: they share forwards, and their losses are summed, so that every gradient 
 """
 
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import torch
 from attrs import define, field, frozen
 from torch import Tensor
 
+from editcore.models.anatomy import Anatomy
 from editcore.models.resume import Resumed, resume
 from editcore.models.tracing import Tap, Trace
 from editcore_hooks import EditcoreError, Site
 from editcore_keyvalue.rows import EditRows, Layout, lay_out
-
-if TYPE_CHECKING:
-    from editcore import Session
 
 STOP_LOSS: Final = 0.05
 TOKENS_PER_BATCH: Final = 4096
@@ -74,7 +72,7 @@ def in_batches(edits: Sequence[EditRows]) -> list[list[EditRows]]:
 
 
 def optimise_values(
-    session: "Session",
+    anatomy: Anatomy,
     edits: Sequence[EditRows],
     site: Site,
     settings: ValueSettings,
@@ -88,15 +86,15 @@ def optimise_values(
     1 after each forward, and with what is left when all edits stopped before `settings.steps`.
     """
     assert site.layer is not None
-    layout = lay_out(edits, session.device)
-    with Trace(session.anatomy, {site: Tap(input=True, output=True)}) as once:
-        resumed = resume(session.anatomy, layout.batch, site.layer, layout.start)
+    layout = lay_out(edits, anatomy.model.device)
+    with Trace(anatomy, {site: Tap(input=True, output=True)}) as once:
+        resumed = resume(anatomy, layout.batch, site.layer, layout.start)
     k, v = once.input(site)[:, layout.start].float(), once.output(site)[:, layout.start].float()  # (N, f), (N, d)
     v0 = v[layout.clean]  # (E, d)
     values = [
         Value(k[layout.edit == e][: len(edit.contexts)], v0[e], torch.zeros_like(v0[e])) for e, edit in enumerate(edits)
     ]
-    fit = _Fit(session, list(edits), values, site, settings, layout, resumed, v0)
+    fit = _Fit(list(edits), values, site, settings, layout, resumed, v0)
     for step in range(settings.steps):
         done = fit.forward(step, last=step == settings.steps - 1)
         advance(1)
@@ -117,7 +115,6 @@ def optimise_values(
 class _Fit:
     """The edits that still run, E of them, one row of every tensor each."""
 
-    session: "Session"
     edits: list[EditRows]
     values: list[Value]
     site: Site
@@ -139,7 +136,7 @@ class _Fit:
         s, layout, n = self.settings, self.layout, len(self.layout.labels)
         delta = self.delta.requires_grad_(True)
         add = Tap(edit=lambda output: _add_first(output, delta[layout.edit]))
-        with torch.enable_grad(), Trace(self.session.anatomy, {self.site: add}):
+        with torch.enable_grad(), Trace(self.resumed.anatomy, {self.site: add}):
             logits = self.resumed.forward(layout.at)  # (n + E, V)
             logprobs = logits.float().log_softmax(-1)
             now = logprobs[n:]  # (E, V)

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Tunable, Update, hookimpl
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.presets import default_layer, find_preset
+from editcore_rome.space import space
 
 EDITCORE_API = ">=1.0,<2"
 
@@ -21,6 +22,16 @@ class Rome(EditMethod):
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
         return find_preset(model)
+
+    @classmethod
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
+        return space(model)
+
+    @classmethod
+    def make_ready(cls, session: Any, hparams: Sequence[Any]) -> None:
+        from editcore_rome.method import collect_moments
+
+        collect_moments(session, hparams)
 
     @hookimpl
     def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:

@@ -36,6 +36,16 @@ class RankOne:
         return LowRank(self.lam.float()[:, None], self.u.float()[None, :])
 
 
+def collect_moments(session: "Session", hparams: Sequence[RomeHparams]) -> None:
+    """The second moments of all layers that these settings name, in one pass a corpus."""
+    wishes: dict[Wish, set[int]] = {}
+    for each in hparams:
+        if each.layer is not None:
+            wishes.setdefault(Wish(each.mom2_corpus, each.mom2_tokens, each.mom2_seconds), set()).add(each.layer)
+    for wish, layers in wishes.items():
+        second_moments(session, sorted(layers), wish)
+
+
 def compute_each(
     session: "Session", requests: Sequence[EditRequest], location: Location, hparams: RomeHparams
 ) -> list[Update]:
@@ -85,7 +95,7 @@ def fitted(
     values: list[Value] = []
     with session.progress(label, settings.steps * len(batches)) as progress:
         for batch in batches:
-            values += optimise_values(session, batch, site, settings, progress.advance, snapshots)
+            values += optimise_values(session.anatomy, batch, site, settings, progress.advance, snapshots)
     return values
 
 

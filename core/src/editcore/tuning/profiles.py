@@ -1,0 +1,60 @@
+"""Profiles: the settings that were found best for a model, under a name, beside its other assets."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from attrs import frozen
+
+from editcore.assets.identity import Identity
+from editcore_hooks import Asset, UsageError
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session
+
+KIND: Final = "profile"
+OWNER: Final = "editcore"
+DEFAULT: Final = "default"
+
+
+@frozen
+class Profile:
+    """Hyper-parameters of `method` for the model that the asset belongs to; `about` tells how they were found."""
+
+    name: str
+    method: str
+    hparams: Mapping[str, Any]
+    about: Mapping[str, Any]
+    asset: Asset
+
+
+def find_profile(session: "Session", method: str, name: str = DEFAULT) -> Profile | None:
+    """The profile of that name for the base of the session's model, or None."""
+    asset = session.assets.find(_identity(session, method, name))
+    if asset is None:
+        return None
+    about = session.assets.about(asset)
+    return Profile(name, method, about["hparams"], about, asset)
+
+
+def named_profile(session: "Session", method: str, name: str) -> Profile:
+    """The profile of that name. Raises `UsageError` when there is none."""
+    profile = find_profile(session, method, name)
+    if profile is None:
+        message = f"there is no profile {name!r} of {method} for {session.loaded.name}"
+        raise UsageError(message, hint=f"editcore tune MODEL --method {method} --name {name}")
+    return profile
+
+
+def keep_profile(
+    session: "Session", method: str, name: str, hparams: Mapping[str, Any], about: Mapping[str, Any]
+) -> Profile:
+    """Keep settings under a name, in place of what had it. `about` holds JSON values."""
+    scores = torch.tensor([trial["score"] for trial in about["trials"]], dtype=torch.float32)
+    whole = {**about, "hparams": dict(hparams)}
+    asset = session.assets.put(_identity(session, method, name), {"scores": scores}, whole)
+    return Profile(name, method, hparams, whole, asset)
+
+
+def _identity(session: "Session", method: str, name: str) -> Identity:
+    return Identity(KIND, OWNER, session.weights_root, {"method": method, "name": name})

@@ -1,0 +1,120 @@
+"""Which settings suit a model: places by one recipe, the best places by every recipe, the best of all on more facts."""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from attrs import define, field, frozen
+
+from editcore.editing.compute import Run
+from editcore.plugins.hparams import merge
+from editcore.tuning.trial import Bench, Outcome, Summary
+from editcore_hooks import EditcoreError, EditMethod, Tunable
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session
+
+FEW: Final = 12
+SOME: Final = 24
+"""Facts of a first and a second look; the last look takes all."""
+PLACES: Final = 3
+FINALISTS: Final = 3
+
+
+@frozen
+class Trial:
+    """One setting, what was measured, and on how many facts; `failure` when the method refused it."""
+
+    settings: Mapping[str, Any]
+    outcomes: tuple[Outcome, ...] = field(default=(), repr=False)
+    failure: str | None = None
+
+    @property
+    def summary(self) -> Summary | None:
+        return Summary.of(self.outcomes) if self.outcomes else None
+
+    @property
+    def score(self) -> float:
+        return self.summary.score if self.summary is not None else -1.0
+
+
+@define
+class Search:
+    """The trials of one method on one bench. Facts are tried in their order, so that a second look goes on."""
+
+    session: "Session"
+    method: type[EditMethod]
+    space: Tunable
+    bench: Bench
+    options: Any
+    seconds: float
+    trials: dict[int, Trial] = field(factory=dict)
+    _started: float = 0.0
+
+    def candidates(self) -> list[dict[str, Any]]:
+        """Every place with every recipe; those of one place together, in the order of the recipes."""
+        return [{**place, **recipe} for place in self.space.places for recipe in self.space.recipes]
+
+    def run(self) -> Trial:
+        """The best setting. Later looks are left out when the time is used up; the first is always whole."""
+        self._started = time.monotonic()
+        every, recipes = self.candidates(), len(self.space.recipes)
+        n = len(self.bench.cases)
+        with self.session.progress("tuning", looks(self.space, n)) as progress:
+            first = [place * recipes for place in range(len(self.space.places))]
+            self._look(first, min(FEW, n), progress, always=True)
+            places = {candidate // recipes for candidate in self._best(first, PLACES)}
+            second = [candidate for candidate in range(len(every)) if candidate // recipes in places]
+            self._look(second, min(FEW, n), progress)
+            third = self._best(self.trials, 2 * FINALISTS)
+            self._look(third, min(SOME, n), progress)
+            self._look(self._best(third, FINALISTS), n, progress)
+        return self.trials[self._best(self.trials, 1)[0]]
+
+    def _look(self, chosen: Iterable[int], n: int, progress: Any, *, always: bool = False) -> None:
+        """Try settings on the first n facts, as far as they were not yet."""
+        every = self.candidates()
+        for candidate in chosen:
+            before = self.trials.get(candidate)
+            done = len(before.outcomes) if before is not None else 0
+            if done >= n or (before is not None and before.failure):
+                continue
+            if not always and time.monotonic() - self._started > self.seconds:
+                return
+            progress.advance(n - done)
+            try:
+                more = self.bench.outcomes(self.prepared(every[candidate]), range(done, n))
+            except EditcoreError as error:
+                self.trials[candidate] = Trial(every[candidate], failure=error.message)
+                continue
+            self.trials[candidate] = Trial(every[candidate], (*(before.outcomes if before else ()), *more))
+
+    def prepared(self, settings: Mapping[str, Any]) -> Run:
+        """The method with these settings, cheaper where that is for trials only."""
+        layers = (("trial", {**settings, **self.space.cheaper}),)
+        resolved = merge(self.method.Hparams, ("preset", self.method.preset(self.session.facts())), *layers)
+        return Run(self.method(resolved.hparams), resolved, self.options)
+
+    def _best(self, chosen: Iterable[int], n: int) -> list[int]:
+        """By score on as many facts as all of them saw: a setting that saw more is not favoured for it."""
+        seen = [(candidate, self.trials[candidate]) for candidate in chosen if candidate in self.trials]
+        shared = max((len(trial.outcomes) for _, trial in seen), default=0)
+        widest = [pair for pair in seen if len(pair[1].outcomes) == shared]
+        if len(widest) < n:
+            fewest = min((len(t.outcomes) for _, t in seen if t.outcomes), default=0)
+            widest = [(c, Trial(t.settings, t.outcomes[:fewest])) for c, t in seen if t.outcomes]
+        return [candidate for candidate, _ in sorted(widest, key=lambda pair: -pair[1].score)[:n]]
+
+
+def looks(space: Tunable, n: int) -> int:
+    """How many edits a search on n facts tries when nothing is left out."""
+    few, some, places = min(FEW, n), min(SOME, n), min(PLACES, len(space.places))
+    first = len(space.places) * few
+    second = places * (len(space.recipes) - 1) * few
+    return first + second + 2 * FINALISTS * (some - few) + FINALISTS * (n - some)
+
+
+def failed(bench: Bench, trial: Trial) -> Sequence[str]:
+    """The facts on which the edit did not take, in words."""
+    pairs = zip(bench.cases, trial.outcomes, strict=False)
+    return [f"{case.request.rendered().text} … {case.request.target_new}" for case, o in pairs if not o.took]

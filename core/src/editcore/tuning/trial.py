@@ -1,0 +1,187 @@
+"""How good edits are, without weights being written: the target, generalisation, other facts, unrelated text."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from statistics import fmean
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from attrs import field, frozen
+from torch import Tensor
+
+from editcore.editing.compute import Options, Run, compute_patches, compute_updates
+from editcore.models.batch import Positions, forward, pad
+from editcore.models.branches import Branches
+from editcore.models.scoring import Item, target_logprobs
+from editcore.models.spans import encode_prompt
+from editcore.tuning.facts import texts
+from editcore_hooks import Case, EditcoreError, LowRank, Update
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session
+
+UNRELATED: Final = 8
+"""Texts on which divergence is measured, written by the model itself."""
+HELD_OUT: Final = 2
+"""Sentences of its own, put before the prompt of every fact: contexts that no edit was computed in."""
+
+
+@frozen
+class Outcome:
+    """Scores in 0 to 1 of one edit: is the new target preferred (`target`), also in other words and contexts
+    (`general`), and is it not, where another fact is asked (`local`)? `kl` in nats a token, on unrelated text.
+
+    A preference is σ of the difference of mean log-probabilities, so that a near miss counts for something. None
+    where the case asks nothing. `took`: the target is preferred on the prompt itself.
+    """
+
+    target: float
+    general: float | None
+    local: float | None
+    kl: float
+    took: bool
+
+
+@frozen
+class Summary:
+    """Means over edits; `score` is the harmonic mean of target, generalisation and locality, less what unrelated text
+    has suffered: locality counts e^(−KL) of itself."""
+
+    target: float
+    general: float
+    local: float
+    kl: float
+    score: float
+    n: int
+
+    @classmethod
+    def of(cls, outcomes: Sequence[Outcome]) -> "Summary":
+        target = fmean(outcome.target for outcome in outcomes)
+        general = _mean([outcome.general for outcome in outcomes], target)
+        local = _mean([outcome.local for outcome in outcomes], 1.0)
+        kl = fmean(outcome.kl for outcome in outcomes)
+        parts = (target, general, local * float(torch.tensor(-kl).exp()))
+        score = 0.0 if min(parts) <= 0 else len(parts) / sum(1 / part for part in parts)
+        return cls(target, general, local, kl, score, len(outcomes))
+
+
+def _mean(values: Sequence[float | None], without: float) -> float:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else without
+
+
+@frozen(eq=False)
+class Bench:
+    """Cases made ready to score: every question once as token ids, and what the model says on unrelated text."""
+
+    session: "Session"
+    cases: tuple[Case, ...]
+    questions: tuple[tuple["_Question", ...], ...] = field(repr=False)
+    unrelated: tuple[tuple[int, ...], ...] = field(repr=False)
+    logprobs: Tensor = field(repr=False)
+
+    @classmethod
+    def of(cls, session: "Session", cases: Sequence[Case]) -> "Bench":
+        written = texts(session, UNRELATED + HELD_OUT, 16, salt=1)
+        contexts = [" ".join(text.split()) for text in written[:HELD_OUT]]
+        rows = [encode_prompt(session.tokenizer, text).ids for text in written[HELD_OUT:] if text.strip()]
+        questions = tuple(tuple(_questions(session, case, contexts)) for case in cases)
+        with torch.no_grad():
+            logprobs = _at_every_token(session, rows)
+        return cls(session, tuple(cases), questions, tuple(rows), logprobs)
+
+    def outcomes(self, run: Run, chosen: Sequence[int]) -> list[Outcome]:
+        """Edit each of the chosen cases alone by the method as it is set, and score it. Raises what the method does."""
+        requests = [self.cases[i].request for i in chosen]
+        with self.session.silence():  # what a method says of an edit is of no use in a trial
+            updates = compute_updates(self.session, run, requests)
+        if all(isinstance(part, LowRank) for update in updates for part in update.tensors.values()):
+            return self._by_branches(updates, chosen)
+        patches = compute_patches(
+            self.session, requests, Options(run.method.name, tune=False, hparams=(("trial", _settings(run)),))
+        )
+        found = []
+        for i, patch in zip(chosen, patches, strict=True):
+            with self.session.patched(patch):
+                found += self._score([i], None)
+        return found
+
+    def _by_branches(self, updates: Sequence[Update], chosen: Sequence[int]) -> list[Outcome]:
+        factors: list[Mapping[Any, LowRank]] = [update.tensors for update in updates]  # type: ignore[misc]
+        return self._score(chosen, Branches.of(self.session.anatomy, factors))
+
+    def _score(self, chosen: Sequence[int], branches: Branches | None) -> list[Outcome]:
+        model = self.session.model
+        asked = [(e, question) for e, i in enumerate(chosen) for question in self.questions[i]]
+        items: list[Item] = [item for _, question in asked for item in (question.new, question.true)]
+        owner = torch.tensor([e for e, _ in asked for _ in range(2)], device=model.device)
+
+        @contextmanager
+        def edited(rows: Tensor) -> Iterator[None]:
+            if branches is None:
+                yield
+            else:
+                with branches.on(rows):
+                    yield
+
+        scores = target_logprobs(model, items, around=lambda batch: edited(owner[list(batch)]))
+        gaps: list[dict[str, list[float]]] = [{} for _ in chosen]
+        for number, (e, question) in enumerate(asked):
+            new, true = scores[2 * number].mean, scores[2 * number + 1].mean
+            gaps[e].setdefault(question.kind, []).append(new - true)
+        found = []
+        for e, gap in enumerate(gaps):
+            with torch.no_grad(), edited(torch.full((len(self.unrelated),), e, device=model.device)):
+                now = _at_every_token(self.session, self.unrelated)
+            kl = float((self.logprobs.exp() * (self.logprobs - now)).sum(1).mean())
+            found.append(
+                Outcome(
+                    fmean(map(_sigmoid, gap["target"])),
+                    fmean(map(_sigmoid, gap["general"])) if "general" in gap else None,
+                    fmean(_sigmoid(-g) for g in gap["local"]) if "local" in gap else None,
+                    max(kl, 0.0),
+                    gap["target"][0] > 0,
+                )
+            )
+        return found
+
+
+@frozen
+class _Question:
+    kind: str
+    new: Item
+    true: Item
+
+
+def _questions(session: "Session", case: Case, contexts: Sequence[str]) -> Iterator[_Question]:
+    request = case.request
+    prompt = request.rendered().text
+    if request.target_true is None:
+        raise EditcoreError(f"the case {request.id} has no target_true", hint="tuning compares with it: add it")
+    asked = [("target", prompt, request.target_true)]
+    asked += [("general", f"{context} {prompt}", request.target_true) for context in contexts]
+    asked += [("general", text, request.target_true) for text in case.rephrases]
+    asked += [("local", p.prompt, p.targets[0]) for p in case.locality.get("neighbour", ()) if p.targets]
+    for kind, text, true in asked:
+        new, old = (
+            encode_prompt(session.tokenizer, text, target, request.template, request.target_prefix)
+            for target in (request.target_new, true)
+        )
+        yield _Question(kind, (new.prompt_ids, new.target_ids), (old.prompt_ids, old.target_ids))
+
+
+def _at_every_token(session: "Session", rows: Sequence[Sequence[int]]) -> Tensor:
+    """log p after every token of every row, (n, V)."""
+    batch = pad(rows).to(session.device)
+    at: Positions = batch.mask.bool().nonzero(as_tuple=True)  # type: ignore[assignment]
+    return forward(session.model, batch, at).float().log_softmax(-1)
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    from editcore.plugins.hparams import to_json
+
+    return to_json(run.method.hparams)
+
+
+def _sigmoid(gap: float) -> float:
+    return float(torch.tensor(gap).sigmoid())

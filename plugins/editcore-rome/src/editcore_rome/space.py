@@ -1,0 +1,33 @@
+"""What `editcore tune` tries: layers, and recipes from the published one to gentler and longer ones."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from editcore_hooks import Tunable
+
+_GENTLE: Final = {"v_weight_decay": 0.01, "clamp": 8.0}
+RECIPES: Final[tuple[Mapping[str, Any], ...]] = (
+    {"v_lr": 0.5, "v_steps": 40, **_GENTLE},
+    {"v_lr": 0.5, "v_steps": 20, "v_weight_decay": 0.5, "clamp": 4.0},  # as published for GPT-2 XL
+    {"v_lr": 0.5, "v_steps": 20, **_GENTLE},
+    {"v_lr": 0.25, "v_steps": 60, **_GENTLE},
+    {"v_lr": 0.75, "v_steps": 60, **_GENTLE},
+)
+DEEPEST: Final = 0.75
+"""Facts are recalled from the subject's token in early and middle layers; an edit above them comes too late."""
+MOST_PLACES: Final = 8
+MOMENT_BYTES: Final = 6e9
+"""For the sums of all layers tried, eight bytes for each of f² entries."""
+
+
+def space(model: Mapping[str, Any]) -> Tunable:
+    """Layers evenly spread from the first up to three quarters of the depth; all of them in a shallow model."""
+    fitting = int(MOMENT_BYTES / (8 * model["mlp_width"] ** 2))
+    n = max(3, min(MOST_PLACES, fitting))
+    deepest = max(1, round(DEEPEST * model["n_layers"]))
+    layers = sorted({round(i * (deepest - 1) / max(1, n - 1)) for i in range(n)})
+    return Tunable(
+        places=tuple({"layer": layer} for layer in layers),
+        recipes=RECIPES,
+        cheaper={"context_count": 1},
+    )
