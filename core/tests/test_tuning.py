@@ -1,0 +1,237 @@
+"""Tuning: facts of the model itself, honest scores, a search that finds what is best, profiles that edits use."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from attrs import frozen
+
+import editcore
+from editcore import EditRequest, Options, Session
+from editcore.assets.store import AssetStore
+from editcore.plugins.registry import Registry
+from editcore.tuning.facts import own_cases
+from editcore.tuning.profiles import find_profile
+from editcore.tuning.search import Search, looks
+from editcore.tuning.trial import Bench, Outcome, Summary
+from editcore.tuning.tune import tune
+from editcore_hooks import (
+    Case,
+    EditMethod,
+    Location,
+    LowRank,
+    Probe,
+    Site,
+    State,
+    Tunable,
+    Update,
+    UsageError,
+    hookimpl,
+    hparam,
+)
+
+
+@frozen
+class PushHparams:
+    layer: int = hparam(0, help="where")
+    strength: float = hparam(0.0, help="how far towards the target's embedding")
+    noise: float = hparam(0.0, help="how far in a direction of no use")
+
+
+class Push(EditMethod):
+    """Moves the value at the subject's key towards the target: crude, but better the stronger, and worse with noise."""
+
+    name = "push"
+    Hparams = PushHparams
+    calls: ClassVar[list[PushHparams]] = []
+
+    @classmethod
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
+        return Tunable(
+            places=({"layer": 3}, {"layer": 2}, {"layer": 0}),
+            recipes=({"strength": 1.0}, {"strength": 0.0}, {"strength": 1.0, "noise": 30.0}),
+        )
+
+    @hookimpl
+    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+        return Location((Site("mlp_out", self.hparams.layer),))
+
+    @hookimpl
+    def editcore_compute_update(
+        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Update:
+        from editcore.models.batch import forward, pad
+        from editcore.models.spans import encode_request
+        from editcore.models.tracing import Tap, Trace
+
+        self.calls.append(self.hparams)
+        (site,) = location.sites
+        encoded = encode_request(session.tokenizer, requests[0])
+        with torch.no_grad(), Trace(session.anatomy, {site: Tap(input=True)}, stop=True) as trace:
+            forward(session.model, pad([encoded.prompt_ids]))
+        k = trace.input(site)[0, -1]
+        head = session.anatomy.weight(Site("head"))
+        noise = torch.randn(head.shape[1], generator=torch.Generator().manual_seed(0))
+        v = self.hparams.strength * 40 * head[encoded.target_ids[0]] + self.hparams.noise * noise
+        return Update(tensors={site: LowRank(v[:, None], (k / (k @ k))[None])})
+
+
+class Plugin:
+    @hookimpl
+    def editcore_register_methods(self) -> list[type[EditMethod]]:
+        return [Push]
+
+
+@pytest.fixture
+def session(llama_folder: Path, tmp_path: Path) -> Session:
+    return editcore.open(llama_folder, assets=AssetStore(tmp_path), registry_=Registry.of(Plugin()))
+
+
+def given() -> list[Case]:
+    subjects = {"Ada Marlow": "Rome", "Bo Quist": "Oslo", "Cleo Tolland": "Lima", "Dan Marlow": "Cairo"}
+    cases = []
+    for i, subject in enumerate(subjects):
+        request = EditRequest("{} lives in", subject, "Quito", "Rome", id=str(i))
+        near = Probe("Eve Quist works as a", ("poet",))
+        cases.append(Case(request, (f"The home of {subject} is in",), {"neighbour": (near,)}))
+    return cases
+
+
+def test_a_model_shows_facts_of_its_own_with_the_subject_marked(session: Session) -> None:
+    cases = own_cases(session, 12)
+    assert cases == own_cases(session, 12)
+    assert 8 <= len(cases) <= 12
+    people = [case.request.subject for case in cases]
+    assert len(set(people)) == len(people)
+    for case in cases:
+        request = case.request
+        assert request.target_new != request.target_true
+        (scored,) = session.score_targets([(request.rendered().text, request.target_true, None, "auto")])
+        assert scored.sum > -0.7
+        assert all(probe.targets[0] != request.target_new for probe in case.locality["neighbour"])
+    known = {"Ada", "Bo", "Cleo", "Dan", "Eve", "Marlow", "Quist", "Tolland"}
+    assert sum(bool(known & set(person.split())) for person in people) > len(people) / 2
+
+
+def test_another_seed_gives_other_facts(llama_folder: Path, tmp_path: Path, session: Session) -> None:
+    other = editcore.open(llama_folder, seed=5, assets=AssetStore(tmp_path))
+    assert own_cases(other, 12) != own_cases(session, 12)
+
+
+def test_an_edit_in_memory_scores_as_the_patch_does(session: Session) -> None:
+    bench = Bench.of(session, given())
+    search = Search(session, Push, Push.tunable({}), bench, Options(method="push"), 60.0)
+    run = search.prepared({"layer": 3, "strength": 1.0})
+    outcomes = bench.outcomes(run, range(4))
+    for case, outcome in zip(given(), outcomes, strict=True):
+        patch = session.edit_all(
+            [case.request], Options("push", tune=False, hparams=(("t", {"layer": 3, "strength": 1.0}),))
+        )
+        with session.patched(patch):
+            text = case.request.rendered().text
+            new, true = session.score_targets([(text, "Quito", None, "auto"), (text, "Rome", None, "auto")])
+        assert outcome.target == pytest.approx(float(torch.tensor(new.mean - true.mean).sigmoid()), abs=1e-3)
+        assert outcome.took == (new.mean > true.mean)
+
+
+def test_no_edit_changes_nothing_and_noise_shows_as_divergence(session: Session) -> None:
+    bench = Bench.of(session, given())
+    search = Search(session, Push, Push.tunable({}), bench, Options(method="push"), 60.0)
+    nothing, noisy = (
+        Summary.of(bench.outcomes(search.prepared({"layer": 3, **settings}), range(4)))
+        for settings in ({"strength": 0.0}, {"strength": 1.0, "noise": 30.0})
+    )
+    assert nothing.kl == pytest.approx(0, abs=1e-5)
+    assert noisy.kl > 0.01
+    assert nothing.target < 0.5
+
+
+def test_the_score_falls_with_each_of_its_parts() -> None:
+    good = Summary.of([Outcome(0.9, 0.9, 0.9, 0.0, True)])
+    assert good.score == pytest.approx(0.9)
+    for worse in (
+        Outcome(0.5, 0.9, 0.9, 0.0, True),
+        Outcome(0.9, 0.5, 0.9, 0.0, True),
+        Outcome(0.9, 0.9, 0.5, 0.0, True),
+        Outcome(0.9, 0.9, 0.9, 1.0, True),
+    ):
+        assert Summary.of([worse]).score < good.score
+
+
+def test_the_search_finds_the_setting_that_works(session: Session) -> None:
+    found = tune(session, "push", given(), seconds=60.0)
+    assert found.profile.hparams["strength"] == 1.0
+    assert found.profile.hparams.get("noise", 0.0) == 0.0
+    best = max(trial.score for trial in found.trials)
+    assert found.best.score == pytest.approx(best)
+    assert found.profile.about["facts"] == "given"
+
+
+def test_a_search_without_time_looks_at_every_place_once(session: Session) -> None:
+    found = tune(session, "push", given(), seconds=0.0)
+    assert [dict(trial.settings)["layer"] for trial in found.trials] == [3, 2, 0]
+
+
+def test_looks_count_what_a_search_tries(session: Session) -> None:
+    bench = Bench.of(session, given())
+    Push.calls.clear()
+    Search(session, Push, Push.tunable({}), bench, Options(method="push"), 60.0).run()
+    assert len(Push.calls) == looks(Push.tunable({}), 4)
+
+
+def test_edit_without_settings_tunes_once_and_names_the_profile(session: Session, llama_folder: Path) -> None:
+    said: list[str] = []
+    session.talk = _Talk(said)
+    request = given()[0].request
+    patch = session.edit_all([request], Options("push"))
+    profile = find_profile(session, "push")
+    assert profile is not None
+    assert patch.about["profile"] == {"name": "default", "sha256": profile.asset.sha256}
+    assert {"kind": "profile", "sha256": profile.asset.sha256, "required_at": "compute"} in patch.core["assets"]
+    assert any("by trying" in line for line in said)
+    assert any("about" in line for line in said)
+    said.clear()
+    assert session.edit_all([request], Options("push")).patch_id == patch.patch_id
+    assert said == []
+
+
+def test_settings_or_a_refusal_to_tune_need_no_profile(session: Session) -> None:
+    request = given()[0].request
+    for options in (Options("push", tune=False), Options("push", hparams=(("--set", {"strength": 0.5}),))):
+        assert session.edit_all([request], options).about["profile"] is None
+    assert find_profile(session, "push") is None
+
+
+def test_a_misspelt_setting_is_refused_before_anything_is_tried(session: Session) -> None:
+    Push.calls.clear()
+    with pytest.raises(UsageError, match="strenght"):
+        session.edit_all([given()[0].request], Options("push", hparams=(("--set", {"strenght": 1}),)))
+    assert Push.calls == []
+
+
+def test_a_profile_is_used_under_its_name_and_settings_lie_over_it(session: Session) -> None:
+    tune(session, "push", given(), name="mine", seconds=0.0)
+    request = given()[0].request
+    patch = session.edit_all([request], Options("push", profile="mine", hparams=(("--set", {"noise": 0.25}),)))
+    assert patch.about["profile"]["name"] == "mine"
+    assert patch.about["hparams"]["noise"] == 0.25
+    with pytest.raises(UsageError, match="no profile 'other'"):
+        session.edit_all([request], Options("push", profile="other"))
+
+
+def test_cases_without_a_true_target_cannot_be_compared(session: Session) -> None:
+    case = Case(EditRequest("{} lives in", "Ada Marlow", "Quito", id="x"))
+    with pytest.raises(editcore.EditcoreError, match="no target_true"):
+        tune(session, "push", [case])
+
+
+class _Talk:
+    def __init__(self, said: list[str]) -> None:
+        self.say = said.append
+
+    def progress(self, label: str, total: int):  # type: ignore[no-untyped-def]
+        from editcore.editing.talk import Silence
+
+        return Silence().progress(label, total)
