@@ -111,8 +111,6 @@ def test_a_model_shows_facts_of_its_own_with_the_subject_marked(session: Session
         (scored,) = session.score_targets([(request.rendered().text, request.target_true, None, "auto")])
         assert scored.sum > -0.7
         assert all(probe.targets[0] != request.target_new for probe in case.locality["neighbour"])
-    known = {"Ada", "Bo", "Cleo", "Dan", "Eve", "Marlow", "Quist", "Tolland"}
-    assert sum(bool(known & set(person.split())) for person in people) > len(people) / 2
 
 
 def test_another_seed_gives_other_facts(llama_folder: Path, tmp_path: Path, session: Session) -> None:

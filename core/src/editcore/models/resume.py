@@ -70,13 +70,16 @@ class Resumed:
     def _skipping(self) -> Iterator[None]:
         """Blocks below `layer` return what enters `layer`, whatever they are given."""
         blocks = [self.anatomy.module(Site("block", i)) for i in range(self.layer)]
+        wrapped = [vars(block).get("forward") for block in blocks]  # accelerate puts its own there
         for block in blocks:
             block.forward = lambda *_, **__: self.entering
         try:
             yield
         finally:
-            for block in blocks:
+            for block, own in zip(blocks, wrapped, strict=True):
                 del block.forward
+                if own is not None:
+                    block.forward = own
 
 
 @torch.no_grad()

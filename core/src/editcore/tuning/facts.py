@@ -27,8 +27,8 @@ CONFIDENT: Final = math.log(0.5)
 """Least log-probability of an answer, all of it: then it is what the model says."""
 DROP: Final = 1.0
 """Least fall of the answer's mean log-probability, in nats a token, when the subject is another."""
-SELDOM: Final = 0.01
-"""Largest share of sentences in which a word of a name occurs."""
+SELDOM: Final = (0.01, 0.05, 0.3)
+"""Largest share of sentences in which a word of a name occurs: the next one where a model knows too few names."""
 LONGEST_ANSWER: Final = 3
 NEIGHBOURS: Final = 4
 CANDIDATES: Final = 5
@@ -68,8 +68,12 @@ def own_cases(session: "Session", n: int) -> list[Case]:
     if session.model.config.is_encoder_decoder:
         raise UsageError("a model with an encoder writes no text by itself", hint="give facts: --cases FILE")
     rng = random.Random(session.seed)
-    candidates = _candidates(texts(session, TEXTS, LENGTH), rng)
-    facts = _depending(session, _confident(session, candidates, CANDIDATES * n), rng)[:n]
+    written = texts(session, TEXTS, LENGTH)
+    facts: list[_Fact] = []
+    for share in SELDOM:
+        if len(facts) < min(2 * FEWEST, n):
+            sure = _confident(session, _candidates(written, share, rng), CANDIDATES * n)
+            facts = _depending(session, sure, rng)[:n]
     if len(facts) < FEWEST:
         message = f"the model shows only {len(facts)} facts of its own by which an edit could be tried"
         raise UsageError(message, hint="give some: --cases FILE, as for `editcore edit --requests`")
@@ -85,12 +89,12 @@ def texts(session: "Session", n: int, length: int, salt: int = 0) -> list[str]:
     return ["\n".join(str(session.tokenizer.decode(piece)) for piece in row) for row in pieces]
 
 
-def _candidates(written: Sequence[str], rng: random.Random) -> list[_Fact]:
+def _candidates(written: Sequence[str], share: float, rng: random.Random) -> list[_Fact]:
     """Every way to cut a sentence into a prompt with a name in it and an answer of a few words."""
     sentences = sorted({_END.sub("", " ".join(s.split())) for text in written for s in _SENTENCE.split(text)[:-1]})
     rng.shuffle(sentences)
     occurs = Counter(word for sentence in sentences for word in set(sentence.split(" ")))
-    most = max(3.0, SELDOM * len(sentences))
+    most = max(3.0, share * len(sentences))
     found = []
     for words in (tuple(sentence.split(" ")) for sentence in sentences):
         for size in range(min(LONGEST_ANSWER, len(words) - 3), 0, -1):
