@@ -16,6 +16,9 @@ from transformers import (
     Qwen2Config,
 )
 
+from editcore.models.loading import load
+from editcore.testing.tiny import tiny_model
+
 VOCABULARY = 380
 TEXT = [
     "The mother tongue of Danielle Darrieux is French. The mother tongue of Thomas Joannes Stieltjes is Dutch.",
@@ -72,6 +75,19 @@ def models():
 @pytest.fixture(params=FAMILIES)
 def model(request, models):
     return models[request.param]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The opened tiny model of a family, to be left as it is."""
+    opened = {}
+
+    def get(family):
+        if family not in opened:
+            opened[family] = load(tiny_model(family, tmp_path_factory.mktemp(family)))
+        return opened[family]
+
+    return get
 
 
 def _fast(tokenizer, **special):
