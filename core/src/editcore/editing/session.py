@@ -16,7 +16,7 @@ from editcore.models.anatomy import Anatomy
 from editcore.models.generation import generate
 from editcore.models.loading import Loaded, load
 from editcore.models.scoring import TargetScore, target_logprobs
-from editcore.models.spans import encode_prompt
+from editcore.models.spans import Encoded, encode_prompt, encode_request
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import run_apply_patch, run_evaluate, stage_manager
@@ -107,6 +107,11 @@ class Session:
         )
 
     @property
+    def encoder_decoder(self) -> bool:
+        """Whether the prompt goes to an encoder, and a decoder answers it with a text of its own."""
+        return bool(self.model.config.is_encoder_decoder)
+
+    @property
     def max_length(self) -> int:
         """The longest row the model takes, in tokens."""
         return int(getattr(self.model.config, "max_position_embeddings", 2048))
@@ -175,6 +180,10 @@ class Session:
         """The model without any patch, those of its folder included, for statistics that belong to the base."""
         return self.live.suspended()
 
+    def encode(self, request: EditRequest) -> Encoded:
+        """A request with its new target as token ids, as this model reads them. Raises `UsageError`."""
+        return encode_request(self.tokenizer, request, encoder_decoder=self.encoder_decoder)
+
     def generate(self, prompt: str | Sequence[str], max_new_tokens: int = 32) -> Any:
         """Greedy continuation of one prompt (a text) or several (a list)."""
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -182,9 +191,13 @@ class Session:
         return texts[0] if isinstance(prompt, str) else texts
 
     def score_targets(self, questions: Sequence[Question]) -> list[TargetScore]:
-        """Teacher-forced log-probabilities of a target after a prompt, for each question."""
+        """Teacher-forced log-probabilities of a target after a prompt, for each question.
+
+        With an encoder-decoder the target is a text that ends: its end is scored as its last token.
+        """
+        both = self.encoder_decoder
         encoded = [
-            encode_prompt(self.tokenizer, prompt, target, template, prefix)
+            encode_prompt(self.tokenizer, prompt, target, template, prefix, encoder_decoder=both)
             for prompt, target, template, prefix in questions
         ]
         return target_logprobs(self.model, [(row.prompt_ids, row.target_ids) for row in encoded])

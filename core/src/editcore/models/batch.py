@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from attrs import frozen
 
+from editcore_hooks import UsageError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -56,7 +58,15 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int = 0, side: Side = "right") ->
 
 
 def forward(model: "PreTrainedModel", batch: Batch, keep: torch.Tensor | None = None) -> torch.Tensor:
-    """Logits of the batch, (B, T, V), or (B, K, V) at the K columns that `keep` lists; with gradients if enabled."""
+    """Logits of the batch, (B, T, V), or (B, K, V) at the K columns that `keep` lists; with gradients if enabled.
+
+    Raises `UsageError` for an encoder-decoder, which reads two rows: see `forward_pair`.
+    """
+    if model.config.is_encoder_decoder:
+        raise UsageError(
+            f"{model.config.model_type} has an encoder and a decoder, and one text was given for both",
+            hint="choose a method that knows encoder-decoders",
+        )
     takes = accepted(model)
     options: dict[str, Any] = {"use_cache": False}
     if "position_ids" in takes:
@@ -69,7 +79,10 @@ def forward(model: "PreTrainedModel", batch: Batch, keep: torch.Tensor | None = 
 
 
 def forward_pair(model: "PreTrainedModel", source: Batch, target: Batch) -> torch.Tensor:
-    """Logits (B, T, V) of an encoder-decoder: `source` goes to the encoder, `target` (B, T) to the decoder as it is."""
+    """Logits (B, T, V) of an encoder-decoder: `source` goes to the encoder, `target` (B, T) to the decoder as it is.
+
+    The decoder's row begins with `decoder_start`; logits at its position i are for its token i + 1.
+    """
     logits: torch.Tensor = model(
         input_ids=source.ids,
         attention_mask=source.mask,
@@ -78,6 +91,18 @@ def forward_pair(model: "PreTrainedModel", source: Batch, target: Batch) -> torc
         use_cache=False,
     ).logits
     return logits
+
+
+def decoder_start(model: "PreTrainedModel") -> int:
+    """The id with which the decoder of an encoder-decoder begins. Raises `UsageError` when the model names none."""
+    for settings in (model.config, model.generation_config):
+        start = getattr(settings, "decoder_start_token_id", None)
+        if start is not None:
+            return int(start)
+    raise UsageError(
+        f"the configuration of this {model.config.model_type} does not say how its decoder begins",
+        hint="set decoder_start_token_id in its config.json",
+    )
 
 
 def accepted(model: "PreTrainedModel") -> frozenset[str]:

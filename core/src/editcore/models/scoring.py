@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from attrs import frozen
 
-from editcore.models.batch import Side, forward, forward_pair, pad
+from editcore.models.batch import Side, decoder_start, forward, forward_pair, pad
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -87,14 +87,14 @@ def target_logits(model: "PreTrainedModel", items: Sequence[Item], *, side: Side
     """One forward of all items, teacher-forced, with gradients if they are enabled.
 
     A decoder reads prompt and target; the last target token is only a label. With an encoder the prompt goes there,
-    and the decoder reads its start token and then the target.
+    and the decoder reads its start token and then the target but for its last token, the label of the last position.
     """
     lengths = [len(target) for _, target in items]
     rows = torch.repeat_interleave(torch.arange(len(items)), torch.tensor(lengths)).to(model.device)  # (n,)
     labels = torch.tensor([token for _, target in items for token in target], device=model.device)  # (n,)
     if model.config.is_encoder_decoder:
         source = pad([prompt for prompt, _ in items], side=side).to(model.device)
-        start = model.config.decoder_start_token_id
+        start = decoder_start(model)
         target = pad([[start, *target[:-1]] for _, target in items]).to(model.device)
         columns = torch.cat([torch.arange(length) for length in lengths]).to(model.device)  # (n,)
         return TargetLogits(forward_pair(model, source, target)[rows, columns], labels, rows)
