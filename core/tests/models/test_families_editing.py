@@ -1,7 +1,6 @@
 """An edit of every family: on disk and in memory it is one edit, and its way back leads to the same bytes."""
 
 import hashlib
-from types import ModuleType
 
 import pytest
 import torch
@@ -12,36 +11,10 @@ from editcore.models.batch import forward, forward_pair, pad
 from editcore.patches.ondisk import apply_on_disk, revert_on_disk
 from editcore.plugins.registry import Registry
 from editcore.testing.tiny import FAMILIES, tiny_model
-from editcore_hooks import EditMethod, Location, LowRank, Site, Update, hookimpl
+from editcore_hooks import Site
 
 SITES = [(family, "decoder") for family in FAMILIES]
 SITES += [(family, "encoder") for family in FAMILIES if family.startswith("t5")]
-
-
-def pushing(*sites):
-    """An entry module with one method, which adds the same rank-1 matrix at each site."""
-
-    class Pushing(EditMethod):
-        name = "pushing"
-
-        @hookimpl
-        def editcore_locate(self, session, requests, state):
-            return Location(sites)
-
-        @hookimpl
-        def editcore_compute_update(self, session, requests, location, state):
-            return Update({site: self.push(*session.anatomy.weight(site).shape) for site in location.sites})
-
-        def push(self, n_out, n_in):
-            return LowRank(torch.linspace(-1, 1, n_out)[:, None], torch.linspace(0, 1, n_in)[None])
-
-    @hookimpl
-    def editcore_register_methods():
-        return [Pushing]
-
-    module = ModuleType("pushing")
-    module.editcore_register_methods = editcore_register_methods
-    return module
 
 
 def digests(folder):
@@ -58,7 +31,7 @@ def logits(session):
 
 
 @pytest.mark.parametrize(("family", "stack"), SITES)
-def test_an_edit_on_disk_is_the_edit_in_memory_and_leaves_no_trace(family, stack, tmp_path):
+def test_an_edit_on_disk_is_the_edit_in_memory_and_leaves_no_trace(family, stack, tmp_path, pushing):
     folder = tiny_model(family, tmp_path / "model")
     session = editcore.open(folder, registry_=Registry.of(pushing(Site("mlp_out", 1, stack))))
     request = EditRequest("{} works as a", "Ada Marlow", "pilot", id="1")
@@ -79,7 +52,7 @@ def test_an_edit_on_disk_is_the_edit_in_memory_and_leaves_no_trace(family, stack
 
 
 @pytest.mark.parametrize("family", ["gpt_neox", "gemma3", "falcon", "t5", "t5_gated"])
-def test_embedding_and_head_are_edited_under_their_names_in_the_files(family, tmp_path):
+def test_embedding_and_head_are_edited_under_their_names_in_the_files(family, tmp_path, pushing):
     folder = tiny_model(family, tmp_path / "model")
     tied = family not in ("gpt_neox", "t5_gated")
     sites = (Site("embed"),) if tied else (Site("embed"), Site("head"))

@@ -24,6 +24,7 @@ def describe_base(session: "Session") -> dict[str, Any]:
         "name": session.loaded.name,
         "revision": session.loaded.revision,
         "architecture": session.model.config.model_type,
+        **({} if session.anatomy.given is None else {"architecture_map": dict(session.anatomy.given.content)}),
         "license": None,
         "weights_root": session.weights_root,
         "config_sha256": session.checkpoint.config_sha256,

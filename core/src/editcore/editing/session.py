@@ -13,6 +13,7 @@ from editcore.editing.live import LiveStack
 from editcore.editing.talk import Progress, Silence, Talk
 from editcore.evaluation.evaluator import Evaluator
 from editcore.models.anatomy import Anatomy
+from editcore.models.architecture_file import read_architecture
 from editcore.models.generation import generate
 from editcore.models.loading import Loaded, load
 from editcore.models.scoring import TargetScore, target_logprobs
@@ -40,6 +41,7 @@ def open_model(
     revision: str | None = None,
     seed: int = 0,
     trust_remote_code: bool = False,
+    architecture: str | Path | None = None,
     registry_: Registry | None = None,
     assets: AssetStore | None = None,
     talk: Talk | None = None,
@@ -47,11 +49,13 @@ def open_model(
     """Open the model of a folder or hub id; a folder with applied patches opens as it is, patched.
 
     `dtype` is what the model runs in (default: float32 on a CPU, the stored one on an accelerator); patches are always
-    made and applied in the stored dtype. Raises `UsageError`, `RefusedFileError`.
+    made and applied in the stored dtype. `architecture` is a YAML file with the map of a model that no table knows; see
+    `editcore.models.architecture_file`. Raises `UsageError`, `RefusedFileError`.
     """
     plugins = registry_ or registry()
+    given = None if architecture is None else read_architecture(architecture)
     loaded = load(source, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code)
-    anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()))
+    anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()), given)
     checkpoint = Checkpoint.open(loaded.folder)
     return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed)
 

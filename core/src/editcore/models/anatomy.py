@@ -8,6 +8,7 @@ from attrs import field, frozen
 from torch import nn
 
 from editcore.models import structure
+from editcore.models.architecture_file import GivenArchitecture
 from editcore.models.families import ARCHITECTURES
 from editcore.models.parameter_keys import counterpart
 from editcore.models.stacks import StackMap
@@ -24,7 +25,8 @@ class Anatomy:
     """Where everything is. `blocks`, `roles`, `n_layers` and `mlp_width` are those of the decoder; an encoder has its
     own in `stacks["encoder"]`.
 
-    `tied` groups names of parameters that share storage; `family` names the table that confirmed the map, if any.
+    `tied` groups names of parameters that share storage; `family` names the table that confirmed the map, if any;
+    `given` is the map by file that decided it, if any.
     """
 
     model: "PreTrainedModel" = field(repr=False)
@@ -32,6 +34,7 @@ class Anatomy:
     hidden_size: int
     prefixes: tuple[str, ...]
     family: str | None
+    given: type[GivenArchitecture] | None
     tied: tuple[tuple[str, ...], ...]
     _names: frozenset[str] = field(repr=False)
 
@@ -40,7 +43,7 @@ class Anatomy:
         cls,
         model: "PreTrainedModel",
         architectures: Iterable[type[Architecture]] = ARCHITECTURES,
-        given: type[Architecture] | None = None,
+        given: type[GivenArchitecture] | None = None,
     ) -> "Anatomy":
         """Find the map from the structure of `model`, confirmed by the table of its family where there is one.
 
@@ -50,16 +53,17 @@ class Anatomy:
         """
         text = model.config.get_text_config()
         tables = {table.name: table for table in architectures}
-        table = given or tables.get(model.config.model_type) or tables.get(text.model_type)
-        stacks = survey(model, table, corrects=given is not None)
+        table = tables.get(model.config.model_type) or tables.get(text.model_type)
+        stacks = survey(model, given or table, corrects=given is not None)
         parameters = dict(model.named_parameters(remove_duplicate=False))
-        base = (f"{model.base_model_prefix}.",)
+        prefixes = (f"{model.base_model_prefix}.",) if table is None else table.prefixes
         return cls(
             model=model,
             stacks=stacks,
             hidden_size=text.hidden_size,
-            prefixes=base if table is None else table.prefixes,
-            family=None if table is None else table.name,
+            prefixes=given.prefixes if given is not None and given.prefixes else prefixes,
+            family=None if table is None or given is not None else table.name,
+            given=given,
             tied=_tied(parameters),
             names=frozenset(parameters),
         )
