@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option("--device", default="cpu", show_default=True, help="Where the model runs."),
+    click.option("--device", default="cpu", show_default=True, help="Where the model runs; auto spreads it."),
     click.option("--dtype", help="What it runs in: float32, bfloat16, float16. Default: float32 on a CPU."),
     click.option("--revision", help="Branch, tag or commit of a hub model."),
     click.option("--seed", default=0, show_default=True, help="Seed of all that is sampled."),

@@ -42,7 +42,7 @@ def describe_run(
     """How the patch came about."""
     method, options = run.method, run.options
     distribution, dist_version = session.registry.source_of(type(method))
-    names = {key: session.anatomy.parameter(site)[0] for key, site in sites.items()}
+    names = {key: session.anatomy.name(site) for key, site in sites.items()}
     return {
         "title": options.title or _title(requests),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -89,9 +89,8 @@ def _compute(session: "Session", run: Run, requests: Sequence[EditRequest]) -> t
 def _seal(session: "Session", run: Run, requests: Sequence[EditRequest], location: Location, update: Update) -> Patch:
     targets, sites = {}, {}
     for site, tensor_update in update.tensors.items():
-        name, _, transposed = session.anatomy.parameter(site)
-        key = session.anatomy.key_of(name, session.checkpoint.entries)
-        targets[key] = _target(session, key, to_stored(tensor_update, transposed))
+        key = session.anatomy.key_of(session.anatomy.name(site), session.checkpoint.entries)
+        targets[key] = _target(session, key, to_stored(tensor_update, session.anatomy.transposed(site)))
         sites[key] = site
     return _sealed(session, run, requests, targets, sites, update, [dict(update.notes)])
 
@@ -145,7 +144,7 @@ def _join(
         # to_stored makes it dense where the ranks add up to more than the matrix has.
         targets[key] = _target(session, key, to_stored(LowRank(left, right), transposed=False))
     sites = {
-        session.anatomy.key_of(session.anatomy.parameter(site)[0], session.checkpoint.entries): site
+        session.anatomy.key_of(session.anatomy.name(site), session.checkpoint.entries): site
         for _, update in steps
         for site in update.tensors
     }

@@ -16,6 +16,7 @@ from editcore.models.anatomy import Anatomy
 from editcore.models.architecture_file import read_architecture
 from editcore.models.generation import generate
 from editcore.models.loading import Loaded, load
+from editcore.models.offload import device_of
 from editcore.models.scoring import TargetScore, target_logprobs
 from editcore.models.spans import Encoded, encode_prompt, encode_request
 from editcore.patches.checkpoint import Checkpoint
@@ -38,6 +39,8 @@ def open_model(
     *,
     dtype: str | None = None,
     device: str = "cpu",
+    device_map: Mapping[str, int | str] | str | None = None,
+    offload_folder: str | Path | None = None,
     revision: str | None = None,
     seed: int = 0,
     trust_remote_code: bool = False,
@@ -49,12 +52,21 @@ def open_model(
     """Open the model of a folder or hub id; a folder with applied patches opens as it is, patched.
 
     `dtype` is what the model runs in (default: float32 on a CPU, the stored one on an accelerator); patches are always
-    made and applied in the stored dtype. `architecture` is a YAML file with the map of a model that no table knows; see
-    `editcore.models.architecture_file`. Raises `UsageError`, `RefusedFileError`.
+    made and applied in the stored dtype. `device="auto"`, or a `device_map` of modules to devices, `cpu` and `disk`,
+    opens a model that is larger than a device; both need accelerate. `architecture` is a YAML file with the map of a
+    model that no table knows; see `editcore.models.architecture_file`. Raises `UsageError`, `RefusedFileError`.
     """
     plugins = registry_ or registry()
     given = None if architecture is None else read_architecture(architecture)
-    loaded = load(source, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code)
+    loaded = load(
+        source,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        offload_folder=offload_folder,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+    )
     anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()), given)
     checkpoint = Checkpoint.open(loaded.folder)
     return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed)
@@ -88,7 +100,7 @@ class Session:
 
     @property
     def device(self) -> torch.device:
-        return torch.device(next(self.model.parameters()).device)
+        return device_of(self.model)
 
     @property
     def weights_root(self) -> str:

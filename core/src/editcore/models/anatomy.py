@@ -1,7 +1,7 @@
 """The map of a model: from a `Site`, free of any family's names, to modules, parameters and keys in files."""
 
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import field, frozen
@@ -10,6 +10,7 @@ from torch import nn
 from editcore.models import structure
 from editcore.models.architecture_file import GivenArchitecture
 from editcore.models.families import ARCHITECTURES
+from editcore.models.offload import Values, identity, values_of
 from editcore.models.parameter_keys import counterpart
 from editcore.models.stacks import StackMap
 from editcore.models.survey import survey
@@ -64,7 +65,7 @@ class Anatomy:
             prefixes=given.prefixes if given is not None and given.prefixes else prefixes,
             family=None if table is None or given is not None else table.name,
             given=given,
-            tied=_tied(parameters),
+            tied=_tied(model, parameters),
             names=frozenset(parameters),
         )
 
@@ -100,29 +101,43 @@ class Anatomy:
         """The module at the site."""
         return self.model.get_submodule(self.path(site))
 
+    def name(self, site: Site) -> str:
+        """The name in memory of the site's weight. Raises `UsageError` for a whole block."""
+        if site.role == "block":
+            raise UsageError(f"{site} is a whole block", hint="name one of its parts, such as mlp_out")
+        return f"{self.path(site)}.weight"
+
+    def transposed(self, site: Site) -> bool:
+        """Whether the site's weight is stored [in, out] instead of [out, in]."""
+        return structure.is_transposed(self.module(site))
+
     def parameter(self, site: Site) -> tuple[str, nn.Parameter, bool]:
         """Name and parameter of the site's weight, and whether it is stored [in, out] instead of [out, in].
 
         An embedding counts as its tied head, [vocabulary, hidden]. Raises `UsageError` for a whole block and for
-        weights that were offloaded.
+        weights that were offloaded: those have no values to hold a gradient or take an assignment.
         """
-        if site.role == "block":
-            raise UsageError(f"{site} is a whole block", hint="name one of its parts, such as mlp_out")
-        name = f"{self.path(site)}.weight"
+        name = self.name(site)
         parameter = self.model.get_parameter(name)
         if parameter.is_meta:
             raise UsageError(f"{name} is offloaded", hint="load the model on one device")
-        return name, parameter, structure.is_transposed(self.module(site))
+        return name, parameter, self.transposed(site)
 
     def weight(self, site: Site) -> torch.Tensor:
-        """The site's weight without gradient, a view in canonical orientation: (out, in), or (hidden,) of a norm."""
-        _, parameter, transposed = self.parameter(site)
-        return parameter.detach().T if transposed else parameter.detach()
+        """The site's weight without gradient, in canonical orientation: (out, in), or (hidden,) of a norm.
+
+        A view of the parameter; of an offloaded one a copy, fetched at each call.
+        """
+        values = self.values(self.name(site)).read()
+        return values.T if self.transposed(site) else values
+
+    def values(self, parameter_name: str) -> Values:
+        """The values of a parameter to read and to write, wherever they are kept. Raises `UsageError`."""
+        return values_of(self.model, (parameter_name, *self._partners(parameter_name)))
 
     def site_of(self, parameter_name: str) -> Site | None:
         """The site whose weight the parameter is, by itself or by what it is tied to; None for what no site names."""
-        partners = [name for group in self.tied if parameter_name in group for name in group]
-        for names in ([parameter_name], partners):
+        for names in ([parameter_name], self._partners(parameter_name)):
             for stack, found in self.stacks.items():
                 for name in names:
                     named = found.named(name.removesuffix(".weight")) if name.endswith(".weight") else None
@@ -135,16 +150,18 @@ class Anatomy:
 
         Raises `RefusedFileError` when no key or more than one corresponds.
         """
-        partners = [name for group in self.tied if parameter_name in group for name in group if name != parameter_name]
-        return counterpart(parameter_name, checkpoint_keys, self.prefixes, partners)
+        return counterpart(parameter_name, checkpoint_keys, self.prefixes, self._partners(parameter_name))
 
     def parameter_of(self, checkpoint_key: str) -> str:
         """The name in memory of the tensor that the files hold under a key. Raises `RefusedFileError`."""
         return counterpart(checkpoint_key, self._names, self.prefixes)
 
+    def _partners(self, parameter_name: str) -> list[str]:
+        return [name for group in self.tied if parameter_name in group for name in group if name != parameter_name]
 
-def _tied(parameters: Mapping[str, nn.Parameter]) -> tuple[tuple[str, ...], ...]:
-    groups: dict[int, list[str]] = {}
+
+def _tied(model: "PreTrainedModel", parameters: Mapping[str, nn.Parameter]) -> tuple[tuple[str, ...], ...]:
+    groups: dict[Any, list[str]] = {}
     for name, parameter in parameters.items():
-        groups.setdefault(id(parameter), []).append(name)
+        groups.setdefault(identity(model, name, parameter), []).append(name)
     return tuple(tuple(names) for names in groups.values() if len(names) > 1)

@@ -8,6 +8,7 @@ import torch
 from transformers import GenerationConfig
 
 from editcore.models.batch import accepted, decoder_start, pad
+from editcore.models.offload import device_of
 from editcore.models.quiet import quiet
 from editcore.models.tokens import decode, tokenise
 from editcore_hooks import UsageError
@@ -70,8 +71,8 @@ def sample(
         picked = torch.multinomial(values.softmax(-1), 1, generator=generator)  # (B, 1)
         return indices.gather(-1, picked)[:, 0]
 
-    takes = accepted(model)
-    batch = pad(starts, PAD_ID, side="left").to(model.device)
+    takes, device = accepted(model), device_of(model)
+    batch = pad(starts, PAD_ID, side="left").to(device)
     ids, mask, positions = batch.ids, batch.mask, batch.positions
     cache: Any = None
     drawn: list[torch.Tensor] = []
@@ -83,7 +84,7 @@ def sample(
             output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **options)
             drawn.append(draw(output.logits[:, -1]))
             cache = output.past_key_values
-            ids = drawn[-1][:, None].to(model.device)  # (B, 1)
+            ids = drawn[-1][:, None].to(device)  # (B, 1)
             mask = torch.cat([mask, torch.ones_like(ids)], dim=1)  # (B, T + 1)
             positions = positions[:, -1:] + 1  # (B, 1)
     return torch.stack(drawn, dim=1).tolist() if drawn else [[] for _ in starts]  # (B, length)
@@ -99,7 +100,7 @@ def _greedy(
     model: "PreTrainedModel", rows: Sequence[Sequence[int]], max_new_tokens: int, ends: list[int]
 ) -> list[tuple[int, ...]]:
     both = bool(model.config.is_encoder_decoder)
-    batch = pad(rows, PAD_ID, side="right" if both else "left").to(model.device)  # (B, T)
+    batch = pad(rows, PAD_ID, side="right" if both else "left").to(device_of(model))  # (B, T)
     settings = GenerationConfig(  # type: ignore[no-untyped-call]
         max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=PAD_ID, use_cache=True,
         decoder_start_token_id=decoder_start(model) if both else None,

@@ -7,6 +7,7 @@ import torch
 from attrs import frozen
 
 from editcore.models.batch import Side, decoder_start, forward, forward_pair, pad
+from editcore.models.offload import device_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -89,16 +90,16 @@ def target_logits(model: "PreTrainedModel", items: Sequence[Item], *, side: Side
     A decoder reads prompt and target; the last target token is only a label. With an encoder the prompt goes there,
     and the decoder reads its start token and then the target but for its last token, the label of the last position.
     """
-    lengths = [len(target) for _, target in items]
-    rows = torch.repeat_interleave(torch.arange(len(items)), torch.tensor(lengths)).to(model.device)  # (n,)
-    labels = torch.tensor([token for _, target in items for token in target], device=model.device)  # (n,)
+    lengths, device = [len(target) for _, target in items], device_of(model)
+    rows = torch.repeat_interleave(torch.arange(len(items)), torch.tensor(lengths)).to(device)  # (n,)
+    labels = torch.tensor([token for _, target in items for token in target], device=device)  # (n,)
     if model.config.is_encoder_decoder:
-        source = pad([prompt for prompt, _ in items], side=side).to(model.device)
+        source = pad([prompt for prompt, _ in items], side=side).to(device)
         start = decoder_start(model)
-        target = pad([[start, *target[:-1]] for _, target in items]).to(model.device)
-        columns = torch.cat([torch.arange(length) for length in lengths]).to(model.device)  # (n,)
+        target = pad([[start, *target[:-1]] for _, target in items]).to(device)
+        columns = torch.cat([torch.arange(length) for length in lengths]).to(device)  # (n,)
         return TargetLogits(forward_pair(model, source, target)[rows, columns], labels, rows)
-    batch = pad([[*prompt, *target][:-1] for prompt, target in items], side=side).to(model.device)  # (B, T)
+    batch = pad([[*prompt, *target][:-1] for prompt, target in items], side=side).to(device)  # (B, T)
     T = batch.ids.shape[1]
     # position i predicts token i + 1: the first target token is predicted at the last of the prompt
     begins = [len(prompt) - 1 for prompt, _ in items]
@@ -106,6 +107,6 @@ def target_logits(model: "PreTrainedModel", items: Sequence[Item], *, side: Side
         begins = [T - length + begin for length, begin in zip(batch.lengths.tolist(), begins, strict=True)]
     first = min(begins)
     own = [torch.arange(begin, begin + length) for begin, length in zip(begins, lengths, strict=True)]
-    columns = torch.cat(own).to(model.device)  # (n,)
-    logits = forward(model, batch, torch.arange(first, T, device=model.device))  # (B, T - first, V)
+    columns = torch.cat(own).to(device)  # (n,)
+    logits = forward(model, batch, torch.arange(first, T, device=device))  # (B, T - first, V)
     return TargetLogits(logits[rows, columns - first], labels, rows)
