@@ -4,6 +4,7 @@ import hashlib
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 import editcore
 from editcore import EditRequest, Options
@@ -11,8 +12,9 @@ from editcore.models.batch import forward, forward_pair, pad
 from editcore.patches.ondisk import apply_on_disk, revert_on_disk
 from editcore.plugins.registry import Registry
 from editcore.testing.tiny import FAMILIES, tiny_model
-from editcore_hooks import Site
+from editcore_hooks import ConflictError, Site
 
+REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot", id="1")
 SITES = [(family, "decoder") for family in FAMILIES]
 SITES += [(family, "encoder") for family in FAMILIES if family.startswith("t5")]
 
@@ -34,8 +36,7 @@ def logits(session):
 def test_an_edit_on_disk_is_the_edit_in_memory_and_leaves_no_trace(family, stack, tmp_path, pushing):
     folder = tiny_model(family, tmp_path / "model")
     session = editcore.open(folder, registry_=Registry.of(pushing(Site("mlp_out", 1, stack))))
-    request = EditRequest("{} works as a", "Ada Marlow", "pilot", id="1")
-    patch = session.edit_all([request], Options("pushing"))
+    patch = session.edit_all([REQUEST], Options("pushing"))
     plain, before = logits(session), digests(folder)
     with session.patched(patch):
         live = logits(session)
@@ -57,9 +58,22 @@ def test_embedding_and_head_are_edited_under_their_names_in_the_files(family, tm
     tied = family not in ("gpt_neox", "t5_gated")
     sites = (Site("embed"),) if tied else (Site("embed"), Site("head"))
     session = editcore.open(folder, registry_=Registry.of(pushing(*sites)))
-    patch = session.edit_all([EditRequest("{} is", "Ada", "here", id="1")], Options("pushing"))
+    patch = session.edit_all([REQUEST], Options("pushing"))
     assert set(patch.targets) <= set(session.checkpoint.entries)
     with session.patched(patch):
         live = logits(session)
     apply_on_disk(folder, [patch])
     assert torch.equal(logits(editcore.open(folder)), live)
+
+
+def test_an_embedding_that_t5_s_files_hold_thrice_is_not_edited_once(tmp_path, pushing):
+    folder = tiny_model("t5_gated", tmp_path / "model")
+    session = editcore.open(folder, registry_=Registry.of(pushing(Site("embed"))))
+    patch = session.edit_all([REQUEST], Options("pushing"))
+    assert list(patch.targets) == ["shared.weight"]
+    tensors = load_file(folder / "model.safetensors")
+    tensors |= {f"{stack}.embed_tokens.weight": tensors["shared.weight"].clone() for stack in ("encoder", "decoder")}
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ConflictError, match=r"stored copy of shared.weight") as caught:
+        apply_on_disk(folder, [patch])
+    assert "save_pretrained" in caught.value.hint

@@ -130,7 +130,7 @@ class Session:
     @property
     def max_length(self) -> int:
         """The longest row the model takes, in tokens."""
-        return int(getattr(self.model.config, "max_position_embeddings", 2048))
+        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 2048))
 
     def facts(self) -> Mapping[str, Any]:
         """What presets are chosen by."""

@@ -60,7 +60,7 @@ def sample(
     if model.config.is_encoder_decoder:
         raise UsageError(
             f"{model.config.model_type} has an encoder and a decoder, so no text can be sampled from a start",
-            hint="give texts: --set context_templates=@FILE and --set mom2_corpus=FILE",
+            hint="choose a method that knows encoder-decoders",
         )
 
     def draw(logits: torch.Tensor) -> torch.Tensor:  # (B, V) → (B,)

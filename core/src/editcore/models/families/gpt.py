@@ -45,7 +45,7 @@ class GPTJ(GPT2):
 
 
 class GPTNeoX(Architecture):
-    """The files call the head `embed_out`, and transformers `lm_head` since 5.0."""
+    """The files call the head `embed_out`, and so did transformers before `lm_head`: the model itself tells."""
 
     name = "gpt_neox"
     summary = "GPT-NeoX and Pythia: attention and MLP in parallel, untied head"
@@ -55,7 +55,6 @@ class GPTNeoX(Architecture):
         "mlp_out": "mlp.dense_4h_to_h",
         "attn_out": "attention.dense",
         "final_norm": "gpt_neox.final_layer_norm",
-        "head": "lm_head",
         "embed": "gpt_neox.embed_in",
     }
     prefixes = ("gpt_neox.", "lm_head.", "embed_out.")
