@@ -131,9 +131,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 
 
 def test_the_command_line_passes_the_file_on(mamba, written):
-    good, bad = (
-        CliRunner().invoke(generate, [str(mamba), "--prompt", "Ada", "--architecture", path])
-        for path in (str(written(MAMBA)), str(mamba / "config.json"))
-    )
-    assert "backbone" not in str(good.exception)
-    assert "config.json: unknown key" in str(bad.exception)
+    file = written("block: backbone.layers")
+    result = CliRunner().invoke(generate, [str(mamba), "--prompt", "Ada", "--architecture", str(file)])
+    assert isinstance(result.exception, UsageError)
+    assert "map.yaml: unknown key 'block'" in str(result.exception)

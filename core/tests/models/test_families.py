@@ -111,9 +111,11 @@ def test_keys_are_those_that_were_saved(family, tiny, anatomy):
 def test_tied_heads_are_known(family, tiny, anatomy):
     stored = stored_in(tiny(family))
     head, embedding = (anatomy.parameter(Site(role)) for role in ("head", "embed"))
-    assert (head[1] is embedding[1]) is (family in TIED)
+    # transformers 5.0 leaves out the head of T5 1.1 when it saves
+    expected = family in TIED or (family == "t5_gated" and "lm_head.weight" not in stored)
+    assert (head[1] is embedding[1]) is expected
     tied = any({head[0], embedding[0]} <= set(group) for group in anatomy.tied)
-    assert tied is (family in TIED)
+    assert tied is expected
     assert (anatomy.key_of(head[0], stored) == anatomy.key_of(embedding[0], stored)) is tied
 
 

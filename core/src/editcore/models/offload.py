@@ -108,7 +108,7 @@ def device_of(model: "PreTrainedModel") -> torch.device:
     for device in getattr(model, "hf_device_map", {}).values():
         if device not in ("cpu", "disk"):
             return torch.device(device)
-    first: torch.device = next(model.parameters()).device
+    first = torch.device(model.device)
     return torch.device("cpu") if first.type == "meta" else first
 
 
