@@ -3,7 +3,8 @@
 import pytest
 import torch
 from click.testing import CliRunner
-from transformers import AutoConfig, AutoModelForCausalLM
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
 import editcore
 from editcore import EditRequest, Options
@@ -80,6 +81,30 @@ def test_a_map_by_file_wins_over_structure_and_table(tiny, written):
     assert (anatomy.mlp_width, anatomy.prefixes, anatomy.family) == (32, ("model.",), None)
 
 
+class Wide(nn.Module):
+    """A block of another type, with the same names of what is edited."""
+
+    def __init__(self, block):
+        super().__init__()
+        self.attn, self.mlp = block.attn, block.mlp
+        self.adapter = nn.Sequential(nn.Linear(32, 8), nn.Linear(8, 32))
+
+
+def test_a_list_of_unlike_blocks_is_shown_and_can_be_mapped(written):
+    config = GPT2Config(vocab_size=60, n_embd=32, n_layer=3, n_head=4, bos_token_id=0, eos_token_id=0)
+    mixed = AutoModelForCausalLM.from_config(config)
+    mixed.transformer.h[1] = Wide(mixed.transformer.h[1])
+    with pytest.raises(UsageError) as caught:
+        Anatomy.of(mixed, ())
+    assert "transformer.h (3 × GPT2Block: attn.c_attn 32→96, " in caught.value.message
+    assert " or Wide: attn.c_attn 32→96, " in caught.value.message
+    given = read_architecture(written("blocks: transformer.h\nparts: {mlp_out: mlp.c_proj, attn_out: attn.c_proj}"))
+    anatomy = Anatomy.of(mixed, given=given)
+    assert anatomy.path(Site("mlp_out", 1)) == "transformer.h.1.mlp.c_proj"
+    with pytest.raises(UsageError, match=r"blocks at transformer.layers, the model at no place that stands out"):
+        Anatomy.of(mixed, given=read_architecture(written("blocks: transformer.layers")))
+
+
 def test_a_map_of_both_stacks(tiny, written):
     text = "blocks: decoder.block\nencoder_blocks: encoder.block\nencoder_parts: {mlp_out: layer.0.SelfAttention.o}"
     anatomy = Anatomy.of(tiny("t5").model, given=read_architecture(written(text)))
@@ -92,7 +117,7 @@ def test_a_map_of_both_stacks(tiny, written):
     [
         (
             "blocks: model.layer",
-            r"has its blocks at model.layer, the model at model.layers; there are model.layers \(3",
+            r"has its blocks at model.layer, the model at model.layers; there is model.layers \(3",
         ),
         ("blocks: model.layers\nparts: {mlp_out: mlp.down}", r"has mlp_out at mlp.down, where this model has nothing"),
         ("blocks: model.layers\nparts: {mlp_out: mlp.up_proj}", r"is not a projection to the hidden size 32"),

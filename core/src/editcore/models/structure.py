@@ -69,6 +69,15 @@ def _is_uniform(modules: nn.ModuleList) -> bool:
     return len({type(child) for child in modules}) == 1 and all(projections(child) for child in modules)
 
 
+def is_list(model: nn.Module, path: str) -> bool:
+    """Whether a list that is not empty stands at the path."""
+    try:
+        module = model.get_submodule(path)
+    except AttributeError:
+        return False
+    return isinstance(module, nn.ModuleList | nn.Sequential) and len(module) > 0
+
+
 def expert_path(block: nn.Module) -> str | None:
     """Where a block keeps experts: a list of like modules, or one weight of three dimensions; None without."""
     for path, module in block.named_modules():
@@ -169,12 +178,17 @@ def describe(block: nn.Module) -> str:
 
 
 def describe_lists(model: nn.Module) -> str:
-    """The lists of blocks of a model in one line, each with the projections of its first block, for a message."""
-    found = []
-    for path, length in uniform_lists(model).items():
-        first = model.get_submodule(path)[0]  # type: ignore[index]
-        found.append(f"{path} ({length} × {type(first).__name__}: {describe(first)})")
-    return "; ".join(found) or "no list of blocks"
+    """The lists of blocks of a model in one line, each with the projections of its blocks by type, for a message."""
+    found: dict[str, str] = {}
+    for path, module in model.named_modules():
+        inside = any(path.startswith(f"{outer}.") for outer in found)
+        if isinstance(module, nn.ModuleList) and not inside and projections(module):
+            kinds: dict[str, nn.Module] = {}
+            for child in module:
+                kinds.setdefault(type(child).__name__, child)
+            blocks = " or ".join(f"{name}: {describe(child)}" for name, child in kinds.items())
+            found[path] = f"{path} ({len(module)} × {blocks})"
+    return "; ".join(found.values()) or "no list of blocks"
 
 
 def common(paths: Iterable[dict[str, str]]) -> dict[str, str]:

@@ -49,7 +49,7 @@ class _Wanted:
 
     def contradiction(self, message: str) -> EditcoreError:
         if self.corrects:
-            return UsageError(f"{message}; there are {structure.describe_lists(self.model)}", hint="correct the file")
+            return UsageError(f"{message}; there is {structure.describe_lists(self.model)}", hint="correct the file")
         return PluginError(message)
 
 
@@ -100,14 +100,15 @@ def _stack(wanted: _Wanted, reader: "PreTrainedModel") -> StackMap:
 def _choose_blocks(wanted: _Wanted) -> str:
     candidates = structure.block_lists(wanted.model, wanted.length, wanted.under)
     if wanted.blocks is not None:
-        there = not candidates or wanted.blocks in candidates
-        if there or (wanted.corrects and wanted.blocks in structure.uniform_lists(wanted.model)):
+        doubted = candidates and not wanted.corrects
+        if wanted.blocks in candidates if doubted else structure.is_list(wanted.model, wanted.blocks):
             return wanted.blocks
         name = wanted.kind if wanted.table is None else wanted.table.name
-        raise wanted.contradiction(f"the map of {name} has its blocks at {wanted.blocks}, the model at {candidates[0]}")
+        found = candidates[0] if candidates else "no place that stands out"
+        raise wanted.contradiction(f"the map of {name} has its blocks at {wanted.blocks}, the model at {found}")
     if len(candidates) != 1:
         found = structure.describe_lists(wanted.model)
-        raise UsageError(f"one list of blocks was expected in {wanted.kind}, there are {found}", hint=BY_FILE)
+        raise UsageError(f"one list of blocks was expected in {wanted.kind}, there is {found}", hint=BY_FILE)
     return candidates[0]
 
 
