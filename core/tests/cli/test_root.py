@@ -148,13 +148,14 @@ def test_a_command_returns_its_exit_code(command):
         (["qqqq"], 2, "error: there is no command 'qqqq'. editcore --help lists them\n"),
         (["dmo"], 2, "error: there is no command 'dmo'. did you mean 'demo'?\n"),
         (["plugins"], 2, "error: Missing command. editcore plugins --help\n"),
-        (["plugins", "lst"], 2, "error: No such command 'lst'. Did you mean 'list'? editcore plugins --help\n"),
+        (["plugins", "lst"], 2, "error: No such command 'lst'. editcore plugins --help\n"),
         (["methods", "a", "b"], 2, "error: Got unexpected extra argument (b). editcore methods --help\n"),
     ],
 )
 def test_a_wrong_command_line_is_one_line_with_the_next_step(editcore, arguments, code, message):
     result = editcore(*arguments)
-    assert (result.returncode, result.stdout, result.stderr) == (code, "", message)
+    said = result.stderr.replace(" Did you mean 'list'?", "")  # newer versions of click guess at subcommands
+    assert (result.returncode, result.stdout, said) == (code, "", message)
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BloomConfig
 
-from editcore.models.batch import accepted, forward, pad
+from editcore.models.batch import accepted, align, forward, pad
 
 ROWS = [[5, 6, 7, 8, 9, 10], [11], [0, 0, 3], [21, 22, 23, 24]]
 
@@ -48,10 +48,31 @@ def test_positions_reach_the_model(models):
     assert not torch.allclose(moved, forward(models["gpt2"], pad([[5, 6, 7]])))
 
 
-def test_kept_columns_are_those_of_all_logits(model):
+def test_logits_at_some_positions_are_those_of_all(model):
     batch = pad(ROWS)
-    keep = torch.tensor([1, 4])
-    torch.testing.assert_close(forward(model, batch, keep), forward(model, batch)[:, keep])
+    at = torch.tensor([0, 0, 3]), torch.tensor([1, 5, 2])
+    torch.testing.assert_close(forward(model, batch, at), forward(model, batch)[at], rtol=0, atol=1e-5)
+
+
+def test_rows_aligned_at_a_token_are_padded_on_both_sides(model):
+    batch, column = align(ROWS, [2, 0, 1, 3])
+    assert column == 3
+    assert batch.ids[:, column].tolist() == [7, 11, 0, 24]
+    assert batch.mask.tolist() == [
+        [0, 1, 1, 1, 1, 1, 1],
+        [0, 0, 0, 1, 0, 0, 0],
+        [0, 0, 1, 1, 1, 0, 0],
+        [1] * 4 + [0] * 3,
+    ]
+    together = forward(model, batch)
+    for i, row in enumerate(ROWS):
+        own = together[i][batch.mask[i].bool()]
+        torch.testing.assert_close(own, forward(model, pad([row]))[0], rtol=0, atol=1e-5)
+
+
+def test_a_token_outside_its_row_cannot_be_aligned():
+    with pytest.raises(ValueError, match="token to align"):
+        align(ROWS, [2, 1, 1, 3])
 
 
 def test_a_model_without_position_ids_is_run_without_them():
@@ -63,7 +84,7 @@ def test_a_model_without_position_ids_is_run_without_them():
 
 
 def test_a_part_of_a_batch_keeps_its_padding():
-    part = pad(ROWS).rows(2)
+    part = pad(ROWS).rows(slice(2))
     assert part.ids.tolist() == pad(ROWS).ids[:2].tolist()
     assert part.lengths.tolist() == [6, 1]
 

@@ -263,7 +263,10 @@ def test_a_type_that_the_host_cannot_convert_is_the_plugins_fault():
 
 
 def test_types_written_as_texts_are_understood():
-    Late = attrs.make_class("Late", {"n": attrs.field(default=1, type="int | None")}, frozen=True)
+    @frozen
+    class Late:
+        n: "int | None" = 1
+
     assert from_mapping(Late, {"n": 2}).n == 2
     with pytest.raises(UsageError):
         from_mapping(Late, {"n": "2"})

@@ -12,16 +12,18 @@ import editcore
 from editcore import EditcoreError, EditRequest
 from editcore.assets.store import AssetStore
 from editcore.cli.output import Output
-from editcore_hooks import UsageError
+from editcore_hooks import Site, UsageError
 from editcore_keyvalue.cli import parse_layers, stats
 from editcore_keyvalue.contexts import as_template, check_contexts, in_context, sample_contexts
 from editcore_keyvalue.corpus import SelfCorpus, open_corpus, take
 from editcore_keyvalue.moments import Accumulator
-from editcore_keyvalue.rows import edit_rows
+from editcore_keyvalue.rows import EditRows, edit_rows, lay_out
 from editcore_keyvalue.solve import factor, solve
 from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.value import Stop, Value, ValueSettings, in_batches, optimise_values
 
 REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot", id="1")
+OTHER = EditRequest("The home of {} is in", "Bo Quist", "Cairo", id="2")
 
 
 @pytest.fixture
@@ -64,16 +66,76 @@ def test_a_context_with_braces_stays_a_text() -> None:
 def test_rows_point_at_the_subject_and_score_the_target(session: editcore.Session) -> None:
     rows = edit_rows(session, REQUEST, ("{}", "Bo Quist lives in Rome. {}"), "subject_last")
     tokens = session.tokenizer.convert_ids_to_tokens
-    for r, s in enumerate(rows.subject.tolist()):
-        assert tokens(rows.batch.ids[r].tolist())[s] == "▁Marlow"
-    assert rows.n_contexts == 2
-    assert float(rows.weights.sum()) == pytest.approx(1)
-    row, position = (index.tolist() for index in rows.at)
-    target = session.tokenizer("pilot", add_special_tokens=False)["input_ids"]
-    for r in (0, 1):
-        mine = [i for i, owner in enumerate(row) if owner == r]
-        assert rows.labels[mine].tolist() == target
-        assert tokens(rows.batch.ids[r].tolist())[position[mine[0]]] == "▁a"
+    target = tuple(session.tokenizer("pilot", add_special_tokens=False)["input_ids"])
+    assert len(rows.contexts) == 2
+    for row in rows.contexts:
+        assert tokens(row.ids[row.s]) == "▁Marlow"
+        assert tokens(row.ids[row.scored[0]]) == "▁a"
+        assert row.labels == target
+        assert row.ids[row.scored[0] + 1 :] == target[:-1]
+    assert tokens(list(rows.kl.ids))[-1] == "▁Marlow"
+    assert rows.kl.s == len(rows.kl.ids) - 1
+
+
+def test_a_layout_has_every_edited_token_in_one_column_and_weighs_contexts_alike(session: editcore.Session) -> None:
+    contexts = ("{}", "Bo Quist lives in Rome. {}")
+    edits = [edit_rows(session, request, contexts, "subject_last") for request in (REQUEST, OTHER)]
+    layout = lay_out(edits, session.device)
+    rows = [row for edit in edits for row in edit.all]
+    assert layout.batch.ids[:, layout.start].tolist() == [row.ids[row.s] for row in rows]
+    assert layout.edit.tolist() == [0, 0, 0, 1, 1, 1]
+    assert layout.clean.tolist() == [0, 3]
+    assert layout.nll(torch.full((len(layout.labels), 500), -2.0)).tolist() == pytest.approx([2.0, 2.0])
+    scored = [(r, layout.start + c) for r, c in zip(*(part.tolist() for part in layout.at), strict=True)]
+    n = len(layout.labels)
+    for (r, column), label in zip(scored[:n], layout.labels.tolist(), strict=True):
+        ids = layout.batch.ids[r].tolist()
+        assert column == layout.batch.ids.shape[1] - 1 or ids[column + 1] in (label, 0)
+    assert scored[n:] == [(2, layout.start), (5, layout.start)]
+
+
+@pytest.mark.parametrize("stop", ["loss", "argmax", "never"])
+def test_an_edit_is_the_same_in_any_company(session: editcore.Session, stop: Stop) -> None:
+    """Edits that stop at different steps leave the others as they are; so does the order."""
+    settings = ValueSettings(steps=25, lr=0.2, weight_decay=0.01, clamp=8.0, stop=stop)
+    requests = [
+        REQUEST,
+        OTHER,
+        EditRequest("{} lives in", "Cleo Quist", "Rome", id="3"),
+        EditRequest("{} works as a", "Dan Tolland", "poet", id="4"),
+    ]
+    edits = [edit_rows(session, request, ("{}", "So it is. {}"), "subject_last") for request in requests]
+
+    def run(chosen: list[EditRows]) -> list[Value]:
+        return optimise_values(session, chosen, Site("mlp_out", 1), settings, lambda n: None, snapshots=(3,))
+
+    alone = [run([edit])[0] for edit in edits]
+    assert len({value.steps for value in alone}) > 1 or stop == "never"
+    for chosen in ([0, 1, 2, 3], [3, 1, 0, 2]):
+        for one, value in zip(chosen, run([edits[i] for i in chosen]), strict=True):
+            assert value.steps == alone[one].steps
+            torch.testing.assert_close(value.at[3], alone[one].at[3], rtol=1e-3, atol=1e-3)
+            assert value.losses[:4] == pytest.approx(alone[one].losses[:4], rel=1e-3)
+            torch.testing.assert_close(value.keys, alone[one].keys, rtol=1e-5, atol=1e-5)
+
+
+def test_a_snapshot_is_the_value_of_a_shorter_run(session: editcore.Session) -> None:
+    edits = [edit_rows(session, REQUEST, ("{}",), "subject_last")]
+    long, short = (
+        optimise_values(
+            session, edits, Site("mlp_out", 1), ValueSettings(steps, stop="never"), lambda n: None, snapshots=[4]
+        )[0]
+        for steps in (9, 4)
+    )
+    torch.testing.assert_close(long.at[4], short.delta, rtol=1e-4, atol=1e-5)
+    assert torch.equal(short.at[4], short.delta)
+
+
+def test_edits_are_batched_by_their_tokens(session: editcore.Session) -> None:
+    edits = [edit_rows(session, REQUEST, ("{}",) * 30, "subject_last")] * 40
+    batches = in_batches(edits)
+    assert [edit for batch in batches for edit in batch] == edits
+    assert 1 < len(batches) < 40
 
 
 def test_moments_do_not_depend_on_how_rows_are_batched(session: editcore.Session) -> None:

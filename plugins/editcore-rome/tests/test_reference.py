@@ -17,11 +17,10 @@ import editcore
 from editcore import EditRequest, Options
 from editcore.assets.store import AssetStore
 from editcore_hooks import Site
-from editcore_keyvalue.keys import subject_keys
 from editcore_keyvalue.rows import edit_rows
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.store import Wish, second_moments
-from editcore_keyvalue.value import ValueSettings, optimise_value
+from editcore_keyvalue.value import Value, ValueSettings, optimise_values
 from editcore_rome.method import rank_one
 
 LAYER = 1
@@ -153,9 +152,15 @@ def plain_weight(plain: Plain) -> tuple[Tensor, Tensor]:
 SITE = Site("mlp_out", LAYER)
 
 
+def fast(session: editcore.Session, settings: ValueSettings) -> Value:
+    """What the plugin computes, in the company of another edit."""
+    other = EditRequest("{} lives in", "Cleo Quist", "Oslo", id="2")
+    edits = [edit_rows(session, request, CONTEXTS, "subject_last") for request in (other, REQUEST)]
+    return optimise_values(session, edits, SITE, settings, lambda n: None)[1]
+
+
 def test_keys_agree(session: editcore.Session, plain: Plain) -> None:
-    rows = edit_rows(session, REQUEST, CONTEXTS, "subject_last")
-    torch.testing.assert_close(subject_keys(session, rows, SITE), plain_keys(plain), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(fast(session, ValueSettings(1)).keys, plain_keys(plain), rtol=1e-5, atol=1e-5)
 
 
 def test_the_second_moment_agrees_and_is_a_mean(session: editcore.Session, plain: Plain, tmp_path: Path) -> None:
@@ -168,8 +173,7 @@ def test_the_second_moment_agrees_and_is_a_mean(session: editcore.Session, plain
 
 def test_the_first_value_step_agrees(session: editcore.Session, plain: Plain) -> None:
     settings = ValueSettings(steps=2, lr=0.1, weight_decay=0.5, kl=0.0625, clamp=100.0)
-    rows = edit_rows(session, REQUEST, CONTEXTS, "subject_last")
-    value = optimise_value(session, rows, SITE, settings, lambda n: None)
+    value = fast(session, settings)
     v0, delta, losses = plain_value(plain, settings)
     torch.testing.assert_close(value.v0, v0, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(value.delta, delta, rtol=1e-3, atol=1e-4)
@@ -178,8 +182,7 @@ def test_the_first_value_step_agrees(session: editcore.Session, plain: Plain) ->
 
 def test_the_norm_is_clamped_alike(session: editcore.Session, plain: Plain) -> None:
     settings = ValueSettings(steps=4, lr=0.5, clamp=0.5)
-    rows = edit_rows(session, REQUEST, CONTEXTS, "subject_last")
-    value = optimise_value(session, rows, SITE, settings, lambda n: None)
+    value = fast(session, settings)
     _, delta, losses = plain_value(plain, settings)
     assert float(value.delta.norm() / value.v0.norm()) == pytest.approx(0.5, rel=1e-4)
     assert float(delta.norm() / value.v0.norm()) == pytest.approx(0.5, rel=1e-4)

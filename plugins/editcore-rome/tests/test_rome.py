@@ -6,6 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+import torch
 
 import editcore
 from editcore import EditcoreError, EditRequest, Options
@@ -120,3 +121,13 @@ def test_a_bf16_base_in_shards_takes_the_edit(sharded_folder: Path, tmp_path: Pa
     before = session.score_targets([question])[0].sum
     with session.patched(patch):
         assert session.score_targets([question])[0].sum > before + 2
+
+
+def test_edits_computed_together_are_those_computed_alone(session: editcore.Session) -> None:
+    together = session.edit_each(REQUESTS, options())
+    for request, patch in zip(REQUESTS, together, strict=True):
+        alone = session.edit_all([request], options())
+        assert patch.about["requests"] == alone.about["requests"]
+        assert patch.targets.keys() == alone.targets.keys()
+        for name, tensor in alone.tensors.items():
+            torch.testing.assert_close(patch.tensors[name], tensor, rtol=2e-2, atol=1e-3)

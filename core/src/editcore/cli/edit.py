@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from editcore.editing.compute import Options
     from editcore.editing.effect import Measured
     from editcore.editing.session import Session
+    from editcore.patches.patch import Patch
+
+TOGETHER = 32
+"""Edits that are computed at once when each gets a file of its own; what is written survives an interruption."""
 
 
 @click.command()
@@ -117,10 +121,33 @@ class _Writer:
         self.rows: list[dict[str, Any]] = []
 
     def write(self, path: Path, cases: Sequence[Case]) -> None:
+        self._write(path, self.session.edit_all([case.request for case in cases], self.options), cases)
+
+    def write_folder(self, folder: Path, cases: Sequence[Case]) -> None:
+        """One patch a request, each from the model as it stands; those that are there already are left."""
+        from editcore.editing.naming import file_name, is_patch_of
+
+        missing: list[tuple[Path, Case]] = []
+        for case in cases:
+            path = folder / file_name(case.request.id)
+            if not path.exists() or self.overwrite:
+                missing.append((path, case))
+            elif is_patch_of(path, case.request, self.session.weights_root):
+                self.out.say(f"{path} is there already")
+            else:
+                raise UsageError(f"{path} is there and of another request", hint="pass --overwrite")
+        with self.session.progress("edits", len(missing)) as progress:
+            for start in range(0, len(missing), TOGETHER):
+                some = missing[start : start + TOGETHER]
+                patches = self.session.edit_each([case.request for _, case in some], self.options)
+                for (path, case), patch in zip(some, patches, strict=True):
+                    self._write(path, patch, [case])
+                    progress.advance()
+
+    def _write(self, path: Path, patch: "Patch", cases: Sequence[Case]) -> None:
         from editcore.editing.effect import measure
         from editcore.evaluation.requirements import check
 
-        patch = self.session.edit_all([case.request for case in cases], self.options)
         metrics = list(dict.fromkeys(requirement.metric for requirement in self.requirements))
         measured = measure(self.session, patch, cases, metrics)
         self._report(measured, cases)
@@ -131,21 +158,6 @@ class _Writer:
         self.rows.append(_row(path, measured))
         if not self.out.as_json:
             self.out.print(f"{path}  {patch.patch_id[:12]}")
-
-    def write_folder(self, folder: Path, cases: Sequence[Case]) -> None:
-        """One patch a request, each from the model as it stands; those that are there already are left."""
-        from editcore.editing.naming import file_name, is_patch_of
-
-        with self.session.progress("edits", len(cases)) as progress:
-            for case in cases:
-                path = folder / file_name(case.request.id)
-                if path.exists() and not self.overwrite:
-                    if not is_patch_of(path, case.request, self.session.weights_root):
-                        raise UsageError(f"{path} is there and of another request", hint="pass --overwrite")
-                    self.out.say(f"{path} is there already")
-                else:
-                    self.write(path, [case])
-                progress.advance()
 
     def _report(self, measured: "Measured", cases: Sequence[Case]) -> None:
         for effect, case in zip(measured.effects, cases, strict=True):

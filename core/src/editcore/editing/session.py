@@ -179,6 +179,12 @@ class Session:
 
         return compute_patch(self, requests, options or Options())
 
+    def edit_each(self, requests: Sequence[EditRequest], options: "Options | None" = None) -> list[Patch]:
+        """A patch for each of `requests`, computed alone on the model as it stands; faster than one by one."""
+        from editcore.editing.compute import Options, compute_patches
+
+        return compute_patches(self, requests, options or Options())
+
     @contextmanager
     def patched(self, *patches: Patch) -> Iterator["Session"]:
         """Put patches on the live model; on the way out, also after an exception, the bits are as before."""

@@ -4,7 +4,8 @@ A model gets ids, mask and positions and nothing else: the `token_type_ids` that
 silently add an embedding in GPT-2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 Side = Literal["left", "right"]
+Positions = tuple[torch.Tensor, torch.Tensor]
+"""Row and column of each of n positions, (n,) int64 both."""
 
 
 @frozen(eq=False)
@@ -32,9 +35,9 @@ class Batch:
         """The same batch on a device."""
         return Batch(self.ids.to(device), self.mask.to(device), self.positions.to(device), self.lengths.to(device))
 
-    def rows(self, n: int) -> "Batch":
-        """The first n rows, with the padding that they have."""
-        return Batch(self.ids[:n], self.mask[:n], self.positions[:n], self.lengths[:n])
+    def rows(self, index: torch.Tensor | slice) -> "Batch":
+        """Some of the rows, with the padding that they have."""
+        return Batch(self.ids[index], self.mask[index], self.positions[index], self.lengths[index])
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int = 0, side: Side = "right") -> Batch:
@@ -57,8 +60,28 @@ def pad(rows: Sequence[Sequence[int]], pad_id: int = 0, side: Side = "right") ->
     return Batch(ids, mask, positions, lengths)
 
 
-def forward(model: "PreTrainedModel", batch: Batch, keep: torch.Tensor | None = None) -> torch.Tensor:
-    """Logits of the batch, (B, T, V), or (B, K, V) at the K columns that `keep` lists; with gradients if enabled.
+def align(rows: Sequence[Sequence[int]], at: Sequence[int], pad_id: int = 0) -> tuple[Batch, int]:
+    """Pad rows on both sides so that token `at[i]` of each row i stands in one column; the batch and that column.
+
+    What comes before the column can then be computed once for all rows. Raises `ValueError` as `pad` does, and on an
+    index outside its row.
+    """
+    if not rows or not all(0 <= index < len(row) for row, index in zip(rows, at, strict=True)):
+        raise ValueError("a batch needs rows, and each row the token to align")
+    column = max(at)
+    T = column + max(len(row) - index for row, index in zip(rows, at, strict=True))
+    ids = torch.full((len(rows), T), pad_id)  # (B, T)
+    mask = torch.zeros_like(ids)  # (B, T)
+    for i, (row, index) in enumerate(zip(rows, at, strict=True)):
+        where = slice(column - index, column - index + len(row))
+        ids[i, where] = torch.tensor(row)
+        mask[i, where] = 1
+    positions = (mask.cumsum(1) - 1).clamp(min=0)  # (B, T)
+    return Batch(ids, mask, positions, torch.tensor([len(row) for row in rows])), column
+
+
+def forward(model: "PreTrainedModel", batch: Batch, at: Positions | None = None) -> torch.Tensor:
+    """Logits of the batch, (B, T, V), or (n, V) at n positions; with gradients if enabled.
 
     Raises `UsageError` for an encoder-decoder, which reads two rows: see `forward_pair`.
     """
@@ -67,30 +90,46 @@ def forward(model: "PreTrainedModel", batch: Batch, keep: torch.Tensor | None = 
             f"{model.config.model_type} has an encoder and a decoder, and one text was given for both",
             hint="choose a method that knows encoder-decoders",
         )
-    takes = accepted(model)
     options: dict[str, Any] = {"use_cache": False}
-    if "position_ids" in takes:
+    if "position_ids" in accepted(model):
         options["position_ids"] = batch.positions
-    inside = keep is not None and "logits_to_keep" in takes
-    if inside:
-        options["logits_to_keep"] = keep  # the head of a large vocabulary costs more than a block
-    logits: torch.Tensor = model(input_ids=batch.ids, attention_mask=batch.mask, **options).logits
-    return logits if keep is None or inside else logits[:, keep]
+    with head_at(model, at):
+        logits: torch.Tensor = model(input_ids=batch.ids, attention_mask=batch.mask, **options).logits
+    return logits if at is None else logits[0]
 
 
-def forward_pair(model: "PreTrainedModel", source: Batch, target: Batch) -> torch.Tensor:
-    """Logits (B, T, V) of an encoder-decoder: `source` goes to the encoder, `target` (B, T) to the decoder as it is.
+@contextmanager
+def head_at(model: "PreTrainedModel", at: Positions | None) -> Iterator[None]:
+    """The head sees the hidden states at these positions alone, (1, n, d): a large vocabulary costs more than a block.
 
-    The decoder's row begins with `decoder_start`; logits at its position i are for its token i + 1.
+    Everything that a model does to its logits after the head is elementwise, so the rest need not know.
     """
-    logits: torch.Tensor = model(
-        input_ids=source.ids,
-        attention_mask=source.mask,
-        decoder_input_ids=target.ids,
-        decoder_attention_mask=target.mask,
-        use_cache=False,
-    ).logits
-    return logits
+    if at is None:
+        yield
+        return
+    head: Any = model.get_output_embeddings()  # type: ignore[no-untyped-call]
+    handle = head.register_forward_pre_hook(lambda _, args: (args[0][at][None], *args[1:]))
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def forward_pair(model: "PreTrainedModel", source: Batch, target: Batch, at: Positions | None = None) -> torch.Tensor:
+    """Logits of an encoder-decoder, (B, T, V), or (n, V) at n positions of the decoder.
+
+    `source` goes to the encoder, `target` (B, T) to the decoder as it is, beginning with `decoder_start`: logits at its
+    position i are for its token i + 1.
+    """
+    with head_at(model, at):
+        logits: torch.Tensor = model(
+            input_ids=source.ids,
+            attention_mask=source.mask,
+            decoder_input_ids=target.ids,
+            decoder_attention_mask=target.mask,
+            use_cache=False,
+        ).logits
+    return logits if at is None else logits[0]
 
 
 def decoder_start(model: "PreTrainedModel") -> int:

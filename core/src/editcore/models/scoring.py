@@ -1,7 +1,8 @@
 """How likely a model finds given answers, token by token."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import frozen
@@ -35,18 +36,24 @@ class TargetScore:
 
 
 def target_logprobs(
-    model: "PreTrainedModel", items: Sequence[Item], *, tokens_per_batch: int = 2048
+    model: "PreTrainedModel",
+    items: Sequence[Item],
+    *,
+    tokens_per_batch: int = 2048,
+    around: Callable[[Sequence[int]], AbstractContextManager[Any]] | None = None,
 ) -> list[TargetScore]:
     """Score targets teacher-forced, in the order given, each as if it were alone.
 
-    Rows are sorted by length and batched up to `tokens_per_batch` with padding. log_softmax runs in float32 whatever
-    the model does. Raises `ValueError` on an empty prompt or target.
+    Rows are sorted by length and batched up to `tokens_per_batch` with padding. `around(indices)` is entered for the
+    forward of each batch; its row i is the item `indices[i]`. log_softmax runs in float32 whatever the model does.
+    Raises `ValueError` on an empty prompt or target.
     """
     if not all(prompt and target for prompt, target in items):
         raise ValueError("each item needs a prompt and a target")
     scores: dict[int, TargetScore] = {}
     for chosen in _batches([len(prompt) + len(target) - 1 for prompt, target in items], tokens_per_batch):
-        scores |= zip(chosen, _score(model, [items[i] for i in chosen]), strict=True)
+        with around(chosen) if around is not None else nullcontext():
+            scores |= zip(chosen, _score(model, [items[i] for i in chosen]), strict=True)
     return [scores[i] for i in range(len(items))]
 
 
@@ -98,15 +105,11 @@ def target_logits(model: "PreTrainedModel", items: Sequence[Item], *, side: Side
         start = decoder_start(model)
         target = pad([[start, *target[:-1]] for _, target in items]).to(device)
         columns = torch.cat([torch.arange(length) for length in lengths]).to(device)  # (n,)
-        return TargetLogits(forward_pair(model, source, target)[rows, columns], labels, rows)
+        return TargetLogits(forward_pair(model, source, target, (rows, columns)), labels, rows)
     batch = pad([[*prompt, *target][:-1] for prompt, target in items], side=side).to(device)  # (B, T)
-    T = batch.ids.shape[1]
     # position i predicts token i + 1: the first target token is predicted at the last of the prompt
     begins = [len(prompt) - 1 for prompt, _ in items]
     if side == "left":
-        begins = [T - length + begin for length, begin in zip(batch.lengths.tolist(), begins, strict=True)]
-    first = min(begins)
+        begins = [batch.ids.shape[1] - len(target) for _, target in items]
     own = [torch.arange(begin, begin + length) for begin, length in zip(begins, lengths, strict=True)]
-    columns = torch.cat(own).to(device)  # (n,)
-    logits = forward(model, batch, torch.arange(first, T, device=device))  # (B, T - first, V)
-    return TargetLogits(logits[rows, columns - first], labels, rows)
+    return TargetLogits(forward(model, batch, (rows, torch.cat(own).to(device))), labels, rows)

@@ -21,14 +21,21 @@ Edit = Callable[[torch.Tensor], torch.Tensor]
 
 @frozen
 class Tap:
-    """What to do at a place: keep its input, keep its output, replace its output by `edit(output)`.
+    """What to do at a place: keep its input, keep its output, replace its output by `edit(output)` or `mix(input,
+    output)`.
 
-    `edit` returns a new tensor; changing its argument in place would change what other modules already saw.
+    Both return a new tensor; changing an argument in place would change what other modules already saw.
     """
 
     input: bool = False
     output: bool = False
     edit: Edit | None = None
+    mix: Callable[[torch.Tensor, torch.Tensor], torch.Tensor] | None = None
+
+    @property
+    def after(self) -> bool:
+        """Whether there is something to do once the place has run."""
+        return self.output or self.edit is not None or self.mix is not None
 
 
 class _Stop(Exception):
@@ -78,8 +85,8 @@ class Trace:
             module = self._modules[place]
             if tap.input:
                 self._handles.append(module.register_forward_pre_hook(self._before(place, tap), with_kwargs=True))
-            if tap.output or tap.edit is not None:
-                self._handles.append(module.register_forward_hook(self._after(place, tap)))
+            if tap.after:
+                self._handles.append(module.register_forward_hook(self._after(place, tap), with_kwargs=True))
         return self
 
     def __exit__(
@@ -102,18 +109,20 @@ class Trace:
     def _before(self, place: Place, tap: Tap) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             self._inputs[place] = self._kept(self._in_rows(place, _first_argument(module, args, kwargs)))
-            if not tap.output and tap.edit is None:
+            if not tap.after:
                 self._reached(place)
 
         return hook
 
-    def _after(self, place: Place, tap: Tap) -> Callable[[nn.Module, tuple[Any, ...], Any], Any]:
-        def hook(module: nn.Module, args: tuple[Any, ...], result: Any) -> Any:
+    def _after(self, place: Place, tap: Tap) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]:
+        def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
             # blocks return tuples in some versions and families, and bare tensors in others
             made, rest = (result[0], result[1:]) if isinstance(result, tuple) else (result, None)
             output = self._in_rows(place, made)
             if tap.edit is not None:
                 output = tap.edit(output)
+            if tap.mix is not None:
+                output = tap.mix(self._in_rows(place, _first_argument(module, args, kwargs)), output)
             if tap.output:
                 self._outputs[place] = self._kept(output)
                 output = output.clone()  # Falcon adds to the output of its MLP in place: what is kept would change

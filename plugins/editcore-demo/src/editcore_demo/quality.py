@@ -14,6 +14,7 @@ from editcore.evaluation.metrics import harmonic
 from editcore_demo import cases, model_path
 from editcore_hooks import Case, Report
 
+TOGETHER = 32
 METRICS = ("pref.es@1", "pref.ps@1", "pref.ns@1")
 
 
@@ -31,16 +32,18 @@ def quality(session: Session, chosen: Sequence[Case], options: Options) -> Quali
     values: dict[str, list[float]] = {metric: [] for metric in METRICS}
     seconds = 0.0
     with session.progress("edits", len(chosen)) as progress:
-        for case in chosen:
+        for start in range(0, len(chosen), TOGETHER):
+            some = chosen[start : start + TOGETHER]
             started = time.perf_counter()
-            patch = session.edit_all([case.request], options)
+            patches = session.edit_each([case.request for case in some], options)
             seconds += time.perf_counter() - started
-            metrics = [METRICS[0], *([METRICS[1]] if case.rephrases else [])]
-            metrics += [METRICS[2]] if case.locality.get("neighbour") else []
-            with session.patched(patch):
-                for report in session.evaluate([case], metrics):
-                    values[report.metric].append(report.value)
-            progress.advance()
+            for case, patch in zip(some, patches, strict=True):
+                metrics = [METRICS[0], *([METRICS[1]] if case.rephrases else [])]
+                metrics += [METRICS[2]] if case.locality.get("neighbour") else []
+                with session.patched(patch):
+                    for report in session.evaluate([case], metrics):
+                        values[report.metric].append(report.value)
+                progress.advance()
     reports = [_report(metric, values[metric]) for metric in METRICS]
     return Quality((*reports, harmonic(reports)), len(chosen), seconds / len(chosen))
 

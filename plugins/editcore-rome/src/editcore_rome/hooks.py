@@ -31,10 +31,15 @@ class Rome(EditMethod):
     def editcore_compute_update(
         self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
     ) -> Update:
-        from editcore_rome.method import compute_update
+        (update,) = self.compute_each(session, requests, location, state)  # no `batch`: one request at a time
+        return update
 
-        (request,) = requests  # no `batch` capability: the host gives one request at a time
-        return compute_update(session, request, location, self.hparams)
+    def compute_each(
+        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Sequence[Update]:
+        from editcore_rome.method import compute_each
+
+        return compute_each(session, requests, location, self.hparams)
 
 
 @hookimpl

@@ -44,6 +44,12 @@ class RomeHparams:
         source=f"{_PAPER}, equation 4; code",
         validator=_not_negative,
     )
+    v_stop: Literal["loss", "argmax", "never"] = hparam(
+        "loss",
+        help="when to stop before v_steps: loss, below 0.05; argmax, once every target token is the likeliest in every "
+        "context (faster, a little weaker); never",
+        source="code",
+    )
     context_lengths: tuple[int, ...] = hparam(
         (5, 10), help="lengths in tokens of the sampled contexts", source=f"{_PAPER}, appendix E.5; code"
     )

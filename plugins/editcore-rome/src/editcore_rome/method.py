@@ -4,22 +4,25 @@ Minimise ‖Ŵ K₀ − V₀‖ subject to Ŵ k* = v*: u = C⁻¹ k*, Λ = (v* �
 appendix A; which key stands where is Gupta et al. 2024 (R-ROME).
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
 from torch import Tensor
 
 from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Update, UsageError
 from editcore_keyvalue.contexts import check_contexts, sample_contexts
-from editcore_keyvalue.keys import subject_keys
 from editcore_keyvalue.rows import edit_rows
 from editcore_keyvalue.solve import factor, solve
 from editcore_keyvalue.store import Wish, second_moments
-from editcore_keyvalue.value import ValueSettings, optimise_value
+from editcore_keyvalue.value import Value, ValueSettings, in_batches, optimise_values
 from editcore_rome.hparams import RomeHparams
 
 if TYPE_CHECKING:
     from editcore import Session
+
+UNDONE: Final = 1.0
+"""A loss at which the target is far from likely, in nats a token."""
 
 
 @frozen
@@ -29,37 +32,61 @@ class RankOne:
     lam: Tensor
     u: Tensor
 
+    def low_rank(self) -> LowRank:
+        return LowRank(self.lam.float()[:, None], self.u.float()[None, :])
 
-def compute_update(session: "Session", request: EditRequest, location: Location, hparams: RomeHparams) -> Update:
-    """The rank-one update of the site for `request`."""
+
+def compute_each(
+    session: "Session", requests: Sequence[EditRequest], location: Location, hparams: RomeHparams
+) -> list[Update]:
+    """The rank-one update of the site for each of `requests`, all from the model as it stands."""
     (site,) = location.sites
     layer = site.layer
     if site.role != "mlp_out" or layer is None:
         raise UsageError(f"ROME edits an MLP down projection, not {site}", hint="name another locator, or none")
     contexts = _contexts(session, hparams)
-    moment, asset = second_moments(
-        session, [layer], Wish(hparams.mom2_corpus, hparams.mom2_tokens, hparams.mom2_seconds)
-    )[layer]
-    rows = edit_rows(session, request, contexts, location.token)
-    keys = subject_keys(session, rows, site)  # (R, f)
-    settings = ValueSettings(hparams.v_steps, hparams.v_lr, hparams.v_weight_decay, hparams.kl, hparams.clamp)
-    with session.progress(f"value of {request.subject}", settings.steps) as progress:
-        value = optimise_value(session, rows, site, settings, progress.advance)
+    wish = Wish(hparams.mom2_corpus, hparams.mom2_tokens, hparams.mom2_seconds)
+    moment, asset = second_moments(session, [layer], wish)[layer]
     ridge = hparams.mom2_ridge
     lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(moment.mean, ridge))
     weight = session.anatomy.weight(site)  # (d, f)
-    update = rank_one(keys, value.delta, weight, lower, hparams.key_mode)
-    return Update(
-        tensors={site: LowRank(update.lam.float()[:, None], update.u.float()[None, :])},
-        notes={
+    updates = []
+    for request, value in zip(requests, fitted(session, requests, contexts, location, hparams), strict=True):
+        update = rank_one(value.keys, value.delta, weight, lower, hparams.key_mode)
+        notes = {
             "contexts": list(contexts),
             "mom2_count": moment.count,
             "steps": value.steps,
             "loss": [value.losses[0], value.losses[-1]],
             "relative_norm": float(update.lam.norm() * update.u.norm() / weight.double().norm()),
-        },
-        assets=(asset,),
+        }
+        if value.losses[-1] > UNDONE:
+            session.say(f"the value of {request.subject} was not found: its loss is {value.losses[-1]:.2f} at the end")
+        updates.append(Update(tensors={site: update.low_rank()}, notes=notes, assets=(asset,)))
+    return updates
+
+
+def fitted(
+    session: "Session",
+    requests: Sequence[EditRequest],
+    contexts: Sequence[str],
+    location: Location,
+    hparams: RomeHparams,
+    snapshots: Collection[int] = (),
+) -> list[Value]:
+    """Keys and values of `requests`, in batches whose size is bounded by their tokens."""
+    (site,) = location.sites
+    settings = ValueSettings(
+        hparams.v_steps, hparams.v_lr, hparams.v_weight_decay, hparams.kl, hparams.clamp, hparams.v_stop
     )
+    edits = [edit_rows(session, request, contexts, location.token) for request in requests]
+    batches = in_batches(edits)
+    label = f"value of {requests[0].subject}" if len(requests) == 1 else f"values of {len(requests)} edits"
+    values: list[Value] = []
+    with session.progress(label, settings.steps * len(batches)) as progress:
+        for batch in batches:
+            values += optimise_values(session, batch, site, settings, progress.advance, snapshots)
+    return values
 
 
 def rank_one(keys: Tensor, delta: Tensor, weight: Tensor, lower: Tensor, key_mode: str) -> RankOne:

@@ -1,0 +1,155 @@
+"""Forwards that share what cannot change: the blocks below a layer, and the positions before a column.
+
+An edit at token s of layer l changes nothing below l, and in a causal decoder nothing before s. One whole forward
+keeps what enters block l and the keys and values of every block above; a later forward runs the rest alone. Gradients
+are those of the whole forward, because what was kept does not depend on the edit.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from attrs import evolve, field, frozen
+from torch import Tensor
+from transformers.cache_utils import Cache, DynamicLayer
+
+from editcore.models.batch import Batch, Positions, accepted, head_at
+from editcore.models.tracing import Place, Tap, Trace
+from editcore_hooks import Site, UsageError
+
+if TYPE_CHECKING:
+    from editcore.models.anatomy import Anatomy
+
+
+@frozen(eq=False)
+class Resumed:
+    """A batch of which blocks below `layer`, and columns before `start`, were computed.
+
+    `tail` is what is left of the batch, columns counted from `start`, (B, T − start). `entering` is what block
+    `layer` is given at these columns, in the form in which a block returns it; None when `layer` is 0. `prefix` holds
+    keys and values (B, heads, start, width) of each block from `layer` up.
+    """
+
+    anatomy: "Anatomy" = field(repr=False)
+    batch: Batch
+    layer: int
+    start: int
+    entering: Any = field(repr=False)
+    prefix: tuple[tuple[Tensor, Tensor], ...] = field(repr=False)
+
+    @property
+    def tail(self) -> Batch:
+        b, cut = self.batch, slice(self.start, None)
+        return Batch(b.ids[:, cut], b.mask[:, cut], b.positions[:, cut], b.mask[:, cut].sum(1))
+
+    def forward(self, at: Positions | None = None) -> Tensor:
+        """Logits of the tail, (B, T − start, V), or (n, V) at n of its positions; with gradients if enabled.
+
+        Hooks on sites from `layer` up see tensors of the tail's columns; those below are never reached.
+        """
+        model, tail = self.anatomy.model, self.tail
+        options: dict[str, Any] = {"position_ids": tail.positions} if "position_ids" in accepted(model) else {}
+        if self.start:
+            options["past_key_values"] = _read_only(self.prefix, self.layer, self.start)
+        with self._skipping(), head_at(model, at):
+            output = model(input_ids=tail.ids, attention_mask=self.batch.mask, use_cache=self.start > 0, **options)
+        logits: Tensor = output.logits
+        return logits if at is None else logits[0]
+
+    def rows(self, index: Tensor) -> "Resumed":
+        """The same for some of the rows, in the order of `index` (n,)."""
+        return evolve(
+            self,
+            batch=self.batch.rows(index),
+            entering=_map(self.entering, lambda hidden: hidden[index]),
+            prefix=tuple((keys[index], values[index]) for keys, values in self.prefix),
+        )
+
+    @contextmanager
+    def _skipping(self) -> Iterator[None]:
+        """Blocks below `layer` return what enters `layer`, whatever they are given."""
+        blocks = [self.anatomy.module(Site("block", i)) for i in range(self.layer)]
+        for block in blocks:
+            block.forward = lambda *_, **__: self.entering
+        try:
+            yield
+        finally:
+            for block in blocks:
+                del block.forward
+
+
+@torch.no_grad()
+def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0) -> Resumed:
+    """Run `batch` once, up to the head, and keep what forwards from block `layer` and column `start` need.
+
+    Sites that the caller traces are reached as in any forward. `start` must not be behind a row's first token that is
+    to change. Raises `UsageError` for a model with an encoder, which reads a prompt in both directions.
+    """
+    model = anatomy.model
+    if model.config.is_encoder_decoder:
+        raise UsageError(f"{model.config.model_type} has an encoder, which has no prefix to keep")
+    cache: Any = _all_columns() if start else None
+    options: dict[str, Any] = {"position_ids": batch.positions} if "position_ids" in accepted(model) else {}
+    taps: dict[Place, Tap] = {Site("block", anatomy.n_layers - 1): Tap(output=True)}
+    with _output_of(anatomy, layer - 1) as below, Trace(anatomy, taps, stop=True):
+        model(
+            input_ids=batch.ids,
+            attention_mask=batch.mask,
+            past_key_values=cache,
+            use_cache=cache is not None,
+            **options,
+        )
+    prefix: list[tuple[Tensor, Tensor]] = []
+    if cache is not None:
+        prefix = [(kept.keys[:, :, :start].clone(), kept.values[:, :, :start].clone()) for kept in cache.layers[layer:]]
+    entering = _map(below[0], lambda hidden: hidden[:, start:].clone()) if below else None
+    return Resumed(anatomy, batch, layer, start, entering, tuple(prefix))
+
+
+@contextmanager
+def _output_of(anatomy: "Anatomy", layer: int) -> Iterator[list[Any]]:
+    """What the block returns, in its own form, once it was run; nothing for a layer below the first."""
+    found: list[Any] = []
+    if layer < 0:
+        yield found
+        return
+    handle = anatomy.module(Site("block", layer)).register_forward_hook(lambda _, __, output: found.append(output))
+    try:
+        yield found
+    finally:
+        handle.remove()
+
+
+def _map(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """`change` of the hidden states in what a block returns: a tensor, or a tuple that begins with them."""
+    if isinstance(output, tuple):
+        return (change(output[0]), *output[1:])
+    return None if output is None else change(output)
+
+
+def _all_columns() -> Cache:
+    """Keeps every column of every block: a cache made from a configuration forgets what a sliding window leaves."""
+    return Cache(layer_class_to_replicate=DynamicLayer)
+
+
+class _ReadOnly(DynamicLayer):  # type: ignore[no-untyped-call]
+    """Keys and values of a prefix, put before new ones and never grown: a second step finds what the first found."""
+
+    def __init__(self, kept: tuple[Tensor, Tensor] | None, length: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._kept, self._length = kept, length
+
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any
+    ) -> tuple[Tensor, Tensor]:  # (B, heads, T, width)
+        assert self._kept is not None  # a skipped block has no keys, and asks for none
+        keys, values = self._kept
+        return torch.cat([keys, key_states], dim=-2), torch.cat([values, value_states], dim=-2)
+
+    def get_seq_length(self) -> int:
+        return self._length
+
+
+def _read_only(prefix: tuple[tuple[Tensor, Tensor], ...], layer: int, length: int) -> Cache:
+    return Cache(layers=[_ReadOnly(kept, length) for kept in (*[None] * layer, *prefix)])

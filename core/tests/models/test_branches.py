@@ -1,0 +1,53 @@
+"""A side branch does what the same low-rank update in the weights does, each row with its own."""
+
+import torch
+
+from editcore.models.anatomy import Anatomy
+from editcore.models.batch import forward, pad
+from editcore.models.branches import Branches
+from editcore.models.scoring import target_logprobs
+from editcore_hooks import LowRank, Site
+
+ROWS = [[5, 6, 7, 8], [9, 10], [11, 12, 13]]
+
+
+def updates(anatomy):
+    torch.manual_seed(1)
+    d, f = anatomy.hidden_size, anatomy.mlp_width
+    one, two = Site("mlp_out", 0), Site("mlp_out", 2)
+    return [
+        {one: LowRank(torch.randn(d, 1), torch.randn(1, f) * 0.1)},
+        {one: LowRank(torch.randn(d, 2), torch.randn(2, f) * 0.1), two: LowRank(torch.ones(d, 1), torch.ones(1, f))},
+        {},
+    ]
+
+
+@torch.no_grad()
+def test_every_row_runs_with_its_own_update(model):
+    anatomy = Anatomy.of(model)
+    edits = updates(anatomy)
+    branches = Branches.of(anatomy, edits)
+    owner = torch.tensor([1, 0, 2])
+    with branches.on(owner):
+        together = forward(model, pad(ROWS))
+    for row, e in enumerate(owner.tolist()):
+        saved = {site: anatomy.parameter(site)[1].clone() for site in edits[e]}
+        for site, update in edits[e].items():
+            anatomy.weight(site).add_(update.out @ update.in_)
+        alone = forward(model, pad([ROWS[row]]))[0]
+        for site, weight in saved.items():
+            anatomy.parameter(site)[1].copy_(weight)
+        torch.testing.assert_close(together[row, : len(ROWS[row])], alone, rtol=1e-4, atol=1e-4)
+
+
+def test_items_are_scored_with_the_update_of_their_owner(model):
+    anatomy = Anatomy.of(model)
+    branches = Branches.of(anatomy, updates(anatomy))
+    items = [([5, 6, 7, 8, 9], [10, 11]), ([5, 6], [7]), ([5, 6, 7, 8, 9], [10, 11]), ([5, 6], [7])]
+    owner = torch.tensor([2, 0, 1, 2])
+    scores = target_logprobs(model, items, tokens_per_batch=12, around=lambda chosen: branches.on(owner[list(chosen)]))
+    plain = target_logprobs(model, items)
+    assert abs(scores[0].sum - plain[0].sum) < 1e-4
+    assert abs(scores[3].sum - plain[3].sum) < 1e-4
+    assert abs(scores[1].sum - plain[1].sum) > 1e-2
+    assert abs(scores[2].sum - plain[2].sum) > 1e-2

@@ -1,0 +1,108 @@
+"""A resumed forward gives the logits and gradients of the whole one, at every step, on every family."""
+
+import pytest
+import torch
+
+from editcore.models.anatomy import Anatomy
+from editcore.models.batch import align, forward
+from editcore.models.resume import resume
+from editcore.models.tracing import Tap, Trace
+from editcore_hooks import Site, UsageError
+
+# ragged: a row whose whole prefix is padding, and one that ends where the tail begins
+ROWS = [[5, 6, 7, 8, 9, 10, 11], [12, 13, 14], [15, 16, 17, 18], [21, 22, 23, 24, 25]]
+SPLITS = [3, 0, 3, 1]
+
+
+@pytest.fixture
+def laid_out(model):
+    batch, start = align(ROWS, SPLITS)
+    return Anatomy.of(model), batch, start
+
+
+def real(batch, start=0):
+    """Row and column of every token from column `start` on."""
+    rows, columns = batch.mask.bool()[:, start:].nonzero(as_tuple=True)
+    return rows, columns + start
+
+
+@pytest.mark.parametrize("layer", [0, 1, 2])
+def test_logits_are_those_of_the_whole_forward(laid_out, layer):
+    anatomy, batch, start = laid_out
+    rows, columns = real(batch, start)
+    whole = forward(anatomy.model, batch)[rows, columns]
+    resumed = resume(anatomy, batch, layer, start)
+    for _ in range(2):  # a cache that grew would make the second step wrong without a word
+        torch.testing.assert_close(resumed.forward()[rows, columns - start], whole, rtol=0, atol=2e-5)
+        torch.testing.assert_close(resumed.forward((rows, columns - start)), whole, rtol=0, atol=2e-5)
+
+
+@pytest.mark.parametrize("role", ["mlp_out", "attn_out", "block"])
+def test_an_edit_has_the_gradient_of_the_whole_forward_at_every_step(laid_out, role):
+    anatomy, batch, start = laid_out
+    rows, columns = real(batch, start)
+    site, d = Site(role, 1), anatomy.hidden_size
+    resumed = resume(anatomy, batch, site.layer, start)
+    delta = torch.zeros(d)
+    for step in range(2):
+        delta = delta + 0.1 * (step + 1)
+        whole = _gradient(anatomy, site, start, delta, lambda: forward(anatomy.model, batch)[rows, columns])
+        rest = _gradient(anatomy, site, 0, delta, lambda: resumed.forward()[rows, columns - start])
+        torch.testing.assert_close(rest, whole, rtol=1e-4, atol=1e-4)
+        assert whole.norm() > 1e-3
+
+
+def test_some_rows_go_on_alone(laid_out):
+    anatomy, batch, start = laid_out
+    resumed, index = resume(anatomy, batch, 1, start), torch.tensor([3, 0])
+    rows, columns = real(batch.rows(index), start)
+    some = resumed.rows(index).forward((rows, columns - start))
+    torch.testing.assert_close(some, forward(anatomy.model, batch)[index[rows], columns], rtol=0, atol=2e-5)
+
+
+def test_the_first_pass_is_seen_by_traces(laid_out):
+    anatomy, batch, start = laid_out
+    site = Site("mlp_out", 1)
+    with Trace(anatomy, {site: Tap(input=True)}) as once:
+        resume(anatomy, batch, 1, start)
+    with Trace(anatomy, {site: Tap(input=True)}) as whole, torch.no_grad():
+        forward(anatomy.model, batch)
+    at = real(batch)
+    torch.testing.assert_close(once.input(site)[at], whole.input(site)[at], rtol=0, atol=1e-5)
+
+
+def test_nothing_is_left_on_the_model(laid_out):
+    anatomy, batch, start = laid_out
+    resume(anatomy, batch, 2, start).forward()
+    for module in anatomy.model.modules():
+        assert "forward" not in vars(module)
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+
+
+def test_an_edit_below_the_layer_has_no_effect_and_above_it_has(laid_out):
+    anatomy, batch, start = laid_out
+    resumed = resume(anatomy, batch, 1, start)
+    plain = resumed.forward()
+    for layer, changes in ((0, False), (1, True), (2, True)):
+        with Trace(anatomy, {Site("mlp_out", layer): Tap(edit=lambda output: output + 1)}):
+            assert (not torch.equal(resumed.forward(), plain)) == changes
+
+
+def test_a_model_with_an_encoder_has_no_prefix(laid_out, monkeypatch):
+    anatomy, batch, start = laid_out
+    monkeypatch.setattr(anatomy.model.config, "is_encoder_decoder", True)
+    with pytest.raises(UsageError, match="has an encoder"):
+        resume(anatomy, batch, 1, start)
+
+
+def _gradient(anatomy, site, column, delta, logits):
+    """d/dδ of the mean log-probability of token 3, with δ added at one column of every row."""
+    delta = delta.clone().requires_grad_()
+
+    def add(output):
+        return torch.cat([output[:, :column], output[:, column : column + 1] + delta, output[:, column + 1 :]], dim=1)
+
+    with torch.enable_grad(), Trace(anatomy, {site: Tap(edit=add)}):
+        loss = logits().log_softmax(-1)[:, 3].mean()
+    return torch.autograd.grad(loss, delta)[0]
