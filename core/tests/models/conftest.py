@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 import torch
@@ -15,6 +16,10 @@ from transformers import (
     PreTrainedTokenizerFast,
     Qwen2Config,
 )
+
+from editcore.models.loading import load
+from editcore.testing.tiny import tiny_model
+from editcore_hooks import EditMethod, Location, LowRank, Update, hookimpl
 
 VOCABULARY = 380
 TEXT = [
@@ -72,6 +77,51 @@ def models():
 @pytest.fixture(params=FAMILIES)
 def model(request, models):
     return models[request.param]
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """The opened tiny model of a family, to be left as it is."""
+    opened = {}
+
+    def get(family):
+        if family not in opened:
+            opened[family] = load(tiny_model(family, tmp_path_factory.mktemp(family)))
+        return opened[family]
+
+    return get
+
+
+def _pushing(*sites):
+    """An entry module with one method, which adds the same rank-1 matrix at each site."""
+
+    class Pushing(EditMethod):
+        name = "pushing"
+
+        @hookimpl
+        def editcore_locate(self, session, requests, state):
+            return Location(sites)
+
+        @hookimpl
+        def editcore_compute_update(self, session, requests, location, state):
+            return Update({site: self.push(*session.anatomy.weight(site).shape) for site in location.sites})
+
+        def push(self, n_out, n_in):
+            return LowRank(torch.linspace(-1, 1, n_out)[:, None], torch.linspace(0, 1, n_in)[None])
+
+    @hookimpl
+    def editcore_register_methods():
+        return [Pushing]
+
+    module = ModuleType("pushing")
+    module.editcore_register_methods = editcore_register_methods
+    return module
+
+
+@pytest.fixture
+def pushing():
+    """Of some sites, the entry module of a throwaway method that edits them."""
+    return _pushing
 
 
 def _fast(tokenizer, **special):

@@ -71,7 +71,7 @@ def test_a_continuation_keeps_its_blank(models, tokenizers):
     class Scripted:
         """Says " Paris" whatever it is asked."""
 
-        device, generation_config = model.device, copy.deepcopy(model.generation_config)
+        device, config, generation_config = model.device, model.config, copy.deepcopy(model.generation_config)
 
         def generate(self, ids, attention_mask):
             return torch.cat([ids, torch.tensor([paris] * len(ids))], dim=1)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from editcore.models.anatomy import AT_ROOT, Anatomy
+from editcore.models.anatomy import Anatomy
 from editcore.models.batch import forward, pad
+from editcore.models.stacks import AT_ROOT
 from editcore.models.tracing import Tap, Trace
 from editcore_hooks import Site
 
@@ -156,3 +157,28 @@ def test_tuples_and_keyword_inputs():
 def test_a_site_needs_an_anatomy():
     with pytest.raises(ValueError, match="needs the anatomy"):
         Trace(None, {Site("head"): Tap(input=True)})
+
+
+def test_what_a_family_adds_to_in_place_is_kept_as_it_came_out(tiny):
+    anatomy = Anatomy.of(tiny("falcon").model)
+    site = Site("mlp_out", 0)
+    with Trace(anatomy, {site: Tap(input=True, output=True)}) as trace:
+        forward(anatomy.model, BATCH)
+    torch.testing.assert_close(trace.output(site), trace.input(site) @ anatomy.weight(site).T)
+
+
+def test_rows_that_a_family_flattens_come_and_go_as_rows(tiny):
+    anatomy = Anatomy.of(tiny("opt").model)
+    site, seen = Site("mlp_out", 1), []
+    plain = forward(anatomy.model, BATCH)
+
+    def edit(output):
+        seen.append(output.shape)
+        return output + torch.nn.functional.one_hot(torch.tensor(3), 4)[None, :, None]
+
+    with Trace(anatomy, {site: Tap(input=True, edit=edit)}) as trace:
+        edited = forward(anatomy.model, BATCH)
+    assert seen == [(2, 4, anatomy.hidden_size)]
+    assert trace.input(site).shape == (2, 4, anatomy.mlp_width)
+    assert torch.equal(edited[:, :3], plain[:, :3])
+    assert not torch.allclose(edited[:, 3], plain[:, 3])

@@ -92,6 +92,10 @@ class Architecture(Named):
     """Role to path: inside a block for `mlp_in`, `mlp_gate`, `mlp_out`, `attn_out`; from the root for the others."""
     prefixes: ClassVar[tuple[str, ...]] = ()
     """Prefixes with and without which checkpoints of this family name the same tensor, `transformer.`."""
+    encoder_blocks: ClassVar[str | None] = None
+    """Path of the encoder's block list; None for a decoder alone. `blocks` and `parts` are the decoder's."""
+    encoder_parts: ClassVar[Mapping[str, str]] = {}
+    """What `parts` is, for the encoder."""
 
 
 class PatchKind(Named):

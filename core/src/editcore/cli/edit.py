@@ -58,6 +58,7 @@ def edit(
     dtype: str | None,
     revision: str | None,
     seed: int,
+    architecture: str | None,
     trust_remote_code: bool,
     **request: Any,
 ) -> None:
@@ -89,7 +90,14 @@ def edit(
     if single and path.exists() and not overwrite:
         raise UsageError(f"{output} is there already", hint="choose another name, or pass --overwrite")
     session = open_session(
-        out, model, device=device, dtype=dtype, revision=revision, seed=seed, trust_remote_code=trust_remote_code
+        out,
+        model,
+        device=device,
+        dtype=dtype,
+        revision=revision,
+        seed=seed,
+        architecture=architecture,
+        trust_remote_code=trust_remote_code,
     )
     for name, (value, source) in prepare(session, options).resolved.resolved.items():
         out.detail(f"{name} = {value!r} ({source})")

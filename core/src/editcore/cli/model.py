@@ -13,16 +13,17 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option("--device", default="cpu", show_default=True, help="Where the model runs."),
+    click.option("--device", default="cpu", show_default=True, help="Where the model runs; auto spreads it."),
     click.option("--dtype", help="What it runs in: float32, bfloat16, float16. Default: float32 on a CPU."),
     click.option("--revision", help="Branch, tag or commit of a hub model."),
     click.option("--seed", default=0, show_default=True, help="Seed of all that is sampled."),
+    click.option("--architecture", metavar="FILE", help="YAML map of a model whose parts are not found by themselves."),
     click.option("--trust-remote-code", is_flag=True, help="Run Python code that comes with the model. Dangerous."),
 )
 
 
 def model_options(function: F) -> F:
-    """`--device`, `--dtype`, `--revision`, `--seed`, `--trust-remote-code`, to be passed on to `open_session`."""
+    """`--device`, `--dtype`, `--revision`, `--seed`, `--architecture` and `--trust-remote-code`, for `open_session`."""
     for option in reversed(_OPTIONS):
         function = option(function)
     return function

@@ -24,6 +24,7 @@ def describe_base(session: "Session") -> dict[str, Any]:
         "name": session.loaded.name,
         "revision": session.loaded.revision,
         "architecture": session.model.config.model_type,
+        **({} if session.anatomy.given is None else {"architecture_map": dict(session.anatomy.given.content)}),
         "license": None,
         "weights_root": session.weights_root,
         "config_sha256": session.checkpoint.config_sha256,
@@ -41,7 +42,7 @@ def describe_run(
     """How the patch came about."""
     method, options, profile = run.method, run.options, run.profile
     distribution, dist_version = session.registry.source_of(type(method))
-    names = {key: session.anatomy.parameter(site)[0] for key, site in sites.items()}
+    names = {key: session.anatomy.name(site) for key, site in sites.items()}
     return {
         "title": options.title or _title(requests),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import torch
 from attrs import define, field
 from torch import Tensor
 
+from editcore.models.offload import Values
 from editcore.patches.arithmetic import rebuild, result_sha256
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 @define(eq=False)
 class LiveStack:
-    """The patches of the session's folder, and those put on in memory. `_saved` holds every parameter touched in memory
-    as it was before the first of them."""
+    """The patches of the session's folder, and those put on in memory. `_saved` holds of every parameter touched in
+    memory what puts it back as it was before the first of them."""
 
     session: "Session"
     folder: tuple[Patch, ...] = field(init=False)
     _memory: list[Patch] = field(factory=list)
-    _saved: dict[str, Tensor] = field(factory=dict, repr=False)
+    _saved: dict[str, Any] = field(factory=dict, repr=False)
     _handles: dict[str, Any] = field(factory=dict, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -86,17 +86,15 @@ class LiveStack:
             kind.detach(self.session, handle)
         weights = [patch for patch in self.patches if patch.core["kind"] == "weights"]
         keys = {key for patch in weights for key in self._keys(patch)}
-        parameters = {key: self._parameter(key) for key in keys}
-        kept = {key: parameter.detach().clone() for key, parameter in parameters.items()}
-        with torch.no_grad():
-            for key, parameter in parameters.items():
-                parameter.copy_(self._base(key))
+        weights_of = {key: self._values(key) for key in keys}
+        kept = {key: values.keep() for key, values in weights_of.items()}
+        for key, values in weights_of.items():
+            values.write(self._base(key))
         try:
             yield
         finally:
-            with torch.no_grad():
-                for key, parameter in parameters.items():
-                    parameter.copy_(kept[key])
+            for key, values in weights_of.items():
+                values.put_back(kept[key])
             for patch_id, (kind, _) in handles:
                 patch = next(patch for patch in memory if patch.patch_id == patch_id)
                 self._handles[patch_id] = (kind, kind.attach(self.session, patch))
@@ -115,17 +113,16 @@ class LiveStack:
         """Write the sum of all present patches into the parameters of `keys`; the hash of each result as stored."""
         results = {}
         for key in keys:
-            parameter = self._parameter(key)
+            values = self._values(key)
             touching = [patch for patch in self._memory if key in self._keys(patch)]
-            with torch.no_grad():
-                if not touching:
-                    parameter.copy_(self._saved.pop(key))
-                    continue
-                deltas = [delta for patch, own in self._on(key) for delta in patch.deltas(own)]
-                result = rebuild(self._base(key), deltas, key)
-                if key not in self._saved:
-                    self._saved[key] = parameter.detach().clone()
-                parameter.copy_(result)
+            if not touching:
+                values.put_back(self._saved.pop(key))
+                continue
+            deltas = [delta for patch, own in self._on(key) for delta in patch.deltas(own)]
+            result = rebuild(self._base(key), deltas, key)
+            if key not in self._saved:
+                self._saved[key] = values.keep()
+            values.write(result)
             results[key] = result_sha256(result)
         return results
 
@@ -147,6 +144,5 @@ class LiveStack:
         entry = self.session.checkpoint.entries[key]
         return tensor_of(entry.dtype, entry.shape, self.session.checkpoint.read_base(key))
 
-    def _parameter(self, key: str) -> Tensor:
-        name = self.session.anatomy.parameter_of(key)
-        return self.session.model.get_parameter(name)  # type: ignore[no-any-return]
+    def _values(self, key: str) -> Values:
+        return self.session.anatomy.values(self.session.anatomy.parameter_of(key))

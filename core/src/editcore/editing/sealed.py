@@ -20,9 +20,8 @@ def seal_update(session: "Session", run: "Run", requests: Sequence[EditRequest],
     """The patch of one update. Raises `UsageError` for a site that the checkpoint has no tensor for."""
     targets, sites = {}, {}
     for site, tensor_update in update.tensors.items():
-        name, _, transposed = session.anatomy.parameter(site)
-        key = session.anatomy.key_of(name, session.checkpoint.entries)
-        targets[key] = _target(session, key, to_stored(tensor_update, transposed))
+        key = session.anatomy.key_of(session.anatomy.name(site), session.checkpoint.entries)
+        targets[key] = _target(session, key, to_stored(tensor_update, session.anatomy.transposed(site)))
         sites[key] = site
     return _sealed(session, run, requests, targets, sites, update, [dict(update.notes)])
 
@@ -49,7 +48,7 @@ def join_patches(
         # to_stored makes it dense where the ranks add up to more than the matrix has.
         targets[key] = _target(session, key, to_stored(LowRank(left, right), transposed=False))
     sites = {
-        session.anatomy.key_of(session.anatomy.parameter(site)[0], session.checkpoint.entries): site
+        session.anatomy.key_of(session.anatomy.name(site), session.checkpoint.entries): site
         for update in updates
         for site in update.tensors
     }

@@ -13,10 +13,12 @@ from editcore.editing.live import LiveStack
 from editcore.editing.talk import Progress, Silence, Talk
 from editcore.evaluation.evaluator import Evaluator
 from editcore.models.anatomy import Anatomy
+from editcore.models.architecture_file import read_architecture
 from editcore.models.generation import generate
 from editcore.models.loading import Loaded, load
+from editcore.models.offload import device_of
 from editcore.models.scoring import TargetScore, target_logprobs
-from editcore.models.spans import encode_prompt
+from editcore.models.spans import Encoded, encode_prompt, encode_request
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import run_apply_patch, run_evaluate, stage_manager
@@ -37,9 +39,12 @@ def open_model(
     *,
     dtype: str | None = None,
     device: str = "cpu",
+    device_map: Mapping[str, int | str] | str | None = None,
+    offload_folder: str | Path | None = None,
     revision: str | None = None,
     seed: int = 0,
     trust_remote_code: bool = False,
+    architecture: str | Path | None = None,
     registry_: Registry | None = None,
     assets: AssetStore | None = None,
     talk: Talk | None = None,
@@ -47,11 +52,22 @@ def open_model(
     """Open the model of a folder or hub id; a folder with applied patches opens as it is, patched.
 
     `dtype` is what the model runs in (default: float32 on a CPU, the stored one on an accelerator); patches are always
-    made and applied in the stored dtype. Raises `UsageError`, `RefusedFileError`.
+    made and applied in the stored dtype. `device="auto"`, or a `device_map` of modules to devices, `cpu` and `disk`,
+    opens a model that is larger than a device; both need accelerate. `architecture` is a YAML file with the map of a
+    model that no table knows; see `editcore.models.architecture_file`. Raises `UsageError`, `RefusedFileError`.
     """
     plugins = registry_ or registry()
-    loaded = load(source, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code)
-    anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()))
+    given = None if architecture is None else read_architecture(architecture)
+    loaded = load(
+        source,
+        dtype=dtype,
+        device=device,
+        device_map=device_map,
+        offload_folder=offload_folder,
+        revision=revision,
+        trust_remote_code=trust_remote_code,
+    )
+    anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()), given)
     checkpoint = Checkpoint.open(loaded.folder)
     return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed)
 
@@ -84,7 +100,7 @@ class Session:
 
     @property
     def device(self) -> torch.device:
-        return torch.device(next(self.model.parameters()).device)
+        return device_of(self.model)
 
     @property
     def weights_root(self) -> str:
@@ -107,9 +123,14 @@ class Session:
         )
 
     @property
+    def encoder_decoder(self) -> bool:
+        """Whether the prompt goes to an encoder, and a decoder answers it with a text of its own."""
+        return bool(self.model.config.is_encoder_decoder)
+
+    @property
     def max_length(self) -> int:
         """The longest row the model takes, in tokens."""
-        return int(getattr(self.model.config, "max_position_embeddings", 2048))
+        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 2048))
 
     def facts(self) -> Mapping[str, Any]:
         """What presets are chosen by."""
@@ -190,6 +211,10 @@ class Session:
         """The model without any patch, those of its folder included, for statistics that belong to the base."""
         return self.live.suspended()
 
+    def encode(self, request: EditRequest) -> Encoded:
+        """A request with its new target as token ids, as this model reads them. Raises `UsageError`."""
+        return encode_request(self.tokenizer, request, encoder_decoder=self.encoder_decoder)
+
     def generate(self, prompt: str | Sequence[str], max_new_tokens: int = 32) -> Any:
         """Greedy continuation of one prompt (a text) or several (a list)."""
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
@@ -197,9 +222,13 @@ class Session:
         return texts[0] if isinstance(prompt, str) else texts
 
     def score_targets(self, questions: Sequence[Question]) -> list[TargetScore]:
-        """Teacher-forced log-probabilities of a target after a prompt, for each question."""
+        """Teacher-forced log-probabilities of a target after a prompt, for each question.
+
+        With an encoder-decoder the target is a text that ends: its end is scored as its last token.
+        """
+        both = self.encoder_decoder
         encoded = [
-            encode_prompt(self.tokenizer, prompt, target, template, prefix)
+            encode_prompt(self.tokenizer, prompt, target, template, prefix, encoder_decoder=both)
             for prompt, target, template, prefix in questions
         ]
         return target_logprobs(self.model, [(row.prompt_ids, row.target_ids) for row in encoded])

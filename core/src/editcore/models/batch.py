@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from attrs import frozen
 
+from editcore_hooks import UsageError
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
@@ -79,7 +81,15 @@ def align(rows: Sequence[Sequence[int]], at: Sequence[int], pad_id: int = 0) -> 
 
 
 def forward(model: "PreTrainedModel", batch: Batch, at: Positions | None = None) -> torch.Tensor:
-    """Logits of the batch, (B, T, V), or (n, V) at n positions; with gradients if enabled."""
+    """Logits of the batch, (B, T, V), or (n, V) at n positions; with gradients if enabled.
+
+    Raises `UsageError` for an encoder-decoder, which reads two rows: see `forward_pair`.
+    """
+    if model.config.is_encoder_decoder:
+        raise UsageError(
+            f"{model.config.model_type} has an encoder and a decoder, and one text was given for both",
+            hint="choose a method that knows encoder-decoders",
+        )
     options: dict[str, Any] = {"use_cache": False}
     if "position_ids" in accepted(model):
         options["position_ids"] = batch.positions
@@ -108,7 +118,8 @@ def head_at(model: "PreTrainedModel", at: Positions | None) -> Iterator[None]:
 def forward_pair(model: "PreTrainedModel", source: Batch, target: Batch, at: Positions | None = None) -> torch.Tensor:
     """Logits of an encoder-decoder, (B, T, V), or (n, V) at n positions of the decoder.
 
-    `source` goes to the encoder, `target` (B, T) to the decoder as it is, its start token included.
+    `source` goes to the encoder, `target` (B, T) to the decoder as it is, beginning with `decoder_start`: logits at its
+    position i are for its token i + 1.
     """
     with head_at(model, at):
         logits: torch.Tensor = model(
@@ -119,6 +130,18 @@ def forward_pair(model: "PreTrainedModel", source: Batch, target: Batch, at: Pos
             use_cache=False,
         ).logits
     return logits if at is None else logits[0]
+
+
+def decoder_start(model: "PreTrainedModel") -> int:
+    """The id with which the decoder of an encoder-decoder begins. Raises `UsageError` when the model names none."""
+    for settings in (model.config, model.generation_config):
+        start = getattr(settings, "decoder_start_token_id", None)
+        if start is not None:
+            return int(start)
+    raise UsageError(
+        f"the configuration of this {model.config.model_type} does not say how its decoder begins",
+        hint="set decoder_start_token_id in its config.json",
+    )
 
 
 def accepted(model: "PreTrainedModel") -> frozenset[str]:

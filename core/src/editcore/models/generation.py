@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import GenerationConfig
 
-from editcore.models.batch import accepted, pad
+from editcore.models.batch import accepted, decoder_start, pad
+from editcore.models.offload import device_of
 from editcore.models.quiet import quiet
 from editcore.models.tokens import decode, tokenise
+from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -27,17 +29,18 @@ def generate(
 ) -> list[str]:
     """The greedy continuation of each prompt, a text or token ids, without the prompt and without special tokens.
 
-    Ends at the model's or the tokenizer's end of text. A folder's own generation settings (penalties, sampling) are
-    not used: they would measure the settings.
+    An encoder-decoder answers a prompt with a text of its own. Ends at the model's or the tokenizer's end of text. A
+    folder's own generation settings (penalties, sampling) are not used: they would measure the settings.
     """
-    rows = [tokenise(tokenizer, each).ids if isinstance(each, str) else tuple(each) for each in prompts]
+    both = bool(model.config.is_encoder_decoder)
+    rows = [tokenise(tokenizer, each, closed=both).ids if isinstance(each, str) else tuple(each) for each in prompts]
     ends = _ends(model, tokenizer)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     texts: dict[int, str] = {}
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         for i, new in zip(chosen, _greedy(model, [rows[i] for i in chosen], max_new_tokens, ends), strict=True):
-            texts[i] = _shown(tokenizer, tuple(rows[i]), new)
+            texts[i] = _shown(tokenizer, () if both else tuple(rows[i]), new)
     return [texts[i] for i in range(len(rows))]
 
 
@@ -51,8 +54,14 @@ def sample(
     """Sample `length` new tokens after each start, from the `top_k` likeliest (None: from all) at temperature 1.
 
     Returns the new ids alone. Nothing ends a row early. Draws come from `generator`, a CPU generator, in one call a
-    step for the whole batch: the same seed and starts give the same rows. The global RNG is not touched.
+    step for the whole batch: the same seed and starts give the same rows. The global RNG is not touched. Raises
+    `UsageError` for an encoder-decoder, which answers a text and does not go on with it.
     """
+    if model.config.is_encoder_decoder:
+        raise UsageError(
+            f"{model.config.model_type} has an encoder and a decoder, so no text can be sampled from a start",
+            hint="choose a method that knows encoder-decoders",
+        )
 
     def draw(logits: torch.Tensor) -> torch.Tensor:  # (B, V) → (B,)
         logits = logits.float().cpu()
@@ -62,8 +71,8 @@ def sample(
         picked = torch.multinomial(values.softmax(-1), 1, generator=generator)  # (B, 1)
         return indices.gather(-1, picked)[:, 0]
 
-    takes = accepted(model)
-    batch = pad(starts, PAD_ID, side="left").to(model.device)
+    takes, device = accepted(model), device_of(model)
+    batch = pad(starts, PAD_ID, side="left").to(device)
     ids, mask, positions = batch.ids, batch.mask, batch.positions
     cache: Any = None
     drawn: list[torch.Tensor] = []
@@ -75,7 +84,7 @@ def sample(
             output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **options)
             drawn.append(draw(output.logits[:, -1]))
             cache = output.past_key_values
-            ids = drawn[-1][:, None].to(model.device)  # (B, 1)
+            ids = drawn[-1][:, None].to(device)  # (B, 1)
             mask = torch.cat([mask, torch.ones_like(ids)], dim=1)  # (B, T + 1)
             positions = positions[:, -1:] + 1  # (B, 1)
     return torch.stack(drawn, dim=1).tolist() if drawn else [[] for _ in starts]  # (B, length)
@@ -90,13 +99,16 @@ def _ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> lis
 def _greedy(
     model: "PreTrainedModel", rows: Sequence[Sequence[int]], max_new_tokens: int, ends: list[int]
 ) -> list[tuple[int, ...]]:
-    batch = pad(rows, PAD_ID, side="left").to(model.device)  # (B, T)
+    both = bool(model.config.is_encoder_decoder)
+    batch = pad(rows, PAD_ID, side="right" if both else "left").to(device_of(model))  # (B, T)
     settings = GenerationConfig(  # type: ignore[no-untyped-call]
-        max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=PAD_ID, use_cache=True
-    )
+        max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=PAD_ID, use_cache=True,
+        decoder_start_token_id=decoder_start(model) if both else None,
+    )  # fmt: skip
     with torch.no_grad(), quiet(), _own_settings(model, settings):
         ids: Any = model.generate(batch.ids, attention_mask=batch.mask)  # type: ignore[operator]
-    return [_until(row, ends) for row in ids[:, batch.ids.shape[1] :].tolist()]
+    given = 1 if both else batch.ids.shape[1]  # a decoder of its own was given its start alone
+    return [_until(row, ends) for row in ids[:, given:].tolist()]
 
 
 def _shown(tokenizer: "PreTrainedTokenizerBase", prompt: tuple[int, ...], new: tuple[int, ...]) -> str:

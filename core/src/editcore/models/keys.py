@@ -26,6 +26,9 @@ EMBEDDINGS: Final = (
 HEADS: Final = ("lm_head.weight", "embed_out.weight")
 """Last parts of the names of input embedding and output head: one tensor when the configuration ties them."""
 
+SHARED: Final = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
+"""The embedding that both stacks of T5 read: one tensor whatever the configuration says."""
+
 
 def aliases(key: str) -> tuple[str, ...]:
     """Other names that `key` may have, by prefix; without `key` itself and in the order of the table."""
@@ -39,14 +42,15 @@ def tied_names(key: str, keys: Collection[str], config: Mapping[str, Any]) -> tu
 
     A configuration that does not say is taken to tie: the caller then compares the bytes.
     """
+    shared = tuple(other for other in SHARED if key in SHARED and other != key and other in keys)
     text = config.get("text_config")
     tie = config.get("tie_word_embeddings", text.get("tie_word_embeddings") if isinstance(text, dict) else None)
     if tie is False:
-        return ()
+        return shared
     for mine, others in ((EMBEDDINGS, HEADS), (HEADS, EMBEDDINGS)):
         if _ends(key, mine):
-            return tuple(sorted(other for other in keys if other != key and _ends(other, others)))
-    return ()
+            return (*shared, *sorted(other for other in keys if other != key and _ends(other, others)))
+    return shared
 
 
 def _ends(key: str, names: tuple[str, ...]) -> bool:

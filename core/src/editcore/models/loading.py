@@ -1,5 +1,7 @@
 """Open a model with its tokenizer, and refuse one whose weights did not load."""
 
+from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +16,10 @@ from editcore_hooks import RefusedFileError, UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+DeviceMap = Mapping[str, int | str] | str
+"""Path of a module to a device, `cpu` or `disk`; or the name of a rule of transformers, such as `auto`."""
 
 
 @frozen(eq=False)
@@ -34,16 +40,23 @@ def load(
     *,
     dtype: str | None = None,
     device: str | torch.device = "cpu",
+    device_map: DeviceMap | None = None,
+    offload_folder: str | Path | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Loaded:
     """Open the model of a folder or of a repository on the hub; a folder is opened without any network.
 
     `dtype` is float32, bfloat16, float16 or float64. By default a CPU runs in at least float32, because 16-bit
-    arithmetic is slow and coarse there and widening loses nothing; an accelerator runs in the stored dtype. Raises
-    `UsageError` and `RefusedFileError`.
+    arithmetic is slow and coarse there and widening loses nothing; an accelerator runs in the stored dtype.
+
+    `device="auto"` spreads the model over what there is; a `device_map` says itself which modules go to which device,
+    `cpu` or `disk`. What is on disk stays in the model's own files, but for weights that are stored in another form,
+    which go to `offload_folder`. Raises `UsageError`, also when accelerate is not installed, and `RefusedFileError`.
     """
-    place = _device(device)
+    spread = "auto" if device == "auto" and device_map is None else device_map
+    _require_accelerate(spread)
+    place = _device("cpu" if device == "auto" else device)
     if dtype is not None and dtype not in DTYPES.values():
         raise UsageError(f"{dtype!r} is no dtype to run in", hint=f"choose of {', '.join(DTYPES.values())}")
     found = find(source, revision=revision, code=trust_remote_code)
@@ -51,15 +64,19 @@ def load(
     if _is_quantised(config):
         raise RefusedFileError(f"{found.name} is quantised", hint="edit its base in 16 or 32 bits")
     stored = stored_dtype(weight_files(found.folder))
-    runs_in = dtype or ("float32" if place.type == "cpu" and stored != "float64" else stored)
+    on_cpu = place.type == "cpu" if spread is None else not _uses_accelerator(spread)
+    runs_in = dtype or ("float32" if on_cpu and stored != "float64" else stored)
+    spreading = {} if spread is None else {"device_map": _plain(spread), "offload_folder": offload_folder}
     with quiet():
-        model = _model(found.folder, found.name, runs_in, trust_remote_code)
+        model = _model(found.folder, found.name, runs_in, trust_remote_code, spreading)
         tokenizer = _tokenizer(found.folder, found.name, trust_remote_code)
-    model.train(False).requires_grad_(False).to(place)
+    still = model.train(False).requires_grad_(False)
+    if spread is None:
+        still.to(place)
     return Loaded(model, tokenizer, found.folder, found.name, found.revision, stored, runs_in)
 
 
-def _model(folder: Path, name: str, dtype: str, trust: bool) -> "PreTrainedModel":
+def _model(folder: Path, name: str, dtype: str, trust: bool, spreading: dict[str, Any]) -> "PreTrainedModel":
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
         auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -71,6 +88,7 @@ def _model(folder: Path, name: str, dtype: str, trust: bool) -> "PreTrainedModel
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
+            **spreading,
         )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         hint = "a repository with its own code needs trust_remote_code" if not trust else "read its model card"
@@ -103,6 +121,22 @@ def _key(entry: Any) -> str:
 def _is_quantised(config: dict[str, Any]) -> bool:
     nested = (value for value in config.values() if isinstance(value, dict))
     return any(part.get("quantization_config") for part in (config, *nested))
+
+
+def _require_accelerate(spread: DeviceMap | None) -> None:
+    if spread is not None and find_spec("accelerate") is None:
+        message = "spreading a model over devices needs accelerate, which is not installed"
+        raise UsageError(message, hint='pip install "editcore[offload]", or name one device')
+
+
+def _uses_accelerator(spread: DeviceMap) -> bool:
+    if isinstance(spread, str):
+        return torch.accelerator.is_available()
+    return any(device not in ("cpu", "disk") for device in spread.values())
+
+
+def _plain(spread: DeviceMap) -> str | dict[str, int | str]:
+    return spread if isinstance(spread, str) else dict(spread)
 
 
 def _device(device: str | torch.device) -> torch.device:

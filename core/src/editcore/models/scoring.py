@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from attrs import frozen
 
-from editcore.models.batch import Side, forward, forward_pair, pad
+from editcore.models.batch import Side, decoder_start, forward, forward_pair, pad
+from editcore.models.offload import device_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -94,21 +95,21 @@ def target_logits(model: "PreTrainedModel", items: Sequence[Item], *, side: Side
     """One forward of all items, teacher-forced, with gradients if they are enabled.
 
     A decoder reads prompt and target; the last target token is only a label. With an encoder the prompt goes there,
-    and the decoder reads its start token and then the target.
+    and the decoder reads its start token and then the target but for its last token, the label of the last position.
     """
-    lengths = [len(target) for _, target in items]
-    rows = torch.repeat_interleave(torch.arange(len(items)), torch.tensor(lengths)).to(model.device)  # (n,)
-    labels = torch.tensor([token for _, target in items for token in target], device=model.device)  # (n,)
+    lengths, device = [len(target) for _, target in items], device_of(model)
+    rows = torch.repeat_interleave(torch.arange(len(items)), torch.tensor(lengths)).to(device)  # (n,)
+    labels = torch.tensor([token for _, target in items for token in target], device=device)  # (n,)
     if model.config.is_encoder_decoder:
-        source = pad([prompt for prompt, _ in items], side=side).to(model.device)
-        start = model.config.decoder_start_token_id
-        target = pad([[start, *target[:-1]] for _, target in items]).to(model.device)
-        columns = torch.cat([torch.arange(length) for length in lengths]).to(model.device)  # (n,)
+        source = pad([prompt for prompt, _ in items], side=side).to(device)
+        start = decoder_start(model)
+        target = pad([[start, *target[:-1]] for _, target in items]).to(device)
+        columns = torch.cat([torch.arange(length) for length in lengths]).to(device)  # (n,)
         return TargetLogits(forward_pair(model, source, target, (rows, columns)), labels, rows)
-    batch = pad([[*prompt, *target][:-1] for prompt, target in items], side=side).to(model.device)  # (B, T)
+    batch = pad([[*prompt, *target][:-1] for prompt, target in items], side=side).to(device)  # (B, T)
     # position i predicts token i + 1: the first target token is predicted at the last of the prompt
     begins = [len(prompt) - 1 for prompt, _ in items]
     if side == "left":
         begins = [batch.ids.shape[1] - len(target) for _, target in items]
     own = [torch.arange(begin, begin + length) for begin, length in zip(begins, lengths, strict=True)]
-    return TargetLogits(forward(model, batch, (rows, torch.cat(own).to(model.device))), labels, rows)
+    return TargetLogits(forward(model, batch, (rows, torch.cat(own).to(device))), labels, rows)

@@ -1,19 +1,15 @@
 """What the modules of a model say about themselves, without any family's names.
 
-The block list is the longest list of modules of one type. In a block, modules are grouped by the child that holds them;
-the MLP is the group of one or two projections hidden → width and one width → hidden. Attention never has that shape:
-it has three inputs, or one that makes query, key and value at once.
+The block list is the longest list of modules of one type. In a block, modules are grouped by the child that holds them,
+or the item where that child is a list; the MLP is the group of one or two projections hidden → width and one
+width → hidden. Attention never has that shape: it has three inputs, or one that makes query, key and value at once.
 """
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from attrs import frozen
 from torch import nn
 from transformers.pytorch_utils import Conv1D
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 @frozen(eq=False)
@@ -48,23 +44,38 @@ def projections(module: nn.Module) -> list[Projection]:
     return [each for each in found if each is not None]
 
 
-def block_lists(model: "PreTrainedModel") -> list[str]:
-    """Paths of the lists that can be the decoder: of one type, not inside each other, the longest ones.
-
-    A list as long as the text configuration says is preferred: a vision tower can be longer than the text model.
-    """
+def uniform_lists(model: nn.Module) -> dict[str, int]:
+    """Paths and lengths of the lists of modules of one type that hold projections and are not inside each other."""
     lengths: dict[str, int] = {}
     for path, module in model.named_modules():
         inside = any(path.startswith(f"{outer}.") for outer in lengths)
         if isinstance(module, nn.ModuleList) and not inside and _is_uniform(module):
             lengths[path] = len(module)
-    stated = getattr(model.config.get_text_config(), "num_hidden_layers", None)
+    return lengths
+
+
+def block_lists(model: nn.Module, stated: int | None = None, under: str = "") -> list[str]:
+    """Paths of the lists that can be the stack: the longest ones, of those inside the module at `under`.
+
+    One as long as is `stated` in the configuration is preferred: a vision tower can be longer than the text model.
+    """
+    found = uniform_lists(model)
+    lengths = {path: length for path, length in found.items() if not under or path.startswith(f"{under}.")}
     wanted = stated if stated in lengths.values() else max(lengths.values(), default=0)
     return [path for path, length in lengths.items() if length == wanted]
 
 
 def _is_uniform(modules: nn.ModuleList) -> bool:
     return len({type(child) for child in modules}) == 1 and all(projections(child) for child in modules)
+
+
+def is_list(model: nn.Module, path: str) -> bool:
+    """Whether a list that is not empty stands at the path."""
+    try:
+        module = model.get_submodule(path)
+    except AttributeError:
+        return False
+    return isinstance(module, nn.ModuleList | nn.Sequential) and len(module) > 0
 
 
 def expert_path(block: nn.Module) -> str | None:
@@ -78,10 +89,11 @@ def expert_path(block: nn.Module) -> str | None:
     return None
 
 
-def block_parts(block: nn.Module, hidden_size: int) -> dict[str, str]:
+def block_parts(block: nn.Module, hidden_size: int, attentions: int = 1) -> dict[str, str]:
     """Paths inside a block by role; a role is left out when the shapes do not single it out.
 
-    `mlp_in` is left out when gate and up are one fused projection.
+    `mlp_in` is left out when gate and up are one fused projection. Where a block has two `attentions`, the first is
+    self-attention.
     """
     groups = _groups(block)
     plain = [group for group in groups if _is_mlp(group, hidden_size, fused=False)]
@@ -96,17 +108,19 @@ def block_parts(block: nn.Module, hidden_size: int) -> dict[str, str]:
         if len(inputs) == 2:
             parts["mlp_gate"] = inputs[0].path  # every gated family but one defines the gate first
     attention = [group for group in groups if group is not mlps[0] and any(p.n_out == hidden_size for p in group)]
-    if len(attention) == 1:
+    if len(attention) == attentions:
         parts["attn_out"] = [p for p in attention[0] if p.n_out == hidden_size][-1].path
     return parts
 
 
 def _groups(block: nn.Module) -> list[list[Projection]]:
     """Projections by the child of the block that holds them; those that hang on the block itself are one group."""
+    lists = {name for name, child in block.named_children() if isinstance(child, nn.ModuleList)}
     groups: dict[str, list[Projection]] = {}
     for each in projections(block):
-        child, dot, _ = each.path.partition(".")
-        groups.setdefault(child if dot else "", []).append(each)
+        child, *inside = each.path.split(".")
+        holder = f"{child}.{inside[0]}" if child in lists else child
+        groups.setdefault(holder if inside else "", []).append(each)
     return list(groups.values())
 
 
@@ -125,6 +139,15 @@ def _is_mlp(group: list[Projection], hidden_size: int, *, fused: bool) -> bool:
         and (len(inputs) == 1 or (len(inputs) == 2 and not fused))
         and all((p.n_in, p.n_out) == (hidden_size, width_in) for p in inputs)
     )
+
+
+def fused_input(block: nn.Module, mlp_out: str, hidden_size: int) -> str | None:
+    """Path of the one projection beside `mlp_out` that is gate and input at once: twice the width; None without."""
+    holder = mlp_out.rpartition(".")[0]
+    sides = [each for each in projections(block) if each.path.rpartition(".")[0] == holder]
+    width = next((each.n_in for each in sides if each.path == mlp_out), 0)
+    fused = [each.path for each in sides if (each.n_in, each.n_out) == (hidden_size, 2 * width)]
+    return fused[0] if len(fused) == 1 else None
 
 
 def final_norm(model: nn.Module, blocks: str, hidden_size: int) -> str | None:
@@ -152,6 +175,20 @@ def path_of(model: nn.Module, wanted: nn.Module | None) -> str | None:
 def describe(block: nn.Module) -> str:
     """The projections of a block in one line, for a message."""
     return ", ".join(map(str, projections(block))) or "no linear maps"
+
+
+def describe_lists(model: nn.Module) -> str:
+    """The lists of blocks of a model in one line, each with the projections of its blocks by type, for a message."""
+    found: dict[str, str] = {}
+    for path, module in model.named_modules():
+        inside = any(path.startswith(f"{outer}.") for outer in found)
+        if isinstance(module, nn.ModuleList) and not inside and projections(module):
+            kinds: dict[str, nn.Module] = {}
+            for child in module:
+                kinds.setdefault(type(child).__name__, child)
+            blocks = " or ".join(f"{name}: {describe(child)}" for name, child in kinds.items())
+            found[path] = f"{path} ({len(module)} × {blocks})"
+    return "; ".join(found.values()) or "no list of blocks"
 
 
 def common(paths: Iterable[dict[str, str]]) -> dict[str, str]:

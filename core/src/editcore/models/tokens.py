@@ -14,7 +14,7 @@ _ANCHORS = ("\n", ".", "a", "1", "。")
 
 @frozen
 class Tokens:
-    """The ids of a text; how many special tokens stand before its first; character ranges by token where known.
+    """The ids of a text; how many special tokens stand before and behind it; character ranges by token where known.
 
     Ranges `[start, end)` are indexed like `ids`; they are None for tokenizers that do not tell.
     """
@@ -22,13 +22,14 @@ class Tokens:
     ids: tuple[int, ...]
     lead: int
     offsets: tuple[tuple[int, int], ...] | None
+    trail: int = 0
 
 
-def tokenise(tokenizer: "PreTrainedTokenizerBase", text: str, *, special: bool = True) -> Tokens:
-    """Tokenise a text. `special` adds what the tokenizer puts before a text (a BOS), never what it puts after.
+def tokenise(tokenizer: "PreTrainedTokenizerBase", text: str, *, special: bool = True, closed: bool = False) -> Tokens:
+    """Tokenise a text. `special` adds what the tokenizer puts before a text (a BOS), `closed` what it puts after.
 
-    An end-of-text token appended by the tokenizer would end the prompt before the model can answer it. Raises
-    `UsageError` when the text has no tokens.
+    Before a decoder an end-of-text token would end the prompt before the model can answer it; an encoder expects it.
+    Raises `UsageError` when the text has no tokens.
     """
     offsets = None
     if tokenizer.is_fast:
@@ -42,8 +43,11 @@ def tokenise(tokenizer: "PreTrainedTokenizerBase", text: str, *, special: bool =
     if not special:
         return Tokens(ids, 0, offsets)
     whole = tuple(tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"])
-    lead = whole[: _find(whole, ids)]
-    return Tokens(lead + ids, len(lead), offsets and ((0, 0),) * len(lead) + offsets)
+    start = _find(whole, ids)
+    lead, trail = whole[:start], whole[start + len(ids) :] if closed else ()
+    if offsets is not None:
+        offsets = ((0, 0),) * len(lead) + offsets + ((0, 0),) * len(trail)
+    return Tokens(lead + ids + trail, len(lead), offsets, len(trail))
 
 
 def bare(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[int, ...]:

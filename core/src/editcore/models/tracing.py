@@ -5,12 +5,14 @@ from inspect import signature
 from types import TracebackType
 from typing import Any
 
+import attrs
 import torch
 from attrs import frozen
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
 from editcore.models.anatomy import Anatomy
+from editcore.models.stacks import IN_BLOCK
 from editcore_hooks import Site
 
 Place = Site | nn.Module
@@ -48,14 +50,17 @@ class Trace:
         keys = trace.input(Site("mlp_out", 3))  # (B, T, width)
 
     The first tensor counts where a module takes or returns several; kept tensors are those of the latest call, after
-    `edit`. With `stop` the pass ends once every place was reached, and with it the `with` block. `detach=False` keeps
-    the graph. Sites need an `Anatomy`; modules do not, and `anatomy` may then be None.
+    `edit`. At a site they are (B, T, ·), also in families that flatten rows for their MLP. With `stop` the pass ends
+    once every place was reached, and with it the `with` block. `detach=False` keeps the graph. Sites need an `Anatomy`;
+    modules do not, and `anatomy` may then be None.
     """
 
     def __init__(
         self, anatomy: Anatomy | None, taps: Mapping[Place, Tap], *, stop: bool = False, detach: bool = True
     ) -> None:
         self._modules = {place: _module(anatomy, place) for place in taps}
+        self._blocks = {place: block for place in taps if (block := _block(anatomy, place)) is not None}
+        self._rows: dict[nn.Module, torch.Size] = {}  # (B, T) of what a block reads
         self._taps = dict(taps)
         self._stop, self._detach = stop, detach
         self._waiting: set[Place] = set()
@@ -74,6 +79,8 @@ class Trace:
 
     def __enter__(self) -> "Trace":
         self._waiting = set(self._taps)
+        for block in set(self._blocks.values()):
+            self._handles.append(block.register_forward_pre_hook(self._note_rows, with_kwargs=True))
         for place, tap in self._taps.items():
             module = self._modules[place]
             if tap.input:
@@ -90,9 +97,18 @@ class Trace:
         self._handles.clear()
         return error is self._end
 
+    def _note_rows(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._rows[block] = _first_argument(block, args, kwargs).shape[:-1]
+
+    def _in_rows(self, place: Place, tensor: torch.Tensor) -> torch.Tensor:
+        """(B, T, ·) of what OPT flattens to (B·T, ·); anything else as it is."""
+        rows = self._rows.get(self._blocks[place]) if place in self._blocks else None
+        flat = rows is not None and tensor.ndim == 2 == len(rows) and len(tensor) == rows.numel()
+        return tensor.reshape(*rows, -1) if rows is not None and flat else tensor
+
     def _before(self, place: Place, tap: Tap) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self._inputs[place] = self._kept(_first_argument(module, args, kwargs))
+            self._inputs[place] = self._kept(self._in_rows(place, _first_argument(module, args, kwargs)))
             if not tap.after:
                 self._reached(place)
 
@@ -101,14 +117,17 @@ class Trace:
     def _after(self, place: Place, tap: Tap) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any], Any], Any]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], result: Any) -> Any:
             # blocks return tuples in some versions and families, and bare tensors in others
-            output, rest = (result[0], result[1:]) if isinstance(result, tuple) else (result, None)
+            made, rest = (result[0], result[1:]) if isinstance(result, tuple) else (result, None)
+            output = self._in_rows(place, made)
             if tap.edit is not None:
                 output = tap.edit(output)
             if tap.mix is not None:
-                output = tap.mix(_first_argument(module, args, kwargs), output)
+                output = tap.mix(self._in_rows(place, _first_argument(module, args, kwargs)), output)
             if tap.output:
                 self._outputs[place] = self._kept(output)
+                output = output.clone()  # Falcon adds to the output of its MLP in place: what is kept would change
             self._reached(place)
+            output = output.reshape(made.shape)
             return output if rest is None else (output, *rest)
 
         return hook
@@ -128,6 +147,12 @@ def _module(anatomy: Anatomy | None, place: Place) -> nn.Module:
     if anatomy is None:
         raise ValueError(f"{place} is a site: a trace needs the anatomy to find it")
     return anatomy.module(place)
+
+
+def _block(anatomy: Anatomy | None, place: Place) -> nn.Module | None:
+    if anatomy is None or not isinstance(place, Site) or place.role not in IN_BLOCK:
+        return None
+    return anatomy.module(attrs.evolve(place, role="block"))
 
 
 def _first_argument(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:

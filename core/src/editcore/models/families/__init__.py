@@ -1,0 +1,32 @@
+"""The model families that this repository knows by name. Each confirms what the structure of the model says."""
+
+from typing import Final
+
+from editcore.models.families.falcon import Bloom, Falcon
+from editcore.models.families.gemma import Gemma, Gemma2, Gemma3, Gemma3Text
+from editcore.models.families.gpt import GPT2, GPTJ, GPTNeo, GPTNeoX
+from editcore.models.families.llama import Llama, Mistral, Phi3, Qwen2, Qwen3
+from editcore.models.families.opt import OPT, Phi
+from editcore.models.families.t5 import T5
+from editcore_hooks import Architecture
+
+ARCHITECTURES: Final[list[type[Architecture]]] = [
+    GPT2,
+    GPTNeo,
+    GPTJ,
+    GPTNeoX,
+    Llama,
+    Mistral,
+    Qwen2,
+    Qwen3,
+    Phi3,
+    Gemma,
+    Gemma2,
+    Gemma3,
+    Gemma3Text,
+    Phi,
+    OPT,
+    Falcon,
+    Bloom,
+    T5,
+]
