@@ -69,7 +69,7 @@ class FtHparams:
         0.0, help="Adam's weight decay, towards zero", source=f"{_ROME}, gpt2-xl", validator=_not_negative
     )
     stop_loss: float = hparam(
-        1e-2, help="a loss below which a batch is left alone, and a mean that ends it", source=_ROME,
+        1e-2, help="a batch is left alone, and training ends, when each request has a loss below it", source=_ROME,
         validator=_not_negative,
     )  # fmt: skip
     batch_size: int = hparam(

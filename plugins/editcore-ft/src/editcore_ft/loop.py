@@ -29,10 +29,11 @@ def train_(
     penalty: Divergence | None,
     advance: Callable[[int], None],
 ) -> Trained:
-    """Train the copies on `batches` until their mean NLL is below `stop_loss`, for `steps` passes at most.
+    """Train the copies on `batches` until the NLL of every request is below `stop_loss`, for `steps` passes at most.
 
-    A batch that is below it takes no step, but is projected. Under `depth` every batch has its own passes and its own
-    Adam. Raises `EditcoreError` when the loss is no longer finite.
+    A batch of which that holds takes no step, but is projected. (Published code compares the mean of the batch, which
+    is the same for a batch of one.) Under `depth` every batch has its own passes and its own Adam. Raises
+    `EditcoreError` when a loss is no longer finite.
     """
     if hparams.schedule == "depth":
         runs = [_passes(copies, [batch], hparams, penalty, advance) for batch in batches]
@@ -56,15 +57,16 @@ def _passes(
     losses: list[float] = []
     updates = 0
     for _ in range(hparams.steps):
-        total = 0.0
+        seen: list[float] = []
         for batch in batches:
             with torch.enable_grad():
-                loss = nll(copies.logits, batch).mean()
-                value = float(loss.detach())
-                if not isfinite(value):
-                    raise EditcoreError("the training diverged", hint=f"lower the step: --set lr={hparams.lr / 10:g}")
-                total += value * len(batch)
-                if value >= hparams.stop_loss:
+                each = nll(copies.logits, batch)  # (E,)
+                own = each.tolist()
+                if not all(map(isfinite, own)):
+                    raise diverged(hparams)
+                seen += own
+                if max(own) >= hparams.stop_loss:
+                    loss = each.mean()
                     if penalty is not None:
                         loss = loss + penalty(copies.logits)
                     # by name: `backward` would leave gradients on live parameters that happen to require them
@@ -74,8 +76,13 @@ def _passes(
                     updates += 1
             for site, leaf in copies.trained.items():
                 project_(leaf, copies.anchor[site], hparams)
-        losses.append(total / sum(map(len, batches)))
+        losses.append(sum(seen) / len(seen))
         advance(1)
-        if losses[-1] < hparams.stop_loss:
+        if max(seen) < hparams.stop_loss:
             break
     return Trained(len(losses), updates, tuple(losses))
+
+
+def diverged(hparams: FtHparams) -> EditcoreError:
+    """What to raise when numbers are no longer finite."""
+    return EditcoreError("the training diverged", hint=f"take smaller steps: --set lr={hparams.lr / 10:g}")

@@ -1,6 +1,7 @@
 """FT, FT-L, FT-M: W ← W₀ + Δ, with Δ found by Adam on the loss of all requests together."""
 
 from collections.abc import Sequence
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from editcore_ft.constraint import divergence
 from editcore_ft.hparams import FtHparams
-from editcore_ft.loop import train_
+from editcore_ft.loop import diverged, train_
 from editcore_ft.objective import Example, examples, nll
 from editcore_ft.weights import Copies
 from editcore_hooks import Dense, EditRequest, Location, LowRank, Site, TensorUpdate, Update, UsageError
@@ -35,6 +36,9 @@ def compute_update(
     penalty = divergence(session, hparams)
     with session.progress("fine-tuning", hparams.steps) as progress:
         trained = train_(copies, batches, hparams, penalty, progress.advance)
+    norms = {site: float(copies.delta(site).norm() / copies.start[site].norm()) for site in location.sites}
+    if not all(map(isfinite, norms.values())):
+        raise diverged(hparams)
     parts = {site: _update_of(copies.delta(site), hparams.rank) for site in location.sites}
     for site, part in parts.items():
         if isinstance(part.update, LowRank):
@@ -52,9 +56,7 @@ def compute_update(
             "loss": [trained.losses[0], sum(losses) / len(losses)],
             "converged": not open_,
             "final_losses": losses,
-            "relative_norm": {
-                str(site): float(copies.delta(site).norm() / copies.start[site].norm()) for site in location.sites
-            },
+            "relative_norm": {str(site): norm for site, norm in norms.items()},
             **_residuals(parts),
         },
     )
