@@ -64,9 +64,9 @@ def divergence(session: "Session", hparams: FtHparams) -> Divergence | None:
 
 def _texts(session: "Session", hparams: FtHparams) -> tuple[Item, ...]:
     """The texts as items that are scored at every place; with an encoder, at the first place of the decoder."""
-    pairs = session.model.config.is_encoder_decoder
+    pairs = session.encoder_decoder
     if hparams.kl_texts:
-        rows = [encode_prompt(session.tokenizer, text).ids for text in hparams.kl_texts]
+        rows = [encode_prompt(session.tokenizer, text, encoder_decoder=pairs).ids for text in hparams.kl_texts]
     elif pairs:
         raise UsageError("kl has no texts: an encoder-decoder writes none by itself", hint="--set kl_texts=@FILE")
     else:

@@ -107,7 +107,7 @@ def _contexts(session: "Session", hparams: FtHparams) -> tuple[str, ...]:
 def _warn_of_many_tokens(
     session: "Session", requests: Sequence[EditRequest], rows: Sequence[Example], hparams: FtHparams
 ) -> None:
-    many = [example for example in rows if example.rows[0].m > 1]
+    many = [example for example in rows if len(example.rows[0].labels) > 1]
     if hparams.objective == "last_token" and many:
         request = requests[min(example.index for example in many)]
         session.say(

@@ -13,7 +13,6 @@ from attrs import frozen
 from torch import Tensor
 
 from editcore.models.scoring import Item, TargetLogits
-from editcore.models.spans import encode_request
 from editcore_hooks import EditRequest, UsageError
 from editcore_keyvalue.contexts import in_context
 
@@ -29,8 +28,6 @@ class Row:
 
     item: Item
     labels: tuple[int, ...]
-    m: int
-    """How many tokens the target has."""
 
 
 @frozen
@@ -45,7 +42,7 @@ def examples(
     session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], objective: str
 ) -> list[Example]:
     """The rows of every request, sorted by their ids: in what order requests were given must not change an edit."""
-    if objective == "full_text" and session.model.config.is_encoder_decoder:
+    if objective == "full_text" and session.encoder_decoder:
         raise UsageError("full_text scores the prompt, which an encoder only reads", hint="--set objective=target_only")
     made = [
         Example(i, tuple(_row(session, in_context(request, context), objective) for context in contexts))
@@ -55,18 +52,17 @@ def examples(
 
 
 def _row(session: "Session", request: EditRequest, objective: str) -> Row:
-    encoded = encode_request(session.tokenizer, request)
+    encoded = session.encode(request)
     prompt, target = encoded.prompt_ids, encoded.target_ids
-    if not prompt:
-        raise UsageError(f"the prompt {request.prompt!r} has no token", hint="write more of it")
     match objective:
         case "target_only":
-            return Row((prompt, target), target, len(target))
+            return Row((prompt, target), target)
         case "last_token":
-            return Row((prompt, target[:1]), target, len(target))
+            if encoded.encoder_decoder and len(target) > 1:
+                target = target[:-1]  # the end of the answer cannot stand where the answer begins
+            return Row((prompt, target[:1]), target)
         case _:
-            text = encoded.ids
-            return Row((text[:1], text[1:]), text[1:], len(target))
+            return Row((encoded.ids[:1], encoded.ids[1:]), encoded.ids[1:])
 
 
 def nll(logits: Logits, chosen: Sequence[Example]) -> Tensor:
