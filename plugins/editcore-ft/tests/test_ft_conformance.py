@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import pytest
-
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
 
@@ -22,9 +20,9 @@ class TestFtM(MethodConformance):
     method = "ft-m"
     hparams = {"layers": [1], "lr": 2e-3, "steps": 5, "rank": 8}
 
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return taught_model("gpt2", tmp_path_factory.mktemp("taught"))
+    @classmethod
+    def model(cls, folder: Path) -> Path:
+        return taught_model("gpt2", folder)
 
 
 class TestFtMWithDivergence(MethodConformance):

@@ -6,7 +6,7 @@
         method = "mine"
         hparams = {"layer": 1}  # settings under which an edit is cheap
 
-Override the fixture `folder` to run on another model. A check that cannot hold is named with its reason in
+Override `model` to run on another one than the taught Llama. A check that cannot hold is named with its reason in
 `not_applicable`, and shows as skipped. Importing this module needs pytest.
 """
 
@@ -66,13 +66,19 @@ class MethodConformance:
             if not isinstance(reason, str) or not reason.strip():
                 raise TypeError(f"{cls.__name__}.not_applicable gives no reason for {check!r}")
 
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        """The model that is edited. Override it to run on another, such as one of `editcore.testing.tiny`."""
-        return taught_model("llama", tmp_path_factory.mktemp("taught"))
+    @classmethod
+    def model(cls, folder: Path) -> Path:
+        """Write the model that is edited into `folder`. Override it for another, such as one of `testing.tiny`."""
+        return taught_model("llama", folder)
 
     @pytest.fixture(scope="class")
-    def assets(self, tmp_path_factory: pytest.TempPathFactory) -> AssetStore:
+    @classmethod
+    def folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return cls.model(tmp_path_factory.mktemp("model"))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def assets(cls, tmp_path_factory: pytest.TempPathFactory) -> AssetStore:
         return AssetStore(tmp_path_factory.mktemp("assets"))
 
     @pytest.fixture
