@@ -15,7 +15,7 @@ from editcore_hooks import EditcoreError
 
 @frozen
 class Trained:
-    """Passes made, updates among them, and the mean NLL of each pass before its updates."""
+    """Passes (of the longest run under `depth`), updates, and the mean NLL of each pass before its updates."""
 
     passes: int
     updates: int

@@ -34,7 +34,8 @@ def compute_update(
     batches = [rows[i : i + hparams.batch_size] for i in range(0, len(rows), hparams.batch_size)]
     copies = Copies(session, location.sites, anchored_at_base=hparams.anchor == "base")
     penalty = divergence(session, hparams)
-    with session.progress("fine-tuning", hparams.steps) as progress:
+    passes = hparams.steps * (len(batches) if hparams.schedule == "depth" else 1)
+    with session.progress("fine-tuning", passes) as progress:
         trained = train_(copies, batches, hparams, penalty, progress.advance)
     norms = {site: float(copies.delta(site).norm() / copies.start[site].norm()) for site in location.sites}
     if not all(map(isfinite, norms.values())):
