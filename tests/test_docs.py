@@ -60,6 +60,39 @@ def test_the_plugin_of_the_guide_edits(llama_folder: Path, tmp_path: Path) -> No
     assert list(patch.targets) == ["model.layers.2.mlp.down_proj.weight"]
 
 
+def test_the_plugin_of_the_guide_passes_the_suite_as_the_guide_inherits_it(tmp_path: Path) -> None:
+    plugin, suite = (
+        next(block for block in blocks("docs/plugins.md", "python") if text in block)
+        for text in ("class Nudge(", "class TestNudge(")
+    )
+    entry = re.search(r"^mine = \"(.*)\"$", blocks("docs/plugins.md", "toml")[0], re.MULTILINE)
+    assert entry is not None
+    package = tmp_path / entry[1].split(".")[0]
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "hooks.py").write_text(plugin)
+    info = tmp_path / "editcore_mine-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: editcore-mine\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[editcore]\nmine = {entry[1]}\n")
+    (tmp_path / "test_nudge.py").write_text(suite)
+    pytest_ = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", "test_nudge.py"]
+    done = subprocess.run(
+        pytest_, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(tmp_path)}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "it adds the same number to every weight" in done.stdout
+
+
+def test_the_guide_names_every_check() -> None:
+    from editcore.testing.conformance import MethodConformance
+
+    checks = {name.removeprefix("test_") for name in dir(MethodConformance) if name.startswith("test_")}
+    section = (ROOT / "docs/plugins.md").read_text("utf-8").partition("## Its tests")[2].partition("\n## ")[0]
+    listed = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert {name for cell in listed for name in re.findall(r"`(.*?)`", cell)} == checks
+
+
 def test_every_link_between_documents_leads_somewhere() -> None:
     patterns = ("*.md", "docs/*.md", "*/README.md", "plugins/*/*.md")
     for document in (path for pattern in patterns for path in ROOT.glob(pattern)):

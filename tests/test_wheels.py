@@ -8,7 +8,8 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-DISTRIBUTIONS = ("hooks", "core", "plugins/editcore-keyvalue", "plugins/editcore-rome", "plugins/editcore-demo")
+PLUGINS = ("editcore-keyvalue", "editcore-rome", "editcore-ft", "editcore-demo")
+DISTRIBUTIONS = ("hooks", "core", *(f"plugins/{name}" for name in PLUGINS))
 
 
 def run(*command: str, cwd: Path) -> str:
@@ -34,7 +35,7 @@ def test_every_wheel_installs_outside_the_repository_and_edits_there(tmp_path: P
     editcore = str(tmp_path / "bare" / "bin" / "editcore")
     plugins = json.loads(run(editcore, "plugins", "list", "--json", cwd=tmp_path))
     assert {plugin["name"]: plugin["status"] for plugin in plugins} == dict.fromkeys(
-        ("editcore", "keyvalue", "rome", "demo"), "ok"
+        ("editcore", "keyvalue", "rome", "ft", "demo"), "ok"
     )
     model = run(python, "-c", "import editcore_demo; print(editcore_demo.model_path())", cwd=tmp_path).strip()
     assert str(tmp_path) in model

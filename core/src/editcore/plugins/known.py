@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
-METHODS: Final[Mapping[str, str]] = {"ft": "editcore-ft", "memit": "editcore-memit", "rome": "editcore-rome"}
+METHODS: Final[Mapping[str, str]] = {
+    "ft": "editcore-ft",
+    "ft-l": "editcore-ft",
+    "ft-m": "editcore-ft",
+    "memit": "editcore-memit",
+    "rome": "editcore-rome",
+}
 
 COMMANDS: Final[Mapping[str, str]] = {
     "bench": "editcore-bench",

@@ -22,7 +22,7 @@ def cases_path() -> Path:
     return _MODEL / "cases.jsonl"
 
 
-def cases(n: int | None = None) -> list[dict[str, Any]]:
-    """The first `n` bundled edit cases, or all."""
-    with cases_path().open(encoding="utf-8") as lines:
+def cases(n: int | None = None, folder: Path = _MODEL) -> list[dict[str, Any]]:
+    """The first `n` edit cases, or all, of the bundled model or of one that the training script made."""
+    with (folder / "cases.jsonl").open(encoding="utf-8") as lines:
         return [json.loads(line) for line in lines][:n]

@@ -1,8 +1,9 @@
-"""`python -m editcore_demo.quality`: preference scores over bundled facts, each edited alone."""
+"""`python -m editcore_demo.quality`: preference and exact scores over bundled facts, each edited alone."""
 
 import argparse
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from attrs import frozen
 
@@ -11,11 +12,13 @@ from editcore.editing.session import Session, open_model
 from editcore.evaluation.cases import parse_case
 from editcore.evaluation.intervals import wilson
 from editcore.evaluation.metrics import harmonic
+from editcore.plugins.hparams import settings_mapping
 from editcore_demo import cases, model_path
 from editcore_hooks import Case, Report
 
 TOGETHER = 32
 METRICS = ("pref.es@1", "pref.ps@1", "pref.ns@1")
+EXACT = "tf.exact@1"
 
 
 @frozen
@@ -29,7 +32,7 @@ class Quality:
 
 def quality(session: Session, chosen: Sequence[Case], options: Options) -> Quality:
     """Edit each case from the base, score it, restore. A metric counts the cases that have prompts for it."""
-    values: dict[str, list[float]] = {metric: [] for metric in METRICS}
+    values: dict[str, list[float]] = {metric: [] for metric in (*METRICS, EXACT)}
     seconds = 0.0
     with session.progress("edits", len(chosen)) as progress:
         for start in range(0, len(chosen), TOGETHER):
@@ -38,14 +41,15 @@ def quality(session: Session, chosen: Sequence[Case], options: Options) -> Quali
             patches = session.edit_each([case.request for case in some], options)
             seconds += time.perf_counter() - started
             for case, patch in zip(some, patches, strict=True):
-                metrics = [METRICS[0], *([METRICS[1]] if case.rephrases else [])]
+                metrics = [METRICS[0], EXACT, *([METRICS[1]] if case.rephrases else [])]
                 metrics += [METRICS[2]] if case.locality.get("neighbour") else []
                 with session.patched(patch):
                     for report in session.evaluate([case], metrics):
                         values[report.metric].append(report.value)
                 progress.advance()
     reports = [_report(metric, values[metric]) for metric in METRICS]
-    return Quality((*reports, harmonic(reports)), len(chosen), seconds / len(chosen))
+    exact = _report(EXACT, values[EXACT])
+    return Quality((*reports, harmonic(reports), exact), len(chosen), seconds / len(chosen))
 
 
 def _report(metric: str, values: Sequence[float]) -> Report:
@@ -57,14 +61,19 @@ def main() -> None:
     from editcore.cli.output import Output
 
     parser = argparse.ArgumentParser(prog="python -m editcore_demo.quality", description=__doc__)
-    parser.add_argument("--n", type=int, default=200, help="how many of the bundled cases, from the first")
-    parser.add_argument("--model", default=str(model_path()), help="another model of the same world")
+    parser.add_argument("--n", type=int, default=200, help="how many of the bundled cases")
+    parser.add_argument("--start", type=int, default=0, help="the first of them")
+    parser.add_argument("--model", default=str(model_path()), help="folder of another model of the same world")
     parser.add_argument("--method", default="rome")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a hyper-parameter")
     arguments = parser.parse_args()
     out = Output()
     session = open_model(arguments.model, talk=out)
-    chosen = [parse_case(row, "the demo's cases") for row in cases(arguments.n)]
-    found = quality(session, chosen, Options(method=arguments.method))
+    first, last = arguments.start, arguments.start + arguments.n
+    # a model that the training script made has cases of its own: facts that it knows
+    chosen = [parse_case(row, "the demo's cases") for row in cases(last, Path(arguments.model))[first:]]
+    values = settings_mapping(session.registry.method(arguments.method).Hparams, arguments.set)
+    found = quality(session, chosen, Options(method=arguments.method, hparams=(("--set", values),)))
     out.table(
         ["metric", "value", "95 % interval", "cases"],
         [[r.metric, f"{r.value:.1%}", f"{r.low:.1%} to {r.high:.1%}", r.n] for r in found.reports],

@@ -1,0 +1,95 @@
+"""How the conformance suite runs a method: through the host, or its stages alone, without the host's safety net."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from editcore.editing.compute import Options, prepare
+from editcore.editing.seeding import seed_all
+from editcore.editing.state import fold_state
+from editcore.models.scoring import target_logits
+from editcore.patches.patch import Patch
+from editcore.plugins.calls import run_compute_update, run_locate, stage_manager
+from editcore_hooks import EditMethod, EditRequest, Location, Update
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session
+    from editcore.models.batch import Side
+
+
+@frozen
+class Method:
+    """A method by name with its settings, and the requests that it is tried with."""
+
+    name: str
+    hparams: Mapping[str, Any]
+    requests: tuple[EditRequest, ...]
+
+    @property
+    def options(self) -> Options:
+        return Options(self.name, hparams=(("conformance", self.hparams),))
+
+    def cls(self, session: "Session") -> type[EditMethod]:
+        return session.registry.method(self.name)
+
+    def batch(self, session: "Session") -> bool:
+        """Whether it takes many requests in one update."""
+        return "batch" in self.cls(session).capabilities
+
+    def asked(self, session: "Session") -> tuple[EditRequest, ...]:
+        """The requests of one update: all for a batch method, else the first."""
+        return self.requests if self.batch(session) else self.requests[:1]
+
+    def patch(self, session: "Session", requests: Sequence[EditRequest] | None = None) -> Patch:
+        """The sealed patch, as people get it."""
+        return session.edit_all(self.asked(session) if requests is None else requests, self.options)
+
+    def stages(
+        self, session: "Session", requests: Sequence[EditRequest] | None = None, location: Location | None = None
+    ) -> tuple[Location, Update]:
+        """What the method's own stages give, seeded as the host does and with nothing put right afterwards."""
+        instance = prepare(session, self.options).method
+        manager = stage_manager(session.registry, instance)
+        state = fold_state(session, instance)
+        requests = self.asked(session) if requests is None else requests
+        seed_all(session.seed)
+        if location is None:
+            location = run_locate(manager, session, requests, state)
+        return location, run_compute_update(manager, session, requests, location, state)
+
+
+def logprobs(session: "Session", requests: Sequence[EditRequest], side: "Side" = "right") -> Tensor:
+    """Log-probabilities of every target token (n,), all requests in one padded batch."""
+    encoded = [session.encode(request) for request in requests]
+    with torch.no_grad():
+        found = target_logits(session.model, [(row.prompt_ids, row.target_ids) for row in encoded], side=side)
+    return found.logits.float().log_softmax(-1).gather(-1, found.labels[:, None])[:, 0]
+
+
+def answers(session: "Session", requests: Sequence[EditRequest]) -> list[float]:
+    """Log-probability of the whole target of each request, each scored alone."""
+    return [float(logprobs(session, [request]).sum()) for request in requests]
+
+
+def difference(one: Patch, other: Patch) -> float:
+    """The largest ‖Δ₁ − Δ₂‖ / ‖Δ₁‖ over the tensors of two patches; infinite when they are not of the same tensors."""
+    from editcore.patches.deltas import whole
+
+    if one.targets.keys() != other.targets.keys() or one.kind != other.kind:
+        return float("inf")
+    if one.kind != "weights":
+        return 0.0 if one.patch_id == other.patch_id else float("inf")
+    worst = 0.0
+    for key, target in one.targets.items():
+        shape = target["shape"]
+        rows, columns = shape[0], shape[1] if len(shape) > 1 else 1
+        first, second = (
+            delta.scale * delta.block(0, rows, columns)
+            for delta in (whole(patch.deltas(key)) for patch in (one, other))
+        )
+        if first.norm() or second.norm():
+            worst = max(worst, float((first - second).norm() / max(first.norm(), second.norm())))
+    return worst

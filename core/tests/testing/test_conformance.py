@@ -1,0 +1,347 @@
+"""Every check of the conformance suite passes two honest methods, and fails those that break its rule."""
+
+import sys
+import types
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from attrs import evolve, field, frozen
+from torch.func import functional_call
+
+from editcore.assets.store import AssetStore
+from editcore.models.scoring import target_logits
+from editcore.plugins.registry import Registry
+from editcore.testing.conformance import MethodConformance
+from editcore_hooks import (
+    Dense,
+    EditMethod,
+    Location,
+    PatchKind,
+    Payload,
+    Site,
+    Update,
+    UsageError,
+    hookimpl,
+    hparam,
+)
+
+
+class Scored(torch.nn.Module):
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, items: Any) -> Any:
+        return target_logits(self.model, items)
+
+
+@frozen
+class StepHparams:
+    layer: int = hparam(1, help="block whose down projection is moved")
+    size: float = hparam(0.5, help="norm of the step")
+
+
+class Honest(EditMethod):
+    """One step of a given length against the gradient of the targets' NLL."""
+
+    name = "honest"
+    capabilities = frozenset({"batch"})
+    Hparams: Any = StepHparams
+
+    @hookimpl
+    def editcore_locate(self, session, requests, state):
+        return Location((Site("mlp_out", self.hparams.layer),))
+
+    @hookimpl
+    def editcore_compute_update(self, session, requests, location, state):
+        return self.update(session, requests, location)
+
+    def update(self, session, requests, location):
+        if not requests:
+            raise UsageError("there is no request", hint="give one")
+        (site,) = location.sites
+        return Update({site: Dense(self.step(session, requests, site))})
+
+    def step(self, session, requests, site):
+        name, parameter, transposed = session.anatomy.parameter(site)
+        leaf = parameter.detach().clone().requires_grad_()
+        rows = [session.encode(request) for request in requests]
+        items = [(row.prompt_ids, row.target_ids) for row in rows]
+        with torch.enable_grad():
+            found = functional_call(Scored(session.model), {f"model.{name}": leaf}, (items,))
+            loss = torch.nn.functional.cross_entropy(found.logits, found.labels)
+            (gradient,) = torch.autograd.grad(loss, leaf)
+        step = -self.hparams.size * gradient / gradient.norm()
+        return step.T if transposed else step
+
+
+@frozen
+class Wordless:
+    layer: int = hparam(1, help=" ")
+    size: float = hparam(0.5, help="norm of the step")
+
+
+@frozen
+class Forgetful:
+    layer: int = hparam(1, help="block")
+    size: float = field(default=0.5, converter=lambda size: size / 2, metadata={"help": "norm"})
+
+
+class Undocumented(Honest):
+    Hparams = Wordless
+
+
+class Converted(Honest):
+    Hparams = Forgetful
+
+
+class WritesWeights(Honest):
+    def update(self, session, requests, location):
+        update = super().update(session, requests, location)
+        session.anatomy.weight(location.sites[0])[0, 0] += 1e-7
+        return update
+
+
+class LeavesHook(Honest):
+    def update(self, session, requests, location):
+        session.anatomy.module(location.sites[0]).register_forward_hook(lambda *_: None)
+        return super().update(session, requests, location)
+
+
+class LeavesTrainMode(Honest):
+    def update(self, session, requests, location):
+        update = super().update(session, requests, location)
+        session.anatomy.module(location.sites[0]).train()
+        return update
+
+
+class LeavesGradient(Honest):
+    def update(self, session, requests, location):
+        session.anatomy.parameter(location.sites[0])[1].requires_grad_(True)
+        return super().update(session, requests, location)
+
+
+class Draws(Honest):
+    def update(self, session, requests, location):
+        torch.rand(1)
+        return super().update(session, requests, location)
+
+
+class Counts(Honest):
+    runs = 0
+
+    def step(self, session, requests, site):
+        Counts.runs += 1
+        return super().step(session, requests, site) * (1 + Counts.runs / 100)
+
+
+class PrefersTheFirst(Honest):
+    def step(self, session, requests, site):
+        return super().step(session, requests, site) + 0.5 * super().step(session, requests[:1], site)
+
+
+class ReadsTheSide(Honest):
+    def step(self, session, requests, site):
+        return super().step(session, requests, site) * (1 if session.tokenizer.padding_side == "left" else 2)
+
+
+class Strays(Honest):
+    def update(self, session, requests, location):
+        update = super().update(session, requests, location)
+        (site,) = location.sites
+        other = evolve(site, layer=0 if site.layer else 1)
+        return Update({**update.tensors, other: Dense(self.step(session, requests, other))})
+
+
+class MakesUnlikelier(Honest):
+    def step(self, session, requests, site):
+        return -super().step(session, requests, site)
+
+
+class EditsElsewhere(Honest):
+    def update(self, session, requests, location):
+        (site,) = location.sites
+        if site.layer >= session.anatomy.n_layers:
+            location = Location((evolve(site, layer=0),))
+        return super().update(session, requests, location)
+
+
+class FallsOver(Honest):
+    def update(self, session, requests, location):
+        if location.sites[0].layer >= session.anatomy.n_layers:
+            raise KeyError("layer")
+        return super().update(session, requests, location)
+
+
+class SaysNoMore(Honest):
+    def update(self, session, requests, location):
+        if location.sites[0].layer >= session.anatomy.n_layers:
+            raise UsageError("no")
+        return super().update(session, requests, location)
+
+
+class AcceptsNothing(Honest):
+    def update(self, session, requests, location):
+        return Update() if not requests else super().update(session, requests, location)
+
+
+class Remembers(Honest):
+    """Stores a bias on the tokens of the first target, which `kind` adds to the output of the head."""
+
+    kind = "toy.bias"
+
+    def update(self, session, requests, location):
+        if not requests or location.sites[0].layer >= session.anatomy.n_layers:
+            raise UsageError("there is nothing to remember", hint="give a request and a layer")
+        bias = torch.zeros(session.model.config.vocab_size)
+        for request in requests:
+            bias[list(session.encode(request).target_ids)] = 5.0
+        return Update(payload=Payload(self.kind, {}, {"bias": bias}))
+
+
+class MinglesRows(Remembers):
+    kind = "toy.mingles"
+
+
+class CountsColumns(Remembers):
+    kind = "toy.columns"
+
+
+class LeavesATrace(Remembers):
+    kind = "toy.trace"
+
+
+class Bias(PatchKind):
+    name = "toy.bias"
+
+    def attach(self, session, patch):
+        bias = patch.tensors["payload/bias"]
+        head = session.anatomy.module(Site("head"))
+        return head.register_forward_hook(lambda module, args, logits: self.added(logits, bias))
+
+    def added(self, logits, bias):
+        return logits + bias
+
+    def detach(self, session, handle):
+        handle.remove()
+
+
+class Mingling(Bias):
+    name = "toy.mingles"
+
+    def added(self, logits, bias):
+        return logits + bias * len(logits)
+
+
+class ByColumn(Bias):
+    name = "toy.columns"
+
+    def added(self, logits, bias):
+        return torch.cat([logits[:, :-1], logits[:, -1:] + bias], 1)
+
+
+class Staying(Bias):
+    name = "toy.trace"
+
+    def detach(self, session, handle):
+        pass
+
+
+def plugin(method):
+    module = types.ModuleType("toy")
+    module.editcore_register_methods = hookimpl(lambda: [method], specname="editcore_register_methods")
+    kinds = [Bias, Mingling, ByColumn, Staying]
+    module.editcore_register_patch_kinds = hookimpl(lambda: kinds, specname="editcore_register_patch_kinds")
+    return Registry.of(module)
+
+
+def suite(cls) -> MethodConformance:
+    """The suite for a method; what it does not find among tests is not collected."""
+    return type(f"Of{cls.__name__}", (MethodConformance,), {"method": cls.name, "registry": plugin(cls)})()
+
+
+CHECKS = [name for name in dir(MethodConformance) if name.startswith("test_")]
+BREAKERS = {
+    "test_every_hyper_parameter_is_documented": [Undocumented],
+    "test_hyper_parameters_survive_json": [Converted],
+    "test_the_model_is_left_as_it_was": [WritesWeights, LeavesHook, LeavesTrainMode, LeavesGradient],
+    "test_random_state_is_left_as_it_was": [Draws],
+    "test_two_seeded_runs_agree_to_the_last_bit": [Counts],
+    "test_the_order_of_requests_does_not_matter": [PrefersTheFirst],
+    "test_a_row_answers_alike_alone_and_among_others": [MinglesRows],
+    "test_the_side_of_padding_does_not_matter": [ReadsTheSide, CountsColumns],
+    "test_only_located_tensors_are_touched": [Strays],
+    "test_a_patch_is_saved_applied_and_taken_back_to_the_last_bit": [LeavesATrace],
+    "test_the_target_becomes_likelier": [MakesUnlikelier],
+    "test_a_site_that_is_not_there_is_refused": [EditsElsewhere, FallsOver, SaysNoMore],
+    "test_a_batch_of_nothing_is_refused": [AcceptsNothing],
+}
+PAIRS = [(check, breaker) for check, breakers in BREAKERS.items() for breaker in breakers]
+
+
+@pytest.fixture
+def run(llama_folder: Path, tmp_path: Path):
+    """Runs one check of a suite on a method, with the arguments that pytest would give."""
+
+    def run_check(check: str, cls: Any) -> None:
+        made, assets = suite(cls), AssetStore(tmp_path / "assets")
+        given = {"folder": llama_folder, "assets": assets, "tmp_path": tmp_path}
+        given["session"] = made.open(llama_folder, assets)
+        code = getattr(made, check).__code__
+        getattr(made, check)(**{name: given[name] for name in code.co_varnames[1 : code.co_argcount]})
+
+    return run_check
+
+
+@pytest.mark.parametrize("method", [Honest, Remembers])
+@pytest.mark.parametrize("check", CHECKS)
+def test_an_honest_method_passes(check, method, run, entry_module):
+    method.__module__ = entry_module("")
+    run(check, method)
+
+
+@pytest.mark.parametrize(("check", "breaker"), PAIRS)
+def test_a_method_that_breaks_the_rule_fails_its_check(check, breaker, run):
+    with pytest.raises(AssertionError):
+        run(check, breaker)
+
+
+def test_an_entry_module_that_imports_torch_fails(run, entry_module):
+    method = type("Heavy", (Honest,), {"__module__": entry_module("import torch")})
+    with pytest.raises(AssertionError, match="imports torch"):
+        run("test_the_entry_module_imports_no_torch", method)
+
+
+def test_every_check_has_a_breaker():
+    assert set(CHECKS) == {*BREAKERS, "test_the_entry_module_imports_no_torch"}
+
+
+def test_a_method_of_one_request_skips_what_is_of_batches(run):
+    single = type("Single", (Honest,), {"capabilities": frozenset()})
+    with pytest.raises(pytest.skip.Exception, match="one request"):
+        run("test_the_order_of_requests_does_not_matter", single)
+    run("test_the_target_becomes_likelier", single)
+
+
+def test_an_opt_out_names_a_check_and_a_reason():
+    with pytest.raises(TypeError, match="is no check"):
+        type("A", (MethodConformance,), {"not_applicable": {"the_tea_is_hot": "it is coffee"}})
+    with pytest.raises(TypeError, match="no reason"):
+        type("B", (MethodConformance,), {"not_applicable": {"the_target_becomes_likelier": " "}})
+
+
+@pytest.fixture
+def entry_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Writes an importable module and returns its name."""
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+
+    def write(source: str) -> str:
+        (tmp_path / "site").mkdir(exist_ok=True)
+        (tmp_path / "site" / "toy_entry.py").write_text(source)
+        return "toy_entry"
+
+    yield write
+    sys.modules.pop("toy_entry", None)

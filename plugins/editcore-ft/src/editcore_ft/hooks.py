@@ -1,0 +1,61 @@
+"""The entry module: light, no torch; the training is imported by the stage that runs it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from editcore_ft.hparams import FtHparams, FtLHparams, FtMHparams
+from editcore_ft.presets import default_layers, find_preset
+from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Update, hookimpl
+
+EDITCORE_API = ">=1.0,<2"
+
+
+class Ft(EditMethod):
+    """Fine-tuning as ROME's authors compared with: all target tokens at the last prompt token, unconstrained."""
+
+    name = "ft"
+    summary = "fine-tuning of one matrix, unconstrained"
+    paper = "Meng et al. 2022, arXiv:2202.05262"
+    Hparams: ClassVar[type] = FtHparams
+    capabilities = frozenset({"batch"})
+
+    @classmethod
+    def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
+        return find_preset(model, cls.name)
+
+    @hookimpl
+    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+        layers = self.hparams.layers
+        chosen = default_layers(session.facts()) if layers is None else layers
+        return Location(tuple(Site(self.hparams.role, layer) for layer in chosen), token="last")
+
+    @hookimpl
+    def editcore_compute_update(
+        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Update:
+        from editcore_ft.method import compute_update
+
+        return compute_update(session, requests, location, self.hparams)
+
+
+class FtL(Ft):
+    """The same inside an L∞ ball around the weights."""
+
+    name = "ft-l"
+    summary = "fine-tuning of one matrix inside a small box"
+    paper = "Zhu et al. 2020, arXiv:2012.00363; Meng et al. 2022, arXiv:2202.05262"
+    Hparams = FtLHparams
+
+
+class FtM(Ft):
+    """Each target token predicted from all before it, and only target tokens scored."""
+
+    name = "ft-m"
+    summary = "fine-tuning of one matrix on the target tokens, teacher-forced"
+    paper = "Zhang et al. 2024, arXiv:2401.01286"
+    Hparams = FtMHparams
+
+
+@hookimpl
+def editcore_register_methods() -> list[type[EditMethod]]:
+    return [Ft, FtL, FtM]

@@ -1,0 +1,70 @@
+"""The edited matrices as float32 copies, and the model run with them in place of its own, which are never written."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from editcore.models.scoring import Item, TargetLogits, target_logits
+from editcore_hooks import Site, UsageError
+
+if TYPE_CHECKING:
+    from editcore import Session
+
+
+class Copies:
+    """One trainable copy a site, in stored orientation, which is all the same to an optimiser that goes by entry.
+
+    `start` are the values as this edit found them, `anchor` those that a constraint holds on to, `trained` the leaves.
+    """
+
+    def __init__(self, session: "Session", sites: Sequence[Site], *, anchored_at_base: bool = False) -> None:
+        self._model = _Scored(session.model)
+        self._parameters = {site: _matrix(session, site) for site in sites}
+        self.start = self._float32()
+        self.anchor = self.start
+        if anchored_at_base and session.live.patches:
+            with session.at_base():
+                self.anchor = self._float32()
+        self.trained = {site: value.clone().requires_grad_() for site, value in self.start.items()}
+
+    def logits(self, items: Sequence[Item]) -> TargetLogits:
+        """`target_logits` of the model with the copies in it, in the model's dtype; differentiable in the copies."""
+        swapped = {
+            f"model.{name}": self.trained[site].to(live.dtype) for site, (name, live, _) in self._parameters.items()
+        }
+        found: TargetLogits = functional_call(self._model, swapped, (items,))
+        return found
+
+    def delta(self, site: Site) -> Tensor:
+        """What training added, canonical (d_out, d_in), float32."""
+        change = self.trained[site].detach() - self.start[site]
+        return change.T if self._parameters[site][2] else change
+
+    def set_delta_(self, site: Site, delta: Tensor) -> None:
+        """Put the copy where `delta`, canonical (d_out, d_in), leads from the start."""
+        with torch.no_grad():
+            self.trained[site].copy_(self.start[site] + (delta.T if self._parameters[site][2] else delta))
+
+    def _float32(self) -> dict[Site, Tensor]:
+        return {site: live.detach().to(torch.float32, copy=True) for site, (_, live, _) in self._parameters.items()}
+
+
+class _Scored(nn.Module):
+    """Makes `target_logits` a forward, so that `functional_call` may swap parameters for the length of it."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, items: Sequence[Item]) -> TargetLogits:
+        return target_logits(self.model, items)
+
+
+def _matrix(session: "Session", site: Site) -> tuple[str, nn.Parameter, bool]:
+    name, parameter, transposed = session.anatomy.parameter(site)
+    if parameter.ndim != 2 or not parameter.is_floating_point():
+        raise UsageError(f"fine-tuning edits matrices, and {site} is none", hint="name another locator, or none")
+    return name, parameter, transposed
