@@ -54,7 +54,7 @@ def compute_each(
     layer = site.layer
     if site.role != "mlp_out" or layer is None:
         raise UsageError(f"ROME edits an MLP down projection, not {site}", hint="name another locator, or none")
-    contexts = _contexts(session, hparams)
+    contexts = contexts_of(session, hparams)
     wish = Wish(hparams.mom2_corpus, hparams.mom2_tokens, hparams.mom2_seconds)
     moment, asset = second_moments(session, [layer], wish)[layer]
     ridge = hparams.mom2_ridge
@@ -123,7 +123,7 @@ def rank_one(keys: Tensor, delta: Tensor, weight: Tensor, lower: Tensor, key_mod
     return RankOne(residual / divisor, u)
 
 
-def _contexts(session: "Session", hparams: RomeHparams) -> tuple[str, ...]:
+def contexts_of(session: "Session", hparams: RomeHparams) -> tuple[str, ...]:
     if hparams.context_templates:
         return check_contexts(hparams.context_templates)
     key = ("contexts", session.seed, hparams.context_lengths, hparams.context_count)
