@@ -2,8 +2,8 @@
 
 MODEL is a model of the demo's world with its cases.jsonl. `tune` sees facts that the model states by itself and never
 the cases; then each of the first 200 cases is edited alone with every setting, and scored by the preference metrics.
-Settings that differ in the number of steps share one trajectory. Rows are appended to --out as they are done; a run that
-was stopped goes on.
+Settings that differ in the number of steps share one trajectory. Rows are appended to --out as they are done; a run
+that was stopped goes on.
 """
 
 import argparse

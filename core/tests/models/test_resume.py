@@ -7,17 +7,19 @@ from editcore.models.anatomy import Anatomy
 from editcore.models.batch import align, forward
 from editcore.models.resume import resume
 from editcore.models.tracing import Tap, Trace
+from editcore.testing.tiny import FAMILIES
 from editcore_hooks import Site, UsageError
 
-# ragged: a row whose whole prefix is padding, and one that ends where the tail begins
-ROWS = [[5, 6, 7, 8, 9, 10, 11], [12, 13, 14], [15, 16, 17, 18], [21, 22, 23, 24, 25]]
-SPLITS = [3, 0, 3, 1]
+# ragged: a row whose whole prefix is padding, one that ends where the tail begins, one longer than a sliding window
+ROWS = [list(range(5, 29)), [12, 13, 14], [15, 16, 17, 18], [21, 22, 23, 24, 25]]
+SPLITS = [19, 0, 3, 1]
+DECODERS = tuple(family for family in FAMILIES if not family.startswith("t5"))
 
 
-@pytest.fixture
-def laid_out(model):
+@pytest.fixture(params=DECODERS)
+def laid_out(request, tiny):
     batch, start = align(ROWS, SPLITS)
-    return Anatomy.of(model), batch, start
+    return Anatomy.of(tiny(request.param).model), batch, start
 
 
 def real(batch, start=0):
@@ -26,7 +28,7 @@ def real(batch, start=0):
     return rows, columns + start
 
 
-@pytest.mark.parametrize("layer", [0, 1, 2])
+@pytest.mark.parametrize("layer", [0, 2])
 def test_logits_are_those_of_the_whole_forward(laid_out, layer):
     anatomy, batch, start = laid_out
     rows, columns = real(batch, start)
@@ -75,7 +77,7 @@ def test_nothing_is_left_on_the_model(laid_out):
     anatomy, batch, start = laid_out
     resume(anatomy, batch, 2, start).forward()
     for module in anatomy.model.modules():
-        assert "forward" not in vars(module)
+        assert "forward" not in vars(module)  # nobody but accelerate puts one there
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
 
@@ -89,11 +91,18 @@ def test_an_edit_below_the_layer_has_no_effect_and_above_it_has(laid_out):
             assert (not torch.equal(resumed.forward(), plain)) == changes
 
 
-def test_a_model_with_an_encoder_has_no_prefix(laid_out, monkeypatch):
-    anatomy, batch, start = laid_out
-    monkeypatch.setattr(anatomy.model.config, "is_encoder_decoder", True)
+def test_without_a_prefix_the_blocks_above_are_resumed(laid_out):
+    anatomy, batch, _ = laid_out
+    at = real(batch)
+    torch.testing.assert_close(
+        resume(anatomy, batch, 2).forward(at), forward(anatomy.model, batch, at), rtol=0, atol=2e-5
+    )
+
+
+def test_a_model_with_an_encoder_has_no_prefix(tiny):
+    batch, start = align(ROWS, SPLITS)
     with pytest.raises(UsageError, match="has an encoder"):
-        resume(anatomy, batch, 1, start)
+        resume(Anatomy.of(tiny("t5").model), batch, 1, start)
 
 
 def _gradient(anatomy, site, column, delta, logits):

@@ -170,6 +170,12 @@ class _Writer:
             target = case.request.target_new.strip()
             prompt = case.request.rendered().text
             self.out.say(f"{prompt} … {target}: p(target) {effect.before:.3g} -> {effect.after:.3g}")
+        if failed := [effect.request for effect in measured.effects if not effect.took]:
+            some = ", ".join(failed[:5]) + (f" and {len(failed) - 5} more" if len(failed) > 5 else "")
+            self.out.warn(
+                f"{len(failed)} of {len(measured.effects)} edits did not take: {some}. "
+                "their target is not the likeliest answer; editcore tune MODEL finds settings, --set changes one"
+            )
         for report in measured.reports:
             self.out.say(f"{report.metric} {report.value:.3g} (n = {report.n})")
 
@@ -180,6 +186,6 @@ def _row(path: Path, measured: "Measured") -> dict[str, Any]:
         "path": str(path),
         "id": patch.patch_id,
         "requests": [effect.request for effect in measured.effects],
-        "p_target": [{"before": effect.before, "after": effect.after} for effect in measured.effects],
+        "p_target": [{"before": e.before, "after": e.after, "took": e.took} for e in measured.effects],
         "metrics": {report.metric: report.value for report in measured.reports},
     }

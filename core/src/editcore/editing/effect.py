@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from math import exp
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from editcore.models.scoring import TargetScore
 from editcore.patches.patch import Patch
 from editcore_hooks import Case, Report
 
@@ -18,11 +20,12 @@ PROBABILITY = "p.target@1"
 
 @frozen
 class Effect:
-    """Probability of the whole target before and after, for each request."""
+    """Probability of the whole target before and after; `took`: every token of it is now the likeliest."""
 
     request: str
     before: float
     after: float
+    took: bool
 
 
 @frozen
@@ -35,27 +38,29 @@ class Measured:
 
 def measure(session: "Session", patch: Patch, cases: Sequence[Case], metrics: Sequence[str]) -> Measured:
     """Score `cases` without and with `patch`, and note the figures on it."""
-    before = _probabilities(session, cases)
+    before = _scores(session, cases)
     with session.patched(patch):
-        after = _probabilities(session, cases)
+        after = _scores(session, cases)
         reports = tuple(session.evaluate(cases, metrics))
-    effects = tuple(Effect(case.request.id, old, new) for case, old, new in zip(cases, before, after, strict=True))
+    effects = tuple(
+        Effect(case.request.id, exp(old.sum), exp(new.sum), all(new.hits))
+        for case, old, new in zip(cases, before, after, strict=True)
+    )
     dtype = {"dtype": session.loaded.dtype, "stored_dtype": session.loaded.stored_dtype}
     rows: list[dict[str, Any]] = [
         {
             "id": PROBABILITY,
-            "value": sum(after) / len(after),
-            "before": sum(before) / len(before),
-            "n": len(after),
+            "value": fmean(effect.after for effect in effects),
+            "before": fmean(effect.before for effect in effects),
+            "n": len(effects),
             **dtype,
-            "rows": [{"request": e.request, "before": e.before, "after": e.after} for e in effects],
+            "rows": [{"request": e.request, "before": e.before, "after": e.after, "took": e.took} for e in effects],
         }
     ]
     rows += [{"id": r.metric, "value": r.value, "low": r.low, "high": r.high, "n": r.n, **dtype} for r in reports]
     return Measured(patch.with_about(metrics=rows), effects, reports)
 
 
-def _probabilities(session: "Session", cases: Sequence[Case]) -> list[float]:
+def _scores(session: "Session", cases: Sequence[Case]) -> list[TargetScore]:
     requests = [case.request for case in cases]
-    scored = session.score_targets([(r.rendered().text, r.target_new, r.template, r.target_prefix) for r in requests])
-    return [exp(score.sum) for score in scored]
+    return session.score_targets([(r.rendered().text, r.target_new, r.template, r.target_prefix) for r in requests])
