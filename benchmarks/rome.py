@@ -172,6 +172,7 @@ def one(way: str, threads: int, out: str) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.rome", description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--facts", type=int, default=200, help="of the demo, for what early stops cost; 0: none")
     parser.add_argument("--way", choices=sorted(WAYS), help=argparse.SUPPRESS)
     parser.add_argument("--out", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -189,6 +190,29 @@ def main() -> None:
             found[way] = json.loads(done.stdout)
             deltas[way] = torch.load(out, weights_only=True)
     _print(found, deltas, arguments.threads)
+    if arguments.facts:
+        _print_stops(arguments.facts, arguments.threads)
+
+
+def _print_stops(n: int, threads: int) -> None:
+    """What changes the result a little: stopping by loss, or once the target is the argmax everywhere."""
+    from editcore.editing.compute import Options
+    from editcore.editing.session import open_model
+    from editcore.evaluation.cases import parse_case
+    from editcore_demo import cases, model_path
+    from editcore_demo.quality import quality
+
+    torch.set_num_threads(threads)
+    session = open_model(model_path())
+    chosen = [parse_case(row, "the demo's cases") for row in cases(n)]
+    session.edit_each([case.request for case in chosen[:1]], Options())  # collects the second moments
+    print(f"\nWith another result: when to stop. {n} facts of the demo model, each edited alone with its preset.\n")
+    print("| stop | seconds an edit | ES | PS | NS | all target tokens argmax |\n|---|---|---|---|---|---|")
+    for stop in ("never", "loss", "argmax"):
+        made = quality(session, chosen, Options(hparams=(("benchmark", {"v_stop": stop}),)))
+        value = {report.metric: f"{report.value:.1%}" for report in made.reports}
+        figures = " | ".join(value[name] for name in ("pref.es@1", "pref.ps@1", "pref.ns@1", "tf.exact@1"))
+        print(f"| {stop} | {made.seconds_per_edit:.2f} | {figures} |", flush=True)
 
 
 def _print(found: dict[str, dict[str, float]], deltas: dict[str, dict[str, Tensor]], threads: int) -> None:
