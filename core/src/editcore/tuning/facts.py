@@ -8,7 +8,7 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from typing import TYPE_CHECKING, Final
 
@@ -68,7 +68,7 @@ def own_cases(session: "Session", n: int) -> list[Case]:
     if session.model.config.is_encoder_decoder:
         raise UsageError("a model with an encoder writes no text by itself", hint="give facts: --cases FILE")
     rng = random.Random(session.seed)
-    written = texts(session, TEXTS, LENGTH)
+    written = texts(session, TEXTS, min(LENGTH, session.max_length - 1))
     facts: list[_Fact] = []
     for share in SELDOM:
         if len(facts) < min(2 * FEWEST, n):
@@ -106,7 +106,8 @@ def _candidates(written: Sequence[str], share: float, rng: random.Random) -> lis
     return found
 
 
-def _runs(words: Sequence[str], chosen) -> Iterator[tuple[int, int]]:  # type: ignore[no-untyped-def]
+def _runs(words: Sequence[str], chosen: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
+    """Where runs of chosen words begin and end; long ones are no names."""
     for taken, run in groupby(enumerate(words), lambda pair: chosen(pair[1])):
         places = [i for i, _ in run]
         if taken and len(places) <= 4:

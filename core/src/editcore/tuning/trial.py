@@ -1,7 +1,8 @@
 """How good edits are, without weights being written: the target, generalisation, other facts, unrelated text."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
+from math import exp
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
@@ -60,7 +61,7 @@ class Summary:
         general = _mean([outcome.general for outcome in outcomes], target)
         local = _mean([outcome.local for outcome in outcomes], 1.0)
         kl = fmean(outcome.kl for outcome in outcomes)
-        parts = (target, general, local * float(torch.tensor(-kl).exp()))
+        parts = (target, general, local * exp(-kl))
         score = 0.0 if min(parts) <= 0 else len(parts) / sum(1 / part for part in parts)
         return cls(target, general, local, kl, score, len(outcomes))
 
@@ -116,13 +117,8 @@ class Bench:
         items: list[Item] = [item for _, question in asked for item in (question.new, question.true)]
         owner = torch.tensor([e for e, _ in asked for _ in range(2)], device=model.device)
 
-        @contextmanager
-        def edited(rows: Tensor) -> Iterator[None]:
-            if branches is None:
-                yield
-            else:
-                with branches.on(rows):
-                    yield
+        def edited(rows: Tensor) -> AbstractContextManager[Any]:
+            return branches.on(rows) if branches is not None else nullcontext()
 
         scores = target_logprobs(model, items, around=lambda batch: edited(owner[list(batch)]))
         gaps: list[dict[str, list[float]]] = [{} for _ in chosen]
@@ -184,4 +180,4 @@ def _settings(run: Run) -> dict[str, Any]:
 
 
 def _sigmoid(gap: float) -> float:
-    return float(torch.tensor(gap).sigmoid())
+    return 1 / (1 + exp(-gap)) if gap >= 0 else exp(gap) / (1 + exp(gap))
