@@ -1,15 +1,16 @@
 """Facts that a model shows by what it writes: no dataset and no network are needed to try an edit on it.
 
 A sentence that the model wrote counts when it ends in words of which the model is sure, and of which it is not once
-another name stands in it. Names are runs of words that the model's texts seldom have, whatever the language.
+another subject stands in it. The subject is the part that the rest of the sentence does not foretell.
 """
 
 import math
 import random
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from itertools import groupby
+from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -27,8 +28,7 @@ CONFIDENT: Final = math.log(0.5)
 """Least log-probability of an answer, all of it: then it is what the model says."""
 DROP: Final = 1.0
 """Least fall of the answer's mean log-probability, in nats a token, when the subject is another."""
-SELDOM: Final = (0.01, 0.05, 0.3)
-"""Largest share of sentences in which a word of a name occurs: the next one where a model knows too few names."""
+LONGEST_SUBJECT: Final = 4
 LONGEST_ANSWER: Final = 3
 NEIGHBOURS: Final = 4
 CANDIDATES: Final = 5
@@ -36,6 +36,9 @@ CANDIDATES: Final = 5
 FEWEST: Final = 8
 _SENTENCE = re.compile(r"(?<=[.!?。\n])\s+")
 _END = re.compile(r"[.!?。]+$")
+
+
+_Words = tuple[str, ...]
 
 
 @frozen
@@ -68,12 +71,9 @@ def own_cases(session: "Session", n: int) -> list[Case]:
     if session.model.config.is_encoder_decoder:
         raise UsageError("a model with an encoder writes no text by itself", hint="give facts: --cases FILE")
     rng = random.Random(session.seed)
-    written = texts(session, TEXTS, min(LENGTH, session.max_length - 1))
-    facts: list[_Fact] = []
-    for share in SELDOM:
-        if len(facts) < min(2 * FEWEST, n):
-            sure = _confident(session, _candidates(written, share, rng), CANDIDATES * n)
-            facts = _depending(session, sure, rng)[:n]
+    sentences = _sentences(texts(session, TEXTS, min(LENGTH, session.max_length - 1)), rng)
+    sure = _confident(session, sentences, CANDIDATES * n)
+    facts = _depending(session, _with_subjects(session, sure, sentences), rng)[:n]
     if len(facts) < FEWEST:
         message = f"the model shows only {len(facts)} facts of its own by which an edit could be tried"
         raise UsageError(message, hint="give some: --cases FILE, as for `editcore edit --requests`")
@@ -89,46 +89,62 @@ def texts(session: "Session", n: int, length: int, salt: int = 0) -> list[str]:
     return ["\n".join(str(session.tokenizer.decode(piece)) for piece in row) for row in pieces]
 
 
-def _candidates(written: Sequence[str], share: float, rng: random.Random) -> list[_Fact]:
-    """Every way to cut a sentence into a prompt with a name in it and an answer of a few words."""
-    sentences = sorted({_END.sub("", " ".join(s.split())) for text in written for s in _SENTENCE.split(text)[:-1]})
-    rng.shuffle(sentences)
-    occurs = Counter(word for sentence in sentences for word in set(sentence.split(" ")))
-    most = max(3.0, share * len(sentences))
-    found = []
-    for words in (tuple(sentence.split(" ")) for sentence in sentences):
-        for size in range(min(LONGEST_ANSWER, len(words) - 3), 0, -1):
-            prompt, answer = words[:-size], " ".join(words[-size:])
-            names = [span for span in _runs(prompt, lambda word: occurs[word] <= most) if span[1] < len(prompt)]
-            found += [
-                _Fact(prompt, answer, *span) for span in names if not set(prompt[slice(*span)]) & {*words[-size:]}
-            ]
-    return found
+def _sentences(written: Sequence[str], rng: random.Random) -> list[_Words]:
+    """Whole sentences, each once, in a random order."""
+    found = sorted({_END.sub("", " ".join(s.split())) for text in written for s in _SENTENCE.split(text)[:-1]})
+    rng.shuffle(found)
+    return [tuple(sentence.split(" ")) for sentence in found if "{" not in sentence]
 
 
-def _runs(words: Sequence[str], chosen: Callable[[str], bool]) -> Iterator[tuple[int, int]]:
-    """Where runs of chosen words begin and end; long ones are no names."""
-    for taken, run in groupby(enumerate(words), lambda pair: chosen(pair[1])):
-        places = [i for i, _ in run]
-        if taken and len(places) <= 4:
-            yield places[0], places[-1] + 1
-
-
-def _confident(session: "Session", facts: Sequence[_Fact], enough: int) -> list[_Fact]:
-    """Those whose answer the model gives; of a sentence those with the longest answer."""
-    sure: list[_Fact] = []
-    for start in range(0, len(facts), 256):
-        some = facts[start : start + 256]
-        asked = list(dict.fromkeys((fact.prompt, fact.answer) for fact in some))
-        score = dict(zip(asked, _scores(session, asked, total=True), strict=True))
-        sure += [fact for fact in some if score[fact.prompt, fact.answer] > CONFIDENT]
-        if len(sure) >= enough:
+def _confident(session: "Session", sentences: Sequence[_Words], enough: int) -> list[tuple[_Words, str]]:
+    """Prompt and answer of those sentences of whose end the model is sure; the longest such end."""
+    found: list[tuple[_Words, str]] = []
+    for start in range(0, len(sentences), 128):
+        cuts = [
+            (words[:-size], " ".join(words[-size:]))
+            for words in sentences[start : start + 128]
+            for size in range(min(LONGEST_ANSWER, len(words) - 3), 0, -1)
+        ]
+        scores = _scores(session, [(" ".join(prompt), answer) for prompt, answer in cuts], total=True)
+        longest: dict[str, tuple[_Words, str]] = {}
+        for (prompt, answer), score in zip(cuts, scores, strict=True):
+            if score > CONFIDENT:
+                longest.setdefault(" ".join((*prompt, answer)), (prompt, answer))  # cuts begin with the longest
+        found += longest.values()
+        if len(found) >= enough:
             break
-    longest: dict[str, int] = {}
-    for fact in sure:
-        sentence = f"{fact.prompt} {fact.answer}"
-        longest[sentence] = max(longest.get(sentence, 0), len(fact.answer))
-    return [fact for fact in sure if len(fact.answer) == longest[f"{fact.prompt} {fact.answer}"]]
+    return found[:enough]
+
+
+def _with_subjects(session: "Session", sure: Sequence[tuple[_Words, str]], sentences: Sequence[_Words]) -> list[_Fact]:
+    """Of each sentence the run of words with the largest sum of surprise above its own mean, a few words at most.
+
+    A word's surprise is −log p given the words before it; of the first word, which has none, given the sentences.
+    """
+    begins = Counter(words[0] for words in sentences)
+    asked = [(" ".join(prompt[:i]), prompt[i]) for prompt, _ in sure for i in range(1, len(prompt))]
+    later = iter(_scores(session, asked, total=True))
+    facts = []
+    for prompt, answer in sure:
+        surprise = [math.log(len(sentences) / begins[prompt[0]]), *(-next(later) for _ in prompt[1:])]
+        facts.append(_Fact(prompt, answer, *_subject(prompt, surprise)))
+    return facts
+
+
+def _subject(words: _Words, surprise: Sequence[float]) -> tuple[int, int]:
+    """Where the subject begins and ends. A capital joins the parts of a name, where the script has capitals."""
+    mean, n = fmean(surprise), len(words)
+    runs = [(i, j) for i in range(n) for j in range(i + 1, min(i + LONGEST_SUBJECT, n) + 1)]
+    start, end = max(runs, key=lambda run: sum(surprise[slice(*run)]) - mean * (run[1] - run[0]))
+    core = max(range(start, end), key=surprise.__getitem__)
+    if not words[core][:1].isupper():
+        return start, end
+    start, end = core, core + 1
+    while start > 0 and words[start - 1][:1].isupper():
+        start -= 1
+    while end < n and words[end][:1].isupper():
+        end += 1
+    return start, end
 
 
 def _depending(session: "Session", facts: Sequence[_Fact], rng: random.Random) -> list[_Fact]:
@@ -140,7 +156,7 @@ def _depending(session: "Session", facts: Sequence[_Fact], rng: random.Random) -
     best: dict[tuple[str, ...], tuple[float, _Fact]] = {}
     for i, fact in enumerate(facts):
         drop = base[i] - sum(now[3 * i : 3 * i + 3]) / 3
-        once = fact.prompt.count(" ".join(fact.subject)) == 1 and "{" not in fact.prompt
+        once = fact.prompt.count(" ".join(fact.subject)) == 1
         if once and drop >= DROP and drop > best.get(fact.subject, (0.0, fact))[0]:
             best[fact.subject] = (drop, fact)
     chosen = [fact for _, fact in best.values()]
