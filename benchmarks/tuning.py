@@ -35,7 +35,7 @@ from editcore_rome.method import contexts_of, fitted, rank_one
 
 CONTEXTS = 3
 """Sampled contexts of each length, in all settings alike."""
-TOGETHER = 40
+TOGETHER = 200
 Score = dict[str, list[float]]
 """Share of the prompts of each case with the wanted outcome, by metric: es, ps, ns."""
 

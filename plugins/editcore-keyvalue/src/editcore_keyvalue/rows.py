@@ -41,6 +41,11 @@ class EditRows:
     kl: Row
 
     @property
+    def tail(self) -> int:
+        """Tokens from the edited one on, in the longest row."""
+        return max(len(row.ids) - row.s for row in self.all)
+
+    @property
     def all(self) -> tuple[Row, ...]:
         return (*self.contexts, self.kl)
 

@@ -5,6 +5,7 @@ appendix A; which key stands where is Gupta et al. 2024 (R-ROME).
 """
 
 from collections.abc import Collection, Sequence
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from attrs import frozen
@@ -90,13 +91,14 @@ def fitted(
         hparams.v_steps, hparams.v_lr, hparams.v_weight_decay, hparams.kl, hparams.clamp, hparams.v_stop
     )
     edits = [edit_rows(session, request, contexts, location.token) for request in requests]
-    batches = in_batches(edits)
+    order = sorted(range(len(edits)), key=lambda i: edits[i].tail)  # tails of one length leave nothing to pad
+    batches = in_batches([edits[i] for i in order])
     label = f"value of {requests[0].subject}" if len(requests) == 1 else f"values of {len(requests)} edits"
     values: list[Value] = []
     with session.progress(label, settings.steps * len(batches)) as progress:
         for batch in batches:
             values += optimise_values(session.anatomy, batch, site, settings, progress.advance, snapshots)
-    return values
+    return [value for _, value in sorted(zip(order, values, strict=True), key=itemgetter(0))]
 
 
 def rank_one(keys: Tensor, delta: Tensor, weight: Tensor, lower: Tensor, key_mode: str) -> RankOne:
