@@ -145,8 +145,8 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     session = open_model(arguments.model, talk=Output())
     chosen = [parse_case(row, "the cases") for row in cases(arguments.n, Path(arguments.model))]
-    tuned = tune(session, "rome", seconds=600.0)
     rows = sweep(session, chosen, arguments.out)
+    tuned = tune(session, "rome", seconds=600.0)
     ranked = sorted(rows, key=lambda row: -harmonic(row["scores"]))
     best = ranked[0]
     mine = next(row for row in rows if row["settings"] == dict(tuned.best.settings))

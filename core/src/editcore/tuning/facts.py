@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from attrs import frozen
 
-from editcore.models.generation import sample
+from editcore.models.generation import generate, sample
 from editcore_hooks import Case, EditRequest, Probe, UsageError
 
 if TYPE_CHECKING:
@@ -31,11 +31,14 @@ DROP: Final = 1.0
 LONGEST_SUBJECT: Final = 4
 LONGEST_ANSWER: Final = 3
 NEIGHBOURS: Final = 4
+OTHERS: Final = 8
+"""Subjects that are put in the place of a fact's own, to hear what the model says of them."""
 CANDIDATES: Final = 5
 """Answers of which the model is sure for each fact that is wanted: many do not hang on a name."""
 FEWEST: Final = 8
 _SENTENCE = re.compile(r"(?<=[.!?。\n])\s+")
 _END = re.compile(r"[.!?。]+$")
+_STOP = re.compile(r"[.!?。\n]")
 
 
 _Words = tuple[str, ...]
@@ -65,19 +68,20 @@ class _Fact:
 def own_cases(session: "Session", n: int) -> list[Case]:
     """At most `n` cases of facts that the model states by itself, seeded by the session.
 
-    The new target of each is the answer to another fact that the model finds possible here; neighbours are prompts of
-    other facts for which that target is not far off. Raises `UsageError` when the model shows too few.
+    The new target of each is what the model says of another subject in the same words; neighbours are other subjects in
+    these words, of which it says something else. Raises `UsageError` when the model shows too few.
     """
     if session.model.config.is_encoder_decoder:
         raise UsageError("a model with an encoder writes no text by itself", hint="give facts: --cases FILE")
     rng = random.Random(session.seed)
     sentences = _sentences(texts(session, TEXTS, min(LENGTH, session.max_length - 1)), rng)
     sure = _confident(session, sentences, CANDIDATES * n)
-    facts = _depending(session, _with_subjects(session, sure, sentences), rng)[:n]
-    if len(facts) < FEWEST:
-        message = f"the model shows only {len(facts)} facts of its own by which an edit could be tried"
+    facts = _depending(session, _with_subjects(session, sure, sentences), rng)
+    cases = _cases(session, facts[: n + n // 4], rng)[:n]  # of a few the model says the same whatever the subject
+    if len(cases) < FEWEST:
+        message = f"the model shows only {len(cases)} facts of its own by which an edit could be tried"
         raise UsageError(message, hint="give some: --cases FILE, as for `editcore edit --requests`")
-    return _cases(session, facts, rng)
+    return cases
 
 
 def texts(session: "Session", n: int, length: int, salt: int = 0) -> list[str]:
@@ -165,20 +169,20 @@ def _depending(session: "Session", facts: Sequence[_Fact], rng: random.Random) -
 
 
 def _cases(session: "Session", facts: Sequence[_Fact], rng: random.Random) -> list[Case]:
-    pool = sorted({fact.answer for fact in facts})
-    # whole answers: a name of many tokens is likely token by token once it has begun
-    flat = _scores(session, [(fact.prompt, answer) for fact in facts for answer in pool], total=True)
-    likely = [dict(zip(pool, flat[i * len(pool) : (i + 1) * len(pool)], strict=True)) for i in range(len(facts))]
+    """What the model says of other subjects in the same words gives a new target of the right kind, and neighbours."""
+    others = [[other.subject for other in rng.sample(facts, min(OTHERS, len(facts)))] for _ in facts]
+    prompts = [fact.about(other) for fact, some in zip(facts, others, strict=True) for other in some]
+    said = iter(zip(prompts, generate(session.model, session.tokenizer, prompts, 8, batch_size=64), strict=True))
     cases = []
-    for i, fact in enumerate(facts):
-        others = sorted((answer for answer in pool if answer != fact.answer), key=lambda answer: -likely[i][answer])
-        new = rng.choice(others[: max(3, len(pool) // 8)])
-        near = sorted(
-            (j for j in range(len(facts)) if facts[j].answer != new and j != i), key=lambda j: -likely[j][new]
-        )
-        probes = tuple(Probe(facts[j].prompt, (facts[j].answer,)) for j in near[:NEIGHBOURS])
+    for i, (fact, some) in enumerate(zip(facts, others, strict=True)):
+        pairs = [(prompt, _STOP.split(text.strip())[0]) for prompt, text in (next(said) for _ in some)]
+        pairs = [(prompt, answer) for prompt, answer in pairs if answer and answer != fact.answer]
+        if not pairs:
+            continue
+        _, new = rng.choice(pairs)
+        near = tuple(Probe(prompt, (answer,)) for prompt, answer in pairs if answer != new and prompt != fact.prompt)
         request = EditRequest(fact.about(["{}"]), " ".join(fact.subject), new, fact.answer, id=f"own-{i}")
-        cases.append(Case(request, (), {"neighbour": probes}))
+        cases.append(Case(request, (), {"neighbour": near[:NEIGHBOURS]}))
     return cases
 
 
