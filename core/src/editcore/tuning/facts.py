@@ -93,6 +93,13 @@ def texts(session: "Session", n: int, length: int, salt: int = 0) -> list[str]:
     return ["\n".join(str(session.tokenizer.decode(piece)) for piece in row) for row in pieces]
 
 
+def sentences(session: "Session", n: int, salt: int = 0) -> list[str]:
+    """At most `n` whole sentences that the model writes, seeded; fewer where it ends none."""
+    rng = random.Random(session.seed + salt)
+    found = _sentences(texts(session, 4 * n, min(LENGTH, session.max_length - 1), salt), rng)
+    return [" ".join(words) + "." for words in found[:n]]
+
+
 def _sentences(written: Sequence[str], rng: random.Random) -> list[_Words]:
     """Whole sentences, each once, in a random order."""
     found = sorted({_END.sub("", " ".join(s.split())) for text in written for s in _SENTENCE.split(text)[:-1]})

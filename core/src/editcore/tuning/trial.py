@@ -15,7 +15,7 @@ from editcore.models.batch import Positions, forward, pad
 from editcore.models.branches import Branches
 from editcore.models.scoring import Item, target_logprobs
 from editcore.models.spans import encode_prompt
-from editcore.tuning.facts import texts
+from editcore.tuning.facts import sentences, texts
 from editcore_hooks import Case, EditcoreError, LowRank, Update
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ class Bench:
 
     @classmethod
     def of(cls, session: "Session", cases: Sequence[Case]) -> "Bench":
-        written = texts(session, UNRELATED + HELD_OUT, 16, salt=1)
-        contexts = [" ".join(text.split()) for text in written[:HELD_OUT]]
-        rows = [encode_prompt(session.tokenizer, text).ids for text in written[HELD_OUT:] if text.strip()]
+        contexts = sentences(session, HELD_OUT, salt=1)
+        written = texts(session, UNRELATED, 24, salt=2)
+        rows = [encode_prompt(session.tokenizer, text).ids for text in written if text.strip()]
         questions = tuple(tuple(_questions(session, case, contexts)) for case in cases)
         with torch.no_grad():
             logprobs = _at_every_token(session, rows)
