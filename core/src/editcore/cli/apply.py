@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 @click.command("apply")
-@click.argument("patches", nargs=-1, required=True, metavar="PATCH...")
+@click.argument("patches", nargs=-1, metavar="PATCH...")
+@click.option(
+    "--stack", "stack_file", metavar="FILE", help="Put on what `editcore stack export` wrote, on a clean base."
+)
 @click.option("--model", metavar="DIR", help="Folder of the base, or an id. Default: what the first patch names.")
 @click.option("-o", "--output", metavar="OUT", help="Write a patched copy of the folder.")
 @click.option("--in-place", is_flag=True, help="Patch the folder itself; `editcore revert` takes it back.")
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 def apply(
     out: Output,
     patches: tuple[str, ...],
+    stack_file: str | None,
     model: str | None,
     output: str | None,
     in_place: bool,
@@ -35,22 +39,36 @@ def apply(
     from editcore.models.source import find
     from editcore.patches.checkpoint import Checkpoint
     from editcore.patches.plan import plan_apply
+    from editcore.patches.stack_export import read_export
 
     if sum((bool(output), in_place, dry_run)) != 1:
         raise UsageError("say where to write", hint="pass -o OUT, --in-place or --dry-run")
-    loaded = load_patches(out, patches)
+    if bool(patches) == bool(stack_file):
+        raise UsageError("name the patches to put on, or --stack FILE", hint="editcore apply --help")
+    export = read_export(stack_file) if stack_file else None
+    loaded = export.load() if export else load_patches(out, patches)
     folder = find(model or _base_of(loaded[0])).folder
     checkpoint = Checkpoint.open(folder)
+    if export:
+        export.require_clean(checkpoint)
     plan = plan_apply(checkpoint, loaded, strict)
     if dry_run:
         _show(out, loaded, plan)
         return
     applied = apply_to_copy(folder, output, loaded, strict) if output else apply_to_folder(checkpoint, loaded, strict)
+    other_bits = export.other_bits(applied.result_sha256) if export else ()
     for notice in applied.notices:
         out.warn(notice)
+    for key in other_bits:
+        out.warn(
+            f"{key} came out with other bits than where the stack was exported: another machine, or another version"
+        )
     where = output or str(folder)
     if out.as_json:
-        out.json({"folder": where, "patches": list(applied.patch_ids), "result_sha256": dict(applied.result_sha256)})
+        data = {"folder": where, "patches": list(applied.patch_ids), "result_sha256": dict(applied.result_sha256)}
+        if export:
+            data |= {"stack_hash": applied.stack_hash, "other_bits": list(other_bits)}
+        out.json(data)
     else:
         out.print(f"{where}: {', '.join(map(short, applied.patch_ids))}")
         out.say(f"take one back with: editcore revert {short(loaded[-1].patch_id)} --model {where}")
