@@ -95,7 +95,15 @@ def tiny(_tiny: Path, tmp_path: Path) -> Path:
 def fact_patch(tmp_path: Path) -> Callable[..., Path]:
     """Write a rank-one patch that says it holds a fact, and return its file."""
 
-    def make(root: Path, name: str, subject: str = "Ada", target: str = "Oslo", layer: int = 0, **more: Any) -> Path:
+    def make(
+        root: Path,
+        name: str,
+        subject: str = "Ada",
+        target: str = "Oslo",
+        layer: int = 0,
+        size: float = 0.01,
+        **more: Any,
+    ) -> Path:
         import torch
 
         from editcore.patches import Checkpoint, Target, base_identity, seal, to_stored
@@ -105,7 +113,7 @@ def fact_patch(tmp_path: Path) -> Callable[..., Path]:
         key = f"model.layers.{layer}.mlp.down_proj.weight"
         entry = opened.entries[key]
         drawn = torch.Generator().manual_seed(sum(map(ord, name)))
-        value = torch.randn(entry.shape[0], 1, generator=drawn) * 0.01
+        value = torch.randn(entry.shape[0], 1, generator=drawn) * size
         in_ = more.pop("key", None)
         update = LowRank(value, torch.randn(1, entry.shape[1], generator=drawn) if in_ is None else in_)
         about = {

@@ -17,7 +17,7 @@ class _ShowByDefault(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named = next((argument for argument in args if not argument.startswith("-")), None)
-        if named in self.commands:
+        if named is not None and named in self.commands:
             args.remove(named)
         elif not {"-h", "--help"} & set(args):
             named = "show"
