@@ -106,6 +106,7 @@ def test_all_pairs_at_once_are_the_pairs_multiplied_out(ranks: list[int], seed: 
         """As much of a patch as `overlaps` asks for."""
 
         title = ""
+        targets = {"w": {"form": "low_rank"}}  # noqa: RUF012
 
         def __init__(self, number: int, rank: int) -> None:
             self.patch_id = str(number) * 64

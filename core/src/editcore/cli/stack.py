@@ -19,7 +19,7 @@ class _ShowByDefault(click.Group):
         named = next((argument for argument in args if not argument.startswith("-")), None)
         if named is not None and named in self.commands:
             args.remove(named)
-        elif not {"-h", "--help"} & set(args):
+        elif named is not None or not {"-h", "--help"} & set(args):
             named = "show"
         return super().parse_args(ctx, args if named is None or named not in self.commands else [named, *args])
 

@@ -117,6 +117,15 @@ def dense_spectrum(matrix: torch.Tensor) -> Spectrum:
     return Spectrum(found.left, found.values, found.right, total, partial=True)
 
 
+def directions(delta: Delta, found: Spectrum) -> tuple[torch.Tensor, torch.Tensor]:
+    """Orthonormal columns (d, n) and rows turned (k, n) to take angles of.
+
+    All that factors hold. Of a dense delta those that carry it: its rounding reaches into every direction there is.
+    """
+    count = found.effective_rank if delta.form == "dense" else None
+    return found.left[:, :count], found.right[:count].T
+
+
 def principal_angles(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
     """Angles in degrees, smallest first, between the spans of two matrices of orthonormal columns (d, m) and (d, n).
 

@@ -1,6 +1,7 @@
 """How deltas of several patches meet in one tensor. All low-rank pairs at once: two Gram matrices of the factors."""
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from itertools import combinations
 
 import torch
@@ -8,7 +9,7 @@ from attrs import field, frozen
 
 from editcore.patches.conflicts import ALIGNED, COLLIDING, Conflict, Kind
 from editcore.patches.deltas import Delta, whole
-from editcore.patches.geometry import Spectrum, cosine, overlap, spectrum
+from editcore.patches.geometry import Spectrum, cosine, directions, overlap, spectrum
 from editcore.patches.patch import Patch, PatchHeader
 
 
@@ -37,19 +38,24 @@ def overlaps(key: str, shape: Sequence[int], touching: Sequence[Touching]) -> li
     """A conflict, or a plain `overlap`, for each pair with a new patch in it whose supports meet in the tensor."""
     if len(touching) < 2:
         return []
-    seen = []
-    for each in touching:
-        delta = whole(each.patch.deltas(each.name))
-        seen.append(_Seen(each, delta, spectrum(delta, shape)))
-    side = key_side(touching[-1].patch.annotation("sites").get(touching[-1].name), shape)
-    low_rank = [one for one in seen if one.delta.form == "low_rank"]
-    found = list(_factored(key, low_rank, side))
-    for one, two in combinations(seen, 2):
-        both = one.delta.form == two.delta.form == "low_rank"
-        if both or not (one.touching.new or two.touching.new) or disjoint(one.delta, two.delta):
+
+    @lru_cache(maxsize=2)  # dense deltas are as large as the tensor: no more of them than are being compared
+    def seen(i: int) -> _Seen:
+        delta = whole(touching[i].patch.deltas(touching[i].name))
+        return _Seen(touching[i], delta, spectrum(delta, shape))
+
+    last = touching[-1]
+    side = key_side(last.patch.annotation("sites").get(last.name), shape)
+    factored = [i for i, each in enumerate(touching) if each.patch.targets[each.name]["form"] == "low_rank"]
+    found = list(_factored(key, [seen(i) for i in factored], side))
+    for i, j in combinations(range(len(touching)), 2):
+        if {i, j} <= set(factored) or not (touching[i].new or touching[j].new):
             continue
-        left, right = (overlap(a, b) for a, b in _spans(one, two))
-        found.append(_conflict(key, one, two, cosine(one.delta, two.delta, shape), None, left, right))
+        one, two = seen(i), seen(j)
+        if not disjoint(one.delta, two.delta):
+            spans = [directions(each.delta, each.directions) for each in (one, two)]
+            left, right = overlap(spans[0][0], spans[1][0]), overlap(spans[0][1], spans[1][1])
+            found.append(_conflict(key, one, two, cosine(one.delta, two.delta, shape), None, left, right))
     return found
 
 
@@ -109,11 +115,6 @@ def _factored(key: str, seen: Sequence[_Seen], side: str) -> Iterator[Conflict]:
             float(left.square().sum()) / least if least else 0.0,
             float(right.square().sum()) / least if least else 0.0,
         )
-
-
-def _spans(one: _Seen, two: _Seen) -> list[tuple[torch.Tensor, torch.Tensor]]:
-    a, b = one.directions, two.directions
-    return [(a.left, b.left), (a.right.T, b.right.T)]
 
 
 def _conflict(
