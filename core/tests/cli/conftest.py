@@ -1,9 +1,11 @@
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,3 +76,57 @@ def modules_after(editcore: Run) -> Callable[..., set[str]]:
         return set(result.stderr.splitlines()[-1].split())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def _tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from editcore.testing.tiny import tiny_model
+
+    return tiny_model("llama", tmp_path_factory.mktemp("tiny"), n_layers=2)
+
+
+@pytest.fixture
+def tiny(_tiny: Path, tmp_path: Path) -> Path:
+    """A tiny Llama of random weights, to be changed by one test."""
+    return Path(shutil.copytree(_tiny, tmp_path / "model"))
+
+
+@pytest.fixture
+def fact_patch(tmp_path: Path) -> Callable[..., Path]:
+    """Write a rank-one patch that says it holds a fact, and return its file."""
+
+    def make(
+        root: Path,
+        name: str,
+        subject: str = "Ada",
+        target: str = "Oslo",
+        layer: int = 0,
+        size: float = 0.01,
+        **more: Any,
+    ) -> Path:
+        import torch
+
+        from editcore.patches import Checkpoint, Target, base_identity, seal, to_stored
+        from editcore_hooks import LowRank
+
+        opened = Checkpoint.open(root)
+        key = f"model.layers.{layer}.mlp.down_proj.weight"
+        entry = opened.entries[key]
+        drawn = torch.Generator().manual_seed(sum(map(ord, name)))
+        value = torch.randn(entry.shape[0], 1, generator=drawn) * size
+        in_ = more.pop("key", None)
+        update = LowRank(value, torch.randn(1, entry.shape[1], generator=drawn) if in_ is None else in_)
+        about = {
+            "title": name,
+            "method": {"name": "test"},
+            "requests": [{"id": "1", "prompt": "{} lives in", "subject": subject, "target_new": target}],
+            "sites": {key: {"role": "mlp_out", "layer": layer, "stack": "decoder"}},
+            **more.pop("about", {}),
+        }
+        target_ = Target(to_stored(update, False), entry.dtype, entry.shape, opened.base_sha256(key))
+        patch = seal({key: target_}, base_identity(opened, "tiny"), about, **more)
+        path = tmp_path / f"{name}.safetensors"
+        patch.save(path)
+        return path
+
+    return make

@@ -9,6 +9,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "revert": ("editcore.cli.revert:revert", "Take patches off again, in any order, to the exact bits."),
     "repair": ("editcore.cli.repair:repair", "Finish or undo what an interrupted write left."),
     "stack": ("editcore.cli.stack:stack", "Show which patches a model folder carries."),
+    "diff": ("editcore.cli.diff:diff", "Compare patches or models: manifest, tensors, answers."),
+    "blame": ("editcore.cli.blame:blame", "Find which patch of a stack broke a fact."),
     "inspect": ("editcore.cli.inspect:inspect", "Show what a patch says of itself."),
     "verify": ("editcore.cli.verify:verify", "Recompute the hashes of a patch or a model folder."),
     "tune": ("editcore.cli.tune:tune", "Find the settings of a method that suit a model."),

@@ -11,16 +11,18 @@ from editcore.cli.patch_files import short
 @click.argument("patch_ids", nargs=-1, required=True, metavar="PATCH...")
 @click.option("--model", required=True, metavar="DIR", help="The patched folder.")
 @click.option("--keep", metavar="FOLDER", help="Save what is taken off there first.")
+@click.option("--with-dependents", is_flag=True, help="Take off what requires them as well.")
 @with_output
-def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None) -> None:
+def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None, with_dependents: bool) -> None:
     """Take patches off a folder, in any order; the bits are those of never having applied them.
 
     PATCH is an id, six characters or more of one, or the file of a patch. With the last one gone every file is as it
-    was before.
+    was before. A patch that others require goes with them or not at all.
     """
     from pathlib import Path
 
     from editcore.patches.checkpoint import Checkpoint
+    from editcore.patches.dependents import dependents
     from editcore.patches.ondisk import revert_on_disk
     from editcore.patches.patch import Patch
     from editcore.patches.stack import patch_path
@@ -28,6 +30,8 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
     checkpoint = Checkpoint.open(model)
     names = [Patch.read_header(name).patch_id if Path(name).is_file() else name for name in patch_ids]
     gone = [checkpoint.stack.find(name) for name in names]
+    if with_dependents:
+        gone += dependents(checkpoint, gone)
     if keep is not None:
         Path(keep).mkdir(parents=True, exist_ok=True)
         for patch_id in gone:

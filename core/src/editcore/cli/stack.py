@@ -1,6 +1,6 @@
-"""`editcore stack`: what is applied to a folder."""
+"""`editcore stack`: what is applied to a folder, and the same written down."""
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,44 +8,66 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import short
 
+if TYPE_CHECKING:
+    from editcore.patches.listing import StackRow
 
-@click.command()
+
+class _ShowByDefault(click.Group):
+    """`stack DIR` is `stack show DIR`; a folder that is called like a command is given as ./NAME."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        named = next((argument for argument in args if not argument.startswith("-")), None)
+        if named is not None and named in self.commands:
+            args.remove(named)
+        elif named is not None or not {"-h", "--help"} & set(args):
+            named = "show"
+        return super().parse_args(ctx, args if named is None or named not in self.commands else [named, *args])
+
+
+@click.group(cls=_ShowByDefault, subcommand_metavar="DIR | export DIR -o FILE", no_args_is_help=False)
+def stack() -> None:
+    """Show which patches a model folder carries (`editcore stack DIR`), or write the stack down."""
+
+
+@stack.command()
 @click.argument("folder", metavar="DIR")
 @with_output
-def stack(out: Output, folder: str) -> None:
+def show(out: Output, folder: str) -> None:
     """Show the patches of DIR in the order they were put on. Loads no model."""
+    import attrs
+
     from editcore.patches.checkpoint import Checkpoint
-    from editcore.patches.patch import Patch
-    from editcore.patches.stack import patch_path, stack_hash
+    from editcore.patches.listing import stack_rows
 
     checkpoint = Checkpoint.open(folder)
-    rows: list[dict[str, Any]] = []
-    for position, patch_id in enumerate(checkpoint.patch_ids):
-        header = Patch.read_header(patch_path(checkpoint.folder, patch_id))
-        on = header.about.get("computed_on")
-        rows.append(
-            {
-                "id": patch_id,
-                "title": header.title,
-                "method": str(header.annotation("method").get("name", "")),
-                "requests": len(header.about.get("requests") or ()),
-                "computed_on": on,
-                "verdict": _verdict(on, stack_hash(checkpoint.patch_ids[:position]), position),
-            }
-        )
+    rows = stack_rows(checkpoint)
     if out.as_json:
-        out.json({"base": dict(checkpoint.stack.base), "patches": rows})
+        base, patches = dict(checkpoint.stack.base), [attrs.asdict(row) for row in rows]
+        out.json({"base": base, "stack_hash": checkpoint.stack.hash, "patches": patches})
     elif rows:
-        out.table(
-            ["#", "id", "title", "method", "requests", "verdict"],
-            [[i + 1, short(r["id"]), r["title"], r["method"], r["requests"], r["verdict"]] for i, r in enumerate(rows)],
-        )
+        out.table(["#", "id", "title", "method", "requests", "computed on", "verdict"], [_cells(row) for row in rows])
     else:
         out.print(f"{folder}: no patches")
 
 
-def _verdict(computed_on: str | None, below: str, position: int) -> str:
-    """Whether the patches under it are those on which it was computed and measured."""
-    if computed_on == below or (computed_on is None and position == 0):
-        return "as computed"
-    return "computed on the base alone" if computed_on is None else "computed on another stack"
+@stack.command()
+@click.argument("folder", metavar="DIR")
+@click.option("-o", "--output", metavar="FILE", required=True, help="The JSON file; patches go to a folder beside it.")
+@with_output
+def export(out: Output, folder: str, output: str) -> None:
+    """Write the stack of DIR down: `editcore apply --stack FILE` puts it on a clean base and compares the bits."""
+    from editcore.patches.checkpoint import Checkpoint
+    from editcore.patches.stack_export import write_export
+
+    written = write_export(Checkpoint.open(folder), output)
+    if out.as_json:
+        out.json({"file": output, "stack_hash": written.hash, "patches": list(written.patch_ids)})
+        return
+    out.print(f"{output}: {', '.join(map(short, written.patch_ids))}")
+    out.say(f"put it on a clean base with: editcore apply --stack {output} --model DIR -o OUT")
+
+
+def _cells(row: "StackRow") -> list[object]:
+    requests = row.requests[0] if len(row.requests) == 1 else f"{len(row.requests)}"
+    on = "the base" if row.computed_on is None else short(row.computed_on)
+    return [row.position, short(row.id), row.title, row.method, requests, on, row.verdict]

@@ -1,7 +1,7 @@
 """Patches on a live model. Weights are rebuilt from the base as stored, never subtracted; the way out restores bits."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
@@ -78,19 +78,25 @@ class LiveStack:
         else:
             self._rebuild(self._keys(patch))
 
-    @contextmanager
-    def suspended(self) -> Iterator[None]:
+    def suspended(self) -> AbstractContextManager[None]:
         """The bare base for the body; then every bit as before."""
-        memory, handles = list(self._memory), list(self._handles.items())
+        return self.only(())
+
+    @contextmanager
+    def only(self, ids: Collection[str]) -> Iterator[None]:
+        """The model with these of the present patches and no others for the body; then every bit as before."""
+        memory = list(self._memory)
+        handles = [(patch_id, owned) for patch_id, owned in self._handles.items() if patch_id not in ids]
         for _, (kind, handle) in reversed(handles):
             kind.detach(self.session, handle)
         weights = [patch for patch in self.patches if patch.core["kind"] == "weights"]
         keys = {key for patch in weights for key in self._keys(patch)}
         weights_of = {key: self._values(key) for key in keys}
         kept = {key: values.keep() for key, values in weights_of.items()}
-        for key, values in weights_of.items():
-            values.write(self._base(key))
         try:
+            for key, values in weights_of.items():
+                deltas = [d for patch, own in self._on(key) if patch.patch_id in ids for d in patch.deltas(own)]
+                values.write(rebuild(self._base(key), deltas, key))
             yield
         finally:
             for key, values in weights_of.items():

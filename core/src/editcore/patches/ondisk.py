@@ -7,12 +7,13 @@ from attrs import frozen
 
 from editcore.patches import lock
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.execution import execute, stored_patch
+from editcore.patches.dependents import computed_elsewhere, refuse_required
+from editcore.patches.execution import execute
 from editcore.patches.journal import journal_path, refuse_repairable
-from editcore.patches.patch import Patch, PatchHeader
+from editcore.patches.patch import Patch
 from editcore.patches.plan import Plan, plan_apply, plan_revert
 from editcore.patches.stack import Stack, read_stack_file, refuse_links
-from editcore_hooks import Applied, ConflictError, EditcoreError, RefusedFileError
+from editcore_hooks import Applied, EditcoreError, RefusedFileError
 
 
 @frozen
@@ -40,13 +41,8 @@ def revert_on_disk(checkpoint: Checkpoint | Path | str, ids: Sequence[str]) -> A
 
     def plan(opened: Checkpoint) -> Plan:
         gone = {opened.stack.find(prefix) for prefix in ids}
-        computed_on: dict[str, str] = {}
-        for patch_id in opened.patch_ids:
-            if patch_id not in gone:
-                staying = stored_patch(opened, patch_id)
-                _refuse_required(staying, gone)
-                computed_on[patch_id] = str(staying.about.get("computed_on"))
-        return plan_revert(opened, sorted(gone), computed_on)
+        refuse_required(opened, gone)
+        return plan_revert(opened, sorted(gone), computed_elsewhere(opened, gone))
 
     return _change(checkpoint, plan)
 
@@ -81,15 +77,6 @@ def _next_step(plan: Plan) -> str:
     if read_stack_file(folder).patch_ids != plan.checkpoint.patch_ids:
         return "the change itself is complete"
     return "nothing has changed; make room and try again"
-
-
-def _refuse_required(staying: PatchHeader, gone: set[str]) -> None:
-    if needed := sorted(gone & set(staying.requires)):
-        title = f" ({staying.title})" if staying.title else ""
-        raise ConflictError(
-            f"patch {staying.patch_id[:12]}{title} requires {', '.join(name[:12] for name in needed)}",
-            hint="revert both in one command",
-        )
 
 
 def _other_bits(plan: Plan, stack: Stack) -> tuple[str, ...]:

@@ -79,8 +79,8 @@ def plan_apply(checkpoint: Checkpoint, patches: Sequence[Patch], strict: bool = 
     return _plan(checkpoint, (*checkpoint.stack.patches, *records), touched, tuple(patches), verdicts, tuple(notices))
 
 
-def plan_revert(checkpoint: Checkpoint, ids: Sequence[str], computed_on: Mapping[str, str]) -> Plan:
-    """Check that `ids` (or their beginnings) can go; `computed_on` is what the remaining patches say of themselves.
+def plan_revert(checkpoint: Checkpoint, ids: Sequence[str], notices: tuple[str, ...] = ()) -> Plan:
+    """Check that `ids` (or their beginnings) can go; `notices` are lines for the person who asks for it.
 
     Raises `UsageError` for an id that is not there and `RefusedFileError` for a changed file.
     """
@@ -90,7 +90,6 @@ def plan_revert(checkpoint: Checkpoint, ids: Sequence[str], computed_on: Mapping
         key: {patch_id: name for patch_id, name in target.patches.items() if patch_id not in gone}
         for key, target in checkpoint.stack.targets.items()
     }
-    notices = _computed_elsewhere(checkpoint.patch_ids, [patch["id"] for patch in kept], computed_on)
     return _plan(checkpoint, kept, touched, (), {}, notices)
 
 
@@ -179,15 +178,3 @@ def _refuse_runtime_kinds(patch: Patch) -> None:
         "a plain load of the folder would silently go without it",
         hint=f"{owner} and put it on an open session",
     )
-
-
-def _computed_elsewhere(before: Sequence[str], after: Sequence[str], computed_on: Mapping[str, str]) -> tuple[str, ...]:
-    notices = []
-    for patch_id in after:
-        earlier = before[: before.index(patch_id)]
-        left = after[: after.index(patch_id)]
-        if computed_on.get(patch_id) == stack_hash(earlier) != stack_hash(left):
-            notices.append(
-                f"patch {patch_id[:12]} was computed on the model with a patch that is gone now: measure it again"
-            )
-    return tuple(notices)

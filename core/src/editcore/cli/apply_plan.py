@@ -1,0 +1,61 @@
+"""What `editcore apply --dry-run` prints: targets, bytes, and where patches meet."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from editcore.cli.output import Output
+from editcore.cli.patch_files import short
+
+if TYPE_CHECKING:
+    from editcore.patches.conflicts import Conflict
+    from editcore.patches.patch import Patch
+    from editcore.patches.plan import Plan
+
+
+def show_plan(out: Output, patches: "Sequence[Patch]", plan: "Plan", conflicts: "Sequence[Conflict]") -> None:
+    """Print what would be written; of tensors that patches merely share, the number and the largest cosine."""
+    rows: list[dict[str, Any]] = [
+        {
+            "patch": patch.patch_id,
+            "tensor": plan.verdicts[patch.patch_id].keys[key],
+            "form": patch.targets[key]["form"],
+            "norm": norm,
+            "base_sha256": patch.targets[key]["base_sha256"],
+            "verdict": plan.verdicts[patch.patch_id].kind,
+        }
+        for patch in patches
+        for key, norm in patch.delta_norms().items()
+    ]
+    if out.as_json:
+        figures = {"bytes_to_write": plan.bytes_to_write, "notices": list(plan.notices)}
+        out.json({"targets": rows, "conflicts": conflicts_as_json(conflicts), **figures})
+        return
+    out.table(
+        ["patch", "tensor", "form", "norm", "base sha256", "verdict"],
+        [
+            [short(r["patch"]), r["tensor"], r["form"], f"{r['norm']:.4g}", r["base_sha256"][:12], r["verdict"]]
+            for r in rows
+        ],
+    )
+    for line in _lines(conflicts):
+        out.print(line)
+    out.say(f"{plan.bytes_to_write:,} bytes would be written")
+    for notice in plan.notices:
+        out.warn(notice)
+
+
+def conflicts_as_json(conflicts: "Sequence[Conflict]") -> list[dict[str, Any]]:
+    """Every pair that meets, also where it only shares a tensor."""
+    import attrs
+
+    return [attrs.asdict(conflict) for conflict in conflicts]
+
+
+def _lines(conflicts: "Sequence[Conflict]") -> list[str]:
+    lines = [f"conflict: {conflict.message}" for conflict in conflicts if conflict.counts]
+    shared = [conflict for conflict in conflicts if not conflict.counts]
+    if shared:
+        largest = max(shared, key=lambda conflict: abs(conflict.cosine or 0.0))
+        pairs = "1 pair shares" if len(shared) == 1 else f"{len(shared)} pairs share"
+        lines.append(f"{pairs} a tensor, which is no conflict; the closest: {largest.message}")
+    return lines

@@ -1,0 +1,56 @@
+"""`editcore blame`: which patch of a stack broke a fact."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from editcore.cli.model import model_options, open_session
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore.cli.patch_files import short
+from editcore_hooks import UsageError
+
+if TYPE_CHECKING:
+    from editcore.editing.blame import Verdict
+
+
+@click.command()
+@click.argument("folder", metavar="DIR")
+@click.option("--cases", metavar="FILE", help="What should hold, JSON lines. Default: the patches' own requests.")
+@model_options
+@with_output
+def blame(out: Output, folder: str, cases: str | None, **options: Any) -> None:
+    """Find which patch on DIR broke each case, by bisection over the order in which they were put on.
+
+    A case holds when its target is what the model says. The patch found is taken out alone to make sure; where that
+    does not mend the case, several patches do it together, and this is said. Nothing is written.
+    """
+    import attrs
+
+    from editcore.cli.requests import read_file
+    from editcore.editing.blame import blame as find
+    from editcore.editing.blame import own_cases
+
+    session = open_session(out, folder, **options)
+    if not session.live.ids:
+        raise UsageError(f"{folder} carries no patches", hint="editcore apply puts some on")
+    asked = read_file(cases) if cases else own_cases(session)
+    if not asked:
+        raise UsageError("the patches keep no requests to ask for", hint="pass --cases FILE")
+    found = find(session, asked)
+    if out.as_json:
+        out.json(attrs.asdict(found))
+        return
+    out.table(["case", "fact", "", "patch"], [_cells(verdict) for verdict in found.verdicts])
+    out.say(f"{found.evaluations} models evaluated, of {len(session.live.ids)} patches")
+    for verdict in found.verdicts:
+        if verdict.status == "interaction" and verdict.patch:
+            out.warn(f"{verdict.case} first fails with {short(verdict.patch)}, but without it alone it fails as well")
+    if broken := [verdict.patch for verdict in found.verdicts if verdict.status == "broken" and verdict.patch]:
+        out.say(f"take it off with: editcore revert {short(broken[0])} --model {folder}")
+
+
+def _cells(verdict: "Verdict") -> list[str]:
+    patch = f"{short(verdict.patch)} {verdict.title}".strip() if verdict.patch else ""
+    what = {"broken": "broken by", "interaction": "broken together with"}.get(verdict.status, verdict.status)
+    return [verdict.case, f"{verdict.prompt} … {verdict.target.strip()}", what, patch]

@@ -1,0 +1,134 @@
+"""`editcore diff`: what differs between two patches, two models, or a patch and a model."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from editcore.cli.model import model_options, open_session
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore_hooks import UsageError
+
+if TYPE_CHECKING:
+    from editcore.editing.behaviour import AnswerDifference
+    from editcore.patches.diff import DeltaFigures, Difference, TensorDifference
+
+DIFFERENT = 7
+_WIDTH = 48
+
+
+@click.command()
+@click.argument("a")
+@click.argument("b")
+@click.option("--model", metavar="DIR", help="Base of the patches: norms relative to it, and what --cases runs on.")
+@click.option("--cases", metavar="FILE", help="Compare answers too: JSON lines, as `edit --requests` takes them.")
+@click.option("--max-new-tokens", default=8, show_default=True, help="Length of an answer.")
+@model_options
+@with_output
+def diff(out: Output, a: str, b: str, model: str | None, cases: str | None, max_new_tokens: int, **options: Any) -> int:
+    """Compare A and B, each a patch file or a model folder: manifest, tensors and, with --cases, answers.
+
+    Exits with 7 when they differ and with 0 when they do not. Patches are compared by their factors; a model is
+    loaded only for --cases.
+    """
+    from editcore.patches.diff import diff as compare
+
+    found = compare(a, b, model)
+    changed = _answers(out, a, b, model, cases, max_new_tokens, options) if cases else None
+    if out.as_json:
+        _print_json(out, found, changed)
+    else:
+        _print(out, found, changed)
+        if not found and not changed:
+            out.print("no difference")
+    return DIFFERENT if found or changed else 0
+
+
+def _answers(
+    out: Output, a: str, b: str, model: str | None, cases: str, max_new_tokens: int, options: dict[str, Any]
+) -> "list[AnswerDifference]":
+    from pathlib import Path
+
+    from editcore.cli.requests import read_file
+    from editcore.editing.behaviour import answer_differences, answers
+    from editcore.patches.patch import Patch
+
+    asked = read_file(cases)
+    said = []
+    for side in (a, b):
+        if Path(side).is_dir():
+            said.append(answers(open_session(out, side, **options), asked, max_new_tokens))
+            continue
+        if model is None:
+            raise UsageError(f"{side} is a patch, and answers need a model", hint="name its base with --model DIR")
+        session = open_session(out, model, **options)
+        with session.patched(Patch.load(side)):
+            said.append(answers(session, asked, max_new_tokens))
+    return answer_differences(asked, *said)
+
+
+def _print_json(out: Output, found: "Difference", changed: "list[AnswerDifference] | None") -> None:
+    import attrs
+
+    data = attrs.asdict(found)
+    if changed is not None:
+        data["answers"] = [attrs.asdict(each) for each in changed]
+    out.json(data)
+
+
+def _print(out: Output, found: "Difference", changed: "list[AnswerDifference] | None") -> None:
+    if found.manifest:
+        out.table(["field", "a", "b"], [[row.field, _cut(row.a), _cut(row.b)] for row in found.manifest])
+    if found.tensors:
+        out.print()
+        heading = ["tensor", "", "norm a", "norm b", "distance", "cosine", "rank a", "rank b", "angles left", "right"]
+        out.table(heading, [_cells(row) for row in found.tensors])
+    if changed:
+        out.print()
+        out.table(["case", "about", "prompt", "a", "b"], [[c.case, c.about, c.prompt, c.a, c.b] for c in changed])
+
+
+def _cells(row: "TensorDifference") -> list[str]:
+    status = f"{row.status}, against a" if row.base == "a" else row.status
+    return [
+        row.tensor,
+        status,
+        _norm(row.a),
+        _norm(row.b),
+        _number(row.distance),
+        _number(row.cosine),
+        _rank(row.a),
+        _rank(row.b),
+        _range(row.left_angles),
+        _range(row.right_angles),
+    ]
+
+
+def _norm(figures: "DeltaFigures | None") -> str:
+    if figures is None:
+        return ""
+    relative = "" if figures.relative_norm is None else f" ({figures.relative_norm:.2%})"
+    return f"{figures.norm:.4g}{relative}"
+
+
+def _rank(figures: "DeltaFigures | None") -> str:
+    if figures is None:
+        return ""
+    return "> 64" if figures.effective_rank is None else str(figures.effective_rank)
+
+
+def _range(angles: Sequence[float]) -> str:
+    """Smallest and largest angle."""
+    if not angles:
+        return ""
+    return f"{angles[0]:.1f}°" if len(angles) == 1 else f"{angles[0]:.1f}°–{angles[-1]:.1f}°"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _cut(value: Any) -> str:
+    text = "" if value is None else str(value)
+    return text if len(text) <= _WIDTH else f"{text[: _WIDTH - 1]}…"

@@ -1,0 +1,125 @@
+"""Which patch of a stack broke a fact: bisection over the order in which patches were put on, in memory.
+
+A case that holds after k patches and fails after all of them fails first somewhere in between, and about log2(n)
+models find where. With effects that come and go that is one such place and not the only one; so the culprit is taken
+out of the whole stack alone, and only a case that this mends is laid at its door.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+import attrs
+from attrs import define, field, frozen
+
+from editcore.evaluation.cases import parse_case
+from editcore.patches.conflicts import facts_of
+from editcore_hooks import Case
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session
+
+Status = Literal["holds", "broken", "interaction", "never held"]
+
+
+@frozen
+class Verdict:
+    """What became of a case.
+
+    `broken`: without `patch` alone it holds. `interaction`: `patch` is where it first fails in this order, but the
+    others break it as well. `never held`: neither on the base nor after the patch that was made for it.
+    """
+
+    case: str
+    prompt: str
+    target: str
+    status: Status
+    patch: str | None = None
+    title: str = ""
+
+
+@frozen
+class Findings:
+    """A verdict a case, and how many models (sets of patches) were evaluated."""
+
+    verdicts: tuple[Verdict, ...]
+    evaluations: int
+
+
+def blame(session: "Session", cases: Sequence[Case]) -> Findings:
+    """Find what broke each of `cases` among the patches on `session`; the model is afterwards as it was before.
+
+    A case holds when every token of its target is the likeliest one after its prompt.
+    """
+    trial = _Trial(session, cases)
+    return Findings(tuple(_blame(trial, i, case) for i, case in enumerate(cases)), trial.evaluations)
+
+
+def own_cases(session: "Session") -> list[Case]:
+    """The requests that the patches on `session` were made from, as cases; none of what was redacted."""
+    cases = []
+    for patch in session.live.patches:
+        requests = patch.about.get("requests")
+        for row in requests if isinstance(requests, list) else ():
+            case = parse_case(row, f"a request of patch {patch.patch_id[:12]}")
+            request = attrs.evolve(case.request, id=f"{patch.patch_id[:12]}/{case.request.id}")
+            cases.append(attrs.evolve(case, request=request))
+    return cases
+
+
+@define
+class _Trial:
+    """Which cases hold under which sets of patches; each set is evaluated once, for all cases."""
+
+    session: "Session"
+    cases: Sequence[Case]
+    _known: dict[frozenset[str], list[bool]] = field(factory=dict)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        return self.session.live.ids
+
+    @property
+    def evaluations(self) -> int:
+        return len(self._known)
+
+    def holds(self, case: int, ids: Sequence[str]) -> bool:
+        present = frozenset(ids)
+        if present not in self._known:
+            with self.session.live.only(present):
+                requests = [case.request for case in self.cases]
+                asked = [(r.rendered().text, r.target_new, r.template, r.target_prefix) for r in requests]
+                self._known[present] = [all(score.hits) for score in self.session.score_targets(asked)]
+        return self._known[present][case]
+
+
+def _blame(trial: _Trial, number: int, case: Case) -> Verdict:
+    request, order = case.request, trial.order
+    prompt = request.rendered().text
+    alone = Verdict(request.id, prompt, request.target_new, "holds")
+    if trial.holds(number, order):
+        return alone
+    good = _held(trial, number, case)
+    if good is None:
+        return attrs.evolve(alone, status="never held")
+    bad = len(order)
+    while bad - good > 1:  # it holds after `good` patches and fails after `bad`
+        middle = (good + bad) // 2
+        if trial.holds(number, order[:middle]):
+            good = middle
+        else:
+            bad = middle
+    culprit = order[bad - 1]
+    mended = trial.holds(number, [patch_id for patch_id in order if patch_id != culprit])
+    titles: Mapping[str, str] = {patch.patch_id: patch.title for patch in trial.session.live.patches}
+    return attrs.evolve(alone, status="broken" if mended else "interaction", patch=culprit, title=titles[culprit])
+
+
+def _held(trial: _Trial, number: int, case: Case) -> int | None:
+    """After how many patches the case is known to hold: none, or as many as reach the last that was made for it."""
+    if trial.holds(number, ()):
+        return 0
+    prompt, target = case.request.rendered().text, case.request.target_new.strip()
+    made = [
+        i for i, patch in enumerate(trial.session.live.patches, 1) if facts_of(patch).get(prompt, "").strip() == target
+    ]
+    return next((count for count in reversed(made) if trial.holds(number, trial.order[:count])), None)

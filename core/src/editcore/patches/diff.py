@@ -1,0 +1,124 @@
+"""How two patches, two model folders, or a patch and a folder differ: in what they say, and in every tensor."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+from attrs import frozen
+
+from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.deltas import Delta, norm
+from editcore.patches.diff_manifest import FieldDifference, Side, manifest_differences
+from editcore.patches.diff_pairs import Pair, Status, pairs_of_both, pairs_of_folders, pairs_of_patches
+from editcore.patches.geometry import Spectrum, directions, inner, principal_angles, spectrum
+from editcore.patches.patch import Patch, PatchHeader
+from editcore_hooks import UsageError
+
+
+@frozen
+class DeltaFigures:
+    """Frobenius norm of a delta, the same over the norm of the base, and how many directions hold 99 % of its square.
+
+    `relative_norm` is None without a base, `effective_rank` None when it is over 64 in a matrix too large to decompose.
+    """
+
+    norm: float
+    relative_norm: float | None
+    effective_rank: int | None
+
+
+@frozen
+class TensorDifference:
+    """One tensor. Figures are of what each side changes of `base`, the common one or side a; None: nothing.
+
+    `distance` is ‖δa - δb‖; `left_angles` and `right_angles` are the principal angles in degrees between column and
+    row spaces, smallest first.
+    """
+
+    tensor: str
+    status: Status
+    base: Literal["base", "a"]
+    a: DeltaFigures | None = None
+    b: DeltaFigures | None = None
+    distance: float | None = None
+    cosine: float | None = None
+    left_angles: tuple[float, ...] = ()
+    right_angles: tuple[float, ...] = ()
+
+
+@frozen
+class Difference:
+    """What differs; both empty when nothing does."""
+
+    manifest: tuple[FieldDifference, ...]
+    tensors: tuple[TensorDifference, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.manifest or self.tensors)
+
+
+def diff(a: Path | str, b: Path | str, model: Path | str | None = None) -> Difference:
+    """Compare patch files and model folders; `model` is the base of two patches, for norms relative to it.
+
+    Raises `UsageError` when there is no such file, `RefusedFileError`, and `WrongBaseError` when a patch and a folder
+    do not belong together.
+    """
+    one, two = open_side(a), open_side(b)
+    base = None if model is None else Checkpoint.open(Path(model))
+    return Difference(manifest_differences(one, two), tuple(tensor_difference(pair) for pair in _pairs(one, two, base)))
+
+
+def open_side(name: Path | str) -> Side:
+    """A model folder, or the header of a patch file."""
+    path = Path(name)
+    if path.is_dir():
+        return Checkpoint.open(path)
+    if not path.is_file():
+        raise UsageError(f"there is no {name}", hint="give patch files or model folders")
+    return Patch.read_header(path)
+
+
+def tensor_difference(pair: Pair) -> TensorDifference:
+    """The figures of one tensor."""
+    deltas = pair.a, pair.b
+    spectra = [None if delta is None else spectrum(delta, pair.shape) for delta in deltas]
+    one, two = (
+        None if delta is None or found is None else _figures(delta, found, pair.base_norm)
+        for delta, found in zip(deltas, spectra, strict=True)
+    )
+    alone = TensorDifference(pair.tensor, pair.status, pair.base, one, two)
+    if pair.a is None or pair.b is None or spectra[0] is None or spectra[1] is None or one is None or two is None:
+        return alone
+    product = inner(pair.a, pair.b, pair.shape)
+    size = one.norm * two.norm
+    bases = [directions(delta, found) for delta, found in zip((pair.a, pair.b), spectra, strict=True) if found]
+    return TensorDifference(
+        pair.tensor,
+        pair.status,
+        pair.base,
+        one,
+        two,
+        max(0.0, one.norm**2 + two.norm**2 - 2 * product) ** 0.5,
+        max(-1.0, min(1.0, product / size)) if size else 0.0,
+        tuple(principal_angles(bases[0][0], bases[1][0]).tolist()),
+        tuple(principal_angles(bases[0][1], bases[1][1]).tolist()),
+    )
+
+
+def _pairs(a: Side, b: Side, base: Checkpoint | None) -> Iterator[Pair]:
+    if isinstance(a, PatchHeader):
+        return pairs_of_patches(a, b, base) if isinstance(b, PatchHeader) else pairs_of_both(a, b)
+    if isinstance(b, PatchHeader):
+        return map(_swapped, pairs_of_both(b, a))
+    return pairs_of_folders(a, b)
+
+
+def _swapped(pair: Pair) -> Pair:
+    names: dict[Status, Status] = {"only in a": "only in b", "only in b": "only in a"}
+    status = names.get(pair.status, pair.status)
+    return Pair(pair.tensor, status, pair.shape, pair.b, pair.a, pair.base, pair.base_norm)
+
+
+def _figures(delta: Delta, found: Spectrum, base_norm: float | None) -> DeltaFigures:
+    size = norm(delta)
+    return DeltaFigures(size, size / base_norm if base_norm else None, found.effective_rank)

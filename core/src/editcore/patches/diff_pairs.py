@@ -1,0 +1,104 @@
+"""The deltas of two sides, tensor by tensor: of patches from their factors, of folders from their stored bytes.
+
+Nothing is held but the tensor at hand: a folder costs a few tensors of memory, however many it has.
+"""
+
+from collections.abc import Iterator
+from typing import Literal
+
+import torch
+from attrs import field, frozen
+
+from editcore.models.keys import aliases
+from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.deltas import Delta, whole
+from editcore.patches.patch import PatchHeader
+from editcore.patches.resolving import require_base
+from editcore.patches.tensors import tensor_of
+
+Status = Literal["changed", "only in a", "only in b", "other shape or dtype"]
+
+
+@frozen
+class Pair:
+    """A tensor and how each side changes it (None: not at all), against `base`: the common one, or side a itself.
+
+    `base_norm` is that of the tensor before, None where no base is known.
+    """
+
+    tensor: str
+    status: Status
+    shape: tuple[int, ...]
+    a: Delta | None = field(default=None, repr=False)
+    b: Delta | None = field(default=None, repr=False)
+    base: Literal["base", "a"] = "base"
+    base_norm: float | None = None
+
+
+def pairs_of_patches(a: PatchHeader, b: PatchHeader, model: Checkpoint | None = None) -> Iterator[Pair]:
+    """Every tensor that the patches change differently; `model` is their base, if norms relative to it are wanted.
+
+    Raises `WrongBaseError` when it is not.
+    """
+    for side in (a, b) if model is not None else ():
+        require_base(side, model)  # type: ignore[arg-type]
+    names = {key: next((name for name in (key, *aliases(key)) if name in b.targets), None) for key in a.targets}
+    for key, other in names.items():
+        shape = tuple(a.targets[key]["shape"])
+        if other is None:
+            yield Pair(key, "only in a", shape, whole(a.deltas(key)), None, base_norm=_base_norm(a, key, model))
+        elif shape != tuple(b.targets[other]["shape"]):
+            yield Pair(key, "other shape or dtype", shape)
+        elif (a.scale, a.targets[key]) != (b.scale, b.targets[other]):
+            deltas = whole(a.deltas(key)), whole(b.deltas(other))
+            yield Pair(key, "changed", shape, *deltas, base_norm=_base_norm(a, key, model))
+    for key in b.targets.keys() - set(names.values()):
+        shape = tuple(b.targets[key]["shape"])
+        yield Pair(key, "only in b", shape, None, whole(b.deltas(key)), base_norm=_base_norm(b, key, model))
+
+
+def pairs_of_folders(a: Checkpoint, b: Checkpoint) -> Iterator[Pair]:
+    """Every tensor whose stored bytes differ: against the base where both have one tensor there, else b against a."""
+    for key in dict.fromkeys([*a.entries, *b.entries]):
+        one, two = a.entries.get(key), b.entries.get(key)
+        if one is None or two is None:
+            entry = one or two
+            assert entry is not None
+            yield Pair(key, "only in b" if one is None else "only in a", entry.shape)
+        elif (one.dtype, one.shape) != (two.dtype, two.shape):
+            yield Pair(key, "other shape or dtype", one.shape)
+        elif a.sha256(key) != b.sha256(key):
+            common = a.base_sha256(key) == b.base_sha256(key)
+            base = tensor_of(one.dtype, one.shape, a.read_base(key) if common else a.read(key))
+            deltas = _moved(a, key, base) if common else None, _moved(b, key, base)
+            yield Pair(key, "changed", one.shape, *deltas, "base" if common else "a", float(base.double().norm()))
+
+
+def pairs_of_both(a: PatchHeader, b: Checkpoint) -> Iterator[Pair]:
+    """What a patch changes and what a folder of its base has changed already. Raises `WrongBaseError`."""
+    names = {key: name for name, key in require_base(a, b).keys.items()}
+    for key in dict.fromkeys([*names, *b.stack.targets]):
+        entry = b.entries[key]
+        base = tensor_of(entry.dtype, entry.shape, b.read_base(key))
+        one = whole(a.deltas(names[key])) if key in names else None
+        two = _moved(b, key, base)
+        if one is not None or two is not None:
+            status: Status = "only in b" if one is None else "only in a" if two is None else "changed"
+            yield Pair(key, status, entry.shape, one, two, base_norm=float(base.double().norm()))
+
+
+def _moved(checkpoint: Checkpoint, key: str, base: torch.Tensor) -> Delta | None:
+    """What is stored now less the base; None when that is the base."""
+    entry = checkpoint.entries[key]
+    now = tensor_of(entry.dtype, entry.shape, checkpoint.read(key))
+    wide = torch.float64 if base.dtype == torch.float64 else torch.float32
+    moved = now.to(wide) - base.to(wide)
+    return Delta("dense", {"delta": moved}) if bool((moved != 0).any()) else None
+
+
+def _base_norm(patch: PatchHeader, key: str, model: Checkpoint | None) -> float | None:
+    if model is None:
+        return None
+    found = require_base(patch, model).keys[key]
+    entry = model.entries[found]
+    return float(tensor_of(entry.dtype, entry.shape, model.read_base(found)).double().norm())

@@ -1,0 +1,157 @@
+"""How two deltas of one tensor lie to each other: inner product, cosine, directions, angles. Factors stay factors.
+
+A low-rank delta L R, (d, r) times (r, k), is never multiplied out: what is asked of it follows from QR and Gram
+matrices of its factors, in O((d + k) r²) instead of O(d k).
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Final
+
+import torch
+from attrs import field, frozen
+
+from editcore.patches.arithmetic import BLOCK_ELEMENTS
+from editcore.patches.deltas import Delta, norm
+
+NOISE: Final = 1e-6
+"""Singular values below this share of the largest are rounding: factors are float32."""
+ENERGY: Final = 0.99
+"""An effective rank is the number of directions that hold this share of the squared norm."""
+_SKETCH: Final = 64
+_EXACT: Final = 1024
+
+
+def inner(one: Delta, two: Delta, shape: Sequence[int]) -> float:
+    """⟨δ₁, δ₂⟩ = Σ δ₁ ∘ δ₂ of two deltas, scales included, of a tensor of `shape`."""
+    scale = one.scale * two.scale
+    if one.form != "low_rank":
+        one, two = two, one
+    if one.form == two.form == "low_rank":
+        left = one.parts["left"].double().T @ two.parts["left"].double()  # (r₁, r₂)
+        right = one.parts["right"].double() @ two.parts["right"].double().T  # (r₁, r₂)
+        return scale * float((left * right).sum())  # ⟨L₁R₁, L₂R₂⟩ = Σ (L₁ᵀL₂) ∘ (R₁R₂ᵀ)
+    total, (rows, columns) = 0.0, _matrix(shape)
+    step = max(1, BLOCK_ELEMENTS // max(1, columns))
+    for start in range(0, rows, step):
+        stop = min(start + step, rows)
+        block = two.block(start, stop, columns)  # (b, k)
+        if one.form == "low_rank":
+            projected = block @ one.parts["right"].double().T  # (b, r)
+            total += float((one.parts["left"][start:stop].double() * projected).sum())
+        else:
+            total += float((one.block(start, stop, columns) * block).sum())
+    return scale * total
+
+
+def cosine(one: Delta, two: Delta, shape: Sequence[int]) -> float:
+    """⟨δ₁, δ₂⟩ / (‖δ₁‖ ‖δ₂‖), in [-1, 1]; 0 when one of them is zero."""
+    size = norm(one) * norm(two)
+    return max(-1.0, min(1.0, inner(one, two, shape) / size)) if size else 0.0
+
+
+@frozen
+class Spectrum:
+    """Singular directions of a delta above the noise: `left` (d, n), `values` (n), `right` (n, k), largest first.
+
+    `total` is the squared norm of the whole delta; `partial` says that more directions exist than were computed.
+    """
+
+    left: torch.Tensor = field(eq=False)
+    values: torch.Tensor = field(eq=False)
+    right: torch.Tensor = field(eq=False)
+    total: float
+    partial: bool = False
+
+    @property
+    def effective_rank(self) -> int | None:
+        """How many directions hold 99 % of the squared norm; None when that is more than were computed."""
+        held = self.values.square().cumsum(0)
+        enough = (held >= ENERGY * self.total * (1 - 1e-9)).nonzero()
+        if self.total == 0:
+            return 0
+        return int(enough[0]) + 1 if len(enough) else None
+
+
+def spectrum(delta: Delta, shape: Sequence[int]) -> Spectrum:
+    """The directions of a delta: from factors, from the rows that it touches, or of the matrix itself.
+
+    A dense matrix whose smaller side is over 1024 is sketched: its 64 largest directions, with a fixed seed.
+    """
+    if delta.form == "low_rank":
+        q_left, r_left = torch.linalg.qr(delta.parts["left"].double())  # (d, r), (r, r)
+        q_right, r_right = torch.linalg.qr(delta.parts["right"].double().T)  # (k, r), (r, r)
+        left, values, right = torch.linalg.svd(delta.scale * r_left @ r_right.T, full_matrices=False)
+        return _above_noise(q_left @ left, values, right @ q_right.T)
+    rows, columns = _matrix(shape)
+    if delta.form == "dense":
+        return dense_spectrum(delta.scale * delta.parts["delta"].reshape(rows, columns))
+    index = delta.parts["index"]
+    touched = torch.unique(index[0] if delta.form == "sparse" else index)  # type: ignore[no-untyped-call] # (n,)
+    compact = torch.zeros(len(touched), columns, dtype=torch.float64)
+    if delta.form == "sparse":
+        compact[torch.searchsorted(touched, index[0]), index[1]] = delta.parts["values"].double()
+    else:
+        compact[:] = delta.parts["values"].double()
+    found = dense_spectrum(delta.scale * compact)
+    left = torch.zeros(rows, len(found.values), dtype=torch.float64)
+    left[touched] = found.left
+    return Spectrum(left, found.values, found.right, found.total, found.partial)
+
+
+def dense_spectrum(matrix: torch.Tensor) -> Spectrum:
+    """`spectrum` of a matrix (d, k) that is there as it is."""
+    if min(matrix.shape) <= _EXACT:
+        return _above_noise(*torch.linalg.svd(matrix.double(), full_matrices=False))
+    # A range finder with two power steps: Y = (M Mᵀ)² M Ω, whose columns span the largest directions.
+    draw = torch.Generator().manual_seed(0)
+    matrix = matrix.float()
+    basis = torch.linalg.qr(matrix @ torch.randn(matrix.shape[1], _SKETCH, generator=draw))[0]
+    for _ in range(2):
+        basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis)[0])[0]  # (d, 64)
+    left, values, right = torch.linalg.svd((basis.T @ matrix).double(), full_matrices=False)
+    found = _above_noise(basis.double() @ left, values, right)
+    total = 0.0
+    for row in matrix:  # in float64, a row at a time
+        total += float(row.double().square().sum())
+    return Spectrum(found.left, found.values, found.right, total, partial=True)
+
+
+def directions(delta: Delta, found: Spectrum) -> tuple[torch.Tensor, torch.Tensor]:
+    """Orthonormal columns (d, n) and rows turned (k, n) to take angles of.
+
+    All that factors hold. Of a dense delta those that carry it: its rounding reaches into every direction there is.
+    """
+    count = found.effective_rank if delta.form == "dense" else None
+    return found.left[:, :count], found.right[:count].T
+
+
+def principal_angles(one: torch.Tensor, two: torch.Tensor) -> torch.Tensor:
+    """Angles in degrees, smallest first, between the spans of two matrices of orthonormal columns (d, m) and (d, n).
+
+    Björck and Golub 1973: the cosines are the singular values of QᵀP. Small angles are taken from the sines, since
+    near 1 a cosine keeps only half of the digits. Empty when one span is.
+    """
+    if not one.shape[1] or not two.shape[1]:
+        return torch.zeros(0, dtype=torch.float64)
+    small, large = sorted((one, two), key=lambda basis: basis.shape[1])
+    cosines = torch.linalg.svdvals(large.T @ small).clamp(0, 1)  # (m,), largest first
+    sines = torch.linalg.svdvals(small - large @ (large.T @ small)).clamp(0, 1).flip(0)  # smallest first
+    return torch.where(cosines > math.sqrt(0.5), sines.asin(), cosines.acos()).rad2deg()
+
+
+def overlap(one: torch.Tensor, two: torch.Tensor) -> float:
+    """‖QᵀP‖² / min(m, n), in [0, 1]: 1 when one span lies in the other, 0 when they are orthogonal."""
+    least = min(one.shape[1], two.shape[1])
+    return min(1.0, float((one.T @ two).square().sum()) / least) if least else 0.0
+
+
+def _above_noise(left: torch.Tensor, values: torch.Tensor, right: torch.Tensor) -> Spectrum:
+    kept = int((values > NOISE * values[:1]).sum()) if len(values) else 0
+    return Spectrum(left[:, :kept], values[:kept], right[:kept], float(values.square().sum()))
+
+
+def _matrix(shape: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns as the arithmetic counts them: a vector is one column, a stack of matrices longer rows."""
+    columns = shape[-1] if len(shape) > 1 else 1
+    return math.prod(shape) // max(1, columns), columns
