@@ -15,6 +15,7 @@ _HOMES = {
     "repairing": ("Repaired", "current_stack", "repair"),
     "resolving": ("Verdict", "judge", "require_base", "resolve"),
     "sealing": ("Target", "seal"),
+    "squashing": ("Squashed", "squash"),
     "stack": ("Stack", "stack_hash"),
     "verification": ("Problem", "Verification", "verify", "verify_folder", "verify_patch"),
 }
@@ -29,6 +30,7 @@ __all__ = [
     "Plan",
     "Problem",
     "Repaired",
+    "Squashed",
     "Stack",
     "StoredUpdate",
     "Survival",
@@ -50,6 +52,7 @@ __all__ = [
     "result_sha256",
     "revert_on_disk",
     "seal",
+    "squash",
     "stack_hash",
     "surviving",
     "to_stored",
@@ -70,6 +73,7 @@ if TYPE_CHECKING:
     from editcore.patches.repairing import Repaired, current_stack, repair
     from editcore.patches.resolving import Verdict, judge, require_base, resolve
     from editcore.patches.sealing import Target, seal
+    from editcore.patches.squashing import Squashed, squash
     from editcore.patches.stack import Stack, stack_hash
     from editcore.patches.verification import Problem, Verification, verify, verify_folder, verify_patch
 
