@@ -39,7 +39,7 @@ def apply(
     if sum((bool(output), in_place, dry_run)) != 1:
         raise UsageError("say where to write", hint="pass -o OUT, --in-place or --dry-run")
     loaded = load_patches(out, patches)
-    folder = find(model or _base_of(loaded[0])).folder
+    folder = find(model or base_of(loaded[0])).folder
     checkpoint = Checkpoint.open(folder)
     plan = plan_apply(checkpoint, loaded, strict)
     if dry_run:
@@ -56,7 +56,8 @@ def apply(
         out.say(f"take one back with: editcore revert {short(loaded[-1].patch_id)} --model {where}")
 
 
-def _base_of(patch: "Patch") -> str:
+def base_of(patch: "Patch") -> str:
+    """The id of a patch's base. Raises `UsageError` when it was a local folder."""
     base = patch.annotation("base")
     name, revision = base.get("name"), base.get("revision")
     if not isinstance(name, str) or revision is None:
@@ -72,12 +73,12 @@ def _show(out: Output, patches: "list[Patch]", plan: Any) -> None:
             "patch": patch.patch_id,
             "tensor": plan.verdicts[patch.patch_id].keys[key],
             "form": patch.targets[key]["form"],
-            "norm": norm,
+            "norm": norms.get(key),
             "base_sha256": patch.targets[key]["base_sha256"],
             "verdict": plan.verdicts[patch.patch_id].kind,
         }
-        for patch in patches
-        for key, norm in patch.delta_norms().items()
+        for patch, norms in ((patch, patch.delta_norms()) for patch in patches)
+        for key in patch.targets
     ]
     if out.as_json:
         out.json({"targets": rows, "bytes_to_write": plan.bytes_to_write, "notices": list(plan.notices)})
@@ -85,10 +86,14 @@ def _show(out: Output, patches: "list[Patch]", plan: Any) -> None:
     out.table(
         ["patch", "tensor", "form", "norm", "base sha256", "verdict"],
         [
-            [short(r["patch"]), r["tensor"], r["form"], f"{r['norm']:.4g}", r["base_sha256"][:12], r["verdict"]]
+            [short(r["patch"]), r["tensor"], r["form"], _norm(r["norm"]), r["base_sha256"][:12], r["verdict"]]
             for r in rows
         ],
     )
     out.say(f"{plan.bytes_to_write:,} bytes would be written")
     for notice in plan.notices:
         out.warn(notice)
+
+
+def _norm(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

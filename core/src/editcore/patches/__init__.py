@@ -8,6 +8,7 @@ _HOMES = {
     "checkpoint": ("Checkpoint",),
     "copying": ("apply_to_copy", "copy_checkpoint"),
     "deltas": ("Delta", "StoredUpdate", "to_stored"),
+    "extraction": ("Extracted", "extract"),
     "identity": ("base_identity",),
     "ondisk": ("AppliedOnDisk", "apply_on_disk", "revert_on_disk"),
     "patch": ("Patch", "PatchHeader"),
@@ -25,6 +26,7 @@ __all__ = [
     "AppliedOnDisk",
     "Checkpoint",
     "Delta",
+    "Extracted",
     "Patch",
     "PatchHeader",
     "Plan",
@@ -42,6 +44,7 @@ __all__ = [
     "base_identity",
     "copy_checkpoint",
     "current_stack",
+    "extract",
     "judge",
     "plan_apply",
     "rebuild",
@@ -66,6 +69,7 @@ if TYPE_CHECKING:
     from editcore.patches.checkpoint import Checkpoint
     from editcore.patches.copying import apply_to_copy, copy_checkpoint
     from editcore.patches.deltas import Delta, StoredUpdate, to_stored
+    from editcore.patches.extraction import Extracted, extract
     from editcore.patches.identity import base_identity
     from editcore.patches.ondisk import AppliedOnDisk, apply_on_disk, revert_on_disk
     from editcore.patches.patch import Patch, PatchHeader
