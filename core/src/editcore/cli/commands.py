@@ -13,6 +13,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "squash": ("editcore.cli.squash:squash", "Make one patch of several."),
     "extract": ("editcore.cli.extract:extract", "Make a patch of two checkpoints."),
     "export": ("editcore.cli.export:export", "Write a LoRA adapter, a whole checkpoint or a model card."),
+    "push": ("editcore.cli.push:push", "Publish a patch on a model hub."),
+    "pull": ("editcore.cli.pull:pull", "Fetch a patch from a model hub, and check it."),
     "verify": ("editcore.cli.verify:verify", "Recompute the hashes of a patch or a model folder."),
     "tune": ("editcore.cli.tune:tune", "Find the settings of a method that suit a model."),
     "generate": ("editcore.cli.generate:generate", "Write text, with patches beside the base."),
