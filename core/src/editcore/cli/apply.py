@@ -58,7 +58,7 @@ def apply(
         raise UsageError("name the patches to put on, or --stack FILE", hint="editcore apply --help")
     export = read_export(stack_file) if stack_file else None
     loaded = export.load() if export else load_patches(out, patches)
-    folder = find(model or _base_of(loaded[0])).folder
+    folder = find(model or base_of(loaded[0])).folder
     checkpoint = Checkpoint.open(folder)
     if export:
         export.require_clean(checkpoint)
@@ -102,7 +102,8 @@ def apply(
         out.say(f"take one back with: editcore revert {short(loaded[-1].patch_id)} --model {where}")
 
 
-def _base_of(patch: "Patch") -> str:
+def base_of(patch: "Patch") -> str:
+    """The id of a patch's base. Raises `UsageError` when it was a local folder."""
     base = patch.annotation("base")
     name, revision = base.get("name"), base.get("revision")
     if not isinstance(name, str) or revision is None:

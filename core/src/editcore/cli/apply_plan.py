@@ -19,12 +19,12 @@ def show_plan(out: Output, patches: "Sequence[Patch]", plan: "Plan", conflicts: 
             "patch": patch.patch_id,
             "tensor": plan.verdicts[patch.patch_id].keys[key],
             "form": patch.targets[key]["form"],
-            "norm": norm,
+            "norm": norms.get(key),  # bits that are exchanged have none
             "base_sha256": patch.targets[key]["base_sha256"],
             "verdict": plan.verdicts[patch.patch_id].kind,
         }
-        for patch in patches
-        for key, norm in patch.delta_norms().items()
+        for patch, norms in ((patch, patch.delta_norms()) for patch in patches)
+        for key in patch.targets
     ]
     if out.as_json:
         figures = {"bytes_to_write": plan.bytes_to_write, "notices": list(plan.notices)}
@@ -33,7 +33,7 @@ def show_plan(out: Output, patches: "Sequence[Patch]", plan: "Plan", conflicts: 
     out.table(
         ["patch", "tensor", "form", "norm", "base sha256", "verdict"],
         [
-            [short(r["patch"]), r["tensor"], r["form"], f"{r['norm']:.4g}", r["base_sha256"][:12], r["verdict"]]
+            [short(r["patch"]), r["tensor"], r["form"], _norm(r["norm"]), r["base_sha256"][:12], r["verdict"]]
             for r in rows
         ],
     )
@@ -59,3 +59,7 @@ def _lines(conflicts: "Sequence[Conflict]") -> list[str]:
         pairs = "1 pair shares" if len(shared) == 1 else f"{len(shared)} pairs share"
         lines.append(f"{pairs} a tensor, which is no conflict; the closest: {largest.message}")
     return lines
+
+
+def _norm(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"

@@ -31,6 +31,16 @@ def require_file(name: str) -> Path:
     return path
 
 
+def free_file(name: str, overwrite: bool) -> Path:
+    """Where to write a patch. Raises `UsageError` when a file is there, or the name is not that of a patch."""
+    path = Path(name)
+    if path.suffix != ".safetensors":
+        raise UsageError(f"{name} does not end in .safetensors", hint=f"name it {name}.safetensors")
+    if path.exists() and not overwrite:
+        raise UsageError(f"{name} is there already", hint="choose another name, or pass --overwrite")
+    return path
+
+
 def short(patch_id: str) -> str:
     """Enough of an id to name it."""
     return patch_id[:12]

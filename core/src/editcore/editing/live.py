@@ -9,6 +9,7 @@ from torch import Tensor
 
 from editcore.models.offload import Values
 from editcore.patches.arithmetic import rebuild, result_sha256
+from editcore.patches.exclusive import EXCLUSIVE, require_alone
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
 from editcore.patches.stack import patch_path, stack_hash
@@ -54,7 +55,7 @@ class LiveStack:
         if missing := sorted(set(patch.core["requires"]) - set(self.ids)):
             raise ConflictError(f"the patch {patch.patch_id[:12]} requires {missing[0][:12]}, which is not applied")
         if patch.core["kind"] == "weights":
-            require_base(patch, self.session.checkpoint)
+            self._require_alone(patch)
             self._memory.append(patch)
             try:
                 results = self._rebuild(self._keys(patch))
@@ -104,6 +105,16 @@ class LiveStack:
             for patch_id, (kind, _) in handles:
                 patch = next(patch for patch in memory if patch.patch_id == patch_id)
                 self._handles[patch_id] = (kind, kind.attach(self.session, patch))
+
+    def _require_alone(self, patch: Patch) -> None:
+        """Raises `WrongBaseError`, and `ConflictError` where a form would not have its tensor to itself."""
+        keys = self._resolved(patch)
+        forms = {target["form"] for one in (*self.patches, patch) for target in one.targets.values()}
+        if forms.isdisjoint(EXCLUSIVE):
+            return
+        for own, key in keys.items():
+            on_key = [*self._on(key), (patch, own)]
+            require_alone(key, {one.patch_id: one.targets[name]["form"] for one, name in on_key})
 
     def _owner(self, patch: Patch) -> type[PatchKind]:
         """The patch kind of a `modules` or `memory` patch. Raises `PluginError` with what to install."""

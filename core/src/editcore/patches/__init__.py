@@ -8,6 +8,7 @@ _HOMES = {
     "checkpoint": ("Checkpoint",),
     "copying": ("apply_to_copy", "copy_checkpoint"),
     "deltas": ("Delta", "StoredUpdate", "to_stored"),
+    "extraction": ("Extracted", "extract"),
     "identity": ("base_identity",),
     "ondisk": ("AppliedOnDisk", "apply_on_disk", "revert_on_disk"),
     "patch": ("Patch", "PatchHeader"),
@@ -15,6 +16,7 @@ _HOMES = {
     "repairing": ("Repaired", "current_stack", "repair"),
     "resolving": ("Verdict", "judge", "require_base", "resolve"),
     "sealing": ("Target", "seal"),
+    "squashing": ("Squashed", "squash"),
     "stack": ("Stack", "stack_hash"),
     "verification": ("Problem", "Verification", "verify", "verify_folder", "verify_patch"),
 }
@@ -24,11 +26,13 @@ __all__ = [
     "AppliedOnDisk",
     "Checkpoint",
     "Delta",
+    "Extracted",
     "Patch",
     "PatchHeader",
     "Plan",
     "Problem",
     "Repaired",
+    "Squashed",
     "Stack",
     "StoredUpdate",
     "Survival",
@@ -40,6 +44,7 @@ __all__ = [
     "base_identity",
     "copy_checkpoint",
     "current_stack",
+    "extract",
     "judge",
     "plan_apply",
     "rebuild",
@@ -50,6 +55,7 @@ __all__ = [
     "result_sha256",
     "revert_on_disk",
     "seal",
+    "squash",
     "stack_hash",
     "surviving",
     "to_stored",
@@ -63,6 +69,7 @@ if TYPE_CHECKING:
     from editcore.patches.checkpoint import Checkpoint
     from editcore.patches.copying import apply_to_copy, copy_checkpoint
     from editcore.patches.deltas import Delta, StoredUpdate, to_stored
+    from editcore.patches.extraction import Extracted, extract
     from editcore.patches.identity import base_identity
     from editcore.patches.ondisk import AppliedOnDisk, apply_on_disk, revert_on_disk
     from editcore.patches.patch import Patch, PatchHeader
@@ -70,6 +77,7 @@ if TYPE_CHECKING:
     from editcore.patches.repairing import Repaired, current_stack, repair
     from editcore.patches.resolving import Verdict, judge, require_base, resolve
     from editcore.patches.sealing import Target, seal
+    from editcore.patches.squashing import Squashed, squash
     from editcore.patches.stack import Stack, stack_hash
     from editcore.patches.verification import Problem, Verification, verify, verify_folder, verify_patch
 

@@ -51,6 +51,8 @@ def check_core(core: Mapping[str, Any], about: Mapping[str, Any], where: str) ->
     for key, target in core["targets"].items():
         for name, part in _check_target(key, target, where).items():
             parts[f"{key}/{name}"] = part
+        if target["form"] == "xor" and apply["scale"] != 1:
+            refuse(where, f"target {key} replaces bits, which have no scale")
     if kind != "weights":
         parts |= _prefixed("payload", core["payload"], {"kind", "data", "parts"}, where)
     if "state" in about:
@@ -101,6 +103,8 @@ def _check_target(key: str, target: Any, where: str) -> dict[str, Part]:
     parts = _check_parts(target["parts"], where)
     if fault := form_fault(form, tuple(shape), {name: (p.dtype, p.shape) for name, p in parts.items()}):
         refuse(where, f"target {key} {fault}")
+    if form == "xor" and DTYPE_BITS[parts["bits"].dtype] != DTYPE_BITS[target["base_dtype"]]:
+        refuse(where, f"target {key} has bits of another width than {target['base_dtype']}")
     if "groups" in target:
         _check_groups(key, target, parts, where)
     return parts

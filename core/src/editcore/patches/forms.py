@@ -50,11 +50,18 @@ def _rows(shape: Shape, parts: Mapping[str, Shape]) -> str | None:
     return None
 
 
+def _xor(shape: Shape, parts: Mapping[str, Shape]) -> str | None:
+    if parts["bits"] != shape:
+        return f"has bits {parts['bits']} for a tensor {shape}"
+    return None
+
+
 FORMS: Final[Mapping[str, Form]] = {
     "low_rank": Form({"left": ("F32",), "right": ("F32",)}, _low_rank),
     "dense": Form({"delta": ("F32", "F64")}, _dense),
     "sparse": Form({"index": ("I64",), "values": ("F32", "F64")}, _sparse),
     "rows": Form({"index": ("I64",), "values": ("F32", "F64")}, _rows),
+    "xor": Form({"bits": ("U16", "U32", "U64")}, _xor),
 }
 
 

@@ -146,10 +146,11 @@ class Patch(Described, editcore_hooks.Patch):
         return _deltas(self.core, key, parts, f"patch {self.patch_id[:12]}")
 
     def delta_norms(self) -> dict[str, float]:
-        """Frobenius norm of the delta of each target, its scale included."""
+        """Frobenius norm of the delta of each target, its scale included; without `xor`, whose base decides it."""
         from editcore.patches.deltas import norm, whole
 
-        return {key: norm(whole(self.deltas(key))) for key in self.targets}
+        added = [key for key, target in self.targets.items() if target["form"] != "xor"]
+        return {key: norm(whole(self.deltas(key))) for key in added}
 
     def with_about(self, **fields: Any) -> Self:
         """The same patch, same id, with annotation set; None takes a field away."""

@@ -7,6 +7,7 @@ from typing import Any
 from attrs import field, frozen
 
 from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.exclusive import refuse_shared
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import Verdict, require_base
 from editcore.patches.shards import INDEX, SINGLE, read_index
@@ -73,6 +74,7 @@ def plan_apply(checkpoint: Checkpoint, patches: Sequence[Patch], strict: bool = 
     for patch in patches:
         for name, key in verdicts[patch.patch_id].keys.items():
             touched.setdefault(key, {})[patch.patch_id] = name
+    refuse_shared(checkpoint, patches, touched)
     records = [{"id": patch.patch_id, "title": patch.title} for patch in patches]
     notices = dict.fromkeys(notice for patch in patches for notice in patch.notices)
     notices |= dict.fromkeys(notice for verdict in verdicts.values() for notice in verdict.notices)

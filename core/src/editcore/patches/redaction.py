@@ -9,7 +9,7 @@ from editcore.patches.canonical import canonical
 
 _KEPT: Final = (
     "base", "computed_on", "sites", "aliases", "method", "hparams", "transforms", "profile", "seed", "state",
-    "result_sha256", "environment", "created", "license", "author",
+    "result_sha256", "environment", "created", "license", "author", "squash", "extract",
 )  # fmt: skip
 _METRIC: Final = ("metric", "value", "n", "low", "high", "dtype", "protocol")
 _TEXTUAL: Final = ("context", "prompt", "text", "subject", "target_new", "target_true", "template")
@@ -29,6 +29,12 @@ def redacted(about: Mapping[str, Any], keep_hashes: bool) -> dict[str, Any]:
     if isinstance(metrics, list):
         kept["metrics"] = [
             {name: row[name] for name in _METRIC if name in row} for row in metrics if isinstance(row, Mapping)
+        ]
+    if isinstance(about.get("sources"), list):  # of a squash: each is an annotation of its own
+        kept["sources"] = [
+            {**redacted(source, keep_hashes), "patch_id": source.get("patch_id")}
+            for source in about["sources"]
+            if isinstance(source, Mapping)
         ]
     requests = about.get("requests")
     if keep_hashes and isinstance(requests, list):

@@ -20,12 +20,13 @@ from editcore_hooks import EditcoreError, Payload, PluginError
 
 @frozen
 class Target:
-    """One tensor to change: the update in stored orientation, and what the base has there."""
+    """One tensor to change: the update in stored orientation, and what the base has there; `groups` after a squash."""
 
     update: StoredUpdate
     base_dtype: str
     base_shape: Shape
     base_sha256: str
+    groups: tuple[Mapping[str, Any], ...] = ()
 
 
 def seal(
@@ -90,6 +91,7 @@ def _target(key: str, target: Target, tensors: dict[str, torch.Tensor]) -> dict[
         "shape": list(target.base_shape),
         "base_dtype": target.base_dtype,
         "base_sha256": target.base_sha256,
+        **({"groups": [dict(group) for group in target.groups]} if target.groups else {}),
     }
 
 

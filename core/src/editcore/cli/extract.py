@@ -1,0 +1,73 @@
+"""`editcore extract`: a patch out of two checkpoints."""
+
+import click
+
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore.cli.patch_files import free_file
+
+
+@click.command()
+@click.argument("base")
+@click.argument("edited")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The patch to write.")
+@click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Relative residual of low-rank deltas.")
+@click.option("--max-rank", type=int, default=128, show_default=True, metavar="R", help="Most factors of a tensor.")
+@click.option(
+    "--exact", is_flag=True, help="Give EDITED's bits; by xor, which excludes other patches, where no delta does."
+)
+@click.option("--title", help="A line on the patch.")
+@click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
+@with_output
+def extract(
+    out: Output,
+    base: str,
+    edited: str,
+    output: str,
+    tolerance: float,
+    max_rank: int,
+    exact: bool,
+    title: str | None,
+    overwrite: bool,
+) -> None:
+    """Make a patch that leads from BASE to EDITED: folders or hub ids of two checkpoints of one model.
+
+    No model is loaded. A delta is low-rank where a few factors come within the tolerance, else whatever is smallest.
+    """
+    from editcore.models.source import find
+    from editcore.patches.checkpoint import Checkpoint
+    from editcore.patches.extraction import extract as run
+
+    path = free_file(output, overwrite)
+    first, second = Checkpoint.open(find(base).folder), Checkpoint.open(find(edited).folder)
+    with out.progress("tensors", len(first.entries)) as progress:
+        found = run(
+            first,
+            second,
+            tolerance=tolerance,
+            max_rank=max_rank,
+            exact=exact,
+            name=base,
+            title=title,
+            advance=progress.advance,
+        )
+    for notice in found.notices:
+        out.warn(notice)
+    found.patch.save(path)
+    forms = {key: target["form"] for key, target in found.patch.targets.items()}
+    if out.as_json:
+        out.json(
+            {
+                "path": output,
+                "id": found.patch.patch_id,
+                "forms": forms,
+                "exact": list(found.exact),
+                "residuals": dict(found.residuals),
+            }
+        )
+        return
+    out.print(f"{output}  {found.patch.patch_id[:12]}")
+    for key, residual in found.residuals.items():
+        out.say(f"{key}: {forms[key]}, relative residual {residual:.3g}")
+    if found.exact:
+        out.say(f"{len(found.exact)} of {len(forms)} tensors get the bits of {edited}")

@@ -1,0 +1,28 @@
+"""`editcore pull`: a patch from a model hub."""
+
+import click
+
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore.cli.patch_files import free_file
+
+
+@click.command()
+@click.argument("repository", metavar="OWNER/NAME[@REVISION]")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Where to put the patch.")
+@click.option("--file", metavar="NAME", help="Which file, where the repository holds several.")
+@click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
+@with_output
+def pull(out: Output, repository: str, output: str, file: str | None, overwrite: bool) -> None:
+    """Fetch a patch. Its ids, hashes, forms and values are checked before it gets its name."""
+    from editcore.patches.hub import pull_patch
+
+    path = free_file(output, overwrite)
+    name, _, revision = repository.partition("@")
+    patch = pull_patch(name, path, revision=revision or None, file=file)
+    for notice in patch.notices:
+        out.warn(notice)
+    if out.as_json:
+        out.json({"path": output, "id": patch.patch_id, "repository": name, "revision": revision or None})
+    else:
+        out.print(f"{output}  {patch.patch_id[:12]}")

@@ -1,0 +1,51 @@
+"""`editcore push`: a patch onto a model hub."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore.cli.patch_files import load_patches
+from editcore_hooks import UsageError
+
+if TYPE_CHECKING:
+    from editcore.patches.patch import Patch
+
+
+@click.command()
+@click.argument("patch")
+@click.argument("repository", metavar="OWNER/NAME")
+@click.option("--yes", is_flag=True, help="Publish the requests without being asked.")
+@click.option("--redact", is_flag=True, help="Publish without the texts of the requests.")
+@click.option("--private", is_flag=True, help="Make a new repository private.")
+@with_output
+def push(out: Output, patch: str, repository: str, yes: bool, redact: bool, private: bool) -> None:
+    """Publish PATCH with a card as OWNER/NAME on the hub that HF_ENDPOINT names, by default huggingface.co.
+
+    Asks before requests get out. Without them the weights still hold the fact.
+    """
+    from editcore.patches.hub import push_patch
+
+    (loaded,) = load_patches(out, [patch])
+    if redact:
+        loaded = loaded.redact()
+    elif not yes:
+        _ask(loaded, repository)
+    address = push_patch(loaded, repository, private=private)
+    if out.as_json:
+        out.json({"id": loaded.patch_id, "repository": repository, "commit": address})
+    else:
+        out.print(address)
+        out.say(f"fetch it with: editcore pull {repository} -o {loaded.patch_id[:12]}.safetensors")
+
+
+def _ask(patch: "Patch", repository: str) -> None:
+    requests = patch.about.get("requests")
+    if not isinstance(requests, list) or not requests:
+        return
+    what = f"{len(requests)} request{'s' * (len(requests) > 1)} would be published in {repository}"
+    if not sys.stdin.isatty():
+        raise UsageError(what, hint="pass --redact to leave them out, or --yes")
+    click.confirm(f"{what}. Go on?", abort=True, err=True)

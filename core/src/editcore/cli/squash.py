@@ -1,0 +1,64 @@
+"""`editcore squash`: several patches in one file."""
+
+from typing import Any
+
+import click
+
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore.cli.patch_files import free_file, load_patches
+from editcore_hooks import UsageError
+
+
+@click.command()
+@click.argument("patches", nargs=-1, required=True, metavar="P1 P2...")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The patch to write.")
+@click.option("--max-rank", type=int, metavar="R", help="Keep no more than R factors a tensor; the error is stated.")
+@click.option(
+    "--rule", type=click.Choice(["sum", "ties", "dare"]), default="sum", show_default=True, help="How to add."
+)
+@click.option("--density", type=float, metavar="SHARE", help="Share of each delta that ties and dare keep. [0.5]")
+@click.option("--seed", type=int, help="Of dare, which drops at random. [0]")
+@click.option("--redact", is_flag=True, help="Leave the texts of the requests out of the file.")
+@click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
+@with_output
+def squash(
+    out: Output,
+    patches: tuple[str, ...],
+    output: str,
+    max_rank: int | None,
+    rule: Any,
+    density: float | None,
+    seed: int | None,
+    redact: bool,
+    overwrite: bool,
+) -> None:
+    """Make one weight patch of several of one base, with the result of applying them all.
+
+    Low-rank deltas are kept side by side, and the bits are those of the sources. What is only near is printed.
+    """
+    from editcore.patches.squashing import squash as run
+
+    if rule == "sum" and (density is not None or seed is not None):
+        raise UsageError("a sum has no density and no seed", hint="pass --rule ties or --rule dare as well")
+    path = free_file(output, overwrite)
+    squashed = run(load_patches(out, patches), rule, 0.5 if density is None else density, max_rank, seed or 0)
+    for notice in squashed.notices:
+        out.warn(notice)
+    patch = squashed.patch.redact() if redact else squashed.patch
+    patch.save(path)
+    if out.as_json:
+        out.json(
+            {
+                "path": output,
+                "id": patch.patch_id,
+                "exact": list(squashed.exact),
+                "residuals": dict(squashed.residuals),
+            }
+        )
+        return
+    out.print(f"{output}  {patch.patch_id[:12]}")
+    for key, residual in squashed.residuals.items():
+        out.say(f"{key}: relative residual {residual:.3g}")
+    if squashed.exact:
+        out.say(f"{len(squashed.exact)} of {len(patch.targets)} tensors come out bit for bit as with all of them")

@@ -1,0 +1,151 @@
+"""A weights patch as a LoRA adapter in peft's layout, which other programs load beside the base. Needs no peft."""
+
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from attrs import frozen
+from torch import nn
+
+from editcore.models.keys import PREFIXES
+from editcore.models.parameter_keys import counterpart
+from editcore.models.structure import is_transposed
+from editcore.patches import durable
+from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.combining import dense_sum
+from editcore.patches.container import write_safetensors
+from editcore.patches.deltas import whole
+from editcore.patches.factoring import Factors, factorise, truncate
+from editcore.patches.patch import Patch
+from editcore.patches.resolving import require_base
+from editcore.patches.tensors import blob_of
+from editcore_hooks import EditcoreError, UsageError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+@frozen
+class Adapter:
+    """Rank and relative residual by module: factors are float32, and what was not low-rank was factorised."""
+
+    ranks: Mapping[str, int]
+    residuals: Mapping[str, float]
+
+
+def write_adapter(
+    patch: Patch, base: Checkpoint, folder: Path, *, tolerance: float = 1e-2, max_rank: int = 128
+) -> Adapter:
+    """Write adapter_config.json and adapter_model.safetensors into `folder`, which must be new or empty.
+
+    ΔW = B A with B (out, r) and A (r, in), scaling alpha / r = 1. Other forms than low_rank become at most `max_rank`
+    factors. Raises `UsageError` for what an adapter cannot hold (vectors, embeddings, `xor`), `EditcoreError` when the
+    factors miss a delta by more than `tolerance` (relative, Frobenius), and what `require_base` raises.
+    """
+    if patch.kind != "weights":
+        raise UsageError(f"a patch of kind {patch.kind} is no LoRA adapter", hint="keep it as a patch")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not empty", hint="choose a folder that does not exist")
+    keys = require_base(patch, base).keys
+    model = _skeleton(base)
+    names = {name for name, _ in model.named_parameters()}
+    tensors: dict[str, torch.Tensor] = {}
+    ranks: dict[str, int] = {}
+    residuals: dict[str, float] = {}
+    transposed = False
+    for key in sorted(patch.targets):
+        path = counterpart(keys[key], names, PREFIXES).removesuffix(".weight")
+        module = _linear(model, path, key)
+        factors = _factors(patch, key, tolerance, max_rank)
+        left, right = factors.left, factors.right
+        if is_transposed(module):  # stored [in, out], and peft's B A is [out, in]
+            left, right, transposed = right.T, left.T, True
+        tensors[f"base_model.model.{path}.lora_A.weight"] = right
+        tensors[f"base_model.model.{path}.lora_B.weight"] = left
+        ranks[path], residuals[path] = factors.rank, factors.residual
+    folder.mkdir(parents=True, exist_ok=True)
+    blobs = {name: blob_of(tensor) for name, tensor in tensors.items()}
+    write_safetensors(folder / "adapter_model.safetensors", blobs, {"format": "pt"})
+    config = json.dumps(_config(patch, base, ranks, transposed), indent=2, sort_keys=True) + "\n"
+    durable.write_atomically(folder / "adapter_config.json", [config.encode()])
+    return Adapter(ranks, residuals)
+
+
+def _skeleton(base: Checkpoint) -> "PreTrainedModel":
+    """The modules of the model without weights: adapters are named by module, patches by key."""
+    import transformers
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    from editcore.models.quiet import quiet
+
+    with quiet(), torch.device("meta"):
+        config = AutoConfig.from_pretrained(base.folder)
+        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+        try:
+            return auto.from_config(config)  # type: ignore[no-any-return, no-untyped-call]
+        except ValueError as error:
+            raise UsageError(
+                f"transformers {transformers.__version__} knows no language model for {base.folder}",
+                hint="editcore export PATCH --to merged",
+            ) from error
+
+
+def _linear(model: nn.Module, path: str, key: str) -> nn.Module:
+    module = model.get_submodule(path) if path in dict(model.named_modules()) else None
+    if module is None or not (isinstance(module, nn.Linear) or is_transposed(module)):
+        what = "no module" if module is None else type(module).__name__
+        raise UsageError(
+            f"{key} is the weight of {what}, and an adapter holds those of linear maps",
+            hint="editcore export PATCH --to merged",
+        )
+    return module
+
+
+def _factors(patch: Patch, key: str, tolerance: float, max_rank: int) -> Factors:
+    deltas, shape = patch.deltas(key), tuple(patch.targets[key]["shape"])
+    form = patch.targets[key]["form"]
+    if form == "xor":
+        raise UsageError(f"{key} is xor, which is no delta", hint="editcore export PATCH --to merged")
+    if form == "low_rank":
+        together = whole(deltas)
+        left, right = together.parts["left"].double() * together.scale, together.parts["right"].double()
+        if left.shape[1] > max_rank:
+            factors = truncate(left, right, max_rank)
+        else:
+            factors = Factors(left.float(), right.float(), 0.0)
+    else:
+        factors = factorise(dense_sum(deltas, shape), tolerance, max_rank)
+    if factors.residual > tolerance:
+        raise EditcoreError(
+            f"{max_rank} factors miss {key} by {factors.residual:.3g}, more than the tolerance of {tolerance:g}",
+            hint="raise --max-rank or --tolerance, or export --to merged",
+        )
+    return factors
+
+
+def _config(patch: Patch, base: Checkpoint, ranks: Mapping[str, int], transposed: bool) -> dict[str, Any]:
+    described = patch.annotation("base")
+    rank = max(ranks.values())
+    # peft reads the patterns as regular expressions at the end of a module's name.
+    others = {f"^{re.escape(path)}": own for path, own in ranks.items() if own != rank}
+    return {
+        "peft_type": "LORA",
+        "task_type": "SEQ_2_SEQ_LM" if base.config.get("is_encoder_decoder") else "CAUSAL_LM",
+        "base_model_name_or_path": described.get("name"),
+        "revision": described.get("revision"),
+        "inference_mode": True,
+        "r": rank,
+        "lora_alpha": rank,
+        "rank_pattern": others,
+        "alpha_pattern": others,
+        "target_modules": sorted(ranks),
+        "fan_in_fan_out": transposed,
+        "bias": "none",
+        "lora_dropout": 0.0,
+        "init_lora_weights": True,
+        "use_rslora": False,
+        "use_dora": False,
+    }
