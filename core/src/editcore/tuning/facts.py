@@ -14,9 +14,10 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 import torch
-from attrs import frozen
 
 from editcore.models.generation import generate, sample
+from editcore.tuning.fact import Fact, Words, answer_scores
+from editcore.tuning.rewording import reworded
 from editcore_hooks import Case, EditRequest, Probe, UsageError
 
 if TYPE_CHECKING:
@@ -41,35 +42,12 @@ _END = re.compile(r"[.!?。]+$")
 _STOP = re.compile(r"[.!?。\n]")
 
 
-_Words = tuple[str, ...]
-
-
-@frozen
-class _Fact:
-    """A prompt, and the answer of which the model is sure; the subject is the words from `start` to `end`."""
-
-    words: tuple[str, ...]
-    answer: str
-    start: int
-    end: int
-
-    @property
-    def subject(self) -> tuple[str, ...]:
-        return self.words[self.start : self.end]
-
-    @property
-    def prompt(self) -> str:
-        return " ".join(self.words)
-
-    def about(self, subject: Sequence[str]) -> str:
-        return " ".join([*self.words[: self.start], *subject, *self.words[self.end :]])
-
-
 def own_cases(session: "Session", n: int) -> list[Case]:
     """At most `n` cases of facts that the model states by itself, seeded by the session.
 
     The new target of each is what the model says of another subject in the same words; neighbours are other subjects in
-    these words, of which it says something else. Raises `UsageError` when the model shows too few.
+    these words, of which it says something else; rephrases are what else it says of the subject with the same answer.
+    Raises `UsageError` when the model shows too few.
     """
     if session.model.config.is_encoder_decoder:
         raise UsageError("a model with an encoder writes no text by itself", hint="give facts: --cases FILE")
@@ -77,7 +55,10 @@ def own_cases(session: "Session", n: int) -> list[Case]:
     sentences = _sentences(texts(session, TEXTS, min(LENGTH, session.max_length - 1)), rng)
     sure = _confident(session, sentences, CANDIDATES * n)
     facts = _depending(session, _with_subjects(session, sure, sentences), rng)
+    facts = _depending(session, reworded(session, facts[: 2 * n]), rng)  # an answer that was cut may hang on less
+    facts.sort(key=lambda fact: not fact.reworded)
     cases = _cases(session, facts[: n + n // 4], rng)[:n]  # of a few the model says the same whatever the subject
+    rng.shuffle(cases)
     if len(cases) < FEWEST:
         message = f"the model shows only {len(cases)} facts of its own by which an edit could be tried"
         raise UsageError(message, hint="give some: --cases FILE, as for `editcore edit --requests`")
@@ -100,24 +81,24 @@ def sentences(session: "Session", n: int, salt: int = 0) -> list[str]:
     return [" ".join(words) + "." for words in found[:n]]
 
 
-def _sentences(written: Sequence[str], rng: random.Random) -> list[_Words]:
+def _sentences(written: Sequence[str], rng: random.Random) -> list[Words]:
     """Whole sentences, each once, in a random order."""
     found = sorted({_END.sub("", " ".join(s.split())) for text in written for s in _SENTENCE.split(text)[:-1]})
     rng.shuffle(found)
     return [tuple(sentence.split(" ")) for sentence in found if "{" not in sentence]
 
 
-def _confident(session: "Session", sentences: Sequence[_Words], enough: int) -> list[tuple[_Words, str]]:
+def _confident(session: "Session", sentences: Sequence[Words], enough: int) -> list[tuple[Words, str]]:
     """Prompt and answer of those sentences of whose end the model is sure; the longest such end."""
-    found: list[tuple[_Words, str]] = []
+    found: list[tuple[Words, str]] = []
     for start in range(0, len(sentences), 128):
         cuts = [
             (words[:-size], " ".join(words[-size:]))
             for words in sentences[start : start + 128]
             for size in range(min(LONGEST_ANSWER, len(words) - 3), 0, -1)
         ]
-        scores = _scores(session, [(" ".join(prompt), answer) for prompt, answer in cuts], total=True)
-        longest: dict[str, tuple[_Words, str]] = {}
+        scores = answer_scores(session, [(" ".join(prompt), answer) for prompt, answer in cuts], total=True)
+        longest: dict[str, tuple[Words, str]] = {}
         for (prompt, answer), score in zip(cuts, scores, strict=True):
             if score > CONFIDENT:
                 longest.setdefault(" ".join((*prompt, answer)), (prompt, answer))  # cuts begin with the longest
@@ -127,22 +108,22 @@ def _confident(session: "Session", sentences: Sequence[_Words], enough: int) -> 
     return found[:enough]
 
 
-def _with_subjects(session: "Session", sure: Sequence[tuple[_Words, str]], sentences: Sequence[_Words]) -> list[_Fact]:
+def _with_subjects(session: "Session", sure: Sequence[tuple[Words, str]], sentences: Sequence[Words]) -> list[Fact]:
     """Of each sentence the run of words with the largest sum of surprise above its own mean, a few words at most.
 
     A word's surprise is −log p given the words before it; of the first word, which has none, given the sentences.
     """
     begins = Counter(words[0] for words in sentences)
     asked = [(" ".join(prompt[:i]), prompt[i]) for prompt, _ in sure for i in range(1, len(prompt))]
-    later = iter(_scores(session, asked, total=True))
+    later = iter(answer_scores(session, asked, total=True))
     facts = []
     for prompt, answer in sure:
         surprise = [math.log(len(sentences) / begins[prompt[0]]), *(-next(later) for _ in prompt[1:])]
-        facts.append(_Fact(prompt, answer, *_subject(prompt, surprise)))
+        facts.append(Fact(prompt, answer, *_subject(prompt, surprise)))
     return facts
 
 
-def _subject(words: _Words, surprise: Sequence[float]) -> tuple[int, int]:
+def _subject(words: Words, surprise: Sequence[float]) -> tuple[int, int]:
     """Where the subject begins and ends. A capital joins the parts of a name, where the script has capitals."""
     mean, n = fmean(surprise), len(words)
     runs = [(i, j) for i in range(n) for j in range(i + 1, min(i + LONGEST_SUBJECT, n) + 1)]
@@ -158,13 +139,13 @@ def _subject(words: _Words, surprise: Sequence[float]) -> tuple[int, int]:
     return start, end
 
 
-def _depending(session: "Session", facts: Sequence[_Fact], rng: random.Random) -> list[_Fact]:
+def _depending(session: "Session", facts: Sequence[Fact], rng: random.Random) -> list[Fact]:
     """One fact a subject, the one that hangs on it most, if it does: the answer goes when the subject is another."""
     others = [[rng.choice(facts).subject for _ in range(3)] for _ in facts]
     asked = [(fact.about(other), fact.answer) for fact, three in zip(facts, others, strict=True) for other in three]
-    base = _scores(session, [(fact.prompt, fact.answer) for fact in facts])
-    now = _scores(session, asked)
-    best: dict[tuple[str, ...], tuple[float, _Fact]] = {}
+    base = answer_scores(session, [(fact.prompt, fact.answer) for fact in facts])
+    now = answer_scores(session, asked)
+    best: dict[tuple[str, ...], tuple[float, Fact]] = {}
     for i, fact in enumerate(facts):
         drop = base[i] - sum(now[3 * i : 3 * i + 3]) / 3
         once = fact.prompt.count(" ".join(fact.subject)) == 1
@@ -175,7 +156,7 @@ def _depending(session: "Session", facts: Sequence[_Fact], rng: random.Random) -
     return chosen
 
 
-def _cases(session: "Session", facts: Sequence[_Fact], rng: random.Random) -> list[Case]:
+def _cases(session: "Session", facts: Sequence[Fact], rng: random.Random) -> list[Case]:
     """What the model says of other subjects in the same words gives a new target of the right kind, and neighbours."""
     others = [[other.subject for other in rng.sample(facts, min(OTHERS, len(facts)))] for _ in facts]
     prompts = [fact.about(other) for fact, some in zip(facts, others, strict=True) for other in some]
@@ -189,10 +170,5 @@ def _cases(session: "Session", facts: Sequence[_Fact], rng: random.Random) -> li
         _, new = rng.choice(pairs)
         near = tuple(Probe(prompt, (answer,)) for prompt, answer in pairs if answer != new and prompt != fact.prompt)
         request = EditRequest(fact.about(["{}"]), " ".join(fact.subject), new, fact.answer, id=f"own-{i}")
-        cases.append(Case(request, (), {"neighbour": near[:NEIGHBOURS]}))
+        cases.append(Case(request, fact.reworded, {"neighbour": near[:NEIGHBOURS]}))
     return cases
-
-
-def _scores(session: "Session", asked: Sequence[tuple[str, str]], *, total: bool = False) -> list[float]:
-    scored = session.score_targets([(prompt, answer, None, "auto") for prompt, answer in asked])
-    return [score.sum if total else score.mean for score in scored]
