@@ -229,18 +229,26 @@ class Bias(PatchKind):
         handle.remove()
 
 
-class Mingling(Bias):
+class BeforeTheHead(Bias):
+    """Changes what the head is given: the head itself sees scored positions alone, not rows."""
+
+    def attach(self, session, patch):
+        norm = session.anatomy.module(Site("final_norm"))
+        return norm.register_forward_hook(lambda module, args, hidden: self.scaled(hidden))
+
+
+class Mingling(BeforeTheHead):
     name = "toy.mingles"
 
-    def added(self, logits, bias):
-        return logits + bias * len(logits)
+    def scaled(self, hidden):
+        return hidden * (1 + 0.1 * len(hidden))
 
 
-class ByColumn(Bias):
+class ByColumn(BeforeTheHead):
     name = "toy.columns"
 
-    def added(self, logits, bias):
-        return torch.cat([logits[:, :-1], logits[:, -1:] + bias], 1)
+    def scaled(self, hidden):
+        return torch.cat([hidden[:, :-1], hidden[:, -1:] * 1.5], 1)
 
 
 class Staying(Bias):

@@ -37,6 +37,7 @@ def test_contexts_are_seeded_and_begin_with_the_clean_prompt(session: editcore.S
     assert contexts[0] == "{}"
     assert len(contexts) == 7
     assert all(context.endswith("{}") and context.count("{}") == 1 for context in contexts)
+    assert sample_contexts(session, (5, 10), 0) == ("{}",)
     session.seed = 1
     assert sample_contexts(session, (5, 10), 3) != contexts
 

@@ -25,7 +25,7 @@ def sample_contexts(session: "Session", lengths: Sequence[int], per_length: int)
     generator = torch.Generator().manual_seed(session.seed)
     contexts = [CLEAN]
     with session.at_base():
-        for length in lengths:
+        for length in lengths if per_length else ():
             starts = [[session.start_token]] * per_length
             rows = sample(session.model, starts, length - 1, TOP_K, generator)
             contexts += [as_template(session.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
