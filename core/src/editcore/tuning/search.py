@@ -1,7 +1,12 @@
-"""Which settings suit a model: places by one recipe, the best places by every recipe, the best of all on more facts."""
+"""Which settings suit a model: places by one recipe, the best places by every recipe, the best of each on more facts.
 
+Of settings that the facts cannot tell apart the one is taken that disturbs unrelated text least.
+"""
+
+import math
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from statistics import fmean, stdev
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
@@ -18,7 +23,6 @@ FEW: Final = 12
 SOME: Final = 24
 """Facts of a first and a second look; the last look takes all."""
 PLACES: Final = 3
-FINALISTS: Final = 3
 
 
 @frozen
@@ -63,13 +67,14 @@ class Search:
         with self.session.progress("tuning", looks(self.space, n)) as progress:
             first = [place * recipes for place in range(len(self.space.places))]
             self._look(first, min(FEW, n), progress, always=True)
-            places = {candidate // recipes for candidate in self._best(first, PLACES)}
+            places = list(dict.fromkeys(candidate // recipes for candidate in self._best(first, PLACES)))
             second = [candidate for candidate in range(len(every)) if candidate // recipes in places]
             self._look(second, min(FEW, n), progress)
-            third = self._best(self.trials, 2 * FINALISTS)
+            third = self._best_of_places(second, places, 2)
             self._look(third, min(SOME, n), progress)
-            self._look(self._best(third, FINALISTS), n, progress)
-        return self.trials[self._best(self.trials, 1)[0]]
+            last = self._best_of_places(third, places, 1)
+            self._look(last, n, progress)
+        return self._gentlest([self.trials[candidate] for candidate in self._best(self.trials, PLACES)])
 
     def _look(self, chosen: Iterable[int], n: int, progress: Any, *, always: bool = False) -> None:
         """Try settings on the first n facts, as far as they were not yet."""
@@ -95,6 +100,18 @@ class Search:
         resolved = merge(self.method.Hparams, ("preset", self.method.preset(self.session.facts())), *layers)
         return Run(self.method(resolved.hparams), resolved, self.options)
 
+    def _best_of_places(self, chosen: Iterable[int], places: Iterable[int], n: int) -> list[int]:
+        """The n best recipes of each place: else one place could fill the last looks by itself."""
+        candidates, recipes = list(chosen), len(self.space.recipes)
+        return [c for place in places for c in self._best([c for c in candidates if c // recipes == place], n)]
+
+    @staticmethod
+    def _gentlest(trials: Sequence[Trial]) -> Trial:
+        """Of the best and of all that are within one standard error of it, the one that disturbs other text least."""
+        best = trials[0]
+        good = [trial for trial in trials[1:] if trial.outcomes and _as_good(trial.outcomes, best.outcomes)]
+        return min([best, *good], key=lambda trial: trial.summary.kl if trial.summary is not None else math.inf)
+
     def _best(self, chosen: Iterable[int], n: int) -> list[int]:
         """By score on as many facts as all of them saw: a setting that saw more is not favoured for it."""
         seen = [(candidate, self.trials[candidate]) for candidate in chosen if candidate in self.trials]
@@ -106,12 +123,20 @@ class Search:
         return [candidate for candidate, _ in sorted(widest, key=lambda pair: -pair[1].score)[:n]]
 
 
+def _as_good(one: Sequence[Outcome], best: Sequence[Outcome]) -> bool:
+    """Whether the mean difference over the facts that both tried is below its standard error."""
+    differences = [b.mean - a.mean for a, b in zip(one, best, strict=False)]
+    if len(differences) < 2:
+        return False
+    return fmean(differences) <= stdev(differences) / math.sqrt(len(differences))
+
+
 def looks(space: Tunable, n: int) -> int:
     """How many edits a search on n facts tries when nothing is left out."""
     few, some, places = min(FEW, n), min(SOME, n), min(PLACES, len(space.places))
     first = len(space.places) * few
     second = places * (len(space.recipes) - 1) * few
-    return first + second + 2 * FINALISTS * (some - few) + FINALISTS * (n - some)
+    return first + second + 2 * places * (some - few) + places * (n - some)
 
 
 def failed(bench: Bench, trial: Trial) -> Sequence[str]:

@@ -42,6 +42,11 @@ class Outcome:
     kl: float
     took: bool
 
+    @property
+    def mean(self) -> float:
+        """Of what the case asks."""
+        return fmean(part for part in (self.target, self.general, self.local) if part is not None)
+
 
 @frozen
 class Summary:
