@@ -21,7 +21,7 @@ SHOWN = 10
 @click.option("--cases", metavar="FILE", help="Facts to try, with target_true, one JSON object a line; else its own.")
 @click.option("--facts", default=48, show_default=True, help="How many of its own facts to try.")
 @click.option("--name", default="default", show_default=True, help="Name of the profile; `edit` takes the default one.")
-@click.option("--seconds", default=120.0, show_default=True, help="Longest time for the search.")
+@click.option("--seconds", default=90.0, show_default=True, help="Longest time for the search.")
 @model_options
 @with_output
 def tune(

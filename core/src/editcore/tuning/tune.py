@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from editcore.editing.session import Session
 
 FACTS: Final = 48
-SECONDS: Final = 120.0
+SECONDS: Final = 90.0
 _TOKENS_A_TRIAL: Final = 2_500
 """Of one fact: forward and backward of its rows in every step, and its questions; measured on the demo model."""
 _TOKENS_OF_FACTS: Final = 60_000
