@@ -16,9 +16,7 @@ def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     kept = dict(os.environ)
     os.environ["EDITCORE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["OMP_NUM_THREADS"] = (
-        "1"  # of the commands that tests run: threads of two workers would wait for each other
-    )
+    os.environ["OMP_NUM_THREADS"] = "1"  # the commands that tests run would wait for each other's threads
     import torch
 
     torch.set_num_threads(1)
