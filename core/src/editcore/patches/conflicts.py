@@ -1,7 +1,7 @@
 """Where patches get in each other's way: one fact with two answers, keys that collide, deltas that point one way.
 
 Weight patches add up, so two of them on one tensor are no conflict by themselves: rank-one edits of one layer always
-share it. Forms that exclude others on their tensor are reserved in the format and not written yet; no rule is needed.
+share it. Forms that exclude others on their tensor are refused by the plan, before anything is compared.
 """
 
 from collections.abc import Mapping, Sequence

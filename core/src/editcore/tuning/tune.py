@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 FACTS: Final = 48
 SECONDS: Final = 90.0
 _TOKENS_A_TRIAL: Final = 2_500
-"""Of one fact: forward and backward of its rows in every step, and its questions; measured on the demo model."""
+"""Of one fact: forward and backward of its rows in every step, and its questions; a rough count."""
 _TOKENS_OF_FACTS: Final = 60_000
 """Read and written while facts are looked for."""
 

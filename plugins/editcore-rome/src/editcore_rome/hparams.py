@@ -47,7 +47,7 @@ class RomeHparams:
     v_stop: Literal["loss", "argmax", "never"] = hparam(
         "loss",
         help="when to stop before v_steps: loss, below 0.05; argmax, once every target token is the likeliest in every "
-        "context (faster, a little weaker); never",
+        "context (sooner, with a smaller margin); never",
         source="code",
     )
     context_lengths: tuple[int, ...] = hparam(
