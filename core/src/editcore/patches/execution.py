@@ -68,7 +68,7 @@ def _keep(plan: Plan) -> None:
     for name in ("patches", "originals"):
         durable.make_folder(folder / FOLDER / name)
     for patch in plan.added:
-        patch.save(patch_path(folder, patch.patch_id))
+        durable.write_atomically(patch_path(folder, patch.patch_id), patch.chunks())
     for key in plan.changed:
         if key not in opened.stack.targets:
             path = original_path(folder, opened.sha256(key))
