@@ -10,7 +10,7 @@ from attrs import define, field, frozen
 from safetensors.torch import load_file
 
 from checks import small
-from checks.faults import Disk, Kind
+from checks.faults import Disk
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.ondisk import apply_on_disk, revert_on_disk
 from editcore.patches.patch import Patch
@@ -20,7 +20,6 @@ from editcore_hooks import EditcoreError
 
 State = Mapping[str, str]
 """The sha256 of each tensor as a loader reads it, or of each file."""
-_COMMIT: Final[tuple[tuple[Kind, str], ...]] = (("rename", f"{SINGLE}.editcore.tmp"), ("rename", f"{INDEX}.editcore.tmp"))
 NAMES: Final = ("apply", "apply a second", "revert one of two", "revert all")
 
 
@@ -76,7 +75,10 @@ def changes(place: Path, sharded: bool, names: tuple[str, ...] = NAMES) -> Itera
         weights = loaded(source), loaded(after)
         readers.saw_only(weights)
         files = small.hashes(source), small.hashes(after)
-        yield Change(name, source, act, files, weights, loaded(base), len(disk.calls), disk.calls.index(_COMMIT[sharded]), readers.count)
+        commit = ("rename", f"{INDEX if sharded else SINGLE}.editcore.tmp")
+        yield Change(
+            name, source, act, files, weights, loaded(base), len(disk.calls), disk.calls.index(commit), readers.count
+        )
 
 
 def loaded(folder: Path) -> State:
@@ -105,10 +107,9 @@ class Readers:
             self._keep_late(earlier)
         try:
             opened = Checkpoint.open(self.folder)
-        except EditcoreError as error:
-            assert error.hint, error
-        else:
-            self._keep({key: _sha256(opened.read(key)) for key in opened.entries})
+        except EditcoreError:  # it says that the folder is being written
+            return
+        self._keep({key: _sha256(opened.read(key)) for key in opened.entries})
 
     def saw_only(self, states: tuple[State, State]) -> None:
         assert all(read in states for read in self._read), f"a reader of {self.folder} saw a mixture"

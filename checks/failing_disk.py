@@ -98,9 +98,7 @@ def fail_repair(change: Change, place: Path, stride: int = 1) -> Counter[str]:
     return seen
 
 
-def _faults(
-    source: Path, act: Callable[[Path], object], place: Path, stride: int
-) -> Iterator[tuple[Trouble, Fault]]:
+def _faults(source: Path, act: Callable[[Path], object], place: Path, stride: int) -> Iterator[tuple[Trouble, Fault]]:
     """Every trouble at every call that it can meet, and a folder in which nothing may be changed."""
     dry = small.copy(source, place / "dry")
     with Disk(dry).mounted() as disk:
@@ -118,8 +116,8 @@ def _said(folder: Path, fault: Fault, act: Callable[[Path], object]) -> str | No
         with Disk(folder, fault).mounted():
             act(folder)
     except EditcoreError as error:
-        said = str(error)
-        assert error.exit_code == 1, f"{said}: exit code {error.exit_code}"
-        assert error.hint and "\n" not in said, said
-        return said
-    return None
+        code, hint, said = error.exit_code, error.hint, str(error)
+    else:
+        return None
+    assert (code, bool(hint), "\n" in said) == (1, True, False), f"exit code {code}: {said}"
+    return said

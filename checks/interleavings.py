@@ -1,4 +1,4 @@
-"""Random interleavings of apply, revert, squash and reload, on disk and in memory: after each step, the base rebuilt."""
+"""Random interleavings of apply, revert, squash and reload, on disk and in memory: after each the base rebuilt."""
 
 import tempfile
 from collections import Counter
@@ -11,7 +11,14 @@ import torch
 from attrs import evolve, frozen
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 from checks import small
 from editcore.editing.session import open_model
@@ -271,4 +278,10 @@ def run() -> list[str]:
         f"{sum(n for what, n in seen.items() if what.startswith('walk'))} walks of at most {STEPS} steps; after every "
         "step each tensor of the folder was the base rebuilt with the patches present, bit for bit."
     )
-    return [said, "", "| what | count |", "|---|---|", *(f"| {what} | {count:,} |" for what, count in sorted(seen.items()))]
+    return [
+        said,
+        "",
+        "| what | count |",
+        "|---|---|",
+        *(f"| {what} | {count:,} |" for what, count in sorted(seen.items())),
+    ]

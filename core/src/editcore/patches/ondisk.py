@@ -65,7 +65,8 @@ def _change(checkpoint: Checkpoint | Path | str, decide: Callable[[Checkpoint], 
         try:
             stack = execute(plan)
         except OSError as error:
-            raise EditcoreError(f"cannot write in {folder}: {error.strerror}", hint=_next_step(plan, durable.remedy(error))) from error
+            hint = _next_step(plan, durable.remedy(error))
+            raise EditcoreError(f"cannot write in {folder}: {error.strerror}", hint=hint) from error
         results = {key: target.result_sha256 for key, target in stack.targets.items()}
         return AppliedOnDisk(stack.patch_ids, results, stack.hash, (*plan.notices, *_other_bits(plan, stack)))
 
