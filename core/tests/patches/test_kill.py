@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from checks import faults
 
+from checks import faults
 from editcore.patches import Checkpoint, Patch, apply_on_disk, lock, repair
 from editcore.patches.journal import Journal, journal_path, read_journal, write_journal
 from editcore.patches.stack import Stack

@@ -1,5 +1,6 @@
 """The closed table of forms: how a target's parts describe its delta. Shapes and dtypes here, values in `deltas`."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -70,6 +71,8 @@ def form_fault(form: str, shape: Shape, parts: Mapping[str, tuple[str, Shape]]) 
     rule = FORMS[form]
     if 0 in shape:
         return f"is an empty tensor {shape}"
+    if math.prod(shape) >= 2**60:  # places are counted in int64, in bytes too
+        return f"is a tensor {shape} that no file holds"
     if set(parts) != set(rule.dtypes):
         return f"has the parts {sorted(parts)}, but {form} has {sorted(rule.dtypes)}"
     for name, (dtype, _) in parts.items():
