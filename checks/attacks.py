@@ -125,15 +125,15 @@ def _huge_header(bench: Bench) -> list[str]:
     return bench.apply()
 
 
-def _two_huge(command: str, *options: str) -> Build:
-    """Two patches of a few hundred bytes that claim a tensor of 2^50 elements."""
+def two_huge(command: str, *options: str) -> Build:
+    """Two patches of a few hundred bytes that claim a tensor of 2^40 elements."""
 
     def build(bench: Bench) -> list[str]:
         files = []
         for number in range(2):
             made = forgery(bench.patch)
             made.put(KEY, "sparse", index=torch.tensor([[number], [0]]), values=torch.ones(1))
-            made.core["targets"][KEY]["shape"] = [2**25, 2**25]
+            made.core["targets"][KEY]["shape"] = [2**20, 2**20]
             files.append(str(made.save(bench.place / f"huge {number}.safetensors")))
         return [command, *files, *(option.format(place=bench.place) for option in options)]
 
@@ -276,7 +276,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "form from the future": Attack(6, "does not read it", target(form="spline")),
     "kind from the future": Attack(6, "does not know", forged(lambda made: made.core.update(kind="spell"))),
     "rule from the future": Attack(6, "does not know", forged(lambda m: m.core["apply"].update(rule="add"))),
-    "shape beyond any memory, squashed": Attack(1, "of memory", _two_huge("squash", "-o", "{place}/out.safetensors")),
+    "shape beyond any memory, squashed": Attack(1, "of memory", two_huge("squash", "-o", "{place}/out.safetensors")),
     "shape beyond any file": Attack(6, "no file", target(shape=[2**40, 2**40])),
     "shape beyond any integer": Attack(6, "beyond what a double holds", target(shape=[2**62, 2**62])),
     "name of a megabyte": Attack(6, "not a plain tensor name", forged(lambda made: made.rename(KEY, "a" * 10**6))),
@@ -307,7 +307,7 @@ def meet(attack: Attack, bench: Bench) -> Met:
     size = max((path.stat().st_size for path in bench.place.glob("*.safetensors")), default=0)
     before = tree(bench.place)
     started = time.process_time()
-    with _capped():
+    with capped():
         tracemalloc.start()
         code, said = call(arguments)
         memory = tracemalloc.get_traced_memory()[1]
@@ -324,7 +324,7 @@ def meet(attack: Attack, bench: Bench) -> Met:
 
 
 @contextlib.contextmanager
-def _capped() -> Iterator[None]:
+def capped() -> Iterator[None]:
     """Let an allocation of more than `SPACE` fail."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])

@@ -73,9 +73,8 @@ class Forgery:
 
 def forgery(patch: Patch) -> Forgery:
     """A copy of `patch` to be changed."""
-    return Forgery(
-        json.loads(json.dumps(dict(patch.core))), json.loads(json.dumps(dict(patch.about))), {**patch.tensors}
-    )
+    core, about = json.loads(json.dumps([dict(patch.core), dict(patch.about)]))
+    return Forgery(core, about, dict(patch.tensors))
 
 
 def _described(tensor: torch.Tensor) -> Json:

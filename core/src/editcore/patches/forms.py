@@ -11,6 +11,9 @@ Shape = tuple[int, ...]
 FLOATS: Final = ("F32", "F16", "BF16", "F64")
 """Stored dtypes that take a weight patch."""
 
+MAX_ELEMENTS: Final = 2**40
+"""A thousand times the largest tensor there is; a few bytes of `sparse` can claim any."""
+
 
 @frozen
 class Form:
@@ -71,7 +74,7 @@ def form_fault(form: str, shape: Shape, parts: Mapping[str, tuple[str, Shape]]) 
     rule = FORMS[form]
     if 0 in shape:
         return f"is an empty tensor {shape}"
-    if math.prod(shape) >= 2**60:  # places are counted in int64, in bytes too
+    if math.prod(shape) > MAX_ELEMENTS:
         return f"is a tensor {shape} that no file holds"
     if set(parts) != set(rule.dtypes):
         return f"has the parts {sorted(parts)}, but {form} has {sorted(rule.dtypes)}"
