@@ -113,6 +113,18 @@ def rows(index: list[int]) -> Build:
     return forged(lambda made: made.put(KEY, "rows", index=torch.tensor(index), values=torch.ones(len(index), 48)))
 
 
+def absent(made: Forgery) -> None:
+    """Found neither by its name nor by what it holds."""
+    made.core["targets"][KEY]["base_sha256"] = SHA
+    made.rename(KEY, "model.layers.99.weight")
+
+
+def wider(made: Forgery) -> None:
+    """In order in itself, for a tensor with one column more."""
+    made.put(KEY, "low_rank", left=torch.ones(32, 1), right=torch.ones(1, 49))
+    made.core["targets"][KEY]["shape"] = [32, 49]
+
+
 def factor(value: float) -> Build:
     left = torch.full((32, 1), value)
     return forged(lambda made: made.put(KEY, "low_rank", left=left, right=torch.ones(1, 48)))
@@ -193,7 +205,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "header over 100 MB": Attack(6, "over 100000000 bytes", _huge_header),
     "header not JSON": Attack(6, "not JSON", raw(headed(b'{"a": 1 '))),
     "header nested deep": Attack(6, "nested too deep", raw(headed(b'{"a":' + nested(10**5).encode() + b"}"))),
-    "header of empty lists": Attack(6, "is not described", raw(headed(b'{"a":[' + b"[]," * 10**6 + b"[]]}"))),
+    "header of empty lists": Attack(6, "is not described", raw(headed(b'{"a":[' + b"[]," * 300_000 + b"[]]}"))),
     "metadata not JSON": Attack(6, "not JSON", text(lambda manifest: manifest[:-1])),
     "metadata nested deep": Attack(6, "nested too deep", text(lambda manifest: nested(10**5))),
     "metadata nested a little too deep": Attack(
@@ -210,27 +222,9 @@ ATTACKS: Final[dict[str, Attack]] = {
     "metadata with half a character": Attack(
         6, "not JSON that can be trusted", text(lambda manifest: manifest.replace('"title": "', '"title": "\\ud800'))
     ),
-    "metadata of a million empty lists": Attack(6, "not a patch", text(lambda manifest: f"[{'[],' * 10**6}[]]")),
-    "absent tensor": Attack(
-        3,
-        "has no tensor model.layers.99.weight",
-        forged(
-            lambda made: (
-                made.core["targets"][KEY].update(base_sha256=SHA),
-                made.rename(KEY, "model.layers.99.weight"),
-            )
-        ),
-    ),
-    "wrong shape": Attack(
-        3,
-        "expected F32 (32, 65), found",
-        forged(
-            lambda made: (
-                made.put(KEY, "low_rank", left=torch.ones(32, 1), right=torch.ones(1, 65)),
-                made.core["targets"][KEY].update(shape=[32, 65]),
-            )
-        ),
-    ),
+    "metadata of empty lists": Attack(6, "not a patch", text(lambda manifest: f"[{'[],' * 300_000}[]]")),
+    "absent tensor": Attack(3, "has no tensor model.layers.99.weight", forged(absent)),
+    "wrong shape": Attack(3, "expected F32 (32, 49), found F32 (32, 48)", forged(wider)),
     "wrong dtype": Attack(3, "expected BF16", target(base_dtype="BF16")),
     "wrong base hash": Attack(3, f"expected sha256 {SHA}", target(base_sha256=SHA)),
     "overlapping parts": Attack(6, "overlaps another", moved(-4)),
@@ -357,4 +351,4 @@ def run() -> list[str]:
 
 def shown(said: str, place: Path) -> str:
     """A message in a cell of a table."""
-    return said.removeprefix("error: ").strip().replace(f"{place}/", "").replace("|", "/")[:240]
+    return said.removeprefix("error: ").strip().replace(f"{place}/", "").replace("|", "/")

@@ -75,10 +75,8 @@ def changes(place: Path, sharded: bool, names: tuple[str, ...] = NAMES) -> Itera
         weights = loaded(source), loaded(after)
         readers.saw_only(weights)
         files = small.hashes(source), small.hashes(after)
-        commit = ("rename", f"{INDEX if sharded else SINGLE}.editcore.tmp")
-        yield Change(
-            name, source, act, files, weights, loaded(base), len(disk.calls), disk.calls.index(commit), readers.count
-        )
+        commit = disk.calls.index(("rename", f"{INDEX if sharded else SINGLE}.editcore.tmp"))
+        yield Change(name, source, act, files, weights, loaded(base), len(disk.calls), commit, readers.count)
 
 
 def loaded(folder: Path) -> State:

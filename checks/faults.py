@@ -85,7 +85,7 @@ class Disk:
     def mounted(self) -> Iterator[Self]:
         """Take the calls over for the body."""
         # Read before they are replaced.
-        calls = {
+        calls: dict[str, Any] = {
             "open": self._opening(os.open),
             "fdopen": self._wrapping(os.fdopen),
             "fsync": self._on_descriptor("sync", lambda descriptor: None),

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from checks import models
+from checks.attacks import shown
 from checks.commands import call, tree
 
 
@@ -22,10 +23,11 @@ def run() -> list[str]:
             before = tree(place)
             code, said = call(arguments)
             assert code == expected, f"{case}: exit code {code}, not {expected}: {said}"
-            assert said.startswith("error: "), f"{case}: {said!r}"
-            assert said.count("\n") == 1, f"{case} takes more than a line: {said!r}"
+            *warnings, error = said.splitlines()
+            assert all(line.startswith("warning: ") for line in warnings), f"{case} takes more than a line: {said!r}"
+            assert error.startswith("error: "), f"{case}: {said!r}"
             assert tree(place) == before, f"{case} changed something on disk"
-            rows.append(f"| {case} | {code} | {said[7:].strip().replace(str(place) + '/', '').replace('|', '/')} |")
+            rows.append(f"| {case} | {code} | {shown(error, place)} |")
     return rows
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from checks import attacks
 from checks.commands import call, tree
+from editcore.cli import main
 
 
 @pytest.mark.parametrize("name", attacks.ATTACKS)
@@ -49,8 +50,6 @@ def test_a_title_cannot_give_orders_to_the_terminal(tmp_path: Path, capsys: pyte
     bench = attacks.bench(tmp_path)
     file = attacks.forged(lambda made: made.about.update(title="\x1b[2J\x9b2J gone"))(bench)[1]
     capsys.readouterr()
-    from editcore.cli import main
-
     assert main(["inspect", file]) == 0
     out = capsys.readouterr().out
     assert r"\x1b[2J\x9b2J gone" in out
