@@ -67,9 +67,8 @@ def expected(base: torch.Tensor, patches: Sequence[Patch], key: str) -> torch.Te
     for patch in touching:
         target = patch.targets[key]
         parts = {name: patch.tensors[f"{key}/{name}"] for name in target["parts"]}
-        if target["form"] == "xor":
-            width = {2: torch.int16, 4: torch.int32}[base.element_size()]
-            return (base.view(width) ^ parts["bits"].view(width)).view(base.dtype)
+        if (becomes := small.FORMS[target["form"]].becomes) is not None:
+            return becomes(base, parts)
         start = 0
         for group in target.get("groups", [{"rank": None, "scale": 1.0}]):
             delta = torch.zeros(base.shape, dtype=torch.float64)

@@ -63,13 +63,23 @@ def xor(base: torch.Tensor, draw: Draw) -> StoredUpdate:
     return StoredUpdate("xor", {"bits": (base.view(signed) ^ after.view(signed)).view(unsigned)})
 
 
+def exchanged(base: torch.Tensor, parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    signed, _ = _INTEGERS[base.element_size()]
+    return (base.view(signed) ^ parts["bits"].view(signed)).view(base.dtype)
+
+
 @frozen
 class Form:
-    """How a random update of one form is drawn for a tensor of one of `dims` dimensions."""
+    """How a random update of one form is drawn for a tensor of one of `dims` dimensions; what a base `becomes` under a
+    form that excludes others, and so adds nothing."""
 
     make: Callable[[torch.Tensor, Draw], StoredUpdate]
     dims: tuple[int, ...] = (2,)
-    exclusive: bool = False
+    becomes: Callable[[torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor] | None = None
+
+    @property
+    def exclusive(self) -> bool:
+        return self.becomes is not None
 
 
 FORMS: Final[Mapping[str, Form]] = {
@@ -77,7 +87,7 @@ FORMS: Final[Mapping[str, Form]] = {
     "dense": Form(dense, (1, 2)),
     "sparse": Form(sparse),
     "rows": Form(rows),
-    "xor": Form(xor, (1, 2), exclusive=True),
+    "xor": Form(xor, (1, 2), becomes=exchanged),
 }
 
 
