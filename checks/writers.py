@@ -78,17 +78,24 @@ class Reader(threading.Thread):
     states: list[State] = field(factory=list)
     loads: int = 0
     stopping: bool = False
+    failure: Exception | None = None
 
     def __attrs_pre_init__(self) -> None:
         super().__init__()
 
     def run(self) -> None:
         while not self.stopping:
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 state = loaded(self.folder)
-                self.loads += 1
-                if state not in self.states:
-                    self.states.append(state)
+            except Exception as error:
+                # safetensors says so in two ways, after the moment at which the file went.
+                if "No such file" not in str(error):
+                    self.failure = error
+                    return
+                continue
+            self.loads += 1
+            if state not in self.states:
+                self.states.append(state)
 
 
 def run() -> list[str]:
@@ -132,6 +139,8 @@ def race(place: Path, sharded: bool, rounds: int) -> Counter[str]:
         finally:
             reader.stopping = True
             reader.join()
+    if reader.failure is not None:
+        raise reader.failure
     assert all(state in known for state in reader.states), "a reader saw a mixture"
     seen["loads"] = reader.loads
     return seen
