@@ -7,7 +7,7 @@ import pytest
 
 from checks import crashes, failing_disk, small
 from checks.changes import NAMES, changes
-from checks.faults import Disk, full_disk, read_only
+from checks.faults import Disk, broken, full_disk, read_only
 from editcore.patches import apply_on_disk
 from editcore_hooks import EditcoreError
 
@@ -50,6 +50,15 @@ def test_a_full_disk_and_a_read_only_one_say_what_to_do(tmp_path: Path) -> None:
         assert caught.value.__cause__.errno == what  # type: ignore[attr-defined]
         assert todo in str(caught.value)
         assert small.hashes(root) == before
+
+
+def test_a_folder_that_could_not_be_synced_is_not_left_over(tmp_path: Path) -> None:
+    root = small.checkpoint(tmp_path / "model")
+    patch = small.patch(root, {small.KEYS[0]: "low_rank"})
+    with Disk(root, broken(1)).mounted() as disk, pytest.raises(EditcoreError, match="nothing has changed"):
+        apply_on_disk(root, [patch])
+    assert disk.calls[:2] == [("make folder", ".editcore"), ("sync", ".")]
+    assert not (root / ".editcore").exists()
 
 
 def test_a_write_past_the_seam_would_be_seen(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def execute(plan: Plan) -> Stack:
         old_files=tuple(rewrite.source for rewrite in renamed),
         new_files=tuple(rewrite.destination for rewrite in renamed),
     )
-    durable.make_folder(folder / FOLDER)
     try:
+        durable.make_folder(folder / FOLDER)
         write_journal(folder, journal)
         _keep(plan)
         results = _write_weights(plan, folder / journal.staged)
