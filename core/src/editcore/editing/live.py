@@ -9,7 +9,8 @@ from torch import Tensor
 
 from editcore.models.offload import Values
 from editcore.patches.arithmetic import rebuild, result_sha256
-from editcore.patches.exclusive import EXCLUSIVE, require_alone
+from editcore.patches.exclusive import require_alone
+from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
 from editcore.patches.stack import patch_path, stack_hash

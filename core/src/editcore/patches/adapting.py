@@ -19,6 +19,7 @@ from editcore.patches.combining import dense_sum
 from editcore.patches.container import write_safetensors
 from editcore.patches.deltas import whole
 from editcore.patches.factoring import Factors, factorise, truncate
+from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
 from editcore.patches.tensors import blob_of
@@ -42,7 +43,7 @@ def write_adapter(
     """Write adapter_config.json and adapter_model.safetensors into `folder`, which must be new or empty.
 
     ΔW = B A with B (out, r) and A (r, in), scaling alpha / r = 1. Other forms than low_rank become at most `max_rank`
-    factors. Raises `UsageError` for what an adapter cannot hold (vectors, embeddings, `xor`), `EditcoreError` when the
+    factors. Raises `UsageError` for what an adapter cannot hold (vectors, embeddings, bits), `EditcoreError` when the
     factors miss a delta by more than `tolerance` (relative, Frobenius), and what `require_base` raises.
     """
     if patch.kind != "weights":
@@ -107,8 +108,8 @@ def _linear(model: nn.Module, path: str, key: str) -> nn.Module:
 def _factors(patch: Patch, key: str, tolerance: float, max_rank: int) -> Factors:
     deltas, shape = patch.deltas(key), tuple(patch.targets[key]["shape"])
     form = patch.targets[key]["form"]
-    if form == "xor":
-        raise UsageError(f"{key} is xor, which is no delta", hint="editcore export PATCH --to merged")
+    if form in EXCLUSIVE:
+        raise UsageError(f"{key} is {form}, which is no delta", hint="editcore export PATCH --to merged")
     if form == "low_rank":
         together = whole(deltas)
         left, right = together.parts["left"].double() * together.scale, together.parts["right"].double()

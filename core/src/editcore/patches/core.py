@@ -6,7 +6,7 @@ from typing import Any, Final, NoReturn
 
 from attrs import frozen
 
-from editcore.patches.forms import FORMS, form_fault
+from editcore.patches.forms import EXCLUSIVE, FORMS, form_fault
 from editcore.patches.header import DTYPE_BITS
 from editcore_hooks import RefusedFileError
 
@@ -51,7 +51,7 @@ def check_core(core: Mapping[str, Any], about: Mapping[str, Any], where: str) ->
     for key, target in core["targets"].items():
         for name, part in _check_target(key, target, where).items():
             parts[f"{key}/{name}"] = part
-        if target["form"] == "xor" and apply["scale"] != 1:
+        if target["form"] in EXCLUSIVE and apply["scale"] != 1:
             refuse(where, f"target {key} replaces bits, which have no scale")
     if kind != "weights":
         parts |= _prefixed("payload", core["payload"], {"kind", "data", "parts"}, where)
@@ -105,6 +105,8 @@ def _check_target(key: str, target: Any, where: str) -> dict[str, Part]:
         refuse(where, f"target {key} {fault}")
     if form == "xor" and DTYPE_BITS[parts["bits"].dtype] != DTYPE_BITS[target["base_dtype"]]:
         refuse(where, f"target {key} has bits of another width than {target['base_dtype']}")
+    if form == "replace" and parts["stored"].dtype != target["base_dtype"]:
+        refuse(where, f"target {key} is replaced by {parts['stored'].dtype}, and its base is {target['base_dtype']}")
     if "groups" in target:
         _check_groups(key, target, parts, where)
     return parts

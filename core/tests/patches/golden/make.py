@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from editcore.patches import Patch, StoredUpdate, Target, rebuild, result_sha256, seal
+from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.tensors import DTYPE_NAMES, blob_of
 
 SHAPE = (6, 5)
@@ -36,13 +37,23 @@ UPDATES = {
     "sparse": StoredUpdate("sparse", {"index": torch.tensor([[0, 2, 5], [4, 1, 0]]), "values": values(3, step=53)}),
     "rows": StoredUpdate("rows", {"index": torch.tensor([1, 4]), "values": values(2, 5, step=59)}),
 }
+BITS = {torch.float32: torch.uint32, torch.float16: torch.uint16, torch.bfloat16: torch.uint16}
 DTYPES = (torch.float32, torch.float16, torch.bfloat16)
+
+
+def exclusive(name: str, dtype: torch.dtype) -> StoredUpdate:
+    """Parts in the dtype, or as wide as the dtype, of the base."""
+    if name == "replace":
+        return StoredUpdate("replace", {"stored": values(*SHAPE, step=61).to(dtype)})
+    places = torch.arange(30).reshape(SHAPE)
+    return StoredUpdate("xor", {"bits": ((places * 43) % 8).to(BITS[dtype])})
 
 
 def make(name: str, dtype: torch.dtype, scale: float) -> tuple[Patch, str]:
     shape = (6,) if name == "dense_vector" else SHAPE
     stored = base(dtype, shape)
-    target = Target(UPDATES[name], DTYPE_NAMES[dtype], shape, hashlib.sha256(blob_of(stored).data).hexdigest())
+    update = exclusive(name, dtype) if name in EXCLUSIVE else UPDATES[name]
+    target = Target(update, DTYPE_NAMES[dtype], shape, hashlib.sha256(blob_of(stored).data).hexdigest())
     patch = seal({"block.w": target}, {"name": "formula"}, {"title": f"{name} on {target.base_dtype}"}, scale=scale)
     return patch, result_sha256(rebuild(stored, patch.deltas("block.w")))
 
@@ -50,9 +61,10 @@ def make(name: str, dtype: torch.dtype, scale: float) -> tuple[Patch, str]:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     expected = {}
-    for name in UPDATES:
+    for name in (*UPDATES, *EXCLUSIVE):
         for dtype in DTYPES:
-            patch, result = make(name, dtype, scale=1.0 if dtype != torch.float16 else -0.5)
+            scaled = dtype == torch.float16 and name not in EXCLUSIVE
+            patch, result = make(name, dtype, scale=-0.5 if scaled else 1.0)
             file = f"{name}-{DTYPE_NAMES[dtype].lower()}.safetensors"
             patch.save(folder / file)
             digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
