@@ -8,6 +8,7 @@ from attrs import define, field
 from torch import Tensor
 
 from editcore.models.offload import Values
+from editcore.models.side_branches import SideBranches
 from editcore.patches.arithmetic import rebuild, result_sha256
 from editcore.patches.exclusive import require_alone
 from editcore.patches.forms import EXCLUSIVE
@@ -31,6 +32,8 @@ class LiveStack:
     _memory: list[Patch] = field(factory=list)
     _saved: dict[str, Any] = field(factory=dict, repr=False)
     _handles: dict[str, Any] = field(factory=dict, repr=False)
+    branches: SideBranches = field(factory=SideBranches, init=False, repr=False)
+    """What runs beside the weights: units, and low-rank patches where no weight can be written."""
 
     def __attrs_post_init__(self) -> None:
         checkpoint = self.session.checkpoint

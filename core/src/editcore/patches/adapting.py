@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from attrs import frozen
@@ -12,6 +12,7 @@ from torch import nn
 
 from editcore.models.keys import PREFIXES
 from editcore.models.parameter_keys import counterpart
+from editcore.models.skeleton import skeleton
 from editcore.models.structure import is_transposed
 from editcore.patches import durable
 from editcore.patches.checkpoint import Checkpoint
@@ -23,10 +24,8 @@ from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
 from editcore.patches.tensors import blob_of
+from editcore.patches.units import is_units
 from editcore_hooks import EditcoreError, UsageError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 @frozen
@@ -47,11 +46,12 @@ def write_adapter(
     factors miss a delta by more than `tolerance` (relative, Frobenius), and what `require_base` raises.
     """
     if patch.kind != "weights":
-        raise UsageError(f"a patch of kind {patch.kind} is no LoRA adapter", hint="keep it as a patch")
+        hint = "editcore export PATCH --to merged" if is_units(patch) else "keep it as a patch"
+        raise UsageError(f"a patch of kind {patch.kind} is no LoRA adapter", hint=hint)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty", hint="choose a folder that does not exist")
     keys = require_base(patch, base).keys
-    model = _skeleton(base)
+    model = skeleton(base.folder)
     names = {name for name, _ in model.named_parameters()}
     tensors: dict[str, torch.Tensor] = {}
     ranks: dict[str, int] = {}
@@ -73,25 +73,6 @@ def write_adapter(
     config = json.dumps(_config(patch, base, ranks, transposed), indent=2, sort_keys=True) + "\n"
     durable.write_atomically(folder / "adapter_config.json", [config.encode()])
     return Adapter(ranks, residuals)
-
-
-def _skeleton(base: Checkpoint) -> "PreTrainedModel":
-    """The modules of the model without weights: adapters are named by module, patches by key."""
-    import transformers
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    from editcore.models.quiet import quiet
-
-    with quiet(), torch.device("meta"):
-        config = AutoConfig.from_pretrained(base.folder)
-        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        try:
-            return auto.from_config(config)  # type: ignore[no-any-return, no-untyped-call]
-        except ValueError as error:
-            raise UsageError(
-                f"transformers {transformers.__version__} knows no language model for {base.folder}",
-                hint="editcore export PATCH --to merged",
-            ) from error
 
 
 def _linear(model: nn.Module, path: str, key: str) -> nn.Module:

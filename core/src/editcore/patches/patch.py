@@ -14,6 +14,7 @@ from editcore.patches.container import write_safetensors
 from editcore.patches.core import Part
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.header import Entry, read_header, read_span
+from editcore.patches.units import is_units, not_finite
 from editcore_hooks import RefusedFileError, UsageError
 
 if TYPE_CHECKING:
@@ -129,6 +130,11 @@ class Patch(Described, editcore_hooks.Patch):
         patch = cls(header.patch_id, header.core, header.about, tensors, notices=header.notices)
         for key in header.targets:
             patch.deltas(key)
+        if is_units(patch) and (part := not_finite(tensors)):
+            raise RefusedFileError(
+                f"{path} is refused: {part} holds values that are not finite",
+                hint="get the patch again from its author",
+            )
         return patch
 
     def save(self, path: Path | str) -> None:
