@@ -35,6 +35,10 @@ def test_units_are_shown_verified_refused_on_a_folder_and_folded(editcore, tiny,
     )  # fmt: skip
     assert said.returncode == beside.returncode == 0, beside.stderr
     assert json.loads(said.stdout)[0]["base"] == json.loads(beside.stdout)[0]["patched"]
+    aside = editcore(
+        "generate", str(tiny), "--beside", f"--patch={both[1]}", "--prompt", "Ada lives in", "--max-new-tokens", "2"
+    )
+    assert aside.returncode == 0, aside.stderr
     several = editcore("export", *both, "--to", "peft", "--model", str(tiny), "-o", str(tmp_path / "a"))
     assert several.returncode == 2
     assert "takes one patch" in several.stderr

@@ -212,6 +212,11 @@ def test_what_cannot_run_beside_is_refused_and_changes_nothing(
     with pytest.raises(RefusedFileError, match="is quantised") as caught:
         opened(quantised)
     assert "base" in str(caught.value.hint)
+    other = tiny_model("gpt2" if family == "llama" else "llama", tmp_path / "family")
+    with pytest.raises(WrongBaseError, match="another structure"):
+        opened(quantised, base=other)
+    with pytest.raises(UsageError, match="its own base"):
+        opened(base, base=base)
     apply_to_copy(base, tmp_path / "patched", [patch_of(base, KEYS[family])])
     with pytest.raises(UsageError, match="carries patches"):
         opened(tmp_path / "patched", quantization=Int8Config())

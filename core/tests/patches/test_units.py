@@ -16,7 +16,9 @@ from editcore.editing.folding import fold_to_copy
 from editcore.models.anatomy import Anatomy
 from editcore.models.batch import forward, forward_pair, pad
 from editcore.models.tracing import Tap, Trace
-from editcore.patches import Checkpoint, Patch, apply_on_disk, base_identity, seal, verify_folder, verify_patch
+from editcore.patches import Checkpoint, Patch, apply_on_disk, base_identity, seal, squash, verify_folder, verify_patch
+from editcore.patches.adapting import write_adapter
+from editcore.patches.diff import diff
 from editcore.patches.units import Units, units_of, units_payload
 from editcore.plugins.registry import Registry
 from editcore.testing.snapshot import Snapshot
@@ -262,6 +264,35 @@ BAD: list[tuple[dict[str, torch.Tensor], str]] = [
 def test_units_that_make_no_sense_are_not_sealed(tensors: dict[str, torch.Tensor], message: str) -> None:
     with pytest.raises(EditcoreError, match=message):
         seal({}, {}, {}, kind="modules", payload=Payload("ffn_units", {}, tensors))
+
+
+def test_a_golden_file_of_units_keeps_its_id_and_its_bytes(tmp_path: Path) -> None:
+    path = Path(__file__).parent / "golden" / "units" / "ffn_units.safetensors"
+    patch = Patch.load(path)
+    assert patch.patch_id == "f430beaf147a5b7001282df1c79a1e427f5bc10e49aaedd9c21d9f38c4ab5cca"
+    patch.save(tmp_path / path.name)
+    assert (tmp_path / path.name).read_bytes() == path.read_bytes()
+    assert {str(site): units.count for site, units in units_of(patch.core, patch.tensors).items()} == {
+        "decoder.2.block": 1,
+        "encoder.0.block": 2,
+    }
+
+
+def test_units_are_compared_by_what_they_say_and_refused_where_weights_are_asked_for(
+    root: Callable[[str], Path], tmp_path: Path
+) -> None:
+    one, two = (units_patch(root("gpt2"), "gpt2", some("gpt2"), seed) for seed in (0, 1))
+    one.save(tmp_path / "1.safetensors")
+    two.save(tmp_path / "2.safetensors")
+    assert not diff(tmp_path / "1.safetensors", tmp_path / "1.safetensors")
+    found = diff(tmp_path / "1.safetensors", tmp_path / "2.safetensors")
+    assert "core.payload.parts.decoder.1.keys.sha256" in {row.field for row in found.manifest}
+    assert found.tensors == ()
+    with pytest.raises(ConflictError, match="of kind modules"):
+        squash([one, two])
+    with pytest.raises(UsageError, match="no LoRA adapter") as caught:
+        write_adapter(one, Checkpoint.open(root("gpt2")), tmp_path / "adapter")
+    assert "--to merged" in str(caught.value.hint)
 
 
 def test_units_that_are_no_modules_are_refused() -> None:

@@ -9,6 +9,7 @@ import torch
 from attrs import define, field
 
 from editcore.assets.store import AssetStore
+from editcore.editing.judged import judged_by
 from editcore.editing.live import LiveStack
 from editcore.editing.talk import Progress, Silence, Talk
 from editcore.evaluation.evaluator import Evaluator
@@ -80,12 +81,7 @@ def open_model(
         base=before,
     )
     anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()), given)
-    checkpoint = Checkpoint.open(before or loaded.folder)
-    if loaded.quantised and checkpoint.patch_ids:
-        raise UsageError(
-            f"{checkpoint.folder} carries patches, which a quantised model cannot give back",
-            hint="name the base without patches, and put them on in memory",
-        )
+    checkpoint = judged_by(loaded, before)
     return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed, beside)
 
 

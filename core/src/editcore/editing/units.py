@@ -22,12 +22,14 @@ class FfnUnits(PatchKind):
         import torch
 
         from editcore.models.mlp import as_stored, mlp_of, neurons, require_fit
+        from editcore.models.offload import device_of
         from editcore.models.side_branches import Branch
         from editcore.patches.resolving import require_base
         from editcore.patches.units import units_of
 
         require_base(patch, session.checkpoint)  # type: ignore[arg-type] # a sealed patch, whoever made it
         stored: torch.dtype = getattr(torch, session.loaded.stored_dtype)
+        device = device_of(session.model)
 
         branches = []
         for block, units in units_of(patch.core, patch.tensors).items():
@@ -35,7 +37,7 @@ class FfnUnits(PatchKind):
             require_fit(mlp, block, tuple(units.keys.shape), units.gate is not None)
             parts = units.keys, units.values, units.biases, units.gate
             # Rounded as a folded checkpoint stores them: what is measured in memory is what will be deployed.
-            rounded = (None if part is None else as_stored(part, stored, str(block)) for part in parts)
+            rounded = (None if part is None else as_stored(part, stored, str(block)).to(device) for part in parts)
             compute = neurons(mlp.activation, *rounded)  # type: ignore[arg-type] # keys and values are there
             reads, adds_to = (session.model.get_submodule(path) for path in (mlp.inner[0], mlp.out))
             branches.append(Branch(reads, adds_to, compute))

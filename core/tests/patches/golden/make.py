@@ -15,6 +15,8 @@ import torch
 from editcore.patches import Patch, StoredUpdate, Target, rebuild, result_sha256, seal
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.tensors import DTYPE_NAMES, blob_of
+from editcore.patches.units import Units, units_payload
+from editcore_hooks import Site
 
 SHAPE = (6, 5)
 
@@ -58,6 +60,14 @@ def make(name: str, dtype: torch.dtype, scale: float) -> tuple[Patch, str]:
     return patch, result_sha256(rebuild(stored, patch.deltas("block.w")))
 
 
+def make_units() -> Patch:
+    """Units of a plain and of a gated MLP; they have no result without a model."""
+    plain = Units(values(2, 4, step=67), values(2, 4, step=71), biases=values(2, step=73))
+    gated = Units(values(1, 4, step=79), values(1, 4, step=83), gate=values(1, 4, step=89))
+    payload = units_payload({Site("block", 0, "encoder"): plain, Site("block", 2): gated})
+    return seal({}, {"name": "formula"}, {"title": "units"}, kind="modules", payload=payload)
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     expected = {}
@@ -69,4 +79,6 @@ if __name__ == "__main__":
             patch.save(folder / file)
             digest = hashlib.sha256((folder / file).read_bytes()).hexdigest()
             expected[file] = {"patch_id": patch.patch_id, "file_sha256": digest, "result_sha256": result}
+    (folder / "units").mkdir(exist_ok=True)
+    make_units().save(folder / "units" / "ffn_units.safetensors")
     (folder / "expected.json").write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
