@@ -13,6 +13,7 @@ from torch.nn.functional import linear
 
 from editcore.models.anatomy import Anatomy
 from editcore_hooks import EditcoreError, RefusedFileError, Site, UsageError
+from editcore_hooks.values import Role
 
 
 @frozen(eq=False)
@@ -41,7 +42,7 @@ def mlp_of(anatomy: Anatomy, block: Site) -> Mlp:
     if stack.fused is not None:
         inner: tuple[str, ...] = (f"{anatomy.path(block)}.{stack.fused}",)
     else:
-        roles = ("mlp_gate", "mlp_in") if gated else ("mlp_in",)
+        roles: tuple[Role, ...] = ("mlp_gate", "mlp_in") if gated else ("mlp_in",)
         inner = tuple(anatomy.path(attrs.evolve(block, role=role)) for role in roles)
     holder = anatomy.model.get_submodule(out.rpartition(".")[0])
     activation = _activation(holder, block)

@@ -68,6 +68,7 @@ class SideBranches:
         wanted |= {("read", branch.reads) for branch in running if branch.reads is not branch.adds_to}
         for gone in self._hooks.keys() - wanted:
             self._hooks.pop(gone).remove()
+            self._inputs.pop(gone[1], None)  # of a pass that was stopped before its output
         for what, module in wanted - self._hooks.keys():
             if what == "read":
                 handle = module.register_forward_pre_hook(self._keep, with_kwargs=True)

@@ -56,7 +56,7 @@ def compare_bits(
         shares = [None if side is None else differing(base, after) for side, after in zip(sides, results, strict=True)]
         between = differing(*results) if a is not None and b is not None else None
         one, two = (None if side is None else moved(base, after) for side, after in zip(sides, results, strict=True))
-        return one, two, BitFigures(*shares, between)
+        return one, two, BitFigures(shares[0], shares[1], between)
     one, two = (None if side is None or side.exclusive else whole(side.deltas) for side in sides)
     return one, two, BitFigures(_changed(a), _changed(b), _between(a, b))
 
