@@ -77,7 +77,14 @@ class Metric(Named):
 
 
 class Dataset(Named):
-    """Reads a published file layout into cases; a file that does not fit is refused naming row and key."""
+    """Reads a published file layout into cases; a file that does not fit is refused naming row and key.
+
+    `left_out` has a line for each record, or part of one, that the last `read` had no place for.
+    """
+
+    def __init__(self, hparams: Any = None) -> None:
+        super().__init__(hparams)
+        self.left_out: list[str] = []
 
     def read(self, path: Path) -> Iterable[Case]:
         raise NotImplementedError
