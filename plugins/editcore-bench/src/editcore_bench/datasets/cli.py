@@ -38,14 +38,20 @@ def _list(out: Output) -> None:
 
 @datasets.command()
 @click.argument("name")
+@click.option("--sample", is_flag=True, help="Print a small file in this layout.")
 @with_output
-def show(out: Output, name: str) -> None:
+def show(out: Output, name: str, sample: bool) -> None:
     """Show the keys of the dataset NAME, the files that have them, and what can be set."""
     from editcore.plugins.hparams import describe
     from editcore.plugins.registry import registry
 
-    described = _described(registry().dataset(name))
-    rows = describe(registry().dataset(name).Hparams)
+    cls = registry().dataset(name)
+    if sample:
+        if not (text := cls.sample()):
+            raise UsageError(f"{name} brings no sample", hint=f"editcore datasets show {name}")
+        out.print(text.rstrip())
+        return
+    described, rows = _described(cls), describe(cls.Hparams)
     if out.as_json:
         import attrs
 
@@ -66,8 +72,8 @@ def _described(cls: "type[Dataset]") -> dict[str, Any]:
         "name": cls.name,
         "summary": cls.summary,
         "paper": cls.paper,
-        "files": getattr(cls, "files", ""),
-        "keys": list(getattr(cls, "keys", ())),
+        "files": cls.files,
+        "keys": list(cls.keys),
         "distribution": distribution,
         "version": version,
     }

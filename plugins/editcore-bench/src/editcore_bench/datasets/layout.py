@@ -1,6 +1,7 @@
 """What the loaders of all published layouts share: record by record, to cases with ids of their own."""
 
 from collections.abc import Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,11 +18,13 @@ class LayoutHparams:
 
 
 class Layout(Dataset):
-    """A published file layout: `keys` every record has, `files` that are known to have it."""
+    """A published file layout. Its sample is written for this package and lies in `samples`."""
 
-    keys: ClassVar[tuple[str, ...]]
-    files: ClassVar[str]
     Hparams: ClassVar[type] = LayoutHparams
+
+    @classmethod
+    def sample(cls) -> str:
+        return (files("editcore_bench.datasets") / "samples" / f"{cls.name}.json").read_text("utf-8")
 
     def case(self, record: Record, id: str) -> Case | None:
         """The case of a record, or None when there is nothing to edit, which `leave_out` says.

@@ -32,7 +32,7 @@ class Mquake(Layout):
         unedited = [link for link in links if link.prompt not in written]
         known = tuple(dict.fromkeys([*(_link(hop) for hop in record.records("single_hops")), *unedited]))
         answer = (record.text("new_answer"), *record.texts("new_answer_alias"))
-        questions = record.texts("questions")
+        questions = record.some_texts("questions")
         return Case(
             requests[0],
             rewrites[0].texts("question"),

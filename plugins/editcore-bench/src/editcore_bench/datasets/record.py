@@ -44,6 +44,13 @@ class Record:
             raise self.misfit(key, "a list of texts")
         return tuple(text.strip() for text in listed if text.strip())
 
+    def some_texts(self, key: str) -> tuple[str, ...]:
+        """What `texts` gives, and at least one."""
+        texts = self.texts(key)
+        if not texts:
+            raise self.misfit(key, "a text or a list of texts")
+        return texts
+
     def record(self, key: str) -> "Record":
         return Record.of(self.required(key, "an object"), self.where, self.path(key))
 

@@ -54,4 +54,4 @@ class Zsre(Layout):
         if record.value.get("portability") is None:
             return {}
         question = record.record("portability")
-        return {"one_hop": (Probe(question.text("New Question"), question.texts("New Answer")),)}
+        return {"one_hop": (Probe(question.text("New Question"), question.some_texts("New Answer")),)}
