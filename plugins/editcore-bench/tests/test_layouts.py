@@ -251,6 +251,7 @@ def test_a_record_without_a_key_of_its_layout_is_refused_with_both(read, name):
         ("counterfact", ("requested_rewrite", "target_new", "str"), 3, "'requested_rewrite.target_new.str' should be"),
         ("counterfact", ("paraphrase_prompts",), [1], "'paraphrase_prompts' should be a list of texts, not [1]"),
         ("counterfact-flat", ("subject",), "Eve", "'prompt' should be a text with the subject 'Eve' in it"),
+        ("counterfact-flat", ("case_id",), None, "'case_id' should be a number or a text, not None"),
         ("counterfact-flat", ("target_new",), " ", "'target_new' should be a text, not ' '"),
         ("zsre", ("answers",), {"a": 1}, "'answers' should be a list of texts"),
         ("zsre", ("portability",), {"New Question": "x"}, "'portability.New Answer' should be"),
