@@ -1,6 +1,6 @@
 """The deltas of two sides, tensor by tensor: of patches from their factors, of folders from their stored bytes.
 
-Nothing is held but the tensor at hand: a folder costs a few tensors of memory, however many it has.
+Nothing is held but the tensor at hand, as stored and each side's change of it in float32, however many a folder has.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from editcore.models.keys import aliases
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.deltas import Delta, whole
+from editcore.patches.deltas import Delta, frobenius, whole
 from editcore.patches.patch import PatchHeader
 from editcore.patches.resolving import require_base
 from editcore.patches.tensors import tensor_of
@@ -71,7 +71,7 @@ def pairs_of_folders(a: Checkpoint, b: Checkpoint) -> Iterator[Pair]:
             common = a.base_sha256(key) == b.base_sha256(key)
             base = tensor_of(one.dtype, one.shape, a.read_base(key) if common else a.read(key))
             deltas = _moved(a, key, base) if common else None, _moved(b, key, base)
-            yield Pair(key, "changed", one.shape, *deltas, "base" if common else "a", float(base.double().norm()))
+            yield Pair(key, "changed", one.shape, *deltas, "base" if common else "a", frobenius(base))
 
 
 def pairs_of_both(a: PatchHeader, b: Checkpoint) -> Iterator[Pair]:
@@ -84,16 +84,16 @@ def pairs_of_both(a: PatchHeader, b: Checkpoint) -> Iterator[Pair]:
         two = _moved(b, key, base)
         if one is not None or two is not None:
             status: Status = "only in b" if one is None else "only in a" if two is None else "changed"
-            yield Pair(key, status, entry.shape, one, two, base_norm=float(base.double().norm()))
+            yield Pair(key, status, entry.shape, one, two, base_norm=frobenius(base))
 
 
 def _moved(checkpoint: Checkpoint, key: str, base: torch.Tensor) -> Delta | None:
     """What is stored now less the base; None when that is the base."""
     entry = checkpoint.entries[key]
     now = tensor_of(entry.dtype, entry.shape, checkpoint.read(key))
-    wide = torch.float64 if base.dtype == torch.float64 else torch.float32
-    moved = now.to(wide) - base.to(wide)
-    return Delta("dense", {"delta": moved}) if bool((moved != 0).any()) else None
+    moved = now.to(torch.promote_types(base.dtype, torch.float32))
+    moved -= base
+    return Delta("dense", {"delta": moved}) if bool(moved.any()) else None
 
 
 def _base_norm(patch: PatchHeader, key: str, model: Checkpoint | None) -> float | None:
@@ -101,4 +101,4 @@ def _base_norm(patch: PatchHeader, key: str, model: Checkpoint | None) -> float 
         return None
     found = require_base(patch, model).keys[key]
     entry = model.entries[found]
-    return float(tensor_of(entry.dtype, entry.shape, model.read_base(found)).double().norm())
+    return frobenius(tensor_of(entry.dtype, entry.shape, model.read_base(found)))
