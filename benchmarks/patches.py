@@ -31,7 +31,6 @@ from editcore_hooks import LowRank
 
 WIDTH, MLP, VOCABULARY = 2048, 5632, 32000
 RANKS = (1, 300)
-SHARD = "400MB"
 MB, MIB = 10**6, 2**20
 
 
@@ -43,7 +42,7 @@ class Step:
     written: Callable[[Path], int]
 
 
-def make(folder: Path, layers: int) -> None:
+def make(folder: Path, layers: int, shard: str) -> None:
     """The checkpoint, and a patch of each rank for one of its tensors."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
@@ -53,7 +52,7 @@ def make(folder: Path, layers: int) -> None:
     )  # fmt: skip
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.save_pretrained(folder / "model", max_shard_size=SHARD)
+    model.save_pretrained(folder / "model", max_shard_size=shard)
     opened = Checkpoint.open(folder / "model")
     key = edited(opened)
     for rank in RANKS:
@@ -109,13 +108,13 @@ def transformers_way(folder: Path) -> None:
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    key = edited(Checkpoint.open(folder / "model"))
+    key, largest = edited(Checkpoint.open(folder / "model")), f"{_shard_bytes(folder) // MB + 1}MB"
     factors = load_file(patch_file(folder, 1))
     model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.bfloat16)
     state = model.state_dict()
     state[key] = (state[key].double() + factors[f"{key}/left"].double() @ factors[f"{key}/right"].double()).bfloat16()
     model.load_state_dict(state)
-    model.save_pretrained(folder / "saved", max_shard_size=SHARD)
+    model.save_pretrained(folder / "saved", max_shard_size=largest)
 
 
 def _shard_bytes(folder: Path) -> int:
@@ -179,23 +178,24 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where to make 4 GB of files; default: a temporary folder")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--layers", type=int, default=12, help="12 are 1.5 GB")
+    parser.add_argument("--shard", default="800MB", metavar="SIZE", help="the largest shard; 2GB: one file of all")
     parser.add_argument("--step", choices=["make", "before", *STEPS], help=argparse.SUPPRESS)
     parser.add_argument("--of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step == "make":
-        make(arguments.folder, arguments.layers)
+        make(arguments.folder, arguments.layers, arguments.shard)
     elif arguments.step == "before":
         before(arguments.of, arguments.folder)
     elif arguments.step:
         one(arguments.step, arguments.folder)
     else:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-            _measure(Path(name), arguments.rounds, arguments.layers)
+            _measure(Path(name), arguments.rounds, arguments.layers, arguments.shard)
 
 
-def _measure(folder: Path, rounds: int, layers: int) -> None:
+def _measure(folder: Path, rounds: int, layers: int, shard: str) -> None:
     # In processes of their own as well: this one stays small, and leaves memory to the file cache.
-    _process("make", folder, "--layers", str(layers))
+    _process("make", folder, "--layers", str(layers), "--shard", shard)
     runs: dict[str, list[dict[str, Any]]] = {step: [] for step in STEPS}
     for _ in range(rounds):
         for step in STEPS:
@@ -220,7 +220,8 @@ def _print(best: dict[str, dict[str, Any]], answers: dict[str, float], folder: P
     size = sum((opened.folder / name).stat().st_size for name in set(opened.shards.files.values()))
     speed = {step: run["written"] / run["seconds"] / MB for step, run in best.items()}
     print(describe_machine(torch.get_num_threads(), "bfloat16"))
-    print(f"random Llama, {opened.config['num_hidden_layers']} layers of {WIDTH}, {size / MB:.0f} MB in shards\n")
+    layers, whole = opened.config["num_hidden_layers"], f"{size / MB:.0f} MB"
+    print(f"random Llama, {layers} layers of {WIDTH}, {whole}; the touched shard {_shard_bytes(folder) / MB:.0f}\n")
     print(
         f"| step | MB written | seconds | of the processor | MB/s | of {FLOOR} | peak memory | above the imports |\n"
         "|---|---|---|---|---|---|---|---|"

@@ -39,6 +39,10 @@ def commands(block: str) -> Iterator[tuple[str, str]]:
 
 
 def run(command: str) -> str:
+    if command.startswith("export "):
+        name, _, value = command.removeprefix("export ").partition("=")
+        os.environ[name] = value
+        return ""
     if not command.startswith("editcore "):
         path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         done = subprocess.run(command, shell=True, env={**os.environ, "PATH": path}, capture_output=True, text=True)
@@ -97,6 +101,7 @@ def _near(ours: str, theirs: str) -> bool:
 def test_the_walkthrough_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("peft")
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("EDITCORE_CACHE", "")  # which the document sets: put back afterwards
     comparison, printed = Comparison(), ""
     for language, name, content in blocks(DOCUMENT.read_text("utf-8")):
         if language == "console":
