@@ -63,6 +63,10 @@ def xor(base: torch.Tensor, draw: Draw) -> StoredUpdate:
     return StoredUpdate("xor", {"bits": (base.view(signed) ^ after.view(signed)).view(unsigned)})
 
 
+def replace(base: torch.Tensor, draw: Draw) -> StoredUpdate:
+    return StoredUpdate("replace", {"stored": torch.randn(base.shape, generator=draw).to(base.dtype)})
+
+
 def exchanged(base: torch.Tensor, parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
     signed, _ = _INTEGERS[base.element_size()]
     return (base.view(signed) ^ parts["bits"].view(signed)).view(base.dtype)
@@ -88,6 +92,7 @@ FORMS: Final[Mapping[str, Form]] = {
     "sparse": Form(sparse),
     "rows": Form(rows),
     "xor": Form(xor, (1, 2), becomes=exchanged),
+    "replace": Form(replace, (1, 2), becomes=lambda base, parts: parts["stored"]),
 }
 
 
