@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 import torch
-from attrs import evolve, frozen
-from hypothesis import HealthCheck, settings
+from attrs import evolve, field, frozen
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
@@ -41,8 +41,8 @@ SCALES: Final = (1.0, 0.5, -1.0, 3.0)
 class Present:
     """A patch of the stack, and the ids of all that a squash put into it."""
 
-    patch: Patch
-    inside: frozenset[str]
+    patch: Patch = field(repr=lambda patch: f"{patch.patch_id[:12]} {patch.title}")
+    inside: frozenset[str] = field(repr=len)
 
 
 def sources(draw: st.DrawFn) -> tuple[dict[str, str], int, float]:
@@ -265,6 +265,7 @@ def walk(examples: int, steps: int = STEPS, derandomize: bool = False) -> Counte
         deadline=None,
         derandomize=derandomize,
         database=None,
+        phases=(Phase.generate, Phase.shrink),
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(Interleaving, settings=chosen)
