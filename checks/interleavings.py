@@ -42,7 +42,7 @@ class Present:
     """A patch of the stack, and the ids of all that a squash put into it."""
 
     patch: Patch = field(repr=lambda patch: f"{patch.patch_id[:12]} {patch.title}")
-    inside: frozenset[str] = field(repr=len)
+    inside: frozenset[str] = field(repr=lambda inside: f"{len(inside)} patches")
 
 
 def sources(draw: st.DrawFn) -> tuple[dict[str, str], int, float]:

@@ -94,9 +94,9 @@ def test_a_squash_of_squashes_keeps_the_first_sources() -> None:
     expected = rebuild(base, [delta for patch in steps for delta in patch.deltas("w")])
     assert torch.equal(rebuild(base, outer.deltas("w")), expected)
     dense = random_dense(4)
-    inner = squash([dense, random_dense(5)]).patch
+    nested = squash([squash([dense, random_dense(5)]).patch, random_dense(6)]).patch
     with pytest.raises(ConflictError, match="twice"):  # no groups here: known by the sources of a source
-        squash([squash([inner, random_dense(6)]).patch, dense])
+        squash([nested, dense])
     with pytest.raises(ConflictError, match="twice"):
         squash([inner, a])
     with pytest.raises(ConflictError, match="twice"):
