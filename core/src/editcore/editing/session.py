@@ -20,7 +20,6 @@ from editcore.models.loading import load
 from editcore.models.scoring import TargetScore, target_logprobs
 from editcore.models.source import find
 from editcore.models.spans import Encoded, encode_prompt, encode_request
-from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import run_apply_patch, run_evaluate, stage_manager
 from editcore.plugins.registry import Registry, registry
