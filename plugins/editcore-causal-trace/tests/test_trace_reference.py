@@ -181,7 +181,13 @@ def test_the_noise_level_is_a_multiple_of_the_spread_of_subject_embeddings(gpt2_
 
 
 def test_a_window_is_cut_at_the_ends_of_the_model() -> None:
-    assert [list(window_of(layer, 4, 5)) for layer in range(5)] == [[0, 1], [0, 1, 2], [0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4]]
+    assert [list(window_of(layer, 4, 5)) for layer in range(5)] == [
+        [0, 1],
+        [0, 1, 2],
+        [0, 1, 2, 3],
+        [1, 2, 3, 4],
+        [2, 3, 4],
+    ]
     assert list(window_of(3, 1, 5)) == [3]
     assert [TraceHparams().window_in(n) for n in (2, 8, 12, 48, 96)] == [1, 2, 2, 10, 10]
 

@@ -1,7 +1,7 @@
 """RECT and PRUNE against plain maths, alone and on top of other patches."""
 
 import math
-from pathlib import Path
+import types
 
 import pytest
 import torch
@@ -149,16 +149,9 @@ class Large(EditMethod):
         return Update({SITE: LowRank(out * size, in_)})
 
 
-class large:  # a module as far as a registry looks
-    __name__ = "large"
-
-    @staticmethod
-    @hookimpl
-    def editcore_register_methods():  # type: ignore[no-untyped-def]
-        return [Large]
-
-
-REGISTRY = Registry.of(hooks, large)
+MODULE = types.ModuleType("large")
+MODULE.editcore_register_methods = hookimpl(lambda: [Large])  # type: ignore[attr-defined]
+REGISTRY = Registry.of(hooks, MODULE)
 REQUESTS = [
     EditRequest("{} works as a", "Ada Marlow", "pilot", id="1"),
     EditRequest("{} lives in", "Bo Quist", "Oslo", id="2"),

@@ -29,7 +29,9 @@ def read(session: editcore.Session) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return encoded.prompt_ids, encoded.target_ids
 
 
-def plain_attribution(session: editcore.Session, prompt: Any, answer: Any, site: Site, steps: int) -> tuple[Tensor, float]:
+def plain_attribution(
+    session: editcore.Session, prompt: Any, answer: Any, site: Site, steps: int
+) -> tuple[Tensor, float]:
     """Attr (f,), and P(1) − P(0), both as means over the tokens of the answer."""
     module = session.anatomy.module(site)
     total, difference = torch.zeros(session.anatomy.mlp_width), 0.0
@@ -55,7 +57,7 @@ def plain_attribution(session: editcore.Session, prompt: Any, answer: Any, site:
         for k in range(steps):
             (gradient,) = torch.autograd.grad(run(k / steps), kept["leaf"])
             total += kept["a"] * gradient / steps / len(answer)
-        difference += float(run(1.0) - run(0.0)) / len(answer)
+        difference += float((run(1.0) - run(0.0)).detach()) / len(answer)
     return total, difference
 
 
@@ -81,7 +83,7 @@ def test_attributions_of_a_layer_add_up_to_what_its_units_do(llama_folder: Path)
         (found,) = attributions(session, prompt, answer[:1], [site], steps, 512)
         errors.append(abs(float(found.sum()) - difference))
     assert errors[1] < 0.3 * errors[0]
-    assert errors[1] < 0.02 * max(abs(difference), 0.05)
+    assert errors[1] < 0.1 * abs(difference)
 
 
 def test_a_unit_is_strong_by_the_largest_of_all_layers() -> None:
@@ -95,21 +97,22 @@ def test_a_unit_is_strong_by_the_largest_of_all_layers() -> None:
     [
         ({"a": 10, "b": 8, "c": 7, "d": 5}, 0.7, "abc", 0.7),  # between two and five
         ({"a": 10, "b": 6, "c": 1}, 0.7, "ab", 0.6),  # too few: lowered until there are two
-        ({letter: 8 for letter in "abcdefg"} | {"h": 10, "i": 10}, 0.7, "hi", 0.85),  # too many: raised
-        ({letter: 8 for letter in "abcdefg"}, 0.7, "abcdefg", 0.8),  # raised no further than to where none is left
-        ({"a": 2}, 0.7, "a", 0.2),
+        (dict.fromkeys("abcdefg", 8) | {"h": 10, "i": 10}, 0.7, "hi", 0.85),  # too many: raised
+        (dict.fromkeys("abcdefg", 8), 0.7, "abcdefg", 0.8),  # raised no further than to where none is left
     ],
 )  # fmt: skip
 def test_units_are_shared_by_prompts(counts: dict[str, int], share: float, units: str, found: float) -> None:
     letters = {letter: (0, i) for i, letter in enumerate("abcdefghi")}
     prompts = [{letters[letter] for letter, n in counts.items() if i < n} for i in range(10)]
     chosen = shared(prompts, share, fewest=2, most=5)
-    if units == "a":  # six moves down from .7 end at .4, where there is still none
-        assert chosen.units == ()
-        assert chosen.share == pytest.approx(0.4)
-        return
     assert chosen.units == tuple(letters[letter] for letter in units)
     assert chosen.share == pytest.approx(found)
+
+
+def test_the_share_is_moved_six_times_at_most() -> None:
+    chosen = shared([{(0, 1)}, *[set()] * 9], 0.7, fewest=2, most=5)
+    assert chosen.units == ()
+    assert chosen.share == pytest.approx(0.4)
 
 
 @pytest.mark.parametrize("operation", ["replace", "suppress", "enhance"])

@@ -64,9 +64,7 @@ def locate(
         _lens(out, session, asked)
 
 
-def _requests(
-    prompt: str | None, subject: str | None, target_true: str | None, file: str | None
-) -> list[EditRequest]:
+def _requests(prompt: str | None, subject: str | None, target_true: str | None, file: str | None) -> list[EditRequest]:
     if file is not None:
         if prompt or subject or target_true:
             raise UsageError("--requests stands alone: its lines hold prompt and subject")
@@ -124,8 +122,8 @@ def _trace(
 
 def _lens(out: Output, session: "Session", asked: list[EditRequest]) -> None:
     from editcore_causal_trace.facts import read_facts
-    from editcore_causal_trace.report import lens_json, lens_table
     from editcore_causal_trace.lens import look
+    from editcore_causal_trace.report import lens_json, lens_table
 
     lenses = [look(session, fact) for fact in read_facts(session, asked)]
     if out.as_json:

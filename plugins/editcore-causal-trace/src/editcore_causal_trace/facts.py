@@ -45,7 +45,9 @@ def read_facts(session: "Session", requests: Sequence[EditRequest]) -> list[Fact
     an encoder, and without requests.
     """
     if session.encoder_decoder:
-        message = f"{session.model.config.model_type} has an encoder: its subject is read there, its answer said elsewhere"
+        message = (
+            f"{session.model.config.model_type} has an encoder: its subject is read there, its answer said elsewhere"
+        )
         raise UsageError(message, hint="choose a model that is a decoder alone")
     if not requests:
         raise UsageError("there is no fact to trace", hint="give --prompt and --subject, or --requests FILE")

@@ -24,13 +24,11 @@ class TraceHparams:
     )
     window: int | None = hparam(
         None,
-        help="neighbouring blocks whose MLP, or attention, is restored together; none: a fifth of the blocks, at most 10",
+        help="blocks whose MLP, or attention, is restored together; none: a fifth of the model, at most 10",
         source=f"{_PAPER}, section 2.2 (10 of 48)",
         validator=validators.optional(_positive),
     )
-    facts: int = hparam(
-        32, help="as a locator, trace at most so many of the requests of a call", validator=_positive
-    )
+    facts: int = hparam(32, help="as a locator, trace at most so many of the requests of a call", validator=_positive)
     layers: int = hparam(
         1, help="as a locator, so many neighbouring blocks, the last of them the one found", validator=_positive
     )
@@ -45,7 +43,8 @@ class LensHparams:
     """The rule by which a block is taken is ours: the lens itself names none."""
 
     rank: int = hparam(
-        10, help="as a locator, take the first block from which on the answer is among so many likeliest tokens",
+        10,
+        help="as a locator, take the first block from which on the answer is among so many likeliest tokens",
         validator=_positive,
     )
     facts: int = hparam(32, help="as a locator, look at no more of the requests of a call", validator=_positive)

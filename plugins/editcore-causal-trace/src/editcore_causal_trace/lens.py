@@ -12,8 +12,8 @@ from torch import Tensor
 
 from editcore.models.batch import pad
 from editcore.models.resume import record
-from editcore.models.tracing import Place, Tap, Trace
 from editcore.models.tokens import decode
+from editcore.models.tracing import Place, Tap, Trace
 from editcore_causal_trace.facts import Fact
 from editcore_hooks import Site
 

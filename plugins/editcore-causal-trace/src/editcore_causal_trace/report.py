@@ -58,7 +58,7 @@ class Report:
         said = f"{self.answer!r}: " if self.answer is not None else ""
         return (
             f"{said}p {self.high:.3f} clean, {self.low:.3f} with the subject corrupted; total effect "
-            f"{self.high - self.low:.3f}. Effects are of single blocks, of MLP and attention {self.window} around a block"
+            f"{self.high - self.low:.3f}. Effects are of one block, of MLP and attention {self.window} around it"
         )
 
     def as_json(self) -> dict[str, Any]:

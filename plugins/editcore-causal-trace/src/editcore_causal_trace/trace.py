@@ -125,7 +125,7 @@ class _Runs:
         return cls(anatomy, fact, start, recorded, outputs, plain)
 
     def restore(self, kind: Kind, layer: int, window: int, tokens: Sequence[int]) -> Tensor:
-        """p(answer) with the clean output of one block, or of a part of its neighbours, put back at each token, (n,)."""
+        """p(answer) with the clean output of a block, or of a part of its neighbours, put back at each token, (n,)."""
         n_layers = self.anatomy.n_layers
         if kind in _ROLES:
             near = window_of(layer, window, n_layers)

@@ -26,7 +26,7 @@ VARIABLE: Final = "EDITCORE_BUDGET"
 
 @frozen
 class Spent:
-    """What a stack would cost: the relative norm of the change of each tensor, and nats a token on texts of the base."""
+    """What a stack would cost: the relative change of each tensor in norm, and nats a token on texts of the base."""
 
     norms: dict[str, float]
     kl: float | None
@@ -87,18 +87,22 @@ def _norms(checkpoint: Checkpoint, present: Sequence[Patch], patch: Patch) -> di
 
 
 def _divergence(session: Session, patch: Patch, budget: Budget) -> float:
-    """KL(base ‖ edited) in nats a token, estimated on texts drawn from the base: the mean of log p₀ − log p."""
+    """KL(base ‖ edited) in nats a token, on texts drawn from the base: the mean of r − 1 − log r with r = p / p₀.
+
+    Its mean is that of −log r, but no term is negative, so that a few texts do not say of an edit that it mends.
+    """
     tokens, before = _texts_of_base(session, budget)
     session.live.add(patch)
     try:
         after = _log_likelihood(session, tokens)
     finally:
         session.live.remove(patch.patch_id)
-    return float((before - after).mean()) / (tokens.shape[1] - 1)
+    log_ratio = after - before  # (texts, tokens)
+    return float((log_ratio.expm1() - log_ratio).mean())
 
 
 def _texts_of_base(session: Session, budget: Budget) -> "tuple[Tensor, Tensor]":
-    """Token ids (texts, 1 + tokens) and log p₀ (texts,), kept: drawing them is dearer than scoring them."""
+    """Token ids (texts, 1 + tokens) and log p₀ (texts, tokens), kept: drawing them is dearer than scoring them."""
     length = min(budget.tokens, session.max_length - 1)
     about = {
         "seed": session.seed, "texts": budget.texts, "tokens": length,
@@ -119,5 +123,6 @@ def _texts_of_base(session: Session, budget: Budget) -> "tuple[Tensor, Tensor]":
 
 
 def _log_likelihood(session: Session, tokens: "Tensor") -> "Tensor":
+    """log p of every token but the first of each text, (texts, tokens), float64."""
     scores = target_logprobs(session.model, [(row[:1], row[1:]) for row in tokens.tolist()])
-    return torch.tensor([score.sum for score in scores], dtype=torch.float64)
+    return torch.tensor([score.logprobs for score in scores], dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The entry module: light, no torch. The transforms do nothing unless named, the observer nothing without its budget."""
+"""The entry module: light, no torch. Transforms do nothing unless named, the observer nothing without a budget."""
 
 import os
 from typing import Any

@@ -1,6 +1,6 @@
 """RECT: an edit keeps the entries that change most for their size; the rest, which pile up in a sequence, it drops.
 
-Gu et al. 2024, arXiv:2401.04700, section 5: keep Δᵢⱼ where |Δᵢⱼ| / (|Wᵢⱼ| + 1e-8) is among the largest k of all entries.
+Gu et al. 2024, arXiv:2401.04700, section 5: keep Δᵢⱼ where |Δᵢⱼ| / (|Wᵢⱼ| + 1e-8) is among the largest.
 """
 
 from typing import TYPE_CHECKING, Final

@@ -39,8 +39,12 @@ class KnHparams:
         source=f"{_PAPER}, section 4.1",
         validator=_share,
     )
-    fewest: int = hparam(2, help="units below which the share is lowered", source=f"{_PAPER}, section 4.1", validator=_positive)
-    most: int = hparam(5, help="units above which the share is raised", source=f"{_PAPER}, section 4.1", validator=_positive)
+    fewest: int = hparam(
+        2, help="units below which the share is lowered", source=f"{_PAPER}, section 4.1", validator=_positive
+    )
+    most: int = hparam(
+        5, help="units above which the share is raised", source=f"{_PAPER}, section 4.1", validator=_positive
+    )
     old: float = hparam(
         1.0,
         help="replace: how much of the old answer's vector is taken out, in norms of the value",

@@ -28,7 +28,10 @@ def compute(session: "Session", request: EditRequest, location: Location, hparam
     """The update of the value vectors of the fact's units. Raises `UsageError`, and `EditcoreError` without units."""
     wrong = [site for site in location.sites if site.role != "mlp_out"]
     if wrong:
-        raise UsageError(f"the units of KN are inputs of an MLP's down projection, not of {wrong[0]}", hint="name another locator, or none")
+        raise UsageError(
+            f"the units of KN are inputs of an MLP's down projection, not of {wrong[0]}",
+            hint="name another locator, or none",
+        )
     asked = prompts_of(session, request, hparams)
     target = encode_request(session.tokenizer, request).target_ids
     old = old_answer(session, request)
@@ -36,9 +39,7 @@ def compute(session: "Session", request: EditRequest, location: Location, hparam
     with session.progress("attribution", len(asked)) as progress:
         for one in asked:
             prompt = encode_request(session.tokenizer, one).prompt_ids
-            attribution = attributions(
-                session, prompt, old, location.sites, hparams.steps, hparams.rows_per_batch
-            )
+            attribution = attributions(session, prompt, old, location.sites, hparams.steps, hparams.rows_per_batch)
             found.append(strong(attribution, hparams.threshold))
             progress.advance()
     chosen = shared(found, hparams.share, hparams.fewest, hparams.most)
@@ -67,9 +68,7 @@ def prompts_of(session: "Session", request: EditRequest, hparams: KnHparams) -> 
         check_contexts(hparams.prompts)
         return [request, *(attrs.evolve(request, prompt=prompt) for prompt in hparams.prompts)]
     key = ("contexts", session.seed, hparams.context_lengths, hparams.context_count)
-    contexts = session.cached(
-        key, lambda: sample_contexts(session, hparams.context_lengths, hparams.context_count)
-    )
+    contexts = session.cached(key, lambda: sample_contexts(session, hparams.context_lengths, hparams.context_count))
     return [in_context(request, context) for context in contexts]
 
 

@@ -25,7 +25,7 @@ class Chosen:
 
 
 def strong(attribution: Tensor, threshold: float) -> set[Unit]:
-    """Units of one prompt (sites, f) above `threshold` times the largest attribution; none where that is not positive."""
+    """Units of one prompt (sites, f) above `threshold` times the largest attribution; none where none is positive."""
     largest = float(attribution.max())
     if largest <= 0:
         return set()
