@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := hooks/src core/src plugins/editcore-keyvalue/src plugins/editcore-rome/src plugins/editcore-ft/src plugins/editcore-demo/src
+SOURCES := hooks/src core/src plugins/editcore-keyvalue/src plugins/editcore-rome/src plugins/editcore-ft/src plugins/editcore-causal-trace/src plugins/editcore-guards/src plugins/editcore-kn/src plugins/editcore-demo/src
 
 .PHONY: install demo test lint check lowest clean
 

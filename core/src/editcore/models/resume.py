@@ -112,8 +112,9 @@ def record(anatomy: "Anatomy", batch: Batch) -> Recorded:
     with ExitStack() as stack:
         returned = [stack.enter_context(_output_of(anatomy, layer)) for layer in range(anatomy.n_layers)]
         _run(anatomy, batch, cache)
-    kept: list[Any] = [(layer.keys, layer.values) for layer in cache.layers]
-    return Recorded(anatomy, batch, tuple(found[0] for found in returned), tuple(kept))
+    layers: list[Any] = list(cache.layers)
+    kept = tuple((layer.keys, layer.values) for layer in layers)
+    return Recorded(anatomy, batch, tuple(found[0] for found in returned), kept)
 
 
 @torch.no_grad()

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from editcore_guards.hparams import PruneHparams, RectHparams
-from editcore_hooks import Applied, Patch, Transform, Update, hookimpl
+from editcore_hooks import Applied, Transform, Update, hookimpl
 
 EDITCORE_API = ">=1.0,<2"
 
@@ -43,7 +43,7 @@ def editcore_register_transforms() -> list[type[Transform]]:
 
 
 @hookimpl(wrapper=True)
-def editcore_apply_patch(target: Any, patch: Patch) -> Any:
+def editcore_apply_patch(target: Any, patch: Any) -> Any:
     # This stage and not the computation: an observer there would keep the host from computing edits together.
     if text := os.environ.get("EDITCORE_BUDGET"):
         from editcore_guards.budget import read_budget, require_within

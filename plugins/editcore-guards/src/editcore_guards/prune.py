@@ -36,11 +36,13 @@ def prune(session: "Session", update: Update, base: float) -> Update:
         before = total(on[key], shape) if key in on else None
         if before is not None and session.anatomy.transposed(site):
             before = before.T
-        largest = session.cached(
-            ("spectral norm", key), lambda key=key: spectral_norm(base_weight(session.checkpoint, key))
-        )
+        largest = _largest(session, key)
         tensors[site], shrunk[str(site)] = limited(one, before, session.anatomy.weight(site).shape, largest, base)
     return evolve(update, tensors=tensors, notes={**update.notes, "prune": shrunk})
+
+
+def _largest(session: "Session", key: str) -> float:
+    return session.cached(("spectral norm", key), lambda: spectral_norm(base_weight(session.checkpoint, key)))
 
 
 def limited(

@@ -9,7 +9,7 @@ from attrs import evolve
 from torch import Tensor
 
 from editcore_guards.dense import dense, require_tensors
-from editcore_hooks import Dense, Sparse, TensorUpdate, Update
+from editcore_hooks import Dense, Site, Sparse, TensorUpdate, Update
 
 if TYPE_CHECKING:
     from editcore import Session
@@ -23,7 +23,7 @@ BYTES_SPARSE: Final = 20
 def rect(session: "Session", update: Update, keep: float) -> Update:
     """The update with the weakest entries of each tensor dropped; W is the weight that the edit was computed on."""
     require_tensors(update, "rect")
-    tensors: dict[object, TensorUpdate] = {}
+    tensors: dict[Site, TensorUpdate] = {}
     kept: dict[str, int] = {}
     for site, one in update.tensors.items():
         weight = session.anatomy.weight(site)  # (d, f)

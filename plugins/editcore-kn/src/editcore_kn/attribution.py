@@ -52,7 +52,7 @@ def _of_layer(
     resumed = recorded.at(site.layer, recorded.batch.ids.shape[1] - 1)
     alphas = torch.arange(steps, device=units.device) / steps  # (m,)
     gradient = torch.zeros_like(units, dtype=torch.float32)
-    for alpha in alphas.split(rows_per_batch):
+    for alpha in torch.split(alphas, rows_per_batch):  # type: ignore[no-untyped-call]
         rows = torch.arange(len(alpha), device=units.device)
         scaled = (alpha[:, None].to(units) * units).requires_grad_()  # (n, f)
         with torch.enable_grad():

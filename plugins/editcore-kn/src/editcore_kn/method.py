@@ -105,5 +105,5 @@ def value_update(weight: Tensor, units: Sequence[int], direction: Tensor | None,
 def _unit(head: Tensor, tokens: Sequence[int]) -> Tensor:
     """The direction of the mean of unit vectors of an answer's tokens, each once, (d,)."""
     vectors = head[sorted(set(tokens))].float()
-    mean = (vectors / vectors.norm(dim=1, keepdim=True)).mean(0)
+    mean: Tensor = (vectors / vectors.norm(dim=1, keepdim=True)).mean(0)
     return mean / mean.norm()
