@@ -14,6 +14,7 @@ from editcore_hooks import EditRequest, UsageError
 
 if TYPE_CHECKING:
     from editcore import Session
+    from editcore_causal_trace.hparams import TraceHparams
 
 ANYTHING = "?"
 """Requests have a target, which is never read here: what is traced is what the model says."""
@@ -27,7 +28,7 @@ ANYTHING = "?"
 @click.option("--target-true", help="What it should answer; a fact that the model does not know is left out.")
 @click.option("--requests", metavar="FILE", help="Many facts, one JSON object a line; - reads standard input.")
 @click.option("--severed", is_flag=True, help="Also restore states while the MLPs, or attention, above are severed.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of the method.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of causal-trace.")
 @click.option("--plot", metavar="FILE", help="Draw the heat map into a .png or .svg file.")
 @model_options
 @with_output
@@ -50,13 +51,14 @@ def locate(
     block. What is traced is the token that the model says next.
     """
     from editcore.plugins.hparams import from_settings
-    from editcore_causal_trace.hparams import LensHparams, TraceHparams
+    from editcore_causal_trace.hparams import TraceHparams
 
     asked = _requests(prompt, subject, target_true, requests)
     draw = _drawing(plot)
-    if method == "logit-lens" and (severed or plot):
-        raise UsageError("the logit lens severs nothing and has no heat map", hint="leave out --severed and --plot")
-    hparams: Any = from_settings(TraceHparams if method == "causal-trace" else LensHparams, settings)
+    if method == "logit-lens" and (severed or plot or settings):
+        message = "the logit lens severs nothing, draws nothing and has nothing to set here"
+        raise UsageError(message, hint="leave out --severed, --plot and --set")
+    hparams = from_settings(TraceHparams, settings)
     session = open_session(out, model, **options)
     if method == "causal-trace":
         _trace(out, session, asked, hparams, severed, draw)
@@ -92,7 +94,7 @@ def _trace(
     out: Output,
     session: "Session",
     asked: list[EditRequest],
-    hparams: Any,
+    hparams: "TraceHparams",
     severed: bool,
     draw: Callable[[Any, str], None] | None,
 ) -> None:

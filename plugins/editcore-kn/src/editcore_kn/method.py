@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import attrs
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from editcore.models.batch import forward, pad
 from editcore.models.spans import encode_request
@@ -104,6 +105,4 @@ def value_update(weight: Tensor, units: Sequence[int], direction: Tensor | None,
 
 def _unit(head: Tensor, tokens: Sequence[int]) -> Tensor:
     """The direction of the mean of unit vectors of an answer's tokens, each once, (d,)."""
-    vectors = head[sorted(set(tokens))].float()
-    mean: Tensor = (vectors / vectors.norm(dim=1, keepdim=True)).mean(0)
-    return mean / mean.norm()
+    return normalize(normalize(head[sorted(set(tokens))].float(), dim=1).mean(0), dim=0)
