@@ -16,7 +16,7 @@ from editcore_causal_trace.average import GROUPS, average, roles_of_tokens
 from editcore_causal_trace.facts import Fact, read_facts
 from editcore_causal_trace.hparams import LensHparams, TraceHparams
 from editcore_causal_trace.lens import Lens, first_block, look
-from editcore_causal_trace.locate import by_lens, by_trace
+from editcore_causal_trace.locate import by_lens, by_trace, first_high
 from editcore_causal_trace.trace import Traced, noise_level, trace_fact
 from editcore_hooks import PluginError, Site, UsageError
 
@@ -105,12 +105,18 @@ def test_the_trace_takes_the_block_of_the_largest_effect(llama_folder: Path) -> 
     hparams = TraceHparams(samples=3)
     (one,) = read_facts(session, [REQUEST])
     effects = trace_fact(session, one, noise_level(session, [one], 3.0), hparams, ("mlp",)).effects("mlp")
-    best = int(effects[one.subject[-1]].argmax())
+    best = first_high(effects[one.subject[-1]])
     assert by_trace(session, [REQUEST], hparams).sites == (Site("mlp_out", best),)
     several = by_trace(session, [REQUEST], TraceHparams(samples=3, layers=9)).sites
     assert several == tuple(Site("mlp_out", layer) for layer in range(best + 1))
     layer = first_block(look(session, one), 5)
     assert by_lens(session, [REQUEST], LensHparams(rank=5)).sites == (Site("mlp_out", layer),)
+
+
+def test_of_overlapping_windows_that_tie_the_first_counts() -> None:
+    assert first_high(torch.tensor([0.400, 0.401, 0.1])) == 0
+    assert first_high(torch.tensor([0.1, 0.2, 0.4, 0.3])) == 2
+    assert first_high(torch.tensor([-0.3, -0.1, -0.2])) == 1
 
 
 def test_an_edit_takes_its_layer_from_a_locator_and_records_it(llama_folder: Path) -> None:
@@ -192,6 +198,7 @@ def test_the_lens_is_a_method_of_the_command(gpt2_folder: Path, capsys: pytest.C
         ((*ONE, "--requests", "x.jsonl"), "stands alone"),
         ((*ONE, "--plot", "trace.pdf"), "neither a .png nor a .svg"),
         ((*ONE[:4], "--method", "logit-lens", "--severed"), "severs nothing"),
+        ((*ONE, "--method", "logit-lens"), "nothing to set"),
         ((*ONE[:4], "--set", "sample=2"), "samples"),
     ],
 )
