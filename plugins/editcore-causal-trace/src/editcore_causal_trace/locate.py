@@ -20,7 +20,7 @@ NEARLY: Final = 0.95
 
 
 def by_trace(session: "Session", requests: Sequence[EditRequest], hparams: TraceHparams) -> Location:
-    """The first block whose MLPs, restored at the subject's last token, bring back nearly the most of any, on average."""
+    """The first block whose MLPs, restored at the subject's last token, bring back nearly the most, on average."""
     facts = read_facts(session, requests[: hparams.facts])
     noise = noise_level(session, facts, hparams.noise)
     with session.progress("causal tracing", len(facts)) as progress:
