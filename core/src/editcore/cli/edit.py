@@ -32,7 +32,7 @@ TOGETHER = 32
 @click.option("--hparams", "file", metavar="FILE", help="Hyper-parameters as YAML.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One hyper-parameter; @FILE reads it.")
 @click.option("--transform", "transforms", multiple=True, metavar="NAME:KEY=VALUE", help="Change the update, in order.")
-@click.option("--locate", "locator", help="Locator to use in place of the method's own.")
+@click.option("--locate", "locator", metavar="NAME:KEY=VALUE", help="Locator to use in place of the method's own.")
 @click.option("--require", multiple=True, metavar="METRIC>=X", help="A figure to reach, else nothing is written.")
 @click.option("--title", help="A line on the patch.")
 @click.option("--redact", is_flag=True, help="Leave the texts of the requests out of the file.")

@@ -12,6 +12,7 @@ from editcore.editing.untouched import untouched
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import StageManager, run_compute_update, run_locate, stage_manager
 from editcore.plugins.hparams import Resolved, merge
+from editcore.plugins.locators import make_locator
 from editcore.plugins.transforms import apply_transforms, make_transforms
 from editcore.tuning.profiles import Profile, find_profile, named_profile
 from editcore_hooks import EditMethod, EditRequest, PluginError, Update, UsageError
@@ -52,7 +53,10 @@ def prepare(session: "Session", options: Options) -> Run:
     _require_weights(session)
     cls = session.registry.method(options.method)
     preset = cls.preset(session.facts())
-    merge(cls.Hparams, *options.hparams)  # a misspelt setting is refused before anything takes time
+    # what is misspelt is refused before anything takes time
+    merge(cls.Hparams, *options.hparams)
+    make_locator(session.registry, options.locator)
+    make_transforms(session.registry, options.transforms)
     profile = _profile(session, cls, options, bool(preset))
     tuned = [(f"profile {profile.name}", profile.hparams)] if profile is not None else []
     resolved = merge(cls.Hparams, ("preset", preset), *tuned, *options.hparams)
@@ -154,8 +158,7 @@ def _some(requests: Sequence[EditRequest]) -> None:
 
 
 def _manager(session: "Session", run: Run) -> StageManager:
-    locator = session.registry.locator(run.options.locator)() if run.options.locator else None
-    return stage_manager(session.registry, run.method, locator)
+    return stage_manager(session.registry, run.method, make_locator(session.registry, run.options.locator))
 
 
 def _transformed(session: "Session", run: Run, update: Update) -> Update:

@@ -7,6 +7,7 @@ METHODS: Final[Mapping[str, str]] = {
     "ft": "editcore-ft",
     "ft-l": "editcore-ft",
     "ft-m": "editcore-ft",
+    "kn": "editcore-kn",
     "memit": "editcore-memit",
     "rome": "editcore-rome",
 }
@@ -16,5 +17,6 @@ COMMANDS: Final[Mapping[str, str]] = {
     "bench": "editcore-bench",
     "datasets": "editcore-bench",
     "demo": "editcore-demo",
+    "locate": "editcore-causal-trace",
     "stats": "editcore-keyvalue",
 }
