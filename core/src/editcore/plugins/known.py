@@ -13,6 +13,7 @@ METHODS: Final[Mapping[str, str]] = {
 
 COMMANDS: Final[Mapping[str, str]] = {
     "bench": "editcore-bench",
+    "datasets": "editcore-bench",
     "demo": "editcore-demo",
     "stats": "editcore-keyvalue",
 }
