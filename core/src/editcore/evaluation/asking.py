@@ -3,7 +3,7 @@
 Because a metric never runs a model itself, the questions of all metrics about all cases are put together.
 """
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from statistics import fmean
 from typing import Any, ClassVar, Protocol
 
@@ -24,8 +24,8 @@ class Respondent(Protocol):
         ...
 
     @property
-    def models(self) -> int:
-        """How many edited models there are: one for all cases, or one a case."""
+    def each(self) -> bool:
+        """Whether every case has an edited model of its own."""
         ...
 
 
@@ -48,32 +48,28 @@ class AskingMetric(Metric):
         return over_cases(self.name, rows, share=self.share)
 
     def score(self, session: Any, cases: Sequence[Case]) -> Report:
-        from editcore.evaluation.present import Present
+        from editcore.evaluation.respondents import Present
 
-        return reports([self], cases, Present(session))[0]
+        return self.report(rows_of([self], cases, Present(session))[0])
 
 
-def reports(metrics: Sequence[AskingMetric], cases: Sequence[Case], respondent: Respondent) -> list[Report]:
-    """The report of each metric. Raises `NothingAskedError`, and what a metric refuses."""
+def rows_of(metrics: Sequence[AskingMetric], cases: Sequence[Case], respondent: Respondent) -> list[list[Row]]:
+    """The rows of each metric. Raises what a metric refuses."""
     talks: list[tuple[int, int, Conversation]] = []
     for number, metric in enumerate(metrics):
-        asked = cases[:1] if metric.of_model and respondent.models == 1 else cases
-        talks += [(number, c, metric.ask(case)) for c, case in enumerate(asked)]
-    rows = converse([(c, talk) for _, c, talk in talks], respondent)
-    of_metric: list[list[Row]] = [[] for _ in metrics]
-    for (number, _, _), found in zip(talks, rows, strict=True):
-        of_metric[number] += found
-    for metric, found in zip(metrics, of_metric, strict=True):
-        if metric.of_model and respondent.models == 1:
-            for row in found:
-                row["case"] = None
-    return [metric.report(found) for metric, found in zip(metrics, of_metric, strict=True)]
+        of_model = metric.of_model and not respondent.each
+        talks += [(number, c, metric.ask(case)) for c, case in enumerate(cases[:1] if of_model else cases)]
+    rows: list[list[Row]] = [[] for _ in metrics]
+    for (number, _, _), found in zip(talks, converse([talk[1:] for talk in talks], respondent), strict=True):
+        of_model = metrics[number].of_model and not respondent.each
+        rows[number] += [{**row, "case": None} for row in found] if of_model else found
+    return rows
 
 
 def converse(talks: Sequence[tuple[int, Conversation]], respondent: Respondent) -> list[list[Row]]:
     """Hold all conversations, each about a case by number, in rounds: one call of the respondent a round."""
     rows: list[list[Row]] = [[] for _ in talks]
-    waiting = dict(_heard(talks, rows, {number: None for number in range(len(talks))}))
+    waiting = dict(_heard(talks, rows, dict.fromkeys(range(len(talks)))))
     keep = True  # what is asked first does not depend on what the edited model said
     while waiting:
         asked = [(talks[number][0], question) for number, questions in waiting.items() for question in questions]
@@ -81,15 +77,6 @@ def converse(talks: Sequence[tuple[int, Conversation]], respondent: Respondent) 
         heard = {number: [next(answers) for _ in questions] for number, questions in waiting.items()}
         waiting, keep = dict(_heard(talks, rows, heard)), False
     return rows
-
-
-def first_questions(metrics: Sequence[AskingMetric], cases: Sequence[Case]) -> list[tuple[int, Question]]:
-    """What will be asked whatever the model answers."""
-    found: list[tuple[int, Question]] = []
-    for metric in metrics:
-        for number, case in enumerate(cases):
-            found += [(number, question) for question in next(metric.ask(case), ())]
-    return found
 
 
 def _heard(
@@ -104,23 +91,29 @@ def _heard(
 
 
 def over_cases(name: str, rows: Sequence[Row], *, share: bool = True) -> Report:
-    """The mean over cases of the mean of the rows within each, with its interval; rows without a value do not count.
+    """The mean over cases of the mean of the tests within each, with its interval; a row without a value is no test.
 
-    Rows of no case count each by itself. Raises `NothingAskedError` when no row counts.
+    Rows of one `group` are one test, as good as the worst of them by the rule `all`, the best by `any`. Rows of no case
+    count each by itself. Raises `NothingAskedError` when no row counts.
     """
-    outcomes: dict[Any, list[float]] = {}
+    tests: dict[tuple[Any, Any], list[float]] = {}
+    rules: dict[tuple[Any, Any], str] = {}
     for number, row in enumerate(rows):
         if row["value"] is not None:
-            outcomes.setdefault(number if row["case"] is None else row["case"], []).append(row["value"])
-    if not outcomes:
-        raise NothingAskedError(
-            f"none of the cases has a prompt that {name} asks, or that counts for it", hint=_hint(rows)
-        )
-    means = [fmean(values) for values in outcomes.values()]
-    interval: Callable[[Sequence[float]], tuple[float, float]] = normal
-    if share:
-        interval = lambda values: wilson(fmean(values), len(values))  # noqa: E731
-    return Report(name, fmean(means), len(means), *interval(means), rows=tuple(rows))
+            group = (row["about"], row["group"]) if row.get("group") else number
+            test = (number if row["case"] is None else row["case"], group)
+            tests.setdefault(test, []).append(row["value"])
+            rules[test] = row.get("rule", "all")
+    cases: dict[Any, list[float]] = {}
+    for test, values in tests.items():
+        cases.setdefault(test[0], []).append(max(values) if rules[test] == "any" else min(values))
+    if not cases:
+        message = f"none of the cases has a prompt that {name} asks, or that counts for it"
+        raise NothingAskedError(message, hint=_hint(rows))
+    means = [fmean(values) for values in cases.values()]
+    value = fmean(means)
+    low, high = wilson(value, len(means)) if share else normal(means)
+    return Report(name, value, len(means), low, high, rows=tuple(rows))
 
 
 def _hint(rows: Sequence[Row]) -> str:

@@ -4,7 +4,7 @@ from typing import ClassVar, Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.questions import Cost
-from editcore.evaluation.rows import prompts, row
+from editcore.evaluation.rows import edit_prompt, row
 from editcore_hooks import Case
 
 
@@ -14,7 +14,7 @@ class Costs(AskingMetric):
 
     def ask(self, case: Case) -> Conversation:
         (cost,) = yield [Cost(case.request)]
-        (prompt,) = prompts(case, "edit")
+        prompt = edit_prompt(case)
         value = None if cost is None else cost.get(self.field)
         if value is None:
             why = "no patch with this request is on the model" if cost is None else "it was not measured"

@@ -11,7 +11,7 @@ from typing import Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.questions import write
-from editcore.evaluation.rows import prompts, row
+from editcore.evaluation.rows import edit_prompt, row
 from editcore_hooks import Case
 
 TOKENS: Final = 100
@@ -19,17 +19,18 @@ _WORD: Final = re.compile(r"\w+|[^\w\s]")
 
 
 class NgramEntropy(AskingMetric):
-    """Of prompt and continuation together; words and marks count as units. Greedy, so that it can be repeated."""
+    """Of prompt and continuation together; words and marks count as units. Greedy, so that it can be repeated. After
+    the case's prompts for generation, else the edit's."""
 
     name = "fluency.ngram@1"
     summary = f"weighted entropy of 2- and 3-grams of the prompt and {TOKENS} tokens written after it, times 100"
     share = False
 
     def ask(self, case: Case) -> Conversation:
-        asked = prompts(case, "edit")
+        asked = case.generation or (edit_prompt(case),)
         texts = yield [write(case, prompt, TOKENS) for prompt in asked]
         return [
-            row(case, "edit", prompt, None, 100 * weighted_entropy(_WORD.findall(prompt + text)), written=text)
+            row(case, "generation", prompt, None, 100 * weighted_entropy(_WORD.findall(prompt + text)), written=text)
             for prompt, text in zip(asked, texts, strict=True)
         ]
 

@@ -1,11 +1,10 @@
 """Whether what the model writes, greedily and with nothing given to it, is or contains the new target."""
 
-from collections.abc import Callable, Sequence
 from typing import ClassVar, Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.questions import write
-from editcore.evaluation.rows import Place, prompts, row
+from editcore.evaluation.rows import Place, facts, row
 from editcore.evaluation.wording import begins, contains
 from editcore_hooks import Case
 
@@ -15,27 +14,27 @@ TOKENS: Final = 24
 
 class Generated(AskingMetric):
     about: ClassVar[Place] = "edit"
-    right: ClassVar[Callable[[str, Sequence[str]], bool]]
+    anywhere: ClassVar[bool] = False
 
     def ask(self, case: Case) -> Conversation:
-        asked, target = prompts(case, self.about), case.request.target_new
-        texts = yield [write(case, prompt, TOKENS, (target,)) for prompt in asked]
-        return [
-            row(case, self.about, prompt, target, float(type(self).right(text, (target,))), written=text)
-            for prompt, text in zip(asked, texts, strict=True)
-        ]
+        asked = facts(case, self.about)
+        texts = yield [write(request, prompt, TOKENS, (request.target_new,)) for prompt, request in asked]
+        rows = []
+        for (prompt, request), text in zip(asked, texts, strict=True):
+            good = (contains if self.anywhere else begins)(text, (request.target_new,))
+            rows.append(row(case, self.about, prompt, request.target_new, float(good), written=text))
+        return rows
 
 
 class GeneratedExact(Generated):
     name = "gen.exact@1"
     summary = "share of edits after whose prompt the model writes the new target first"
-    right = staticmethod(begins)
 
 
 class GeneratedContains(Generated):
     name = "gen.contains@1"
     summary = f"share of edits after whose prompt the new target is in the next {TOKENS} tokens"
-    right = staticmethod(contains)
+    anywhere = True
 
 
 class GeneratedExactRephrase(GeneratedExact):

@@ -10,8 +10,8 @@ from typing import ClassVar, Final
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.cases import LOCALITY
 from editcore.evaluation.questions import Drift, score
-from editcore.evaluation.rows import probes, row
-from editcore.evaluation.teacher_forced import token_share
+from editcore.evaluation.rows import probes, row, test_of
+from editcore.evaluation.teacher_forced import best
 from editcore_hooks import Case
 
 
@@ -37,7 +37,7 @@ class Agreement(Locality):
         rows = []
         for (facet, probe, target), before, after in zip(asked, answers[::2], answers[1::2], strict=True):
             same = [old == new for old, new in zip(before.said, after.said, strict=True)]
-            rows.append(row(case, facet, probe.prompt, target, sum(same) / len(same)))
+            rows.append(row(case, facet, probe.prompt, target, sum(same) / len(same), **test_of(probe)))
         return rows
 
 
@@ -51,7 +51,7 @@ class Correctness(Locality):
         asked = [(facet, probe) for facet, probe in probes(case, "locality", self.facets) if probe.targets]
         answers = iter((yield [score(case, probe.prompt, target) for _, probe in asked for target in probe.targets]))
         return [
-            row(case, facet, probe.prompt, probe.targets[0], max(token_share(next(answers)) for _ in probe.targets))
+            row(case, facet, probe.prompt, probe.targets[0], best(answers, probe), **test_of(probe))
             for facet, probe in asked
         ]
 
@@ -82,7 +82,7 @@ def _of_facet(metric: type[Locality], facet: str) -> type[Locality]:
     return type(f"{metric.__name__}_{facet}", (metric,), {"name": name, "summary": summary, "facets": (facet,)})
 
 
-METRICS: Final = [
+METRICS: Final[list[type[Locality]]] = [
     of
     for metric in (Agreement, Correctness, Divergence)
     for of in (metric, *(_of_facet(metric, facet) for facet in LOCALITY))

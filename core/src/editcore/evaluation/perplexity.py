@@ -11,7 +11,7 @@ from typing import Final
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.fluency import TOKENS
 from editcore.evaluation.questions import Unshifted, score, write
-from editcore.evaluation.rows import prompts, row
+from editcore.evaluation.rows import edit_prompt, row
 from editcore_hooks import Case
 
 _SILENT: Final = "the model wrote nothing"
@@ -23,7 +23,7 @@ class PerplexityRatio(AskingMetric):
     share = False
 
     def ask(self, case: Case) -> Conversation:
-        (prompt,), target = prompts(case, "edit"), case.request.target_new
+        prompt, target = edit_prompt(case), case.request.target_new
         (written,) = yield [write(case, prompt, TOKENS)]
         if not written.strip():
             return [row(case, "edit", prompt, target, None, written=written, why=_SILENT)]
@@ -39,7 +39,7 @@ class ReleasedPerplexityRatio(AskingMetric):
     share = False
 
     def ask(self, case: Case) -> Conversation:
-        (prompt,), target = prompts(case, "edit"), case.request.target_new
+        prompt, target = edit_prompt(case), case.request.target_new
         (written,) = yield [write(case, prompt, TOKENS)]
         above, below = yield [Unshifted(prompt + written, skip=prompt), Unshifted(prompt[0] + target)]
         if not above:

@@ -11,8 +11,8 @@ from attrs import evolve
 
 from editcore.evaluation.asking import AskingMetric, Conversation, Row, over_cases
 from editcore.evaluation.questions import score
-from editcore.evaluation.rows import prompts, row
-from editcore_hooks import Case, Report, UsageError
+from editcore.evaluation.rows import facts, row
+from editcore_hooks import Case, EditRequest, Report, UsageError
 
 
 class Preference(AskingMetric):
@@ -20,31 +20,24 @@ class Preference(AskingMetric):
 
     prefer_new: ClassVar[bool] = True
 
-    def pairs(self, case: Case) -> Sequence[tuple[str, str, str]]:
-        """What a prompt is about, the prompt, and the true answer there."""
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
+        """What a prompt is about, the prompt, the request whose new target is compared, and the true answer there."""
         raise NotImplementedError
 
     def ask(self, case: Case) -> Conversation:
         pairs = self.pairs(case)
-        new = case.request.target_new
-        answers = yield [score(case, prompt, target) for _, prompt, true in pairs for target in (new, true)]
+        answers = yield [
+            score(request, prompt, target)
+            for _, prompt, request, true in pairs
+            for target in (request.target_new, true)
+        ]
         rows = []
-        for (about, prompt, true), p_new, p_true in zip(pairs, answers[::2], answers[1::2], strict=True):
-            gap = p_new.mean - p_true.mean
-            good = gap > 0 if self.prefer_new else gap < 0
-            rows.append(
-                row(
-                    case,
-                    about,
-                    prompt,
-                    new if self.prefer_new else true,
-                    float(good),
-                    target_new=new,
-                    target_true=true,
-                    logprob_new=p_new.mean,
-                    logprob_true=p_true.mean,
-                )
-            )
+        for (about, prompt, request, true), p_new, p_true in zip(pairs, answers[::2], answers[1::2], strict=True):
+            gap, new = p_new.mean - p_true.mean, request.target_new
+            target, good = (new, gap > 0) if self.prefer_new else (true, gap < 0)
+            texts = {"target_new": new, "target_true": true}
+            logprobs = {"logprob_new": p_new.mean, "logprob_true": p_true.mean}
+            rows.append(row(case, about, prompt, target, float(good), **texts, **logprobs))
         return rows
 
 
@@ -52,16 +45,16 @@ class PreferenceEfficacy(Preference):
     name = "pref.es@1"
     summary = "share of edits whose prompt prefers the new target to the true one"
 
-    def pairs(self, case: Case) -> Sequence[tuple[str, str, str]]:
-        return [("edit", prompt, _true(case, self.name)) for prompt in prompts(case, "edit")]
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
+        return [("edit", prompt, request, _true(request, self.name)) for prompt, request in facts(case, "edit")]
 
 
 class PreferenceParaphrase(Preference):
     name = "pref.ps@1"
     summary = "the same on paraphrases of the prompt"
 
-    def pairs(self, case: Case) -> Sequence[tuple[str, str, str]]:
-        return [("rephrase", prompt, _true(case, self.name)) for prompt in prompts(case, "rephrase")]
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
+        return [("rephrase", prompt, request, _true(request, self.name)) for prompt, request in facts(case, "rephrase")]
 
 
 class PreferenceNeighbourhood(Preference):
@@ -69,9 +62,9 @@ class PreferenceNeighbourhood(Preference):
     summary = "share of prompts about other subjects that still prefer their true target to the new one"
     prefer_new = False
 
-    def pairs(self, case: Case) -> Sequence[tuple[str, str, str]]:
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
         near = case.locality.get("neighbour", ())
-        return [("neighbour", probe.prompt, probe.targets[0]) for probe in near if probe.targets]
+        return [("neighbour", probe.prompt, case.request, probe.targets[0]) for probe in near if probe.targets]
 
 
 PARTS = (PreferenceEfficacy, PreferenceParaphrase, PreferenceNeighbourhood)
@@ -103,10 +96,10 @@ def harmonic(parts: Sequence[Report]) -> Report:
     return Report(PreferenceScore.name, mean(values[0]), n, mean(values[1]), mean(values[2]))
 
 
-def _true(case: Case, metric: str) -> str:
-    if case.request.target_true is None:
+def _true(request: EditRequest, metric: str) -> str:
+    if request.target_true is None:
         raise UsageError(
-            f"{metric} compares with the true target, and {case.request.prompt!r} names none",
+            f"{metric} compares with the true target, and {request.prompt!r} names none",
             hint="add --target-true (or target_true in the request)",
         )
-    return case.request.target_true
+    return request.target_true

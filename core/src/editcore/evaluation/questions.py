@@ -95,11 +95,14 @@ class Read:
     kl: float
 
 
-def score(case: Case, prompt: str, target: str | None = None, *, unedited: bool = False) -> Score:
-    """The question with the template and the joining rule of the case."""
-    request = case.request
+def score(about: Case | EditRequest, prompt: str, target: str | None = None, *, unedited: bool = False) -> Score:
+    """The question with template and joining rule of the case, or of the request."""
+    request = about.request if isinstance(about, Case) else about
     return Score(prompt, target, request.template, request.target_prefix, unedited)
 
 
-def write(case: Case, prompt: str, tokens: int, covering: tuple[str, ...] = (), *, unedited: bool = False) -> Write:
-    return Write(prompt, tokens, case.request.template, unedited, covering)
+def write(
+    about: Case | EditRequest, prompt: str, tokens: int, covering: tuple[str, ...] = (), *, unedited: bool = False
+) -> Write:
+    request = about.request if isinstance(about, Case) else about
+    return Write(prompt, tokens, request.template, unedited, covering)

@@ -4,14 +4,20 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from editcore.evaluation.asking import Row
-from editcore_hooks import Case, Probe
+from editcore_hooks import Case, EditRequest, Probe
 
 Place = Literal["edit", "rephrase"]
 
 
-def prompts(case: Case, about: Place) -> Sequence[str]:
-    """The prompt of the edit, or its rephrases."""
-    return (case.request.rendered().text,) if about == "edit" else case.rephrases
+def facts(case: Case, about: Place) -> list[tuple[str, EditRequest]]:
+    """The prompts of the case's facts, or the rephrases of its first, each with the request."""
+    if about == "edit":
+        return [(request.rendered().text, request) for request in case.requests]
+    return [(text, case.request) for text in case.rephrases]
+
+
+def edit_prompt(case: Case) -> str:
+    return case.request.rendered().text
 
 
 def probes(case: Case, group: Literal["locality", "portability"], facets: Sequence[str]) -> list[tuple[str, Probe]]:
@@ -23,3 +29,8 @@ def probes(case: Case, group: Literal["locality", "portability"], facets: Sequen
 def row(case: Case, about: str, prompt: str, target: str | None, value: float | None, **more: Any) -> Row:
     """What every row has, and what the metric adds."""
     return {"case": case.request.id, "about": about, "prompt": prompt, "target": target, "value": value, **more}
+
+
+def test_of(probe: Probe) -> dict[str, Any]:
+    """What a row of a probe says of the test that it belongs to."""
+    return {"group": probe.group, "rule": probe.rule} if probe.group else {}

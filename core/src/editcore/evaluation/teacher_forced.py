@@ -3,12 +3,13 @@
 It overstates what the model would write: a half-right answer is carried on by the right half.
 """
 
+from collections.abc import Iterator
 from typing import ClassVar, Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.questions import Scored, score
-from editcore.evaluation.rows import Place, prompts, row
-from editcore_hooks import Case
+from editcore.evaluation.rows import Place, facts, row
+from editcore_hooks import Case, Probe
 
 
 class TeacherForced(AskingMetric):
@@ -16,17 +17,22 @@ class TeacherForced(AskingMetric):
     exact: ClassVar[bool] = False
 
     def ask(self, case: Case) -> Conversation:
-        asked, target = prompts(case, self.about), case.request.target_new
-        answers = yield [score(case, prompt, target) for prompt in asked]
+        asked = facts(case, self.about)
+        answers = yield [score(request, prompt, request.target_new) for prompt, request in asked]
         return [
-            row(case, self.about, prompt, target, exact(answer) if self.exact else token_share(answer))
-            for prompt, answer in zip(asked, answers, strict=True)
+            row(case, self.about, prompt, request.target_new, exact(answer) if self.exact else token_share(answer))
+            for (prompt, request), answer in zip(asked, answers, strict=True)
         ]
 
 
 def token_share(answer: Scored) -> float:
     """Share of target tokens that are the likeliest."""
     return sum(answer.hits) / len(answer.hits)
+
+
+def best(answers: Iterator[Scored], probe: Probe) -> float:
+    """The next answers are those for the probe's targets: the token share of the one that fares best."""
+    return max([token_share(next(answers)) for _ in probe.targets])
 
 
 def exact(answer: Scored) -> float:
