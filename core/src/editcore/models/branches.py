@@ -45,6 +45,12 @@ class Branches:
         return Trace(self.anatomy, taps)
 
 
+def branch(anatomy: Anatomy, update: Mapping[Site, LowRank]) -> Trace:
+    """Inside it every row of every batch runs with the one `update`."""
+    taps: dict[Place, Tap] = {site: Tap(mix=_branch(each.out, each.in_)) for site, each in update.items()}
+    return Trace(anatomy, taps)
+
+
 def _branch(out: Tensor, in_: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
     def add(x: Tensor, y: Tensor) -> Tensor:  # (B, T, d_in), (B, T, d_out)
         return y + (x.to(in_.dtype) @ in_.mT @ out.mT).to(y.dtype)

@@ -66,6 +66,20 @@ class Resumed:
             prefix=tuple((keys[index], values[index]) for keys, values in self.prefix),
         )
 
+    @torch.no_grad()
+    def onward(self, layer: int) -> "Resumed":
+        """The same from a higher `layer` on, with the blocks in between run as they are now, hooks included.
+
+        Block `layer` is run too, so that its sites are reached by a caller's trace. Only for `start` 0: keys and
+        values of a prefix would be those of the blocks as they were. Raises `ValueError`.
+        """
+        if self.start or not self.layer <= layer < self.anatomy.n_layers:
+            raise ValueError(f"a batch resumed at layer {self.layer}, column {self.start} cannot go on to layer {layer}")
+        last: dict[Place, Tap] = {Site("block", layer): Tap(output=True)}
+        with _output_of(self.anatomy, layer - 1) as below, Trace(self.anatomy, last, stop=True):
+            self.forward()
+        return evolve(self, layer=layer, entering=below[0] if below else None)
+
     @contextmanager
     def _skipping(self) -> Iterator[None]:
         """Blocks below `layer` return what enters `layer`, whatever they are given."""
@@ -83,18 +97,20 @@ class Resumed:
 
 
 @torch.no_grad()
-def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0) -> Resumed:
+def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through: int | None = None) -> Resumed:
     """Run `batch` once, up to the head, and keep what forwards from block `layer` and column `start` need.
 
-    Sites that the caller traces are reached as in any forward. `start` must not be behind a row's first token that is
+    Sites that the caller traces are reached as in any forward. `layer` may be the number of blocks: what is left is
+    the head. With `start` 0 nothing of the blocks above is kept, and `through` names the last that is run. `start` must not be behind a row's first token that is
     to change. Raises `UsageError` for a model with an encoder, which reads a prompt in both directions.
     """
     model = anatomy.model
     if model.config.is_encoder_decoder:
         raise UsageError(f"{model.config.model_type} has an encoder, which has no prefix to keep")
     cache: Any = _all_columns() if start else None
+    end = anatomy.n_layers - 1 if through is None or start else through
     options: dict[str, Any] = {"position_ids": batch.positions} if "position_ids" in accepted(model) else {}
-    taps: dict[Place, Tap] = {Site("block", anatomy.n_layers - 1): Tap(output=True)}
+    taps: dict[Place, Tap] = {Site("block", end): Tap(output=True)}
     with _output_of(anatomy, layer - 1) as below, Trace(anatomy, taps, stop=True):
         model(
             input_ids=batch.ids,

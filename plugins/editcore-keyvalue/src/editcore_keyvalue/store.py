@@ -10,6 +10,7 @@ from editcore.assets.identity import Identity
 from editcore.assets.store import Partial
 from editcore_hooks import Asset, UsageError
 from editcore_keyvalue.corpus import Corpus, open_corpus, take
+from editcore_keyvalue.hparams import KeyValueHparams
 from editcore_keyvalue.moments import Accumulator, Moment
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class Wish:
     corpus: str = "self"
     tokens: int = 0
     seconds: float = 180.0
+
+    @classmethod
+    def of(cls, hparams: KeyValueHparams) -> "Wish":
+        return cls(hparams.mom2_corpus, hparams.mom2_tokens, hparams.mom2_seconds)
 
 
 def second_moments(session: "Session", layers: Sequence[int], wish: Wish) -> Mapping[int, tuple[Moment, Asset]]:

@@ -82,13 +82,15 @@ def optimise_values(
     """Minimise NLL + kl · KL + wd · ‖δ‖/‖v₀‖² over δ, added to the output of `site` at s, for each edit alone.
 
     KL(current || initial) is read at the subject's last token of the KL row. δ starts at zero. Adam's moments are not
-    touched by the projection. Blocks below the site, and tokens before s, are computed once. `advance` is called with
+    touched by the projection. What comes before the site, and tokens before s, are computed once. `advance` is called with
     1 after each forward, and with what is left when all edits stopped before `settings.steps`.
     """
     assert site.layer is not None
     layout = lay_out(edits, anatomy.model.device)
+    # what a block puts out is the same at every step: only those above it are run again
+    above = site.layer + 1 if site.role == "block" else site.layer
     with Trace(anatomy, {site: Tap(input=True, output=True)}) as once:
-        resumed = resume(anatomy, layout.batch, site.layer, layout.start)
+        resumed = resume(anatomy, layout.batch, above, layout.start)
     k, v = once.input(site)[:, layout.start].float(), once.output(site)[:, layout.start].float()  # (N, f), (N, d)
     v0 = v[layout.clean]  # (E, d)
     values = [
