@@ -38,7 +38,8 @@ def contexts_of(session: "Session", hparams: KeyValueHparams) -> tuple[str, ...]
     if hparams.context_templates:
         return check_contexts(hparams.context_templates)
     key = ("contexts", session.seed, hparams.context_lengths, hparams.context_count)
-    return session.cached(key, lambda: sample_contexts(session, hparams.context_lengths, hparams.context_count))
+    lengths, count = hparams.context_lengths, hparams.context_count
+    return session.cached(key, lambda: sample_contexts(session, lengths, count), base=True)
 
 
 def as_template(text: str) -> str:

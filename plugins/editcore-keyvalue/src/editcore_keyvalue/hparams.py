@@ -63,3 +63,40 @@ class KeyValueHparams:
     mom2_ridge: float = hparam(
         1e-6, help="ridge on the second moment, relative to its mean diagonal", symbol="ε", validator=not_negative
     )
+
+
+@frozen
+class SpreadHparams(KeyValueHparams):
+    """Of methods that write many facts at once into several layers; defaults of MEMIT's published code.
+
+    There a context begins with one of five English words; here, as in the rest of this package, with the start token.
+    """
+
+    clamp: float = hparam(
+        0.75, help="bound of the change's norm as a multiple of the value's", source="code", validator=positive
+    )
+    context_lengths: tuple[int, ...] = hparam(
+        (10,), help="lengths in tokens of the sampled contexts", source="Meng et al. 2023; code"
+    )
+    context_count: int = hparam(
+        5, help="contexts sampled of each length", source="Meng et al. 2023; code", validator=not_negative
+    )
+    layers: tuple[int, ...] = hparam(
+        (),
+        help="blocks whose MLP down projections are edited; values are found at the last; none: by depth",
+        symbol="ℛ",
+        source="Meng et al. 2023, section 4.2",
+    )
+    history: bool = hparam(
+        True,
+        help="keep the keys in the patch, and spare those of the method's patches that are on the model already; "
+        "false: as first published, later edits do not know of earlier ones",
+        source="Fang et al. 2025, arXiv:2410.02355, for MEMIT as its baseline",
+    )
+
+
+def layers_by_depth(n_layers: int, most: int = 5) -> tuple[int, ...]:
+    """Up to `most` layers that end at 0.28 of the depth: what published settings of models of 28 to 48 layers share."""
+    last = int(n_layers * 0.28)
+    count = max(1, min(most, n_layers // 6, last + 1))
+    return tuple(range(last - count + 1, last + 1))

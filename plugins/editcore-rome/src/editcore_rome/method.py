@@ -55,7 +55,7 @@ def compute_each(
     contexts = contexts_of(session, hparams)
     moment, asset = second_moments(session, [layer], Wish.of(hparams))[layer]
     ridge = hparams.mom2_ridge
-    lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(moment.mean, ridge))
+    lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(moment.mean, ridge), base=True)
     weight = session.anatomy.weight(site)  # (d, f)
     updates = []
     for request, value in zip(requests, fitted(session, requests, contexts, location, hparams), strict=True):

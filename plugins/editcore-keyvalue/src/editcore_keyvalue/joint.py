@@ -1,0 +1,127 @@
+"""One update of many requests: values of all at the last layer, then the layers one after the other.
+
+What MEMIT, EMMET and AlphaEdit share; each brings the system that it solves.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from editcore_hooks import Asset, EditRequest, Location, Site, Update, UsageError
+from editcore_keyvalue import history
+from editcore_keyvalue.contexts import contexts_of
+from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
+from editcore_keyvalue.hparams import SpreadHparams
+from editcore_keyvalue.solve import factor
+from editcore_keyvalue.spreading import FAR, Share, Written, linear, spread
+from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.subjects import Shared, by_key
+from editcore_keyvalue.system import Preserved
+from editcore_keyvalue.value import Value
+
+if TYPE_CHECKING:
+    from editcore import Session
+
+System = Callable[[int], Preserved]
+"""What an update of a layer should leave as it is."""
+
+
+def edited_layers(location: Location, name: str) -> list[int]:
+    """The layers of MLP down projections, ascending. Raises `UsageError` when a site is something else."""
+    layers = sorted(site.layer for site in location.sites if site.role == "mlp_out" and site.layer is not None)
+    if len(layers) != len(location.sites) or len(set(layers)) != len(layers) or not layers:
+        named = ", ".join(map(str, location.sites)) or "nothing"
+        message = f"{name} edits MLP down projections of different layers, not {named}"
+        raise UsageError(message, hint="name another locator, or none")
+    return layers
+
+
+def second_moment_system(
+    session: "Session", layers: Sequence[int], hparams: SpreadHparams, weight: float, state: Any, add: float = 0.0
+) -> tuple[System, dict[str, Any], tuple[Asset, ...]]:
+    """`weight` · (C + `add` · I) + HHᵀ of each layer, with notes and assets; C is collected first where it is missing.
+
+    `state` holds the keys of earlier edits by layer.
+    """
+    moments = second_moments(session, layers, Wish.of(hparams))
+
+    def system(layer: int) -> Preserved:
+        moment, asset = moments[layer]
+        c = moment.mean.to(session.device)
+        ridge = hparams.mom2_ridge + add / float(c.diagonal().double().mean())
+        lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(c, ridge), base=True)
+        return Preserved(weight, lower, history=_earlier(state, layer) if hparams.history else None)
+
+    counts = {str(layer): moment.count for layer, (moment, _) in moments.items()}
+    return system, {"mom2_count": counts}, tuple(asset for _, asset in moments.values())
+
+
+def joint_update(
+    session: "Session",
+    requests: Sequence[EditRequest],
+    location: Location,
+    hparams: SpreadHparams,
+    system: System,
+    name: str,
+    share: Share = linear,
+    notes: Any = None,
+    assets: tuple[Asset, ...] = (),
+) -> Update:
+    """Values at the block output of the last layer, spread by `share`. Raises `UsageError` without requests."""
+    layers = edited_layers(location, name)
+    site = Site("block", layers[-1])
+    contexts = contexts_of(session, hparams)
+    shared = some(session, requests, contexts, location.token)
+    values = fit_values(
+        session, [each.rows for each in shared], site, value_settings(hparams), f"values of {len(requests)} edits"
+    )
+    say_undone(session, shared, values)
+    target = torch.stack([value.v0.double() + value.delta.double() for value in values], 1)  # (d, E)
+    written = spread(session, [each.rows for each in shared], len(contexts), layers, target, site, system, share)
+    say_missing(session, written, name)
+    more = {"contexts": list(contexts), **value_notes(values), **written.notes, **(notes or {})}
+    increment = history.increment(written.keys) if hparams.history else {}
+    return Update(tensors=written.updates, state_increment=increment, notes=more, assets=assets)
+
+
+def some(
+    session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str
+) -> list[Shared]:
+    """The requests by key. Raises `UsageError` when there are none."""
+    if not requests:
+        raise UsageError("there is nothing to edit", hint="give at least one request")
+    return by_key(session, requests, contexts, token)
+
+
+def value_notes(values: Sequence[Value]) -> dict[str, Any]:
+    losses = sorted(value.losses[-1] for value in values)
+    return {
+        "keys": len(values),
+        "steps": sum(value.steps for value in values) / len(values),
+        "loss": {"median": losses[len(losses) // 2], "worst": losses[-1]},
+    }
+
+
+def say_undone(session: "Session", shared: Sequence[Shared], values: Sequence[Value]) -> None:
+    """Say of which subjects no value was found."""
+    pairs = zip(shared, values, strict=True)
+    undone = [each.requests[0].subject for each, value in pairs if value.losses[-1] > UNDONE]
+    if undone:
+        more = f" and {len(undone) - 3} more" if len(undone) > 3 else ""
+        session.say(f"the value of {', '.join(undone[:3])}{more} was not found: its loss is above {UNDONE} at the end")
+
+
+def say_missing(session: "Session", written: Written, name: str) -> None:
+    """Say when values do not get where they should: the most common silent failure of the family."""
+    mean = float(written.missing.mean())
+    if mean > FAR:
+        session.say(
+            f"after {name} {mean:.0%} of the way to the new values is missing: what it spares weighs too much "
+            f"for {written.missing.numel()} edits, or their keys are too alike"
+        )
+
+
+def _earlier(state: Any, layer: int) -> Tensor | None:
+    return (state or {}).get(layer)
