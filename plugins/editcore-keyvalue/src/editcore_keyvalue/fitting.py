@@ -25,7 +25,7 @@ def value_settings(hparams: KeyValueHparams) -> ValueSettings:
 def fit_values(
     session: "Session",
     edits: Sequence[EditRows],
-    site: Site,
+    site: Site | Sequence[Site],
     settings: ValueSettings,
     label: str,
     snapshots: Collection[int] = (),

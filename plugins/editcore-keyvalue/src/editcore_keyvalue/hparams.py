@@ -29,10 +29,11 @@ class KeyValueHparams:
         source="Meng et al. 2022, equation 4; code",
         validator=not_negative,
     )
-    v_stop: Literal["loss", "argmax", "never"] = hparam(
+    v_stop: Literal["loss", "argmax", "settled", "never"] = hparam(
         "loss",
         help="when to stop before v_steps: loss, below 0.05; argmax, once every target token is the likeliest in every "
-        "context (sooner, with a smaller margin); never",
+        "context (sooner, with a smaller margin); settled, PMET's, once that holds and the weighted divergence is "
+        "below 0.01; never",
         source="code",
     )
     context_lengths: tuple[int, ...] = hparam(

@@ -1,15 +1,16 @@
 """One update of many requests: values of all at the last layer, then the layers one after the other.
 
-What MEMIT, EMMET and AlphaEdit share; each brings the system that it solves.
+What MEMIT, EMMET, PMET and AlphaEdit share; each brings the system that it solves.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from editcore_hooks import Asset, EditRequest, Location, Site, Update, UsageError
+from editcore_hooks import Asset, EditRequest, Location, Site, State, Update, UsageError
 from editcore_keyvalue import history
 from editcore_keyvalue.contexts import contexts_of
 from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
@@ -19,7 +20,7 @@ from editcore_keyvalue.spreading import FAR, Share, Written, linear, spread
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_keyvalue.subjects import Shared, by_key
 from editcore_keyvalue.system import Preserved
-from editcore_keyvalue.value import Value
+from editcore_keyvalue.value import Value, ValueSettings
 
 if TYPE_CHECKING:
     from editcore import Session
@@ -39,11 +40,11 @@ def edited_layers(location: Location, name: str) -> list[int]:
 
 
 def second_moment_system(
-    session: "Session", layers: Sequence[int], hparams: SpreadHparams, weight: float, state: Any, add: float = 0.0
+    session: "Session", layers: Sequence[int], hparams: SpreadHparams, weight: float, state: State, add: float = 0.0
 ) -> tuple[System, dict[str, Any], tuple[Asset, ...]]:
     """`weight` · (C + `add` · I) + HHᵀ of each layer, with notes and assets; C is collected first where it is missing.
 
-    `state` holds the keys of earlier edits by layer.
+    H are the keys of earlier edits in `state`. Weight 0 asks for exact values: then there is nothing to weigh H with.
     """
     moments = second_moments(session, layers, Wish.of(hparams))
 
@@ -52,7 +53,7 @@ def second_moment_system(
         c = moment.mean.to(session.device)
         ridge = hparams.mom2_ridge + add / float(c.diagonal().double().mean())
         lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(c, ridge), base=True)
-        return Preserved(weight, lower, history=_earlier(state, layer) if hparams.history else None)
+        return Preserved(weight, lower, history=earlier(state, layer, hparams))
 
     counts = {str(layer): moment.count for layer, (moment, _) in moments.items()}
     return system, {"mom2_count": counts}, tuple(asset for _, asset in moments.values())
@@ -65,23 +66,29 @@ def joint_update(
     hparams: SpreadHparams,
     system: System,
     name: str,
+    *,
+    sites: Sequence[Site] = (),
+    settings: ValueSettings | None = None,
     share: Share = linear,
-    notes: Any = None,
+    notes: Mapping[str, Any] = MappingProxyType({}),
     assets: tuple[Asset, ...] = (),
 ) -> Update:
-    """Values at the block output of the last layer, spread by `share`. Raises `UsageError` without requests."""
+    """Values at the block output of the last layer, or at `sites` of it, and those of the last site spread by `share`.
+
+    Raises `UsageError` without requests.
+    """
     layers = edited_layers(location, name)
-    site = Site("block", layers[-1])
+    sites = tuple(sites) or (Site("block", layers[-1]),)
     contexts = contexts_of(session, hparams)
     shared = some(session, requests, contexts, location.token)
-    values = fit_values(
-        session, [each.rows for each in shared], site, value_settings(hparams), f"values of {len(requests)} edits"
-    )
+    rows = [each.rows for each in shared]
+    label = f"values of {len(requests)} edits"
+    values = fit_values(session, rows, sites, settings or value_settings(hparams), label)
     say_undone(session, shared, values)
-    target = torch.stack([value.v0.double() + value.delta.double() for value in values], 1)  # (d, E)
-    written = spread(session, [each.rows for each in shared], len(contexts), layers, target, site, system, share)
+    target = torch.stack([value.v0[-1].double() + value.delta[-1].double() for value in values], 1)  # (d, E)
+    written = spread(session, rows, len(contexts), layers, target, sites[-1], system, share)
     say_missing(session, written, name)
-    more = {"contexts": list(contexts), **value_notes(values), **written.notes, **(notes or {})}
+    more = {"contexts": list(contexts), **value_notes(values), **written.notes, **notes}
     increment = history.increment(written.keys) if hparams.history else {}
     return Update(tensors=written.updates, state_increment=increment, notes=more, assets=assets)
 
@@ -123,5 +130,6 @@ def say_missing(session: "Session", written: Written, name: str) -> None:
         )
 
 
-def _earlier(state: Any, layer: int) -> Tensor | None:
-    return (state or {}).get(layer)
+def earlier(state: State, layer: int, hparams: SpreadHparams) -> Tensor | None:
+    """Keys (f, m) of earlier edits at a layer, unless the settings forget them."""
+    return (state.value or {}).get(layer) if hparams.history else None

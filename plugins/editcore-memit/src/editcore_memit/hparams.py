@@ -12,7 +12,7 @@ class MemitHparams(SpreadHparams):
 
     mom2_weight: float | None = hparam(
         None,
-        help="weight of ordinary keys against those of the edits; none: by the number of edits, see `default_weight`",
+        help="weight of ordinary keys against those of the edits; none: by the number of edits, see `weight`",
         symbol="λ",
         source="Meng et al. 2023, section 4.3",
         validator=validators.optional(positive),

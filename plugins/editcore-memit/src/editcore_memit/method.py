@@ -7,11 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from editcore_hooks import EditRequest, Location, State, Update
-from editcore_keyvalue.hparams import SpreadHparams
 from editcore_keyvalue.joint import edited_layers, joint_update, second_moment_system
-from editcore_keyvalue.store import Wish, second_moments
 from editcore_memit.hparams import MemitHparams
-from editcore_memit.presets import default_weight
+from editcore_memit.weight import default_weight
 
 if TYPE_CHECKING:
     from editcore import Session
@@ -23,16 +21,7 @@ def compute(
     """One update of all `requests`, from the model as it stands."""
     layers = edited_layers(location, "MEMIT")
     weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_weight(len(requests))
-    system, notes, assets = second_moment_system(session, layers, hparams, weight, state.value)
+    system, notes, assets = second_moment_system(session, layers, hparams, weight, state)
     return joint_update(
         session, requests, location, hparams, system, "MEMIT", notes={**notes, "mom2_weight": weight}, assets=assets
     )
-
-
-def collect_moments(session: "Session", hparams: Sequence[SpreadHparams]) -> None:
-    """The second moments of all layers that these settings name, in one pass a corpus."""
-    wishes: dict[Wish, set[int]] = {}
-    for each in hparams:
-        wishes.setdefault(Wish.of(each), set()).update(each.layers)
-    for wish, layers in wishes.items():
-        second_moments(session, sorted(layers), wish)

@@ -15,7 +15,7 @@ from editcore_keyvalue.contexts import contexts_of
 from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
 from editcore_keyvalue.rows import edit_rows
 from editcore_keyvalue.solve import factor, solve
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import Wish, collect, second_moments
 from editcore_keyvalue.value import Value
 from editcore_rome.hparams import RomeHparams
 
@@ -36,12 +36,7 @@ class RankOne:
 
 def collect_moments(session: "Session", hparams: Sequence[RomeHparams]) -> None:
     """The second moments of all layers that these settings name, in one pass a corpus."""
-    wishes: dict[Wish, set[int]] = {}
-    for each in hparams:
-        if each.layer is not None:
-            wishes.setdefault(Wish.of(each), set()).add(each.layer)
-    for wish, layers in wishes.items():
-        second_moments(session, sorted(layers), wish)
+    collect(session, [(each, [each.layer]) for each in hparams if each.layer is not None])
 
 
 def compute_each(
