@@ -8,7 +8,17 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PLUGINS = ("editcore-keyvalue", "editcore-rome", "editcore-memit", "editcore-emmet", "editcore-pmet", "editcore-alphaedit", "editcore-ultraedit", "editcore-ft", "editcore-demo")
+PLUGINS = (
+    "editcore-keyvalue",
+    "editcore-rome",
+    "editcore-memit",
+    "editcore-emmet",
+    "editcore-pmet",
+    "editcore-alphaedit",
+    "editcore-ultraedit",
+    "editcore-ft",
+    "editcore-demo",
+)
 DISTRIBUTIONS = ("hooks", "core", *(f"plugins/{name}" for name in PLUGINS))
 
 

@@ -32,7 +32,9 @@ AGAIN = EditRequest("{} lives in", "Ada Marlow", "Lima", id="4")
 
 @pytest.fixture(params=["gpt2", "llama"])
 def session(request: pytest.FixtureRequest, tmp_path: Path) -> editcore.Session:
-    return editcore.open(tiny_model(request.param, tmp_path / "model", n_layers=4), assets=AssetStore(tmp_path / "assets"))
+    return editcore.open(
+        tiny_model(request.param, tmp_path / "model", n_layers=4), assets=AssetStore(tmp_path / "assets")
+    )
 
 
 def rows_of(session: editcore.Session, requests: list[EditRequest]) -> list[EditRows]:
@@ -118,7 +120,7 @@ def test_one_layer_without_weight_reaches_the_target(session: editcore.Session) 
     start = Passage.of_edits(session.anatomy, rows, 1)
     start.keys(1, {})
     target = start.outputs(Site("block", 1), {}) + torch.linspace(-1, 1, session.anatomy.hidden_size)[:, None]
-    found = spread(session, rows, 1, [1], target, Site("block", 1), lambda _: Preserved(1e-9))
+    found = spread(session.anatomy, rows, 1, [1], target, Site("block", 1), lambda _: Preserved(1e-9))
     assert float(found.missing.max()) < 1e-3
     assert found.notes["missing"] == pytest.approx(0, abs=1e-3)
 
@@ -128,7 +130,7 @@ def test_more_layers_bring_the_values_no_further_away(session: editcore.Session)
     start = Passage.of_edits(session.anatomy, rows, len(CONTEXTS))
     start.keys(3, {})
     target = start.outputs(Site("block", 3), {}) + 0.1
-    found = spread(session, rows, len(CONTEXTS), [1, 2, 3], target, Site("block", 3), lambda _: Preserved(1.0))
+    found = spread(session.anatomy, rows, len(CONTEXTS), [1, 2, 3], target, Site("block", 3), lambda _: Preserved(1.0))
     assert list(found.updates) == [Site("mlp_out", layer) for layer in (1, 2, 3)]
     assert float(found.missing.max()) < 1
 

@@ -39,8 +39,8 @@ def tune(
     """Try the settings of a method on facts of MODEL, and keep the best as a profile, which `edit` then uses.
 
     The facts are those of FILE, or such as the model states by itself: no dataset is needed. Each is edited alone, or
-    as many together as will be (--edits) where the method takes many, and scored in memory: the new answer, the same in other contexts and words, answers to other questions, and how far
-    the model drifts on unrelated text.
+    as many together as will be (--edits) where the method takes many, and scored in memory: the new answer, the same in
+    other contexts and words, answers to other questions, and how far the model drifts on unrelated text.
     """
     from editcore.tuning.tune import tune as search
 

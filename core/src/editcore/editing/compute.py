@@ -48,7 +48,7 @@ class Run:
 
 
 def prepare(session: "Session", options: Options, edits: int = 1) -> Run:
-    """Find the method and resolve its hyper-parameters for so many edits at once. Raises `PluginError`, `UsageError`."""
+    """Find the method and resolve its hyper-parameters for so many edits. Raises `PluginError`, `UsageError`."""
     cls = session.registry.method(options.method)
     edits = edits if "batch" in cls.capabilities else 1
     preset = cls.preset({**session.facts(), "edits": edits})
@@ -59,9 +59,7 @@ def prepare(session: "Session", options: Options, edits: int = 1) -> Run:
     return Run(cls(resolved.hparams), resolved, options, profile)
 
 
-def _profile(
-    session: "Session", cls: type[EditMethod], options: Options, preset: bool, edits: int
-) -> Profile | None:
+def _profile(session: "Session", cls: type[EditMethod], options: Options, preset: bool, edits: int) -> Profile | None:
     if options.profile is not None:
         return named_profile(session, cls.name, options.profile)
     space = cls.tunable({**session.facts(), "edits": edits})

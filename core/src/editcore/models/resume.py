@@ -74,7 +74,9 @@ class Resumed:
         values of a prefix would be those of the blocks as they were. Raises `ValueError`.
         """
         if self.start or not self.layer <= layer < self.anatomy.n_layers:
-            raise ValueError(f"a batch resumed at layer {self.layer}, column {self.start} cannot go on to layer {layer}")
+            raise ValueError(
+                f"a batch resumed at layer {self.layer}, column {self.start} cannot go on to layer {layer}"
+            )
         last: dict[Place, Tap] = {Site("block", layer): Tap(output=True)}
         with _output_of(self.anatomy, layer - 1) as below, Trace(self.anatomy, last, stop=True):
             self.forward()
@@ -101,8 +103,9 @@ def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through
     """Run `batch` once, up to the head, and keep what forwards from block `layer` and column `start` need.
 
     Sites that the caller traces are reached as in any forward. `layer` may be the number of blocks: what is left is
-    the head. With `start` 0 nothing of the blocks above is kept, and `through` names the last that is run. `start` must not be behind a row's first token that is
-    to change. Raises `UsageError` for a model with an encoder, which reads a prompt in both directions.
+    the head. With `start` 0 nothing of the blocks above is kept, and `through` names the last that is run. `start` must
+    not be behind a row's first token that is to change. Raises `UsageError` for a model with an encoder, which reads a
+    prompt in both directions.
     """
     model = anatomy.model
     if model.config.is_encoder_decoder:

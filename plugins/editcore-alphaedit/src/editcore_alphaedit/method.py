@@ -1,7 +1,7 @@
 """AlphaEdit: Δ = R K̃ᵀ (K̃K̃ᵀ + H̃H̃ᵀ + L₂ I)⁻¹ with K̃ = PK, H̃ = PH, P onto the directions ordinary keys hardly use.
 
-Fang et al. 2025, arXiv:2410.02355, equation 13, in the symmetric form: the published one, R Kᵀ P [P(HHᵀ + KKᵀ) + L₂ I]⁻¹,
-is the same and needs a general inverse. Values and layers are MEMIT's.
+Fang et al. 2025, arXiv:2410.02355, equation 13, in its symmetric form: R Kᵀ P [P(HHᵀ + KKᵀ) + L₂ I]⁻¹, as published, is
+the same and needs a general inverse. Values and layers are MEMIT's.
 """
 
 from collections.abc import Sequence
@@ -38,9 +38,7 @@ def free_directions(
     """The projector of each layer, and the assets that they were made of."""
     spaces, assets = {}, []
     for layer, (moment, asset) in second_moments(session, layers, Wish.of(hparams)).items():
-        basis, kept = session.cached(
-            ("eigenbasis", asset.sha256), lambda: eigenbasis(session, layer, moment.mean, asset), base=True
-        )
+        basis, kept = eigenbasis(session, layer, moment.mean, asset)
         share = hparams.nullspace_share
         if share is None:
             spaces[layer] = basis.below(hparams.nullspace_threshold)

@@ -10,9 +10,7 @@ from editcore_keyvalue.hparams import SpreadHparams, not_negative, positive
 class EmmetHparams(SpreadHparams):
     """Where the numbers of a preset are from stands in the preset."""
 
-    mom2_weight: float = hparam(
-        10_000.0, help="weight of ordinary keys", symbol="λ", source="code", validator=positive
-    )
+    mom2_weight: float = hparam(10_000.0, help="weight of ordinary keys", symbol="λ", source="code", validator=positive)
     norm_weight: float = hparam(
         0.0, help="weight of the update's own size", symbol="μ", source="code", validator=not_negative
     )

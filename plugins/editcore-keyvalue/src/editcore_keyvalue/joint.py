@@ -86,16 +86,17 @@ def joint_update(
     values = fit_values(session, rows, sites, settings or value_settings(hparams), label)
     say_undone(session, shared, values)
     target = torch.stack([value.v0[-1].double() + value.delta[-1].double() for value in values], 1)  # (d, E)
-    written = spread(session, rows, len(contexts), layers, target, sites[-1], system, share)
+    with session.progress(f"{len(layers)} layers", len(layers)) as progress:
+        written = spread(
+            session.anatomy, rows, len(contexts), layers, target, sites[-1], system, share, progress.advance
+        )
     say_missing(session, written, name)
     more = {"contexts": list(contexts), **value_notes(values), **written.notes, **notes}
     increment = history.increment(written.keys) if hparams.history else {}
     return Update(tensors=written.updates, state_increment=increment, notes=more, assets=assets)
 
 
-def some(
-    session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str
-) -> list[Shared]:
+def some(session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str) -> list[Shared]:
     """The requests by key. Raises `UsageError` when there are none."""
     if not requests:
         raise UsageError("there is nothing to edit", hint="give at least one request")

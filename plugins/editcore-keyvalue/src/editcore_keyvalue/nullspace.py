@@ -59,6 +59,10 @@ class Eigenbasis:
 
 def eigenbasis(session: "Session", layer: int, mean: Tensor, moment: Asset) -> tuple[Eigenbasis, Asset]:
     """The eigenvectors of the second moment `mean` (f, f) of a layer, from the store or computed now and kept."""
+    return session.cached(("eigenbasis", moment.sha256), lambda: _eigenbasis(session, layer, mean, moment), base=True)
+
+
+def _eigenbasis(session: "Session", layer: int, mean: Tensor, moment: Asset) -> tuple[Eigenbasis, Asset]:
     identity = Identity(KIND, OWNER, session.weights_root, {"layer": layer, "of": moment.sha256})
     asset = session.assets.find(identity)
     if asset is None:

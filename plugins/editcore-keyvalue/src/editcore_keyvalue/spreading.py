@@ -5,19 +5,17 @@ Meng et al. 2023 (MEMIT), section 4.3 and algorithm 1. The methods of the family
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import torch
 from attrs import field, frozen
 from torch import Tensor
 
+from editcore.models.anatomy import Anatomy
 from editcore_hooks import EditcoreError, LowRank, Site
 from editcore_keyvalue.passage import Passage
 from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.system import Preserved, right_factor
-
-if TYPE_CHECKING:
-    from editcore import Session
 
 FAR: Final = 0.5
 """Of the way from old to new values, what may be missing after the last layer before it is worth a word."""
@@ -46,7 +44,7 @@ class Written:
 
 
 def spread(
-    session: "Session",
+    anatomy: Anatomy,
     edits: Sequence[EditRows],
     contexts: int,
     layers: Sequence[int],
@@ -54,29 +52,30 @@ def spread(
     site: Site,
     preserved: Callable[[int], Preserved],
     share: Share = linear,
+    advance: Callable[[int], None] = lambda n: None,
 ) -> Written:
-    """Bring what `site` puts out on the clean prompt of each edit to `target` (d, E), by updates of `layers`, ascending.
+    """Bring what `site` puts out on the clean prompt of each edit to `target` (d, E), by updates of ascending `layers`.
 
     At every layer: keys K and outputs H with the updates of lower layers on, R = share · (Z − H), Δ = R Aᵀ.
+    `advance` is called with 1 after each layer.
     """
-    passage = Passage.of_edits(session.anatomy, edits, contexts)
+    passage = Passage.of_edits(anatomy, edits, contexts)
     target = target.double()
     updates: dict[Site, LowRank] = {}
     keys: dict[int, Tensor] = {}
     norms: dict[str, float] = {}
     first: Tensor | None = None
-    with session.progress(f"{len(layers)} layers", len(layers)) as progress:
-        for i, layer in enumerate(layers):
-            keys[layer] = passage.keys(layer, updates)  # (f, E)
-            left = target - passage.outputs(site, updates).double()  # (d, E)
-            first = left if first is None else first
-            r = share(len(layers) - i) * left
-            a = right_factor(keys[layer], preserved(layer)).to(r.device)  # (f, E)
-            if not bool(torch.isfinite(r).all() and torch.isfinite(a).all()):
-                raise EditcoreError(f"the update of layer {layer} is not finite", hint="try --dtype float32")
-            updates[Site("mlp_out", layer)] = LowRank(r.float(), a.T.float().contiguous())
-            norms[str(layer)] = _norm(r, a) / float(session.anatomy.weight(Site("mlp_out", layer)).double().norm())
-            progress.advance()
+    for i, layer in enumerate(layers):
+        keys[layer] = passage.keys(layer, updates)  # (f, E)
+        left = target - passage.outputs(site, updates).double()  # (d, E)
+        first = left if first is None else first
+        r = share(len(layers) - i) * left
+        a = right_factor(keys[layer], preserved(layer)).to(r.device)  # (f, E)
+        if not bool(torch.isfinite(r).all() and torch.isfinite(a).all()):
+            raise EditcoreError(f"the update of layer {layer} is not finite", hint="try --dtype float32")
+        updates[Site("mlp_out", layer)] = LowRank(r.float(), a.T.float().contiguous())
+        norms[str(layer)] = _norm(r, a) / float(anatomy.weight(Site("mlp_out", layer)).double().norm())
+        advance(1)
     assert first is not None
     rest = target - passage.outputs(site, updates).double()
     missing = rest.norm(dim=0) / first.norm(dim=0).clamp(min=1e-30)  # (E,)

@@ -50,7 +50,8 @@ class ValueSettings:
 class Value:
     """Keys (R, f) of the contexts, v₀ (d,) of the clean prompt, δ (d,) and the loss of every forward.
 
-    Keys are those of the last site; v₀ and δ are (S, d) where S sites were asked for as a list. δ is the one that the last forward evaluated. `at` holds it as it would be with fewer steps, where asked for.
+    Keys are those of the last site; v₀ and δ are (S, d) where S sites were asked for as a list. δ is the one that the
+    last forward evaluated. `at` holds it as it would be with fewer steps, where asked for.
     """
 
     keys: Tensor

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from editcore_pmet.hparams import PmetHparams
 from editcore_hooks import EditMethod, EditRequest, Location, State, Update, hookimpl
 from editcore_keyvalue.spread_method import SpreadMethod
+from editcore_pmet.hparams import PmetHparams
 
 EDITCORE_API = ">=1.0,<2"
 

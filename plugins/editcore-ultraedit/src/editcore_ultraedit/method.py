@@ -1,7 +1,7 @@
 """UltraEdit: Δ = Vᵀ (HHᵀ + ρI)⁻¹ H with vᵢ = −η ‖ĥᵢ‖² ĝᵢ, one row a token of the targets.
 
-Gu et al. 2025, arXiv:2505.14679. ĥ and ĝ are input and output gradient, normalised over every edit so far; H is not. Here
-in its dual form: a system as large as there are tokens, where the published one is as large as the module is wide.
+Gu et al. 2025, arXiv:2505.14679. ĥ and ĝ are input and output gradient, normalised over every edit so far; H is not.
+Here in its dual form: a system as large as there are tokens, where the published one is as large as the module is wide.
 """
 
 from collections.abc import Sequence
