@@ -205,8 +205,8 @@ def main() -> None:
     slow, same, found = plain(anatomy, shape, few, c, n), run(few, lower), run(edits[:n], lower)
     print(describe_machine(arguments.threads))
     print(
-        f"random GPT-2, {shape.n_layers} layers of {shape.width}, vocabulary {shape.vocabulary}; layers "
-        f"{shape.edited}, prompt {PROMPT} tokens, {len(CONTEXTS)} contexts, {SETTINGS.steps} steps, early stop off; {n} edits\n"
+        f"random GPT-2, {shape.n_layers} layers of {shape.width}, {shape.vocabulary} tokens; edited {shape.edited}, "
+        f"prompt {PROMPT} tokens, {len(CONTEXTS)} contexts, {SETTINGS.steps} steps, no early stop; {n} edits\n"
     )
     print("| way | values s | keys and outputs s | solution s | all s |\n|---|---|---|---|---|")
     parts = slow.seconds
