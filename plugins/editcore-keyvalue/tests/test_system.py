@@ -69,6 +69,13 @@ def test_weight_nought_gives_each_key_its_value_exactly(c: Tensor) -> None:
     torch.testing.assert_close(delta @ k, r, rtol=1e-8, atol=1e-8)
 
 
+def test_weight_nought_leaves_earlier_keys_what_they_have(c: Tensor) -> None:
+    k, r, h = random(F, N), random(D, N, seed=4), random(F, 3, seed=7)
+    delta = r @ right_factor(k, Preserved(0.0, factor(c, 0.0), history=h)).T
+    torch.testing.assert_close(delta @ k, r, rtol=1e-8, atol=1e-8)
+    assert (delta @ h).norm() < 1e-8 * r.norm()
+
+
 def test_a_vanishing_weight_tends_to_it_and_a_huge_one_to_no_change(c: Tensor) -> None:
     k, lower = random(F, N), factor(c, 0.0)
     exact = right_factor(k, Preserved(0.0, lower))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attrs import evolve
 
 import editcore
 from editcore import EditRequest
@@ -55,17 +56,18 @@ def test_one_site_as_a_list_is_that_site(session: editcore.Session) -> None:
 
 def test_the_change_of_attention_is_found_and_dropped(session: editcore.Session) -> None:
     """Only down projections change, and by another amount than when attention stands still."""
-    update = compute(session, REQUESTS, LOCATION, State(""), HPARAMS)
+    longer = evolve(HPARAMS, v_steps=12, v_stop="never")  # the first steps of Adam are signs, much the same in both
+    update = compute(session, REQUESTS, LOCATION, State(""), longer)
     assert list(update.tensors) == list(LOCATION.sites)
-    system, _, _ = second_moment_system(session, LAYERS, HPARAMS, HPARAMS.mom2_weight, State(""))
-    still = joint_update(session, REQUESTS, LOCATION, HPARAMS, system, "PMET", sites=SITES[1:])
+    system, _, _ = second_moment_system(session, LAYERS, longer, longer.mom2_weight, State(""))
+    still = joint_update(session, REQUESTS, LOCATION, longer, system, "PMET", sites=SITES[1:])
     one, other = (each.tensors[SITES[1]].out for each in (update, still))
-    assert (one - other).norm() > 0.01 * other.norm()
+    assert (one - other).norm() > 1e-3 * other.norm()
 
 
 def test_the_share_of_a_layer_is_one_over_the_root_of_those_left(session: editcore.Session) -> None:
     root = compute(session, REQUESTS, LOCATION, State(""), HPARAMS)
-    even = compute(session, REQUESTS, LOCATION, State(""), PmetHparams(**{**_values(HPARAMS), "spreading": "linear"}))
+    even = compute(session, REQUESTS, LOCATION, State(""), evolve(HPARAMS, spreading="linear"))
     first = LOCATION.sites[0]
     torch.testing.assert_close(root.tensors[first].out, even.tensors[first].out * 2**0.5, rtol=1e-4, atol=1e-5)
     assert torch.equal(root.tensors[first].in_, even.tensors[first].in_)
@@ -81,9 +83,3 @@ def test_a_settled_value_stops_and_no_other_does(session: editcore.Session) -> N
     )
     for value, sooner in zip(values, argmax, strict=True):
         assert sooner.steps <= value.steps < 40
-
-
-def _values(hparams: PmetHparams) -> dict[str, object]:
-    import attrs
-
-    return attrs.asdict(hparams)

@@ -44,7 +44,7 @@ def second_moment_system(
 ) -> tuple[System, dict[str, Any], tuple[Asset, ...]]:
     """`weight` · (C + `add` · I) + HHᵀ of each layer, with notes and assets; C is collected first where it is missing.
 
-    H are the keys of earlier edits in `state`. Weight 0 asks for exact values: then there is nothing to weigh H with.
+    H are the keys of earlier edits in `state`. With weight 0 new keys get their values exactly, and those of H stay.
     """
     moments = second_moments(session, layers, Wish.of(hparams))
 
