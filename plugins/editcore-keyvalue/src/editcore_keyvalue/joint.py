@@ -5,7 +5,7 @@ What MEMIT, EMMET, PMET and AlphaEdit share; each brings the system that it solv
 
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from editcore_keyvalue import history
 from editcore_keyvalue.contexts import contexts_of
 from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
 from editcore_keyvalue.hparams import SpreadHparams
+from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.spreading import FAR, Share, Written, linear, spread
 from editcore_keyvalue.store import Wish, second_moments
@@ -24,6 +25,9 @@ from editcore_keyvalue.value import Value, ValueSettings
 
 if TYPE_CHECKING:
     from editcore import Session
+
+KEPT: Final = 128
+"""Edits whose values are kept: tuning tries several weights with each."""
 
 System = Callable[[int], Preserved]
 """What an update of a layer should leave as it is."""
@@ -82,8 +86,7 @@ def joint_update(
     contexts = contexts_of(session, hparams)
     shared = some(session, requests, contexts, location.token)
     rows = [each.rows for each in shared]
-    label = f"values of {len(requests)} edits"
-    values = fit_values(session, rows, sites, settings or value_settings(hparams), label)
+    values = _values(session, rows, sites, settings or value_settings(hparams))
     say_undone(session, shared, values)
     target = torch.stack([value.v0[-1].double() + value.delta[-1].double() for value in values], 1)  # (d, E)
     with session.progress(f"{len(layers)} layers", len(layers)) as progress:
@@ -94,6 +97,17 @@ def joint_update(
     more = {"contexts": list(contexts), **value_notes(values), **written.notes, **notes}
     increment = history.increment(written.keys) if hparams.history else {}
     return Update(tensors=written.updates, state_increment=increment, notes=more, assets=assets)
+
+
+def _values(
+    session: "Session", rows: Sequence[EditRows], sites: Sequence[Site], settings: ValueSettings
+) -> list[Value]:
+    """Values of some hundred edits at most are kept for the stack: with another weight they are the same."""
+    label = f"values of {len(rows)} edits"
+    if len(rows) > KEPT:
+        return fit_values(session, rows, sites, settings, label)
+    key = ("values", tuple(rows), tuple(sites), settings)
+    return session.cached(key, lambda: fit_values(session, rows, sites, settings, label))
 
 
 def some(session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str) -> list[Shared]:

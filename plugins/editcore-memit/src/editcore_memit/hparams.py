@@ -12,7 +12,7 @@ class MemitHparams(SpreadHparams):
 
     mom2_weight: float | None = hparam(
         None,
-        help="weight of ordinary keys against those of the edits; none: by the number of edits, see `weight`",
+        help="weight of ordinary keys against those of the edits; none: by the width of the keys, see `weight`",
         symbol="λ",
         source="Meng et al. 2023, section 4.3",
         validator=validators.optional(positive),

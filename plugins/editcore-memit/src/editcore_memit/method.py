@@ -20,7 +20,7 @@ def compute(
 ) -> Update:
     """One update of all `requests`, from the model as it stands."""
     layers = edited_layers(location, "MEMIT")
-    weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_weight(len(requests))
+    weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_weight(session.anatomy.mlp_width)
     system, notes, assets = second_moment_system(session, layers, hparams, weight, state)
     return joint_update(
         session, requests, location, hparams, system, "MEMIT", notes={**notes, "mom2_weight": weight}, assets=assets
