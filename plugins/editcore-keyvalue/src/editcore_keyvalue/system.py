@@ -2,7 +2,8 @@
 
 K (f, n) are the keys of n edits, R (d, n) what is still to be added to their values. What tells methods apart are
 values: M = λC + H̃ H̃ᵀ with the keys H (f, m) of earlier edits, C = I where nothing is known of ordinary keys, and
-K̃ = P K, H̃ = P H where a projector is given. λ = 0 asks for ΔK = R and ΔH = 0 themselves, with the least change in the norm of C.
+K̃ = P K, H̃ = P H where a projector is given. λ = 0 asks for ΔK = R and ΔH = 0 themselves, with the least change in the
+norm of C.
 
     MEMIT                λ, C                  Meng et al. 2023, equation 14
     EMMET                γλ, C + (μ/λ) I       Gupta et al. 2024, arXiv:2403.14236; γ = 0 is batched ROME

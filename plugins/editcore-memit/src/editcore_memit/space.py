@@ -1,4 +1,4 @@
-"""What `editcore tune` tries: layers, and weights of ordinary keys from gentle to strong, for as many edits as asked."""
+"""What `editcore tune` tries: layers, and weights of ordinary keys, on as many facts at once as asked."""
 
 from collections.abc import Mapping
 from typing import Any, Final
