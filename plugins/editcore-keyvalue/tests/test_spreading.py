@@ -66,7 +66,7 @@ def test_keys_are_those_of_the_model_with_lower_updates_written_in(session: edit
     passage = Passage.of_edits(session.anatomy, rows, len(CONTEXTS))
     updates: dict[Site, LowRank] = {}
     for layer in (0, 2, 3):
-        found = passage.keys(layer, updates)  # (f, E)
+        found, apart = passage.keys(layer, updates)  # (f, E), (f, E · R)
         outputs = passage.outputs(Site("block", 3), updates)  # (d, E)
         for e, edit in enumerate(rows):
             clean, *others = (
@@ -74,6 +74,9 @@ def test_keys_are_those_of_the_model_with_lower_updates_written_in(session: edit
             )
             wanted = clean / 2 + torch.stack(others).mean(0) / 2
             torch.testing.assert_close(found[:, e], wanted, rtol=1e-3, atol=1e-3)
+            squares = torch.outer(clean, clean) / 2 + sum(torch.outer(k, k) for k in others) / (2 * len(others))
+            own = apart[:, e * len(CONTEXTS) : (e + 1) * len(CONTEXTS)]
+            torch.testing.assert_close(own @ own.T + torch.outer(wanted, wanted), squares, rtol=1e-3, atol=1e-2)
             row = edit.contexts[0]
             wanted = written_in(session, updates, row.ids[: row.s + 1], Site("block", 3))
             torch.testing.assert_close(outputs[:, e], wanted, rtol=1e-3, atol=1e-3)
@@ -82,9 +85,9 @@ def test_keys_are_those_of_the_model_with_lower_updates_written_in(session: edit
 
 def test_keys_do_not_depend_on_the_company(session: editcore.Session) -> None:
     rows = rows_of(session, REQUESTS)
-    together = Passage.of_edits(session.anatomy, rows, len(CONTEXTS)).keys(1, {})
+    together = Passage.of_edits(session.anatomy, rows, len(CONTEXTS)).keys(1, {})[0]
     for e in (2, 0, 1):
-        alone = Passage.of_edits(session.anatomy, [rows[e]], len(CONTEXTS)).keys(1, {})
+        alone = Passage.of_edits(session.anatomy, [rows[e]], len(CONTEXTS)).keys(1, {})[0]
         torch.testing.assert_close(together[:, e], alone[:, 0], rtol=1e-4, atol=1e-4)
 
 
@@ -123,6 +126,22 @@ def test_one_layer_without_weight_reaches_the_target(session: editcore.Session) 
     found = spread(session.anatomy, rows, 1, [1], target, Site("block", 1), lambda _: Preserved(1e-9))
     assert float(found.missing.max()) < 1e-3
     assert found.notes["missing"] == pytest.approx(0, abs=1e-3)
+
+
+def test_contexts_that_are_spared_change_less_of_a_value(session: editcore.Session) -> None:
+    """What is put out in a context differs less from what it put out before plus what was asked for."""
+    rows = rows_of(session, REQUESTS)
+    start = Passage.of_edits(session.anatomy, rows, len(CONTEXTS))
+    _, apart = start.keys(1, {})
+    target = start.outputs(Site("block", 1), {}) + 1.0
+    site, changes = Site("mlp_out", 1), []
+    for spared in (False, True):
+        found = spread(
+            session.anatomy, rows, len(CONTEXTS), [1], target, Site("block", 1), lambda _: Preserved(1e-6),
+            context_spread=spared,
+        ).updates[site]  # fmt: skip
+        changes.append(float((found.out @ found.in_ @ apart).norm()))
+    assert changes[1] < 0.2 * changes[0]
 
 
 def test_more_layers_bring_the_values_no_further_away(session: editcore.Session) -> None:

@@ -88,6 +88,11 @@ class SpreadHparams(KeyValueHparams):
         symbol="ℛ",
         source="Meng et al. 2023, section 4.2",
     )
+    context_spread: bool = hparam(
+        False,
+        help="spare how a key differs from context to context: KKᵀ is then summed over contexts and not of their mean, "
+        "so that a small weight of ordinary keys does not blow those differences up; false: as published",
+    )
     history: bool = hparam(
         True,
         help="keep the keys in the patch, and spare those of the method's patches that are on the model already; "

@@ -91,8 +91,9 @@ def joint_update(
     target = torch.stack([value.v0[-1].double() + value.delta[-1].double() for value in values], 1)  # (d, E)
     with session.progress(f"{len(layers)} layers", len(layers)) as progress:
         written = spread(
-            session.anatomy, rows, len(contexts), layers, target, sites[-1], system, share, progress.advance
-        )
+            session.anatomy, rows, len(contexts), layers, target, sites[-1], system, share, hparams.context_spread,
+            progress.advance,
+        )  # fmt: skip
     say_missing(session, written, name)
     more = {"contexts": list(contexts), **value_notes(values), **written.notes, **notes}
     increment = history.increment(written.keys) if hparams.history else {}

@@ -65,10 +65,11 @@ class Passage:
         return cls(anatomy, of, made)
 
     @torch.no_grad()
-    def keys(self, layer: int, written: Written) -> Tensor:
+    def keys(self, layer: int, written: Written) -> tuple[Tensor, Tensor]:
         """Keys (f, E) at `layer`, which must not be below the last one asked for; `written` is of lower layers.
 
-        A key is half that of the clean prompt and half the mean over the other contexts, as in MEMIT's code.
+        A key is half that of the clean prompt and half the mean over the other contexts, as in MEMIT's code. With it
+        how those of single contexts differ from it, (f, E · R), so scaled that D Dᵀ sums their weighted squares.
         """
         site = Site("mlp_out", layer)
         found: dict[int, Tensor] = {}
@@ -80,11 +81,12 @@ class Passage:
                     chunk.resumed = chunk.resumed.onward(layer)
             found |= zip(chunk.rows.tolist(), trace.input(site)[:, -1].float(), strict=True)
         every = torch.stack([found[i] for i in range(len(found))])  # (U, f)
-        clean = every[[rows[0] for rows in self.of]]  # (E, f)
-        if len(self.of[0]) == 1:
-            return clean.T
-        others = torch.stack([every[rows[1:]].mean(0) for rows in self.of])  # (E, f)
-        return ((clean + others) / 2).T
+        each = torch.stack([every[rows] for rows in self.of])  # (E, R, f)
+        n_others = each.shape[1] - 1
+        weight = torch.tensor([0.5, *[0.5 / n_others] * n_others] if n_others else [1.0], device=each.device)[:, None]
+        mean = (weight * each).sum(1)  # (E, f)
+        apart = weight.sqrt() * (each - mean[:, None])  # (E, R, f)
+        return mean.T, apart.flatten(0, 1).T
 
     @torch.no_grad()
     def outputs(self, site: Site, written: Written) -> Tensor:

@@ -52,11 +52,13 @@ def spread(
     site: Site,
     preserved: Callable[[int], Preserved],
     share: Share = linear,
+    context_spread: bool = False,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Written:
     """Bring what `site` puts out on the clean prompt of each edit to `target` (d, E), by updates of ascending `layers`.
 
     At every layer: keys K and outputs H with the updates of lower layers on, R = share · (Z − H), Δ = R Aᵀ.
+    With `context_spread` what contexts do to a key is spared as earlier keys are: Δ (k_c − k) is to be nought.
     `advance` is called with 1 after each layer.
     """
     passage = Passage.of_edits(anatomy, edits, contexts)
@@ -66,11 +68,12 @@ def spread(
     norms: dict[str, float] = {}
     first: Tensor | None = None
     for i, layer in enumerate(layers):
-        keys[layer] = passage.keys(layer, updates)  # (f, E)
+        keys[layer], apart = passage.keys(layer, updates)  # (f, E), (f, E · R)
         left = target - passage.outputs(site, updates).double()  # (d, E)
         first = left if first is None else first
         r = share(len(layers) - i) * left
-        a = right_factor(keys[layer], preserved(layer)).to(r.device)  # (f, E)
+        spared = preserved(layer).sparing(apart) if context_spread else preserved(layer)
+        a = right_factor(keys[layer], spared).to(r.device)  # (f, E)
         if not bool(torch.isfinite(r).all() and torch.isfinite(a).all()):
             raise EditcoreError(f"the update of layer {layer} is not finite", hint="try --dtype float32")
         updates[Site("mlp_out", layer)] = LowRank(r.float(), a.T.float().contiguous())

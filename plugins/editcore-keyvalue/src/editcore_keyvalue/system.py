@@ -14,7 +14,7 @@ norm of C.
 from typing import Protocol
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from editcore_hooks import EditcoreError
@@ -39,6 +39,11 @@ class Preserved:
     second_moment: Tensor | None = None
     history: Tensor | None = None
     projector: Projector | None = None
+
+    def sparing(self, columns: Tensor) -> "Preserved":
+        """With `columns` (f, m) beside the keys of earlier edits."""
+        history = columns if self.history is None else torch.cat([self.history.to(columns), columns], 1)
+        return evolve(self, history=history)
 
     def project(self, columns: Tensor) -> Tensor:
         return columns if self.projector is None else self.projector.apply(columns)
