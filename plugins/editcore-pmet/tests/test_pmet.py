@@ -73,8 +73,8 @@ def test_the_share_of_a_layer_is_one_over_the_root_of_those_left(session: editco
     assert torch.equal(root.tensors[first].in_, even.tensors[first].in_)
 
 
-def test_a_settled_value_stops_and_no_other_does(session: editcore.Session) -> None:
-    """With a light divergence the target is likeliest first and settled a little later, long before the last step."""
+def test_a_value_settles_a_little_after_its_target_is_the_likeliest(tmp_path: Path) -> None:
+    session = editcore.open(tiny_model("gpt2", tmp_path / "model"), assets=AssetStore(tmp_path / "assets"))
     edits = [edit_rows(session, request, CONTEXTS, "subject_last") for request in REQUESTS]
     settings = ValueSettings(steps=40, lr=0.2, weight_decay=0.0, kl=1e-4, clamp=50.0, stop="settled")
     values = optimise_values(session.anatomy, edits, SITES, settings, lambda n: None)
