@@ -9,8 +9,12 @@ from editcore_memit.weight import DIRECTIONS
 TOGETHER: Final = 48
 """Most edits of a trial: as many facts as tuning looks for by itself."""
 DEEPEST: Final = 0.5
-_GENTLE: Final = {"v_lr": 0.5, "v_steps": 20, "v_weight_decay": 0.01, "clamp": 8.0}
-_PUBLISHED: Final = {"v_lr": 0.5, "v_steps": 20, "v_weight_decay": 0.5, "clamp": 0.75}
+_GENTLE: Final = {
+    "v_lr": 0.5, "v_steps": 20, "v_weight_decay": 0.01, "clamp": 8.0, "context_spread": True, "mom2_ridge": 0.01,
+}  # fmt: skip
+_PUBLISHED: Final = {
+    "v_lr": 0.5, "v_steps": 20, "v_weight_decay": 0.5, "clamp": 0.75, "context_spread": False, "mom2_ridge": 1e-6,
+}  # fmt: skip
 
 
 def space(model: Mapping[str, Any]) -> Tunable:
