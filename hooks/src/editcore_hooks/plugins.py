@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from editcore_hooks.hparams import NoHparams
 from editcore_hooks.requests import Case, EditRequest
@@ -83,7 +83,23 @@ class Metric(Named):
 
 
 class Dataset(Named):
-    """Reads a published file layout into cases; a file that does not fit is refused naming row and key."""
+    """Reads a published file layout into cases; a file that does not fit is refused naming row and key.
+
+    `keys` are what every record has, `files` says which published files are of this layout. `left_out` has a line for
+    each record, or part of one, that the last `read` had no place for.
+    """
+
+    keys: ClassVar[tuple[str, ...]] = ()
+    files: ClassVar[str] = ""
+
+    def __init__(self, hparams: Any = None) -> None:
+        super().__init__(hparams)
+        self.left_out: list[str] = []
+
+    @classmethod
+    def sample(cls) -> str:
+        """The text of a small file in this layout; empty when there is none."""
+        return ""
 
     def read(self, path: Path) -> Iterable[Case]:
         raise NotImplementedError
@@ -102,10 +118,15 @@ class Architecture(Named):
     """Path of the encoder's block list; None for a decoder alone. `blocks` and `parts` are the decoder's."""
     encoder_parts: ClassVar[Mapping[str, str]] = {}
     """What `parts` is, for the encoder."""
+    width: ClassVar[str | None] = None
+    """What the configuration calls the width of the MLPs, `intermediate_size`; None where no number changes it."""
 
 
 class PatchKind(Named):
     """Owner of patches of kind `modules` or `memory`: puts them on a live model and takes them off again."""
+
+    kind: ClassVar[Literal["modules", "memory"]] = "memory"
+    """What its patches are sealed as: `modules`, which add to what the model computes, or `memory`, which is asked."""
 
     def attach(self, session: Any, patch: Patch) -> Any:
         """Put the patch on; returns a handle for `detach`. What is attached must leave no trace once detached."""

@@ -5,25 +5,25 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from attrs import define, field
 
 from editcore.assets.store import AssetStore
+from editcore.editing.judged import judged_by
 from editcore.editing.live import LiveStack
-from editcore.editing.talk import Progress, Silence, Talk
+from editcore.editing.opened import Opened
+from editcore.editing.talk import Silence, Talk
 from editcore.evaluation.evaluator import Evaluator
 from editcore.models.anatomy import Anatomy
 from editcore.models.architecture_file import read_architecture
 from editcore.models.generation import generate
-from editcore.models.loading import Loaded, load
-from editcore.models.offload import device_of
+from editcore.models.loading import load
 from editcore.models.scoring import TargetScore, target_logprobs
+from editcore.models.source import find
 from editcore.models.spans import Encoded, encode_prompt, encode_request
-from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import run_apply_patch, run_evaluate, stage_manager
 from editcore.plugins.registry import Registry, registry
-from editcore_hooks import Applied, Case, ChatTemplate, EditRequest, Report, UsageError, hookimpl
+from editcore_hooks import Applied, Case, ChatTemplate, EditRequest, Report, hookimpl
 from editcore_hooks.requests import TargetPrefix
 
 if TYPE_CHECKING:
@@ -45,6 +45,9 @@ def open_model(
     seed: int = 0,
     trust_remote_code: bool = False,
     architecture: str | Path | None = None,
+    quantization: Any = None,
+    base: str | Path | None = None,
+    beside: bool = False,
     registry_: Registry | None = None,
     assets: AssetStore | None = None,
     talk: Talk | None = None,
@@ -54,10 +57,16 @@ def open_model(
     `dtype` is what the model runs in (default: float32 on a CPU, the stored one on an accelerator); patches are always
     made and applied in the stored dtype. `device="auto"`, or a `device_map` of modules to devices, `cpu` and `disk`,
     opens a model that is larger than a device; both need accelerate. `architecture` is a YAML file with the map of a
-    model that no table knows; see `editcore.models.architecture_file`. Raises `UsageError`, `RefusedFileError`.
+    model that no table knows; see `editcore.models.architecture_file`.
+
+    `quantization` is a quantisation configuration of transformers to load with. A model that is stored quantised needs
+    `base`, the same model before, by whose files patches are judged. Low-rank patches run beside quantised weights;
+    with `beside` they do so beside every weight, also one that could be written, which costs less memory where a model
+    is offloaded. Raises `UsageError`, `RefusedFileError`.
     """
     plugins = registry_ or registry()
     given = None if architecture is None else read_architecture(architecture)
+    before = None if base is None else find(base).folder
     loaded = load(
         source,
         dtype=dtype,
@@ -66,82 +75,24 @@ def open_model(
         offload_folder=offload_folder,
         revision=revision,
         trust_remote_code=trust_remote_code,
+        quantization=quantization,
+        base=before,
     )
     anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()), given)
-    checkpoint = Checkpoint.open(loaded.folder)
-    return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed)
+    checkpoint = judged_by(loaded, before)
+    return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed, beside)
 
 
 @define(eq=False)
-class Session:
+class Session(Opened):
     """Everything a method may use of the host. Nothing here is global: two sessions share no state but kept assets."""
 
-    loaded: Loaded
-    anatomy: Anatomy
-    checkpoint: Checkpoint
-    registry: Registry
-    assets: AssetStore
-    talk: Talk
-    seed: int = 0
     live: LiveStack = field(init=False, repr=False)
     """The patches that are on the model."""
     _memo: dict[Any, Any] = field(factory=dict, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self.live = LiveStack(self)
-
-    @property
-    def model(self) -> Any:
-        return self.loaded.model
-
-    @property
-    def tokenizer(self) -> Any:
-        return self.loaded.tokenizer
-
-    @property
-    def device(self) -> torch.device:
-        return device_of(self.model)
-
-    @property
-    def weights_root(self) -> str:
-        """The hash of the base's weights, whatever is applied on top."""
-        return self.checkpoint.weights_root()
-
-    @property
-    def tokenizer_sha256(self) -> str | None:
-        return self.checkpoint.tokenizer_sha256
-
-    @property
-    def start_token(self) -> int:
-        """The id that begins a text: BOS, else end-of-text. Raises `UsageError` when the tokenizer has neither."""
-        for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
-            if token is not None:
-                return int(token)
-        raise UsageError(
-            "the tokenizer has no token that begins a text, to sample from",
-            hint="give texts: --set context_templates=@FILE and --set mom2_corpus=FILE",
-        )
-
-    @property
-    def encoder_decoder(self) -> bool:
-        """Whether the prompt goes to an encoder, and a decoder answers it with a text of its own."""
-        return bool(self.model.config.is_encoder_decoder)
-
-    @property
-    def max_length(self) -> int:
-        """The longest row the model takes, in tokens."""
-        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 2048))
-
-    def facts(self) -> Mapping[str, Any]:
-        """What presets are chosen by."""
-        return {
-            "name": self.loaded.name,
-            "model_type": self.model.config.model_type,
-            "n_layers": self.anatomy.n_layers,
-            "hidden_size": self.anatomy.hidden_size,
-            "mlp_width": self.anatomy.mlp_width,
-            "weights_root": self.weights_root,
-        }
 
     def cached(self, key: Any, make: Callable[[], T], *, base: bool = False) -> T:
         """The value kept under `key` for this session and its present patches, made on first use.
@@ -156,21 +107,6 @@ class Session:
             self._memo[stack, key] = made
         value: T = self._memo[stack, key]
         return value
-
-    def say(self, text: str) -> None:
-        self.talk.say(text)
-
-    @contextmanager
-    def silence(self) -> Iterator[None]:
-        """Nothing is said in the body."""
-        talk, self.talk = self.talk, Silence()
-        try:
-            yield
-        finally:
-            self.talk = talk
-
-    def progress(self, label: str, total: int) -> AbstractContextManager[Progress]:
-        return self.talk.progress(label, total)
 
     def edit(
         self,

@@ -1,5 +1,6 @@
 """The delta of one target as tensors: turned into stored orientation, checked, and read block by block."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -27,8 +28,8 @@ class Delta:
             case "dense":
                 # A vector counts as a matrix of one column, a stack of matrices as one of longer rows.
                 return parts["delta"].reshape(-1, columns)[start:stop].double()
-            case "xor":
-                raise ConflictError("an xor target is no delta without its base", hint="apply it to a copy of the base")
+            case "xor" | "replace":
+                raise ConflictError(f"{self.form} is no delta without its base", hint="apply it to a copy of the base")
         index = parts["index"]
         rows = index[0] if self.form == "sparse" else index  # ascending, so a block is one run
         first, last = torch.searchsorted(rows, torch.tensor([start, stop])).tolist()
@@ -57,7 +58,13 @@ def norm(delta: Delta) -> float:
         square = ((left.T @ left) * (right @ right.T)).sum().clamp(min=0)
         return abs(delta.scale) * float(square.sqrt())
     name = "delta" if delta.form == "dense" else "values"
-    return abs(delta.scale) * float(delta.parts[name].double().norm())
+    return abs(delta.scale) * frobenius(delta.parts[name])
+
+
+def frobenius(tensor: torch.Tensor) -> float:
+    """The norm in float64, of which no more than a piece is held."""
+    pieces = torch.split(tensor.reshape(-1), 2**20)
+    return math.sqrt(sum(float(piece.double().square().sum()) for piece in pieces))
 
 
 def value_fault(form: str, shape: tuple[int, ...], parts: Mapping[str, torch.Tensor]) -> str | None:

@@ -16,7 +16,9 @@ METHODS: Final[Mapping[str, str]] = {
 }
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "ability": "editcore-lm-eval",
     "bench": "editcore-bench",
+    "datasets": "editcore-bench",
     "demo": "editcore-demo",
     "stats": "editcore-keyvalue",
 }

@@ -1,0 +1,1 @@
+"""Datasets, protocols, runner and reports."""

@@ -1,0 +1,1 @@
+"""Loaders of published dataset layouts: records in, cases out."""
