@@ -30,8 +30,8 @@ check: install
 lowest:  # the other end of the ranges in the metadata
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt \
-		./hooks ./core ./plugins/editcore-keyvalue ./plugins/editcore-rome ./plugins/editcore-ft pytest hypothesis
-	$(VENV)-lowest/bin/python -m pytest hooks/tests core/tests plugins/editcore-keyvalue plugins/editcore-rome plugins/editcore-ft
+		./hooks ./core ./plugins/editcore-keyvalue ./plugins/editcore-rome ./plugins/editcore-memit ./plugins/editcore-emmet ./plugins/editcore-pmet ./plugins/editcore-alphaedit ./plugins/editcore-ultraedit ./plugins/editcore-ft pytest hypothesis
+	$(VENV)-lowest/bin/python -m pytest hooks/tests core/tests plugins/editcore-keyvalue plugins/editcore-rome plugins/editcore-memit plugins/editcore-emmet plugins/editcore-pmet plugins/editcore-alphaedit plugins/editcore-ultraedit plugins/editcore-ft
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest

@@ -152,3 +152,40 @@ def _gradient(anatomy, site, column, delta, logits):
 def _add_at(output, column, delta):
     """δ on one column of `output` (B, T, d)."""
     return torch.cat([output[:, :column], output[:, column : column + 1] + delta, output[:, column + 1 :]], dim=1)
+
+
+@torch.no_grad()
+def test_a_batch_goes_on_layer_by_layer_as_the_blocks_are_by_then(laid_out):
+    """What enters a higher layer is that of the whole forward, with an edit that was put on in between."""
+    anatomy, batch, _ = laid_out
+    rows, columns = real(batch)
+    last = anatomy.n_layers - 1
+    resumed = resume(anatomy, batch, 0, through=0)
+    with Trace(anatomy, {Site("mlp_out", 0): Tap(edit=lambda output: output + 0.1)}):
+        whole = forward(anatomy.model, batch)[rows, columns]
+        with Trace(anatomy, {Site("mlp_out", last): Tap(input=True)}) as reached:
+            resumed = resumed.onward(last)
+        with Trace(anatomy, {Site("mlp_out", last): Tap(input=True)}) as wanted:
+            forward(anatomy.model, batch)
+    torch.testing.assert_close(
+        reached.input(Site("mlp_out", last))[rows, columns],
+        wanted.input(Site("mlp_out", last))[rows, columns],
+        rtol=0,
+        atol=2e-5,
+    )
+    torch.testing.assert_close(resumed.forward()[rows, columns], whole, rtol=0, atol=2e-5)
+
+
+@torch.no_grad()
+def test_the_head_alone_is_left_above_the_last_block(laid_out):
+    anatomy, batch, start = laid_out
+    rows, columns = real(batch, start)
+    whole = forward(anatomy.model, batch)[rows, columns]
+    resumed = resume(anatomy, batch, anatomy.n_layers, start)
+    torch.testing.assert_close(resumed.forward((rows, columns - start)), whole, rtol=0, atol=2e-5)
+
+
+def test_a_batch_with_a_prefix_does_not_go_on(laid_out):
+    anatomy, batch, start = laid_out
+    with pytest.raises(ValueError, match="cannot go on"):
+        resume(anatomy, batch, 0, start).onward(1)

@@ -99,7 +99,7 @@ def edit(
         architecture=architecture,
         trust_remote_code=trust_remote_code,
     )
-    for name, (value, source) in prepare(session, options).resolved.resolved.items():
+    for name, (value, source) in prepare(session, options, len(cases) if single else 1).resolved.resolved.items():
         out.detail(f"{name} = {value!r} ({source})")
     writer = _Writer(out, session, options, requirements, redact, overwrite)
     if single:
