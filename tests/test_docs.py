@@ -3,11 +3,14 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from editcore.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -42,6 +45,29 @@ def test_the_commands_and_the_python_of_the_readme_run(place: Path) -> None:
     assert reverted.strip().endswith("the base again")
     (code,) = blocks("README.md", "python")
     assert "baker" in run([sys.executable, "-c", code], place)
+
+
+PLUGINS = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("plugins/*/README.md"))]
+
+
+@pytest.mark.parametrize("document", [document for document in PLUGINS if blocks(document, "console")])
+def test_the_commands_of_a_plugin_run(
+    document: str, gpt2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of its `console` blocks, on a small model in the place of MODEL."""
+    lines = [line.removeprefix("$ ") for block in blocks(document, "console") for line in block.splitlines()]
+    shutil.copytree(gpt2_folder, tmp_path / "MODEL")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        *settings, command = re.split(r"(?<=\S) (?=(?:echo|editcore) )", line)
+        if command.startswith("echo"):
+            run(command, tmp_path)
+            continue
+        with monkeypatch.context() as during:
+            for setting in settings:
+                name, _, value = setting.partition("=")
+                during.setenv(name, value)
+            assert main(shlex.split(command)[1:]) == 0, line
 
 
 def test_the_plugin_of_the_guide_edits(llama_folder: Path, tmp_path: Path) -> None:
@@ -98,3 +124,42 @@ def test_every_link_between_documents_leads_somewhere() -> None:
     for document in (path for pattern in patterns for path in ROOT.glob(pattern)):
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8")):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_commands_of_the_page_on_evaluation_run(tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    from editcore_demo import model_path
+
+    shutil.copytree(model_path(), tmp_path / "tour/model")
+    said = {}
+    for block in blocks("docs/evaluation.md", "console"):
+        for line in block.splitlines():
+            command = line.removeprefix("$ ")
+            said[command] = run(command if command.startswith("echo") else shlex.split(command), tmp_path)
+    plain, _, gated = (text for command, text in said.items() if command.startswith("editcore"))
+    assert plain.startswith("metric")
+    assert json.loads(gated)["missed"] == []
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert {row["metric"] for row in rows} == {"tf.exact@1", "loc.kl@1"}
+
+
+def test_the_table_of_metrics_has_every_metric() -> None:
+    from editcore.evaluation.cases import LOCALITY, PORTABILITY
+    from editcore.evaluation.metrics import METRICS
+
+    text = (ROOT / "docs/evaluation.md").read_text("utf-8")
+    section = text.partition("## Metrics")[2].partition("\n## ")[0]
+    listed = {
+        name
+        for line in section.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([^` ]+@1)`", line.split("|")[1])
+    }
+    for base, facets in (("loc.agree", LOCALITY), ("loc.correct", LOCALITY), ("loc.kl", LOCALITY)):
+        listed |= {f"{base}.{facet}@1" for facet in facets}
+    for base in ("port", "port.gen"):
+        listed |= {f"{base}.{facet}@1" for facet in PORTABILITY}
+    assert listed == {metric.name for metric in METRICS}
+    assert all(facet in section for facet in (*LOCALITY, *PORTABILITY))

@@ -132,12 +132,14 @@ class Tunable:
     """Hyper-parameters worth trying, as JSON values by name: every one of `places` with every one of `recipes`.
 
     The first recipe is the one by which places are compared at first. `cheaper` holds for trials only: what makes
-    them faster and hardly changes which settings are best.
+    them faster and hardly changes which settings are best. `together` is for methods that take many requests: how
+    many facts a trial edits in one update, because what suits one fact seldom suits a hundred.
     """
 
     places: tuple[Mapping[str, Any], ...]
     recipes: tuple[Mapping[str, Any], ...]
     cheaper: Mapping[str, Any] = field(factory=dict)
+    together: int = 1
 
 
 @frozen
@@ -150,7 +152,12 @@ class Applied:
 
 @frozen
 class Report:
-    """One metric over some cases: value and 95 % interval over `n` scored items, and the row of each case."""
+    """One metric over some cases: value and 95 % interval over `n` scored cases, and the rows that it was made from.
+
+    `dtype` is what the model ran in, `protocol` how the edits stood while they were scored: `single`, `batch`,
+    `sequential`, or `as it stands`. A row has `case`, `about`, `prompt`, `target` and `value`, which is None where it
+    does not count; the other keys are the metric's own.
+    """
 
     metric: str
     value: float
@@ -158,3 +165,5 @@ class Report:
     low: float
     high: float
     rows: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    dtype: str = ""
+    protocol: str = ""

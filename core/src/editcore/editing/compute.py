@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from editcore.editing.cost import Meter
 from editcore.editing.sealed import join_patches, seal_update
 from editcore.editing.seeding import seed_all
 from editcore.editing.state import fold_state
@@ -12,8 +13,9 @@ from editcore.editing.untouched import untouched
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import StageManager, run_compute_update, run_locate, stage_manager
 from editcore.plugins.hparams import Resolved, merge
+from editcore.plugins.locators import make_locator
 from editcore.plugins.transforms import apply_transforms, make_transforms
-from editcore.tuning.profiles import Profile, find_profile, named_profile
+from editcore.tuning.profiles import Profile, default_name, find_profile, named_profile
 from editcore_hooks import EditMethod, EditRequest, PluginError, Update, UsageError
 
 if TYPE_CHECKING:
@@ -26,6 +28,7 @@ class Options:
 
     `profile` names a profile of the model; without one its default profile is used where there is one. Where there is
     neither that nor a preset, and no layer sets what could be tuned, the model is tuned first unless `tune` is False.
+    `memory` notes the peak of memory in the patch; the process's own record of its peak starts anew for it.
     """
 
     method: str = "rome"
@@ -35,6 +38,7 @@ class Options:
     transforms: tuple[str, ...] = ()
     locator: str | None = None
     title: str | None = None
+    memory: bool = False
 
 
 @frozen
@@ -47,23 +51,27 @@ class Run:
     profile: Profile | None = None
 
 
-def prepare(session: "Session", options: Options) -> Run:
-    """Find the method and resolve its hyper-parameters. Raises `PluginError`, `UsageError`."""
+def prepare(session: "Session", options: Options, edits: int = 1) -> Run:
+    """Find the method and resolve its hyper-parameters for so many edits. Raises `PluginError`, `UsageError`."""
     _require_weights(session)
     cls = session.registry.method(options.method)
-    preset = cls.preset(session.facts())
-    merge(cls.Hparams, *options.hparams)  # a misspelt setting is refused before anything takes time
-    profile = _profile(session, cls, options, bool(preset))
+    edits = edits if "batch" in cls.capabilities else 1
+    preset = cls.preset({**session.facts(), "edits": edits})
+    # what is misspelt is refused before anything takes time
+    merge(cls.Hparams, *options.hparams)
+    make_locator(session.registry, options.locator)
+    make_transforms(session.registry, options.transforms)
+    profile = _profile(session, cls, options, bool(preset), edits)
     tuned = [(f"profile {profile.name}", profile.hparams)] if profile is not None else []
     resolved = merge(cls.Hparams, ("preset", preset), *tuned, *options.hparams)
     return Run(cls(resolved.hparams), resolved, options, profile)
 
 
-def _profile(session: "Session", cls: type[EditMethod], options: Options, preset: bool) -> Profile | None:
+def _profile(session: "Session", cls: type[EditMethod], options: Options, preset: bool, edits: int) -> Profile | None:
     if options.profile is not None:
         return named_profile(session, cls.name, options.profile)
-    found = find_profile(session, cls.name)
-    space = cls.tunable(session.facts())
+    space = cls.tunable({**session.facts(), "edits": edits})
+    found = find_profile(session, cls.name, default_name(space.together if space is not None else 1))
     if found is not None or preset or space is None or not options.tune:
         return found
     tried = {name for some in (*space.places, *space.recipes) for name in some}
@@ -72,7 +80,7 @@ def _profile(session: "Session", cls: type[EditMethod], options: Options, preset
     from editcore.tuning.tune import tune
 
     session.say(f"{cls.name} has no settings for {session.loaded.name} yet: they are found by trying, once")
-    return tune(session, cls.name).profile
+    return tune(session, cls.name, edits=edits).profile
 
 
 def compute_patch(session: "Session", requests: Sequence[EditRequest], options: Options) -> Patch:
@@ -82,26 +90,33 @@ def compute_patch(session: "Session", requests: Sequence[EditRequest], options: 
     updates are put side by side. Raises what the method refuses, and `UsageError` when updates cannot be joined.
     """
     _some(requests)
-    run = prepare(session, options)
+    run = prepare(session, options, len(requests))
+    meter = Meter(session, options.memory)
     if len(requests) == 1 or "batch" in run.method.capabilities:
-        return seal_update(session, run, requests, compute_update(session, run, requests))
+        with meter:
+            update = compute_update(session, run, requests)
+        return seal_update(session, run, requests, update).with_about(cost=meter.cost(len(requests)))
     updates: list[Update] = []
     patches: list[Patch] = []
-    with session.progress(f"{options.method} edits", len(requests)) as progress:
+    with meter, session.progress(f"{options.method} edits", len(requests)) as progress:
         for request in requests:
             with session.patched(*patches):
                 updates.append(compute_update(session, run, [request]))
                 patches.append(seal_update(session, run, [request], updates[-1]))
             progress.advance()
-    return join_patches(session, run, requests, updates, patches)
+    return join_patches(session, run, requests, updates, patches).with_about(cost=meter.cost(len(requests)))
 
 
 def compute_patches(session: "Session", requests: Sequence[EditRequest], options: Options) -> list[Patch]:
     """A patch for each of `requests`, computed alone on the model as it stands. Raises what the method refuses."""
     _some(requests)
     run = prepare(session, options)
-    updates = compute_updates(session, run, requests)
-    return [seal_update(session, run, [request], update) for request, update in zip(requests, updates, strict=True)]
+    meter = Meter(session, options.memory)
+    with meter:
+        updates = compute_updates(session, run, requests)
+    cost = meter.cost(len(requests))
+    pairs = zip(requests, updates, strict=True)
+    return [seal_update(session, run, [request], update).with_about(cost=cost) for request, update in pairs]
 
 
 def compute_update(session: "Session", run: Run, requests: Sequence[EditRequest]) -> Update:
@@ -154,8 +169,7 @@ def _some(requests: Sequence[EditRequest]) -> None:
 
 
 def _manager(session: "Session", run: Run) -> StageManager:
-    locator = session.registry.locator(run.options.locator)() if run.options.locator else None
-    return stage_manager(session.registry, run.method, locator)
+    return stage_manager(session.registry, run.method, make_locator(session.registry, run.options.locator))
 
 
 def _transformed(session: "Session", run: Run, update: Update) -> Update:

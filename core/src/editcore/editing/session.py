@@ -5,14 +5,18 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from editcore.assets.store import AssetStore
 from editcore.editing.judged import judged_by
 from editcore.editing.live import LiveStack
 from editcore.editing.opened import Opened
 from editcore.editing.talk import Silence, Talk
+from editcore.evaluation.each import evaluate_each
 from editcore.evaluation.evaluator import Evaluator
+from editcore.evaluation.respondents import Present
+from editcore.evaluation.texts import with_answers
+from editcore.evaluation.unedited import Unedited
 from editcore.models.anatomy import Anatomy
 from editcore.models.architecture_file import read_architecture
 from editcore.models.generation import generate
@@ -94,12 +98,23 @@ class Session(Opened):
     def __attrs_post_init__(self) -> None:
         self.live = LiveStack(self)
 
-    def cached(self, key: Any, make: Callable[[], T]) -> T:
-        """The value kept under `key` for this session and its present patches, made on first use."""
-        full = (self.live.hash, key)
-        if full not in self._memo:
-            self._memo[full] = make()
-        value: T = self._memo[full]
+    @property
+    def unedited(self) -> Unedited:
+        """What the model answers without any patch."""
+        return self.cached("unedited", lambda: Unedited(self), base=True)
+
+    def cached(self, key: Any, make: Callable[[], T], *, base: bool = False) -> T:
+        """The value kept under `key` for this session and its present patches, made on first use.
+
+        With `base` it is one of the base alone, and kept whatever patches come and go. Of others only those of the
+        present stack are kept: the state of a thousand edits in sequence would fill the memory a thousand times.
+        """
+        stack = None if base else self.live.hash
+        if (stack, key) not in self._memo:
+            made = make()
+            self._memo = {full: value for full, value in self._memo.items() if base or full[0] in (None, stack)}
+            self._memo[stack, key] = made
+        value: T = self._memo[stack, key]
         return value
 
     def edit(
@@ -169,9 +184,29 @@ class Session(Opened):
         ]
         return target_logprobs(self.model, [(row.prompt_ids, row.target_ids) for row in encoded])
 
-    def evaluate(self, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:
-        """Score `cases` on the model as it stands."""
-        return run_evaluate(stage_manager(self.registry, appliers=[Evaluator()]), self, cases, metrics)
+    def evaluate(
+        self, cases: Sequence[Case], metrics: Sequence[str], *, protocol: str = "as it stands", answers: int = 0
+    ) -> list[Report]:
+        """Score `cases` on the model as it stands. With `answers`, rows hold so many tokens of text before and after.
+
+        `protocol` is what the reports say of how the edits came about. Raises `PluginError` for an unknown metric and
+        `UsageError` for one that none of the cases can answer.
+        """
+        found = run_evaluate(stage_manager(self.registry, appliers=[Evaluator()]), self, cases, metrics)
+        if answers:
+            found = with_answers(found, cases, Present(self), answers)
+        return [evolve(report, dtype=self.loaded.dtype, protocol=protocol) for report in found]
+
+    def evaluate_each(
+        self, cases: Sequence[Case], patches: Sequence[Patch], metrics: Sequence[str], *, answers: int = 0
+    ) -> list[Report]:
+        """Score each case with its own patch alone on top of the model as it stands: the protocol `single`.
+
+        Many at once by side branches where that gives the same figures, else one after another. Raises what `evaluate`
+        and `apply` raise.
+        """
+        found = evaluate_each(self, cases, patches, metrics, answers)
+        return [evolve(report, dtype=self.loaded.dtype, protocol="single") for report in found]
 
 
 class _ApplyLive:
