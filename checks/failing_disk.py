@@ -47,8 +47,8 @@ def run() -> list[str]:
                 seen += fail_repair(change, Path(name))
     said = (
         f"{seen.total():,} failures of the disk: each said in one line with the next step, or not at all where only a "
-        "cache was lost; the folder loaded as the old state or the new one, and after `repair` every file was that of the "
-        "state."
+        "cache was lost; the folder loaded as the old state or the new one, and after `repair` every file was that of "
+        "the state."
     )
     rows = [f"| {what} | {count} |" for what, count in sorted(seen.items())]
     return [said, "", "| what, at every call in turn | times |", "|---|---|", *rows]
