@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from editcore.models.scoring import _batches, target_logprobs
+from editcore.models.reading import batches
+from editcore.models.scoring import target_logprobs
 
 ITEMS = [
     ([5, 6, 7, 8], [9]),
@@ -36,10 +37,10 @@ def test_scores_are_those_of_each_item_alone_in_the_order_given(model, tokens_pe
 
 def test_padding_counts_into_a_batch():
     lengths = [3, 50, 4, 5, 49, 1, 2, 100]
-    batches = _batches(lengths, 100)
-    assert sorted(i for batch in batches for i in batch) == list(range(len(lengths)))
-    assert all(len(batch) * max(lengths[i] for i in batch) <= 100 for batch in batches)
-    assert len(batches) == 3
+    found = batches(lengths, 100)
+    assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
+    assert all(len(batch) * max(lengths[i] for i in batch) <= 100 for batch in found)
+    assert len(found) == 3
 
 
 def test_what_the_model_says_greedily_is_a_hit(model):

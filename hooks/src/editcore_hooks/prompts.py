@@ -43,6 +43,11 @@ def render(prompt: str, subject: str) -> Rendered:
     return Rendered("".join(pieces), start, None if start is None else start + len(subject))
 
 
+def escape(text: str) -> str:
+    """Write plain text as a prompt template: `render` gives it back."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
 def mark_subject(prompt: str, subject: str) -> str:
     """Give `prompt` its `{}`: as it is when present, else in place of the only occurrence of `subject`.
 
@@ -52,7 +57,7 @@ def mark_subject(prompt: str, subject: str) -> str:
         raise UsageError("the subject is empty", hint="name the thing that the fact is about")
     if render(prompt, subject).start is not None:
         return prompt
-    literal = subject.replace("{", "{{").replace("}", "}}")
+    literal = escape(subject)
     count = prompt.count(literal)
     if count != 1:
         where = "does not occur in" if count == 0 else f"occurs {count} times in"

@@ -9,6 +9,7 @@ from editcore_hooks.errors import UsageError
 from editcore_hooks.prompts import Rendered, mark_subject, render
 
 TargetPrefix = Literal["auto", "none", "blank"]
+Rule = Literal["all", "any"]
 
 
 @frozen
@@ -50,17 +51,44 @@ class EditRequest:
 
 @frozen
 class Probe:
-    """A prompt (without `{}`) and the answers that count as right, the first of which is the canonical one."""
+    """A prompt (without `{}`) and the answers that count as right, the first of which is the canonical one.
+
+    `also` are further answers that a full answer names too, each with its aliases: the other children of one mother.
+    The probe counts only when the unedited model answers every one of its `conditions`, which have none of their own.
+    Probes of one facet with the same `group` are one test: it passes when `all` or `any` of them do, by `rule`.
+    Raises `UsageError`.
+    """
 
     prompt: str
     targets: tuple[str, ...] = ()
+    also: tuple[tuple[str, ...], ...] = ()
+    conditions: tuple["Probe", ...] = ()
+    group: str = ""
+    rule: Rule = "all"
+
+    def __attrs_post_init__(self) -> None:
+        if self.rule not in ("all", "any"):
+            raise UsageError(f"the rule {self.rule!r} of a probe is not one of all, any")
+        if any(condition.conditions for condition in self.conditions):
+            raise UsageError(f"a condition of the probe {self.prompt!r} has conditions itself", hint="list them flat")
 
 
 @frozen
 class Case:
-    """An edit request and what to ask afterwards. `rephrases` are full prompts of the same fact."""
+    """An edit request and what to ask afterwards. `rephrases` are full prompts of the same fact.
+
+    `together` are facts that are written with `request`, since the probes ask for what follows from all of them;
+    `generation` are prompts to write on from, for what is said of the text itself.
+    """
 
     request: EditRequest
     rephrases: tuple[str, ...] = ()
     locality: Mapping[str, tuple[Probe, ...]] = field(factory=dict)
     portability: Mapping[str, tuple[Probe, ...]] = field(factory=dict)
+    together: tuple[EditRequest, ...] = ()
+    generation: tuple[str, ...] = ()
+
+    @property
+    def requests(self) -> tuple[EditRequest, ...]:
+        """Every fact of the case, in the order in which they are written."""
+        return (self.request, *self.together)

@@ -150,7 +150,12 @@ class Applied:
 
 @frozen
 class Report:
-    """One metric over some cases: value and 95 % interval over `n` scored items, and the row of each case."""
+    """One metric over some cases: value and 95 % interval over `n` scored cases, and the rows that it was made from.
+
+    `dtype` is what the model ran in, `protocol` how the edits stood while they were scored: `single`, `batch`,
+    `sequential`, or `as it stands`. A row has `case`, `about`, `prompt`, `target` and `value`, which is None where it
+    does not count; the other keys are the metric's own.
+    """
 
     metric: str
     value: float
@@ -158,3 +163,5 @@ class Report:
     low: float
     high: float
     rows: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
+    dtype: str = ""
+    protocol: str = ""

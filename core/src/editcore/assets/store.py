@@ -1,6 +1,7 @@
 """The folder of assets: found by identity, written at once, locked between processes, resumable while computed."""
 
 import os
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -56,6 +57,9 @@ class AssetStore:
 
     def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = Path(folder) if folder is not None else cache_folder() / "assets"
+        self.seconds = 0.0
+        """How long locks were held so far, that is, how long assets took to compute."""
+        self._held = 0
 
     def find(self, identity: Identity) -> Asset | None:
         """The asset, every byte of it checked, or None. A corrupt file is set aside with an `AssetWarning`."""
@@ -103,9 +107,13 @@ class AssetStore:
             raise ConflictError(
                 f"another process is computing the asset {identity.stem}", hint="wait for it, then run this again"
             ) from None
+        started, self._held = time.perf_counter(), self._held + 1
         try:
             yield
         finally:
+            self._held -= 1
+            if not self._held:  # a lock within a lock is counted by the outer one
+                self.seconds += time.perf_counter() - started
             lock.release()
 
     def list(self) -> tuple[Asset, ...]:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from editcore.editing.cost import Meter
 from editcore.editing.sealed import join_patches, seal_update
 from editcore.editing.seeding import seed_all
 from editcore.editing.state import fold_state
@@ -26,6 +27,7 @@ class Options:
 
     `profile` names a profile of the model; without one its default profile is used where there is one. Where there is
     neither that nor a preset, and no layer sets what could be tuned, the model is tuned first unless `tune` is False.
+    `memory` notes the peak of memory in the patch; the process's own record of its peak starts anew for it.
     """
 
     method: str = "rome"
@@ -35,6 +37,7 @@ class Options:
     transforms: tuple[str, ...] = ()
     locator: str | None = None
     title: str | None = None
+    memory: bool = False
 
 
 @frozen
@@ -82,25 +85,32 @@ def compute_patch(session: "Session", requests: Sequence[EditRequest], options: 
     """
     _some(requests)
     run = prepare(session, options)
+    meter = Meter(session, options.memory)
     if len(requests) == 1 or "batch" in run.method.capabilities:
-        return seal_update(session, run, requests, compute_update(session, run, requests))
+        with meter:
+            update = compute_update(session, run, requests)
+        return seal_update(session, run, requests, update).with_about(cost=meter.cost(len(requests)))
     updates: list[Update] = []
     patches: list[Patch] = []
-    with session.progress(f"{options.method} edits", len(requests)) as progress:
+    with meter, session.progress(f"{options.method} edits", len(requests)) as progress:
         for request in requests:
             with session.patched(*patches):
                 updates.append(compute_update(session, run, [request]))
                 patches.append(seal_update(session, run, [request], updates[-1]))
             progress.advance()
-    return join_patches(session, run, requests, updates, patches)
+    return join_patches(session, run, requests, updates, patches).with_about(cost=meter.cost(len(requests)))
 
 
 def compute_patches(session: "Session", requests: Sequence[EditRequest], options: Options) -> list[Patch]:
     """A patch for each of `requests`, computed alone on the model as it stands. Raises what the method refuses."""
     _some(requests)
     run = prepare(session, options)
-    updates = compute_updates(session, run, requests)
-    return [seal_update(session, run, [request], update) for request, update in zip(requests, updates, strict=True)]
+    meter = Meter(session, options.memory)
+    with meter:
+        updates = compute_updates(session, run, requests)
+    cost = meter.cost(len(requests))
+    pairs = zip(requests, updates, strict=True)
+    return [seal_update(session, run, [request], update).with_about(cost=cost) for request, update in pairs]
 
 
 def compute_update(session: "Session", run: Run, requests: Sequence[EditRequest]) -> Update:

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from attrs import define, field
+from attrs import define, evolve, field
 
 from editcore.assets.store import AssetStore
 from editcore.editing.live import LiveStack
 from editcore.editing.talk import Progress, Silence, Talk
+from editcore.evaluation.each import evaluate_each
 from editcore.evaluation.evaluator import Evaluator
+from editcore.evaluation.respondents import Present
+from editcore.evaluation.texts import with_answers
+from editcore.evaluation.unedited import Unedited
 from editcore.models.anatomy import Anatomy
 from editcore.models.architecture_file import read_architecture
 from editcore.models.generation import generate
@@ -132,6 +136,12 @@ class Session:
         """The longest row the model takes, in tokens."""
         return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 2048))
 
+    @property
+    def unedited(self) -> Unedited:
+        """What the model answers without any patch."""
+        unedited: Unedited = self._memo.setdefault("unedited", Unedited(self))
+        return unedited
+
     def facts(self) -> Mapping[str, Any]:
         """What presets are chosen by."""
         return {
@@ -233,9 +243,29 @@ class Session:
         ]
         return target_logprobs(self.model, [(row.prompt_ids, row.target_ids) for row in encoded])
 
-    def evaluate(self, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:
-        """Score `cases` on the model as it stands."""
-        return run_evaluate(stage_manager(self.registry, appliers=[Evaluator()]), self, cases, metrics)
+    def evaluate(
+        self, cases: Sequence[Case], metrics: Sequence[str], *, protocol: str = "as it stands", answers: int = 0
+    ) -> list[Report]:
+        """Score `cases` on the model as it stands. With `answers`, rows hold so many tokens of text before and after.
+
+        `protocol` is what the reports say of how the edits came about. Raises `PluginError` for an unknown metric and
+        `UsageError` for one that none of the cases can answer.
+        """
+        found = run_evaluate(stage_manager(self.registry, appliers=[Evaluator()]), self, cases, metrics)
+        if answers:
+            found = with_answers(found, cases, Present(self), answers)
+        return [evolve(report, dtype=self.loaded.dtype, protocol=protocol) for report in found]
+
+    def evaluate_each(
+        self, cases: Sequence[Case], patches: Sequence[Patch], metrics: Sequence[str], *, answers: int = 0
+    ) -> list[Report]:
+        """Score each case with its own patch alone on top of the model as it stands: the protocol `single`.
+
+        Many at once by side branches where that gives the same figures, else one after another. Raises what `evaluate`
+        and `apply` raise.
+        """
+        found = evaluate_each(self, cases, patches, metrics, answers)
+        return [evolve(report, dtype=self.loaded.dtype, protocol="single") for report in found]
 
 
 class _ApplyLive:

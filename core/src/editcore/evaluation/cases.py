@@ -8,9 +8,12 @@ from typing import Any, Final
 from editcore_hooks import Case, ChatTemplate, EditRequest, Probe, UsageError, render
 
 REQUEST_KEYS: Final = ("id", "prompt", "subject", "target_new", "target_true", "template", "target_prefix")
-PROBE_KEYS: Final = ("rephrases", "locality", "portability")
-LOCALITY: Final = ("neighbour", "other_attribution", "distract_neighbour", "other_task")
-PORTABILITY: Final = ("alias", "one_hop", "inverse")
+PROBE_KEYS: Final = ("rephrases", "locality", "portability", "together", "generation")
+LOCALITY: Final = ("neighbour", "other_attribution", "distract_neighbour", "other_task", "forgetfulness")
+"""`forgetfulness`: the other objects of a relation that has many, which an edit that adds one must leave."""
+PORTABILITY: Final = ("alias", "one_hop", "inverse", "multi_hop", "hop")
+"""`multi_hop`: a question over a chain of facts; `hop`: the links of that chain, one by one, as they are after it."""
+CONDITION_KEYS: Final = ("prompt", "target", "also")
 
 
 def read_cases(lines: Iterable[str], name: str) -> Iterator[Case]:
@@ -39,26 +42,14 @@ def parse_case(row: Any, where: str, default_id: str = "") -> Case:
     if not isinstance(row, dict):
         raise UsageError(f"{where} is not a JSON object")
     _only(row, REQUEST_KEYS + PROBE_KEYS, where)
-    for key in ("prompt", "subject", "target_new"):
-        if not isinstance(row.get(key), str):
-            raise UsageError(f"{where}: {key!r} must be a text", hint=f'add "{key}": "…"')
-    request = EditRequest(
-        prompt=row["prompt"],
-        subject=row["subject"],
-        target_new=row["target_new"],
-        target_true=_optional_text(row, "target_true", where),
-        id=str(row.get("id", default_id)),
-        template=_chat_template(row.get("template"), where),
-        target_prefix=row.get("target_prefix", "auto"),
-    )
-    rephrases = row.get("rephrases", [])
-    if not isinstance(rephrases, list) or not all(isinstance(text, str) for text in rephrases):
-        raise UsageError(f"{where}: 'rephrases' must be a list of texts")
+    request = _request(row, where, default_id)
     return Case(
         request,
-        tuple(render(text, request.subject).text for text in rephrases),
+        tuple(render(text, request.subject).text for text in _texts(row, "rephrases", where)),
         _facets(row, "locality", LOCALITY, request, where),
         _facets(row, "portability", PORTABILITY, request, where),
+        _together(row.get("together", []), request, where),
+        tuple(render(text, request.subject).text for text in _texts(row, "generation", where)),
     )
 
 
@@ -76,6 +67,34 @@ def request_to_json(request: EditRequest) -> dict[str, Any]:
     if request.target_prefix != "auto":
         row["target_prefix"] = request.target_prefix
     return row
+
+
+def _request(row: Mapping[str, Any], where: str, default_id: str) -> EditRequest:
+    for key in ("prompt", "subject", "target_new"):
+        if not isinstance(row.get(key), str):
+            raise UsageError(f"{where}: {key!r} must be a text", hint=f'add "{key}": "…"')
+    return EditRequest(
+        prompt=row["prompt"],
+        subject=row["subject"],
+        target_new=row["target_new"],
+        target_true=_optional_text(row, "target_true", where),
+        id=str(row.get("id", default_id)),
+        template=_chat_template(row.get("template"), where),
+        target_prefix=row.get("target_prefix", "auto"),
+    )
+
+
+def _together(value: Any, first: EditRequest, where: str) -> tuple[EditRequest, ...]:
+    if not isinstance(value, list):
+        raise UsageError(f"{where}: 'together' must be a list of requests")
+    requests = []
+    for number, row in enumerate(value, 1):
+        place = f"{where}, together[{number - 1}]"
+        if not isinstance(row, dict):
+            raise UsageError(f"{place} is not an object", hint='write {"prompt": …, "subject": …, "target_new": …}')
+        _only(row, REQUEST_KEYS, place)
+        requests.append(_request(row, place, f"{first.id}+{number}"))
+    return tuple(requests)
 
 
 def _only(row: Mapping[str, Any], known: Sequence[str], where: str) -> None:
@@ -118,9 +137,41 @@ def _facets(
 def _probe(item: Any, request: EditRequest, where: str) -> Probe:
     if not isinstance(item, dict):
         raise UsageError(f"{where} is not an object", hint='write {"prompt": "…", "target": "…"}')
-    _only(item, ("prompt", "target"), where)
-    target = item.get("target", [])
-    targets = (target,) if isinstance(target, str) else tuple(target)
-    if not isinstance(item.get("prompt"), str) or not all(isinstance(text, str) for text in targets):
+    _only(item, (*CONDITION_KEYS, "conditions", "group", "rule"), where)
+    conditions, group, rule = item.get("conditions", []), item.get("group", ""), item.get("rule", "all")
+    if not isinstance(conditions, list):
+        raise UsageError(f"{where}: 'conditions' must be a list of probes")
+    if not isinstance(group, str) or rule not in ("all", "any"):
+        raise UsageError(f"{where}: 'group' must be a text and 'rule' one of all, any")
+    known = (_condition(one, request, f"{where}.conditions[{i}]") for i, one in enumerate(conditions))
+    return Probe(*_question(item, request, where), tuple(known), group, rule)
+
+
+def _condition(item: Any, request: EditRequest, where: str) -> Probe:
+    if not isinstance(item, dict):
+        raise UsageError(f"{where} is not an object", hint='write {"prompt": "…", "target": "…"}')
+    _only(item, CONDITION_KEYS, where)
+    return Probe(*_question(item, request, where))
+
+
+def _question(
+    item: Mapping[str, Any], request: EditRequest, where: str
+) -> tuple[str, tuple[str, ...], tuple[tuple[str, ...], ...]]:
+    target, also = item.get("target", []), item.get("also", [])
+    targets = [target] if isinstance(target, str) else target
+    if not isinstance(item.get("prompt"), str) or not _all_texts(targets):
         raise UsageError(f"{where}: 'prompt' must be a text and 'target' a text or a list of texts")
-    return Probe(render(item["prompt"], request.subject).text, targets)
+    if not isinstance(also, list) or not all(_all_texts(aliases) for aliases in also):
+        raise UsageError(f"{where}: 'also' must be a list of lists of texts")
+    return render(item["prompt"], request.subject).text, tuple(targets), tuple(map(tuple, also))
+
+
+def _texts(row: Mapping[str, Any], key: str, where: str) -> list[str]:
+    value = row.get(key, [])
+    if not _all_texts(value):
+        raise UsageError(f"{where}: {key!r} must be a list of texts")
+    return list(value)
+
+
+def _all_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from editcore.evaluation.asking import AskingMetric, rows_of
 from editcore_hooks import Case, Report, hookimpl
 
 
@@ -11,4 +12,12 @@ class Evaluator:
 
     @hookimpl
     def editcore_evaluate(self, session: Any, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:
-        return [session.registry.metric(name)().score(session, cases) for name in metrics]
+        from editcore.evaluation.respondents import Present
+
+        made = [session.registry.metric(name)() for name in metrics]
+        asking = [metric for metric in made if isinstance(metric, AskingMetric)]
+        rows = iter(rows_of(asking, cases, Present(session)))
+        return [
+            metric.report(next(rows)) if isinstance(metric, AskingMetric) else metric.score(session, cases)
+            for metric in made
+        ]

@@ -1,6 +1,8 @@
 """Confidence intervals over cases."""
 
+from collections.abc import Sequence
 from math import sqrt
+from statistics import fmean, stdev
 from typing import Final
 
 Z95: Final = 1.959963984540054
@@ -19,3 +21,11 @@ def wilson(mean: float, n: int) -> tuple[float, float]:
     half = Z95 / (1 + z2 / n) * sqrt(mean * (1 - mean) / n + z2 / (4 * n * n))
     # At 0 and 1 the interval's end is the mean itself, which rounding must not miss.
     return (0.0 if mean == 0 else max(0.0, centre - half)), (1.0 if mean == 1 else min(1.0, centre + half))
+
+
+def normal(values: Sequence[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean of values that have no bounds, mean ± z s / √n; of one value, the value itself."""
+    if len(values) < 2:
+        return values[0], values[0]
+    mean, half = fmean(values), Z95 * stdev(values) / sqrt(len(values))
+    return mean - half, mean + half

@@ -1,7 +1,7 @@
 """Let a model write: greedily for people and measures, sampled with a seed for contexts and corpora."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +10,7 @@ from transformers import GenerationConfig
 from editcore.models.batch import accepted, decoder_start, pad
 from editcore.models.offload import device_of
 from editcore.models.quiet import quiet
+from editcore.models.reading import Around
 from editcore.models.tokens import decode, tokenise
 from editcore_hooks import UsageError
 
@@ -34,14 +35,28 @@ def generate(
     """
     both = bool(model.config.is_encoder_decoder)
     rows = [tokenise(tokenizer, each, closed=both).ids if isinstance(each, str) else tuple(each) for each in prompts]
+    new = continuations(model, tokenizer, rows, max_new_tokens, batch_size=batch_size)
+    return [shown(tokenizer, () if both else row, ids) for row, ids in zip(rows, new, strict=True)]
+
+
+def continuations(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    rows: Sequence[tuple[int, ...]],
+    max_new_tokens: int,
+    *,
+    batch_size: int = 16,
+    around: Around | None = None,
+) -> list[tuple[int, ...]]:
+    """The new ids of what `generate` writes after token rows. `around(indices)` is entered for each batch of rows."""
     ends = _ends(model, tokenizer)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
-    texts: dict[int, str] = {}
+    found: dict[int, tuple[int, ...]] = {}
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
-        for i, new in zip(chosen, _greedy(model, [rows[i] for i in chosen], max_new_tokens, ends), strict=True):
-            texts[i] = _shown(tokenizer, () if both else tuple(rows[i]), new)
-    return [texts[i] for i in range(len(rows))]
+        with around(chosen) if around is not None else nullcontext():
+            found |= zip(chosen, _greedy(model, [rows[i] for i in chosen], max_new_tokens, ends), strict=True)
+    return [found[i] for i in range(len(rows))]
 
 
 def sample(
@@ -111,7 +126,7 @@ def _greedy(
     return [_until(row, ends) for row in ids[:, given:].tolist()]
 
 
-def _shown(tokenizer: "PreTrainedTokenizerBase", prompt: tuple[int, ...], new: tuple[int, ...]) -> str:
+def shown(tokenizer: "PreTrainedTokenizerBase", prompt: tuple[int, ...], new: tuple[int, ...]) -> str:
     """The text of new ids, decoded behind their prompt: alone, a first token loses its blank in some tokenizers."""
     before, whole = (str(tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in (prompt, prompt + new))
     return whole[len(before) :] if whole.startswith(before) else decode(tokenizer, new)

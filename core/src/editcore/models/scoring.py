@@ -1,14 +1,14 @@
 """How likely a model finds given answers, token by token."""
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from attrs import frozen
 
 from editcore.models.batch import Side, decoder_start, forward, forward_pair, pad
 from editcore.models.offload import device_of
+from editcore.models.reading import TOKENS_PER_BATCH, Around, read, reading_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -39,43 +39,21 @@ def target_logprobs(
     model: "PreTrainedModel",
     items: Sequence[Item],
     *,
-    tokens_per_batch: int = 2048,
-    around: Callable[[Sequence[int]], AbstractContextManager[Any]] | None = None,
+    tokens_per_batch: int = TOKENS_PER_BATCH,
+    around: Around | None = None,
 ) -> list[TargetScore]:
     """Score targets teacher-forced, in the order given, each as if it were alone.
 
-    Rows are sorted by length and batched up to `tokens_per_batch` with padding. `around(indices)` is entered for the
-    forward of each batch; its row i is the item `indices[i]`. log_softmax runs in float32 whatever the model does.
-    Raises `ValueError` on an empty prompt or target.
+    Rows are batched as `read` does. `around(indices)` is entered for the forward of each batch; its row i is the item
+    `indices[i]`. log_softmax runs in float32 whatever the model does. Raises `ValueError` on an empty prompt or target.
     """
     if not all(prompt and target for prompt, target in items):
         raise ValueError("each item needs a prompt and a target")
-    scores: dict[int, TargetScore] = {}
-    for chosen in _batches([len(prompt) + len(target) - 1 for prompt, target in items], tokens_per_batch):
-        with around(chosen) if around is not None else nullcontext():
-            scores |= zip(chosen, _score(model, [items[i] for i in chosen]), strict=True)
-    return [scores[i] for i in range(len(items))]
-
-
-def _batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
-    batches: list[list[int]] = []
-    for i in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
-        # the first row of a batch is its longest
-        if not batches or (len(batches[-1]) + 1) * lengths[batches[-1][0]] > tokens_per_batch:
-            batches.append([])
-        batches[-1].append(i)
-    return batches
-
-
-@torch.no_grad()
-def _score(model: "PreTrainedModel", items: Sequence[Item]) -> list[TargetScore]:
-    found = target_logits(model, items)
-    logprobs = found.logits.float().log_softmax(-1).gather(-1, found.labels[:, None])[:, 0]  # (n,)
-    hits = found.logits.argmax(-1) == found.labels  # (n,)
-    lengths = [len(target) for _, target in items]
+    readings = [reading_of(model, prompt, target) for prompt, target in items]
+    found = read(model, readings, around=around, tokens_per_batch=tokens_per_batch)
     return [
-        TargetScore(tuple(own.tolist()), tuple(right.tolist()))
-        for own, right in zip(torch.split(logprobs, lengths), torch.split(hits, lengths), strict=True)
+        TargetScore(one.logprobs, tuple(said == label for said, label in zip(one.said, target, strict=True)))
+        for one, (_, target) in zip(found, items, strict=True)
     ]
 
 

@@ -1,0 +1,133 @@
+"""Questions put to a model: as token rows, many at once, and what it says back."""
+
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import frozen
+
+from editcore.evaluation.questions import Drift, Neutral, Score, Unshifted, Write
+from editcore.models.generation import continuations, shown
+from editcore.models.reading import Around, Found, Reading, read, reading_of
+from editcore.models.spans import encode_prompt
+from editcore.models.spread import Spread
+from editcore.models.tokens import bare, tokenise
+from editcore_hooks import UsageError
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session
+
+K = TypeVar("K", bound=Hashable)
+Edit = Callable[[Sequence[int]], AbstractContextManager[Any]]
+Readable = Score | Drift | Neutral | Unshifted
+LONGEST_TEXT = 128
+"""Tokens of a neutral text that are read."""
+ROWS_PER_BATCH = 64
+"""Rows that are written on together."""
+
+
+@frozen
+class Room:
+    """The token row of a prompt, and how many tokens shall be written behind it."""
+
+    ids: tuple[int, ...]
+    tokens: int
+
+
+def as_reading(session: "Session", question: Readable) -> Reading:
+    """The row of a question. Raises `UsageError` for a text to be read by a model with an encoder."""
+    match question:
+        case Score(prompt, target, template, prefix):
+            pass
+        case Drift(prompt, template):
+            target, prefix = None, "auto"
+        case Neutral(text):
+            ids = _text(session, text)[: min(LONGEST_TEXT, session.max_length)]
+            return Reading(ids[:-1], 0, ids[1:])
+        case Unshifted(text, skip):
+            ids = _text(session, text)[: session.max_length]
+            begin = len(_text(session, skip)) if skip else 0
+            return Reading(ids, begin, ids[begin:])
+    both = session.encoder_decoder
+    row = encode_prompt(session.tokenizer, prompt, target, template, prefix, encoder_decoder=both)
+    return reading_of(session.model, row.prompt_ids, row.target_ids)
+
+
+def read_all(
+    session: "Session",
+    asked: Sequence[tuple[int, Readable]],
+    *,
+    edit: Edit | None = None,
+    spreads: bool = False,
+    against: Sequence[Spread] | None = None,
+) -> list[Found]:
+    """What the model finds for each question of an owner; `against` has a spread for each. See `models.reading.read`.
+
+    `edit(owners)` is entered for each batch; row i of it belongs to `owners[i]`.
+    """
+    readings = [as_reading(session, question) for _, question in asked]
+    some = [i for i, reading in enumerate(readings) if reading.labels]
+    owners = [asked[i][0] for i in some]
+    found = read(
+        session.model,
+        [readings[i] for i in some],
+        owners=owners,
+        around=_around(edit, owners),
+        spreads=spreads,
+        against={number: against[i] for number, i in enumerate(some)} if against is not None else None,
+    )
+    by_index = dict(zip(some, found, strict=True))
+    return [by_index.get(i, Found((), ())) for i in range(len(readings))]
+
+
+def room_for(session: "Session", question: Write) -> Room:
+    """What `tokens` and the answers to be covered ask for, as far as the model's length allows."""
+    both = session.encoder_decoder
+    ids = encode_prompt(session.tokenizer, question.prompt, template=question.template, encoder_decoder=both).prompt_ids
+    longest = max((len(bare(session.tokenizer, f" {text}")) for text in question.covering), default=0)
+    tokens = max(question.tokens, longest)
+    return Room(ids, tokens if both else max(1, min(tokens, session.max_length - len(ids))))
+
+
+def write_all(
+    session: "Session", asked: Sequence[tuple[int, Room]], *, edit: Edit | None = None
+) -> list[tuple[int, ...]]:
+    """The new ids behind the row of each owner, greedily; `edit` as in `read_all`."""
+    written: dict[int, tuple[int, ...]] = {}
+    for tokens in sorted({room.tokens for _, room in asked}):
+        chosen = [i for i, (_, room) in enumerate(asked) if room.tokens == tokens]
+        new = continuations(
+            session.model,
+            session.tokenizer,
+            [asked[i][1].ids for i in chosen],
+            tokens,
+            batch_size=ROWS_PER_BATCH,
+            around=_around(edit, [asked[i][0] for i in chosen]),
+        )
+        written |= zip(chosen, new, strict=True)
+    return [written[i] for i in range(len(asked))]
+
+
+def text_of(session: "Session", room: Room, new: tuple[int, ...]) -> str:
+    """The text of what was written, cut to what there is room for."""
+    return shown(session.tokenizer, () if session.encoder_decoder else room.ids, new[: room.tokens])
+
+
+def largest_rooms(asked: Iterable[tuple[K, Room]]) -> dict[K, Room]:
+    """By key the largest room: what is written greedily in less is its beginning."""
+    largest: dict[K, Room] = {}
+    for key, room in asked:
+        if key not in largest or largest[key].tokens < room.tokens:
+            largest[key] = room
+    return largest
+
+
+def _around(edit: Edit | None, owners: Sequence[int]) -> Around | None:
+    return None if edit is None else lambda batch: edit([owners[i] for i in batch])
+
+
+def _text(session: "Session", text: str) -> tuple[int, ...]:
+    if session.encoder_decoder:
+        message = f"{session.model.config.model_type} has an encoder: it answers a text and does not go on with it"
+        raise UsageError(message, hint="leave out damage.ppl@1, damage.kl@1 and ppl_r.ice2024@1")
+    return tokenise(session.tokenizer, text).ids

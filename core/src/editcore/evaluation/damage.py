@@ -1,0 +1,44 @@
+"""Damage to text that no edit is about: passages of our own, the same for every model."""
+
+from math import exp
+from typing import Final
+
+from editcore.evaluation.asking import AskingMetric, Conversation
+from editcore.evaluation.neutral import PASSAGES
+from editcore.evaluation.questions import Neutral
+from editcore.evaluation.rows import row
+from editcore_hooks import Case
+
+
+class DamagePerplexity(AskingMetric):
+    name = "damage.ppl@1"
+    summary = "perplexity of neutral text over that of the unedited model; 1 is no damage"
+    share, of_model = False, True
+
+    def ask(self, case: Case) -> Conversation:
+        answers = yield [Neutral(text) for text in PASSAGES]
+        return [
+            row(
+                case,
+                "neutral",
+                text,
+                None,
+                exp(read.nll - read.nll_unedited),
+                ppl=exp(read.nll),
+                ppl_unedited=exp(read.nll_unedited),
+            )
+            for text, read in zip(PASSAGES, answers, strict=True)
+        ]
+
+
+class DamageDivergence(AskingMetric):
+    name = "damage.kl@1"
+    summary = "divergence from the unedited model on neutral text, in nats a token"
+    share, of_model = False, True
+
+    def ask(self, case: Case) -> Conversation:
+        answers = yield [Neutral(text) for text in PASSAGES]
+        return [row(case, "neutral", text, None, read.kl) for text, read in zip(PASSAGES, answers, strict=True)]
+
+
+METRICS: Final = [DamagePerplexity, DamageDivergence]

@@ -1,0 +1,46 @@
+"""Fluency as Meng et al. 2022 (ROME), section 3.4, measure it: the entropy of 2- and 3-grams of what is written.
+
+It falls when a model repeats itself. Random words score high: read it beside a perplexity.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from math import log2
+from typing import Final
+
+from editcore.evaluation.asking import AskingMetric, Conversation
+from editcore.evaluation.questions import write
+from editcore.evaluation.rows import edit_prompt, row
+from editcore_hooks import Case
+
+TOKENS: Final = 100
+_WORD: Final = re.compile(r"\w+|[^\w\s]")
+
+
+class NgramEntropy(AskingMetric):
+    """Of prompt and continuation together; words and marks count as units. Greedy, so that it can be repeated. After
+    the case's prompts for generation, else the edit's."""
+
+    name = "fluency.ngram@1"
+    summary = f"weighted entropy of 2- and 3-grams of the prompt and {TOKENS} tokens written after it, times 100"
+    share = False
+
+    def ask(self, case: Case) -> Conversation:
+        asked = case.generation or (edit_prompt(case),)
+        texts = yield [write(case, prompt, TOKENS) for prompt in asked]
+        return [
+            row(case, "generation", prompt, None, 100 * weighted_entropy(_WORD.findall(prompt + text)), written=text)
+            for prompt, text in zip(asked, texts, strict=True)
+        ]
+
+
+def weighted_entropy(words: Sequence[str]) -> float:
+    """½ (⅔ H₂ + 4/3 H₃) in bits."""
+    return (2 / 3 * _entropy(words, 2) + 4 / 3 * _entropy(words, 3)) / 2
+
+
+def _entropy(words: Sequence[str], n: int) -> float:
+    counts = Counter(zip(*(words[i:] for i in range(n)), strict=False))
+    total = counts.total()
+    return -sum(count / total * log2(count / total) for count in counts.values())

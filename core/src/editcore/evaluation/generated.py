@@ -1,0 +1,52 @@
+"""Whether what the model writes, greedily and with nothing given to it, is or contains the new target."""
+
+from typing import ClassVar, Final
+
+from editcore.evaluation.asking import AskingMetric, Conversation
+from editcore.evaluation.questions import write
+from editcore.evaluation.rows import Place, facts, row
+from editcore.evaluation.wording import begins, contains
+from editcore_hooks import Case
+
+TOKENS: Final = 24
+"""New tokens; more where an accepted answer is longer."""
+
+
+class Generated(AskingMetric):
+    about: ClassVar[Place] = "edit"
+    anywhere: ClassVar[bool] = False
+
+    def ask(self, case: Case) -> Conversation:
+        asked = facts(case, self.about)
+        texts = yield [write(request, prompt, TOKENS, (request.target_new,)) for prompt, request in asked]
+        rows = []
+        for (prompt, request), text in zip(asked, texts, strict=True):
+            good = (contains if self.anywhere else begins)(text, (request.target_new,))
+            rows.append(row(case, self.about, prompt, request.target_new, float(good), written=text))
+        return rows
+
+
+class GeneratedExact(Generated):
+    name = "gen.exact@1"
+    summary = "share of edits after whose prompt the model writes the new target first"
+
+
+class GeneratedContains(Generated):
+    name = "gen.contains@1"
+    summary = f"share of edits after whose prompt the new target is in the next {TOKENS} tokens"
+    anywhere = True
+
+
+class GeneratedExactRephrase(GeneratedExact):
+    name = "gen.exact.rephrase@1"
+    summary = "gen.exact@1 on paraphrases of the prompt"
+    about = "rephrase"
+
+
+class GeneratedContainsRephrase(GeneratedContains):
+    name = "gen.contains.rephrase@1"
+    summary = "gen.contains@1 on paraphrases of the prompt"
+    about = "rephrase"
+
+
+METRICS: Final = [GeneratedExact, GeneratedContains, GeneratedExactRephrase, GeneratedContainsRephrase]

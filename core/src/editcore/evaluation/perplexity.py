@@ -1,0 +1,51 @@
+"""The perplexity ratio of Qi et al. 2025 (ICE, arXiv:2406.11194), as it is meant and as it was released.
+
+Meant: how surprising the unedited model finds what the edited model writes, against how surprising it finds the new
+target. The released evaluation differs in three ways: a token is scored where the token after it is predicted;
+the text below the line is the first character of the prompt and the target; and the text is tokenised anew.
+"""
+
+from math import exp
+from typing import Final
+
+from editcore.evaluation.asking import AskingMetric, Conversation
+from editcore.evaluation.fluency import TOKENS
+from editcore.evaluation.questions import Unshifted, score, write
+from editcore.evaluation.rows import edit_prompt, row
+from editcore_hooks import Case
+
+_SILENT: Final = "the model wrote nothing"
+
+
+class PerplexityRatio(AskingMetric):
+    name = "ppl_r@1"
+    summary = "perplexity, to the unedited model, of what is written after the prompt, over that of the new target"
+    share = False
+
+    def ask(self, case: Case) -> Conversation:
+        prompt, target = edit_prompt(case), case.request.target_new
+        (written,) = yield [write(case, prompt, TOKENS)]
+        if not written.strip():
+            return [row(case, "edit", prompt, target, None, written=written, why=_SILENT)]
+        above, below = yield [score(case, prompt, text, unedited=True) for text in (written, target)]
+        return [row(case, "edit", prompt, target, exp(below.mean - above.mean), written=written)]
+
+
+class ReleasedPerplexityRatio(AskingMetric):
+    """For comparison with published figures and for nothing else."""
+
+    name = "ppl_r.ice2024@1"
+    summary = "ppl_r as ICE's released evaluation computes it, which is no perplexity"
+    share = False
+
+    def ask(self, case: Case) -> Conversation:
+        prompt, target = edit_prompt(case), case.request.target_new
+        (written,) = yield [write(case, prompt, TOKENS)]
+        above, below = yield [Unshifted(prompt + written, skip=prompt), Unshifted(prompt[0] + target)]
+        if not above:
+            return [row(case, "edit", prompt, target, None, written=written, why=_SILENT)]
+        ratio = exp(sum(below) / len(below) - sum(above) / len(above))
+        return [row(case, "edit", prompt, target, ratio, written=written)]
+
+
+METRICS: Final = [PerplexityRatio, ReleasedPerplexityRatio]

@@ -1,0 +1,88 @@
+"""What follows from an edit: other names of the subject, further facts, the relation the other way round.
+
+After Yao et al. 2023 and Cohen et al. 2024 (RippleEdits). A probe with conditions counts only where the unedited model
+meets every one of them: what it cannot answer anyway says nothing of the edit.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Any, ClassVar, Final
+
+from editcore.evaluation.asking import AskingMetric, Conversation
+from editcore.evaluation.cases import PORTABILITY
+from editcore.evaluation.generated import TOKENS
+from editcore.evaluation.questions import Question, Write, score, write
+from editcore.evaluation.rows import probes, row, test_of
+from editcore.evaluation.teacher_forced import best
+from editcore.evaluation.wording import contains
+from editcore_hooks import Case, Probe
+
+UNMET: Final = "the unedited model does not meet a condition"
+POOLED: Final = tuple(facet for facet in PORTABILITY if facet != "hop")
+"""`hop` asks for the links of a chain that `multi_hop` asks for whole."""
+
+
+class Portability(AskingMetric):
+    """Teacher-forced, as the field's tables are; of several accepted answers the one that fares best."""
+
+    facets: ClassVar[Sequence[str]] = POOLED
+    name = "port.all@1"
+    summary = "share of tokens of the answers that follow from the edit which are the arg-max, teacher-forced"
+
+    def ask(self, case: Case) -> Conversation:
+        every = [(facet, probe) for facet, probe in probes(case, "portability", self.facets) if probe.targets]
+        conditions = [_said(case, condition, True) for _, probe in every for condition in probe.conditions]
+        said = dict(zip(conditions, (yield conditions), strict=True))
+        holds = [
+            all(names(said[_said(case, condition, True)], condition) for condition in probe.conditions)
+            for _, probe in every
+        ]
+        counting = [probe for (_, probe), held in zip(every, holds, strict=True) if held]
+        answers = iter((yield list(chain.from_iterable(self.questions(case, probe) for probe in counting))))
+        rows = []
+        for (facet, probe), held in zip(every, holds, strict=True):
+            value, more = self.value(answers, probe) if held else (None, {"why": UNMET})
+            rows.append(row(case, facet, probe.prompt, probe.targets[0], value, **more, **test_of(probe)))
+        return rows
+
+    def questions(self, case: Case, probe: Probe) -> Sequence[Question]:
+        return [score(case, probe.prompt, target) for target in probe.targets]
+
+    def value(self, answers: Iterator[Any], probe: Probe) -> tuple[float, dict[str, Any]]:
+        """Of the next answers, which are those to `questions`; and what the row shows besides."""
+        return best(answers, probe), {}
+
+
+class WrittenPortability(Portability):
+    """By what the model writes: an accepted answer, and one of each set that the probe asks for also."""
+
+    name = "port.gen.all@1"
+    summary = f"share of probes of what follows from the edit that the next {TOKENS} tokens answer"
+
+    def questions(self, case: Case, probe: Probe) -> Sequence[Question]:
+        return [_said(case, probe, False)]
+
+    def value(self, answers: Iterator[Any], probe: Probe) -> tuple[float, dict[str, Any]]:
+        text = next(answers)
+        return float(names(text, probe)), {"written": text}
+
+
+def names(text: str, probe: Probe) -> bool:
+    """Whether a text gives the probe's full answer."""
+    return all(contains(text, answers) for answers in (probe.targets, *probe.also))
+
+
+def _said(case: Case, probe: Probe, unedited: bool) -> Write:
+    every = tuple(chain(probe.targets, *probe.also))
+    return write(case, probe.prompt, TOKENS, every, unedited=unedited)
+
+
+def _of_facet(metric: type[Portability], facet: str) -> type[Portability]:
+    name = metric.name.replace(".all@", f".{facet}@")
+    summary = f"{metric.name} of {facet.replace('_', ' ')} probes"
+    return type(f"{metric.__name__}_{facet}", (metric,), {"name": name, "summary": summary, "facets": (facet,)})
+
+
+METRICS: Final[list[type[Portability]]] = [
+    of for metric in (Portability, WrittenPortability) for of in (metric, *(_of_facet(metric, f) for f in PORTABILITY))
+]

@@ -1,0 +1,105 @@
+"""Preference scores after Meng et al. 2022 (ROME), section 3.3, and their harmonic mean.
+
+A target is preferred when its mean log-probability a token is higher. A value is the mean over cases of the share
+within the case.
+"""
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from attrs import evolve
+
+from editcore.evaluation.asking import AskingMetric, Conversation, Row, over_cases
+from editcore.evaluation.questions import score
+from editcore.evaluation.rows import facts, row
+from editcore_hooks import Case, EditRequest, Report, UsageError
+
+
+class Preference(AskingMetric):
+    """Share of prompts on which one target is preferred to the other. Cases that have no such prompt do not count."""
+
+    prefer_new: ClassVar[bool] = True
+
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
+        """What a prompt is about, the prompt, the request whose new target is compared, and the true answer there."""
+        raise NotImplementedError
+
+    def ask(self, case: Case) -> Conversation:
+        pairs = self.pairs(case)
+        answers = yield [
+            score(request, prompt, target)
+            for _, prompt, request, true in pairs
+            for target in (request.target_new, true)
+        ]
+        rows = []
+        for (about, prompt, request, true), p_new, p_true in zip(pairs, answers[::2], answers[1::2], strict=True):
+            gap, new = p_new.mean - p_true.mean, request.target_new
+            target, good = (new, gap > 0) if self.prefer_new else (true, gap < 0)
+            texts = {"target_new": new, "target_true": true}
+            logprobs = {"logprob_new": p_new.mean, "logprob_true": p_true.mean}
+            rows.append(row(case, about, prompt, target, float(good), **texts, **logprobs))
+        return rows
+
+
+class PreferenceEfficacy(Preference):
+    name = "pref.es@1"
+    summary = "share of edits whose prompt prefers the new target to the true one"
+
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
+        return [("edit", prompt, request, _true(request, self.name)) for prompt, request in facts(case, "edit")]
+
+
+class PreferenceParaphrase(Preference):
+    name = "pref.ps@1"
+    summary = "the same on paraphrases of the prompt"
+
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
+        return [("rephrase", prompt, request, _true(request, self.name)) for prompt, request in facts(case, "rephrase")]
+
+
+class PreferenceNeighbourhood(Preference):
+    name = "pref.ns@1"
+    summary = "share of prompts about other subjects that still prefer their true target to the new one"
+    prefer_new = False
+
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
+        near = case.locality.get("neighbour", ())
+        return [("neighbour", probe.prompt, case.request, probe.targets[0]) for probe in near if probe.targets]
+
+
+PARTS = (PreferenceEfficacy, PreferenceParaphrase, PreferenceNeighbourhood)
+
+
+class PreferenceScore(AskingMetric):
+    name = "pref.score@1"
+    summary = "harmonic mean of pref.es@1, pref.ps@1 and pref.ns@1"
+
+    def ask(self, case: Case) -> Conversation:
+        rows: list[Row] = []
+        for part in PARTS:
+            rows += [{**each, "part": part.name} for each in (yield from part().ask(case))]
+        return rows
+
+    def report(self, rows: Sequence[Row]) -> Report:
+        parts = [over_cases(part.name, [each for each in rows if each["part"] == part.name]) for part in PARTS]
+        return evolve(harmonic(parts), rows=tuple(rows))
+
+
+def harmonic(parts: Sequence[Report]) -> Report:
+    """The harmonic mean of the three preference scores; its interval is that of the bounds of the parts."""
+    n = min(part.n for part in parts)
+
+    def mean(values: list[float]) -> float:
+        return 0.0 if min(values) <= 0 else len(values) / sum(1 / value for value in values)
+
+    values = [[getattr(part, bound) for part in parts] for bound in ("value", "low", "high")]
+    return Report(PreferenceScore.name, mean(values[0]), n, mean(values[1]), mean(values[2]))
+
+
+def _true(request: EditRequest, metric: str) -> str:
+    if request.target_true is None:
+        raise UsageError(
+            f"{metric} compares with the true target, and {request.prompt!r} names none",
+            hint="add --target-true (or target_true in the request)",
+        )
+    return request.target_true

@@ -1,0 +1,142 @@
+"""Who answers the questions of metrics: the model as it stands, or for each case the model with its patch alone."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from attrs import define
+
+from editcore.evaluation.asking_models import (
+    Edit,
+    Readable,
+    Room,
+    as_reading,
+    largest_rooms,
+    read_all,
+    room_for,
+    text_of,
+    write_all,
+)
+from editcore.evaluation.questions import Cost, Drift, Neutral, Question, Read, Score, Scored, Unshifted, Write
+from editcore.models.branches import Branches
+from editcore.models.reading import Found
+from editcore.patches.conflicts import facts_of
+from editcore.patches.patch import Patch
+from editcore_hooks import EditRequest
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session
+
+Asked = tuple[int, Question]
+"""The number of an edited model, -1 for the unedited one, and a question to it."""
+UNEDITED = -1
+
+
+@define
+class Present:
+    """The model as it stands, its patches included. `each`: it is that of the one case that is asked about."""
+
+    session: "Session"
+    each: bool = False
+
+    def answer(self, asked: Sequence[Asked], keep: bool) -> list[Any]:
+        """Each question is put to each model once, however many metrics ask it."""
+        owned = [(UNEDITED if _of_base(question) else self.owner(case), question) for case, question in asked]
+        kinds: dict[type, list[Any]] = {}
+        for one in dict.fromkeys(owned):
+            kinds.setdefault(type(one[1]), []).append(one)
+        answers: dict[Asked, Any] = {}
+        readable = [*kinds.get(Score, ()), *kinds.get(Unshifted, ())]
+        answers |= self._read([one for one in readable if one[0] == UNEDITED], keep)
+        answers |= self._read([one for one in readable if one[0] != UNEDITED], keep)
+        answers |= self._compare([*kinds.get(Drift, ()), *kinds.get(Neutral, ())], keep)
+        answers |= self._write([one for one in kinds.get(Write, ()) if one[0] == UNEDITED], keep)
+        answers |= self._write([one for one in kinds.get(Write, ()) if one[0] != UNEDITED], keep)
+        answers |= {one: _cost(self.patches(one[0]), one[1].request) for one in kinds.get(Cost, ())}
+        return [answers[one] for one in owned]
+
+    def owner(self, case: int) -> int:
+        """The number of the edited model of a case."""
+        return 0
+
+    def patches(self, owner: int) -> Sequence[Patch]:
+        return self.session.live.patches
+
+    @property
+    def edit(self) -> Edit | None:
+        """What to enter while a batch runs whose rows belong to several owners."""
+        return None
+
+    def _read(self, asked: Sequence[tuple[int, Any]], keep: bool) -> Mapping[Asked, Any]:
+        questions = [question for _, question in asked]
+        if asked and asked[0][0] == UNEDITED:
+            found = self.session.unedited.read(questions, keep)
+        else:
+            found = read_all(self.session, asked, edit=self.edit)
+        return {one: self._scored(one[1], each) for one, each in zip(asked, found, strict=True)}
+
+    def _scored(self, question: Readable, found: Found) -> Any:
+        if isinstance(question, Unshifted):
+            return found.logprobs
+        labels = as_reading(self.session, question).labels
+        return Scored(found.logprobs, found.said, tuple(a == b for a, b in zip(found.said, labels, strict=True)))
+
+    def _compare(self, asked: Sequence[tuple[int, Any]], keep: bool) -> Mapping[Asked, Any]:
+        before = self.session.unedited.read([question for _, question in asked], keep)
+        spreads = [found.spread for found in before if found.spread is not None]
+        now = read_all(self.session, asked, edit=self.edit, against=spreads)
+        answers: dict[Asked, Any] = {}
+        for one, old, new in zip(asked, before, now, strict=True):
+            kl = _mean(new.kl)
+            answers[one] = kl if isinstance(one[1], Drift) else Read(-_mean(new.logprobs), -_mean(old.logprobs), kl)
+        return answers
+
+    def _write(self, asked: Sequence[tuple[int, Any]], keep: bool) -> Mapping[Asked, Any]:
+        rooms = {one: room_for(self.session, one[1]) for one in asked}
+        if asked and asked[0][0] == UNEDITED:
+            ids = self.session.unedited.write([question for _, question in asked], list(rooms.values()), keep)
+            return {one: text_of(self.session, rooms[one], new) for one, new in zip(asked, ids, strict=True)}
+        rows = {one: (one[0], rooms[one].ids) for one in asked}
+        largest: dict[Any, Room] = largest_rooms((rows[one], rooms[one]) for one in asked)
+        new_ids = write_all(self.session, [(owner, room) for (owner, _), room in largest.items()], edit=self.edit)
+        written = dict(zip(largest, new_ids, strict=True))
+        return {one: text_of(self.session, rooms[one], written[rows[one]]) for one in asked}
+
+
+@define
+class Single(Present):
+    """For each case the model with the patch of that case and no other of `own`, by side branches in one batch."""
+
+    own: Sequence[Patch] = ()
+    branches: Branches | None = None
+    each: bool = True
+
+    def owner(self, case: int) -> int:
+        return case
+
+    def patches(self, owner: int) -> Sequence[Patch]:
+        return (self.own[owner],)
+
+    @property
+    def edit(self) -> Edit | None:
+        assert self.branches is not None
+        branches, device = self.branches, self.session.device
+        return lambda owners: branches.on(torch.tensor(owners, device=device))
+
+
+def _of_base(question: Question) -> bool:
+    return isinstance(question, Unshifted) or bool(getattr(question, "unedited", False))
+
+
+def _cost(patches: Sequence[Patch], request: EditRequest) -> Mapping[str, Any] | None:
+    """What the patch of the request says that it cost; annotation is never trusted in shape."""
+    fact = (request.rendered().text, request.target_new)
+    for patch in patches:
+        cost = patch.about.get("cost")
+        if isinstance(cost, dict) and facts_of(patch).get(fact[0]) == fact[1]:
+            return cost
+    return None
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
