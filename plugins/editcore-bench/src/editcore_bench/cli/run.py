@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 @click.option("--model", "models", multiple=True, metavar="MODEL", help="Folder or hub id, in place of the spec's.")
 @click.option("--data", multiple=True, metavar="NAME=FILE", help="Where the file of a dataset is.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the cores.")
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What runs them.")
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What runs them."
+)
 @click.option("--address", metavar="HOST:PORT", help="A Ray cluster; auto finds one. Implies --engine ray.")
 @click.option("--device", default="cpu", show_default=True, help="Where models run.")
 @click.option("--dtype", help="What they run in: float32, bfloat16, float16. Default: float32 on a CPU.")

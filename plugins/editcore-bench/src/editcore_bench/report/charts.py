@@ -32,7 +32,7 @@ class Curve:
 
 
 def lines(curves: Sequence[Curve], label: str, x_label: str, share: bool) -> str:
-    """A line chart with intervals. x is logarithmic where it spans more than a decade; a share is shown from 0 to 100 %.
+    """A line chart with intervals. x is logarithmic beyond a decade; a share is shown from 0 to 100 %.
 
     `label` is read out in place of the picture.
     """
@@ -116,7 +116,8 @@ def mark(kind: str, x: float, y: float) -> str:
     if kind == "circle":
         return f'<circle class="mark" cx="{x:.1f}" cy="{y:.1f}" r="{r}"/>'
     if kind == "square":
-        return f'<rect class="mark" x="{x - r + 0.4:.1f}" y="{y - r + 0.4:.1f}" width="{2 * r - 0.8}" height="{2 * r - 0.8}"/>'
+        side = 2 * r - 0.8
+        return f'<rect class="mark" x="{x - side / 2:.1f}" y="{y - side / 2:.1f}" width="{side}" height="{side}"/>'
     corners = {
         "triangle": ((0, -r - 0.6), (r + 0.6, r), (-r - 0.6, r)),
         "diamond": ((0, -r - 1.2), (r + 1.2, 0), (0, r + 1.2), (-r - 1.2, 0)),

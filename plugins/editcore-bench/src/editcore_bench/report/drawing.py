@@ -29,7 +29,8 @@ class Legend:
         return cls(tuple(dict.fromkeys(series_name(one.cell, several) for one in cells)))
 
     def place(self, cell: Cell) -> int:
-        return self.names.index(next(name for name in self.names if name in (cell.method.label, series_name(cell, True))))
+        names = (series_name(cell, False), series_name(cell, True))
+        return next(place for place, name in enumerate(self.names) if name in names)
 
 
 def series_name(cell: Cell, seeds: bool) -> str:
@@ -44,7 +45,9 @@ def batch_charts(cells: Sequence[CellFigures], metrics: Sequence[str], legend: L
     for metric in metrics:
         curves = []
         for place, some in _by_series(chosen, legend):
-            sizes = {one.cell.protocol.size: one for one in sorted(some, key=lambda one: one.cell.protocol.kind == "batch")}
+            # singles first: where there are batches of one too, those are taken
+            kinds = sorted(some, key=lambda one: one.cell.protocol.kind, reverse=True)
+            sizes = {one.cell.protocol.size: one for one in kinds}
             figures = [figure for _, one in sorted(sizes.items()) for figure in one.whole() if figure.metric == metric]
             if figures:
                 curves.append(Curve(place, False, tuple(_point(figure, legend, "edits at once") for figure in figures)))
@@ -66,7 +69,7 @@ def sequence_charts(cells: Sequence[CellFigures], metrics: Sequence[str], legend
                     curves.append(Curve(place, dashed, points))
         if curves:
             svg = lines(curves, f"{metric} along a sequence of edits", "edits made", is_share(metric))
-            yield Chart(metric, "all edits so far (line), each right after it was made (dashed)", svg)
+            yield Chart(metric, "line: all edits so far; dashed: right after each edit", svg)
 
 
 def cost_charts(cells: Sequence[CellFigures], legend: Legend) -> Iterator[Chart]:

@@ -6,11 +6,12 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from editcore_bench.runs._until_metrics import summarise
+from editcore.evaluation.asking import NothingAskedError
+from editcore.evaluation.reports import summarise
 from editcore_bench.runs.folder import RunFolder
 from editcore_bench.runs.record import CellRecord
 from editcore_bench.spec.values import Cell
-from editcore_hooks import Report, UsageError
+from editcore_hooks import Report
 
 Row = Mapping[str, Any]
 
@@ -58,7 +59,9 @@ class CellFigures:
     def curve(self, metric: str, phase: str) -> list[Figure]:
         """Along a sequence: at every checkpoint, over the stretch that ends there."""
         found = [one for one in self.figures if one.metric == metric and one.phase == phase]
-        return sorted({one.edits: one for one in sorted(found, key=lambda one: one.since)}.values(), key=lambda one: one.edits)
+        return sorted(
+            {one.edits: one for one in sorted(found, key=lambda one: one.since)}.values(), key=lambda one: one.edits
+        )
 
 
 def cell_figures(folder: RunFolder) -> list[CellFigures]:
@@ -94,6 +97,6 @@ def _moments(cell: Cell, phase: str, rows: Sequence[Row]) -> Iterator[tuple[int,
 def summary(metric: str, rows: Iterable[Row]) -> Report | None:
     """A metric over some rows of a run, those of other metrics passed over; None where it counts none of them."""
     try:
-        return summarise(metric, list(rows))
-    except UsageError:
+        return summarise(metric, [row for row in rows if row["metric"] == metric])
+    except NothingAskedError:
         return None

@@ -1,7 +1,9 @@
 """How figures are written: the same words in a terminal, in CSV and on the page."""
 
+from functools import cache
 from typing import Final
 
+from editcore.plugins.registry import registry
 from editcore_bench.report.figures import MOMENTS, CellFigures, Figure
 
 LOWER_IS_BETTER: Final = ("loc.kl@", "damage.", "ppl_r", "cost.")
@@ -12,9 +14,11 @@ def better_low(metric: str) -> bool:
     return metric.startswith(LOWER_IS_BETTER)
 
 
+@cache
 def is_share(metric: str) -> bool:
-    """Whether a value is a share between 0 and 1, and is written in percent."""
-    return metric.startswith(("tf.", "gen.", "pref.", "loc.agree", "loc.correct", "port."))
+    """Whether a value is a share between 0 and 1, and is written in percent: the metric says it of itself."""
+    known = registry().metrics.classes().get(metric)
+    return bool(getattr(known, "share", False))
 
 
 def value_text(metric: str, value: float) -> str:

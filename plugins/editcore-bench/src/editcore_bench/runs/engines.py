@@ -1,4 +1,4 @@
-"""Where cells are run: in this process, in several of this machine, or by Ray. An engine only runs; it writes nothing."""
+"""Where cells are run: in this process, or in several of this machine. An engine only runs; it writes nothing."""
 
 import multiprocessing
 import os

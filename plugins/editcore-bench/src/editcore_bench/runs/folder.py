@@ -41,7 +41,9 @@ class RunFolder:
             raise UsageError(f"{path} holds no benchmark run", hint="editcore bench run SPEC makes one")
         manifest = folder.manifest()
         if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
-            raise RefusedFileError(f"{path} is a run of a version that is not known", hint="pip install -U editcore-bench")
+            raise RefusedFileError(
+                f"{path} is a run of a version that is not known", hint="pip install -U editcore-bench"
+            )
         return folder
 
     @property
@@ -82,7 +84,9 @@ class RunFolder:
         try:
             lock.acquire()
         except Timeout:
-            raise ConflictError(f"another run is writing into {self.path}", hint="wait for it, or choose --out") from None
+            raise ConflictError(
+                f"another run is writing into {self.path}", hint="wait for it, or choose --out"
+            ) from None
         try:
             yield
         finally:

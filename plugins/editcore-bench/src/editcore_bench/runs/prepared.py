@@ -41,7 +41,9 @@ class Prepared:
         return {
             "spec": plain(attrs.asdict(self.spec)),
             "models": dict(self.weights),
-            "datasets": {label: sha256_of(plain([attrs.asdict(c) for c in some])) for label, some in self.cases.items()},
+            "datasets": {
+                label: sha256_of(plain([attrs.asdict(c) for c in some])) for label, some in self.cases.items()
+            },
             "machine": attrs.asdict(self.machine),
         }
 
@@ -77,10 +79,9 @@ def _taken(dataset: DatasetChoice, known: Registry) -> Sequence[Case]:
         if number >= dataset.start:
             found.append(case)
     if not found or len(found) < (dataset.n or 0):
-        raise UsageError(
-            f"{dataset.label} has {len(found)} cases from number {dataset.start} on, and {dataset.n or 'some'} are asked for",
-            hint="lower `n` or `start`",
-        )
+        asked = dataset.n or "some"
+        message = f"{dataset.label} has {len(found)} cases from number {dataset.start} on, and {asked} are asked for"
+        raise UsageError(message, hint="lower `n` or `start`")
     return found
 
 

@@ -1,46 +1,42 @@
 """How edits meet the model: alone, in batches, one after another. The only place that says when a case is scored."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from typing import Any, Final
 
-import torch
 from attrs import define, field
 
 from editcore.editing.compute import Options
 from editcore.editing.session import Session
-from editcore_bench.runs.memory import peak_bytes, start_watching
+from editcore.patches.patch import Patch
 from editcore_bench.runs.scoring import Row, Scorer
 from editcore_bench.spec.values import Protocol
 from editcore_hooks import Case
 
 TOGETHER: Final = 32
-"""Single edits that are computed, and scored, at once: the same figures as one by one, sooner."""
+"""Single edits that are computed at once: the same patches as one by one, sooner."""
 
 
 @define
 class Trace:
-    """What a cell did, as it goes: scores, and of every edit the cases, the patch and the seconds it took."""
+    """What a cell did, as it goes: scores, the cases and the patch of each edit, and what the edits cost."""
 
-    device: torch.device
     tick: Callable[[int], None]
     rows: list[Row] = field(factory=list)
     edits: list[dict[str, Any]] = field(factory=list)
     seconds: float = 0.0
+    asset_seconds: float = 0.0
     peak: int = 0
 
-    @contextmanager
-    def clock(self) -> Iterator[None]:
-        """The body is editing: its time and its memory are what the edits cost."""
-        start_watching(self.device)
-        started = time.perf_counter()
-        yield
-        self.seconds += time.perf_counter() - started
-        self.peak = max(self.peak, peak_bytes(self.device))
-
-    def edited(self, cases: Sequence[Case], patch_id: str) -> None:
-        self.edits.append({"cases": [case.request.id for case in cases], "patch": patch_id})
+    def edited(self, cases: Sequence[Case], patches: Sequence[Patch]) -> None:
+        """Note one computation of one patch of all cases, or of a patch each."""
+        cost = patches[0].about["cost"]
+        self.seconds += cost["seconds"] * len(cases)
+        self.asset_seconds += cost["assets_seconds"]
+        self.peak = max(self.peak, cost["peak_bytes"] or 0)
+        ids = [case.request.id for case in cases]
+        groups = [ids] if len(patches) == 1 else [[one] for one in ids]
+        self.edits += [{"cases": some, "patch": patch.patch_id} for some, patch in zip(groups, patches, strict=True)]
         self.tick(len(cases))
 
 
@@ -57,11 +53,9 @@ def _single(
     protocol: Protocol, session: Session, cases: Sequence[Case], options: Options, scorer: Scorer, trace: Trace
 ) -> None:
     for some in _groups(cases, TOGETHER):
-        with trace.clock():
-            patches = session.edit_each([case.request for case in some], options)
+        patches = session.edit_each([case.request for case in some], options)
+        trace.edited(some, patches)
         trace.rows += scorer.alone(some, patches)
-        for case, patch in zip(some, patches, strict=True):
-            trace.edited([case], patch.patch_id)
 
 
 def _batch(
@@ -70,11 +64,10 @@ def _batch(
     for some in _groups(cases, protocol.size):
         if len(some) < protocol.size:
             continue  # a smaller batch is another protocol
-        with trace.clock():
-            patch = session.edit_all([case.request for case in some], options)
+        patch = session.edit_all([case.request for case in some], options)
+        trace.edited(some, [patch])
         with session.patched(patch):
             trace.rows += scorer.together(some, "batch", protocol.size)
-        trace.edited(some, patch.patch_id)
 
 
 def _sequential(
@@ -83,8 +76,8 @@ def _sequential(
     chosen = cases[: protocol.size]
     with ExitStack() as stack:
         for number, case in enumerate(chosen, 1):
-            with trace.clock():
-                patch = session.edit_all([case.request], options)
+            patch = session.edit_all([case.request], options)
+            trace.edited([case], [patch])
             if patch.patch_id not in session.live.ids:  # two edits that change nothing are one patch
                 stack.enter_context(session.patched(patch))
             trace.rows += scorer.together([case], "immediate", number)
@@ -92,7 +85,6 @@ def _sequential(
                 trace.rows += scorer.together([chosen[number - 1 - protocol.gap]], "gap", number)
             if number in protocol.checkpoints:
                 trace.rows += scorer.together(chosen[:number], "final", number)
-            trace.edited([case], patch.patch_id)
 
 
 def _groups(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:

@@ -45,4 +45,6 @@ def record_from_json(value: Any, what: str) -> CellRecord:
             value["where"],
         )
     except (KeyError, TypeError) as error:
-        raise RefusedFileError(f"{what} is not the record of a cell: {error!r}", hint="remove it and run again") from error
+        raise RefusedFileError(
+            f"{what} is not the record of a cell: {error!r}", hint="remove it and run again"
+        ) from error

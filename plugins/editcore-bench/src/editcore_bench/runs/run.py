@@ -44,9 +44,7 @@ def run(
             "cells": [cell_name(cell) for cell in cells],
             "where": where(),
         }
-        requests = {
-            label: [request_to_json(case.request) for case in some] for label, some in prepared.cases.items()
-        }
+        requests = {label: [request_to_json(case.request) for case in some] for label, some in prepared.cases.items()}
         folder.begin(manifest, requests)
         tasks = [_task(prepared, cell) for cell in cells]
         kept = [task.cell.label for task in tasks if folder.finished(task.cell)]

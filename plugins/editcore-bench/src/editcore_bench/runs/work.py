@@ -71,18 +71,19 @@ def _run(task: Task, tick: Callable[[int], None]) -> Done:
         profile=task.cell.method.profile,
         hparams=(("the spec", task.cell.method.settings),),
         transforms=task.cell.method.transforms,
+        memory=True,
     )
     started = time.perf_counter()
     run = prepare(session, options)
     type(run.method).make_ready(session, [run.resolved.hparams])
     ready = time.perf_counter() - started
-    trace = Trace(session.device, tick)
+    trace = Trace(tick)
     scorer = Scorer(session, task.metrics, task.answer_tokens)
     follow(task.cell.protocol, session, task.cases, options, scorer, trace)
     cost = {
         "edits": task.edits,
         "edit_seconds": trace.seconds,
-        "asset_seconds": ready,
+        "asset_seconds": ready + trace.asset_seconds,
         "peak_bytes": trace.peak,
         "seconds": time.perf_counter() - started,
     }

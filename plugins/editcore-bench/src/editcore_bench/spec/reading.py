@@ -153,7 +153,10 @@ class _Reader:
         return [Protocol("sequential", max(checkpoints), tuple(sorted(checkpoints)), gap)]
 
     def metric(self, at: Cursor) -> str:
-        return _looked_up(at, self._known.metric).name
+        if isinstance(at.value, str) and at.value.startswith("cost."):
+            raise at.refused("is kept of every run, beside the rows: those are the same on every run", "leave it out")
+        name: str = _looked_up(at, self._known.metric).name
+        return name
 
     def _model(self, text: str) -> str:
         return text if text == DEMO else self._beside(text)
@@ -181,9 +184,7 @@ def _sizes(at: Cursor) -> list[int]:
     return sizes
 
 
-def _fitting(
-    protocols: tuple[Protocol, ...], datasets: tuple[DatasetChoice, ...], at: Cursor
-) -> tuple[Protocol, ...]:
+def _fitting(protocols: tuple[Protocol, ...], datasets: tuple[DatasetChoice, ...], at: Cursor) -> tuple[Protocol, ...]:
     if len(set(protocols)) < len(protocols):
         raise at.refused("names a protocol twice")
     for protocol in protocols:
