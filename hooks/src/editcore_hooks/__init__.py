@@ -13,7 +13,7 @@ from editcore_hooks.hparams import NoHparams, hparam
 from editcore_hooks.markers import PROJECT, hookimpl, hookspec
 from editcore_hooks.plugins import Architecture, Dataset, EditMethod, Locator, Metric, Named, PatchKind, Transform
 from editcore_hooks.prompts import Rendered, escape, mark_subject, render
-from editcore_hooks.requests import Case, ChatTemplate, EditRequest, Probe
+from editcore_hooks.requests import Case, ChatTemplate, EditRequest, Probe, Rule
 from editcore_hooks.values import (
     Applied,
     Asset,
@@ -63,6 +63,7 @@ __all__ = [
     "Report",
     "RequirementNotMetError",
     "Rows",
+    "Rule",
     "Site",
     "Sparse",
     "State",

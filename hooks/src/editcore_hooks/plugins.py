@@ -77,7 +77,23 @@ class Metric(Named):
 
 
 class Dataset(Named):
-    """Reads a published file layout into cases; a file that does not fit is refused naming row and key."""
+    """Reads a published file layout into cases; a file that does not fit is refused naming row and key.
+
+    `keys` are what every record has, `files` says which published files are of this layout. `left_out` has a line for
+    each record, or part of one, that the last `read` had no place for.
+    """
+
+    keys: ClassVar[tuple[str, ...]] = ()
+    files: ClassVar[str] = ""
+
+    def __init__(self, hparams: Any = None) -> None:
+        super().__init__(hparams)
+        self.left_out: list[str] = []
+
+    @classmethod
+    def sample(cls) -> str:
+        """The text of a small file in this layout; empty when there is none."""
+        return ""
 
     def read(self, path: Path) -> Iterable[Case]:
         raise NotImplementedError

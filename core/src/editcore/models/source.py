@@ -2,6 +2,8 @@
 
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from attrs import frozen
@@ -59,3 +61,14 @@ def _snapshot(repository: str, revision: str | None, code: bool) -> Source:
 def first_line(error: BaseException) -> str:
     """What went wrong in one line, out of another library's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+@contextmanager
+def reaching(repository: str, hint: str) -> Iterator[None]:
+    """Turn what goes wrong on the way to a hub into one line of `EditcoreError` with this hint."""
+    try:
+        yield
+    except EditcoreError:
+        raise
+    except Exception as error:  # its own, those of its HTTP library, which changes between releases, and the socket's
+        raise EditcoreError(f"{repository}: {first_line(error)}", hint=hint) from error

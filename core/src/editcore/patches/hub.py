@@ -1,16 +1,14 @@
 """Patches on a model hub: one repository a patch, its file beside a card."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from editcore.models.source import first_line
+from editcore.models.source import reaching
 from editcore.patches import durable
 from editcore.patches.card import card
 from editcore.patches.patch import Patch
-from editcore_hooks import EditcoreError, UsageError
+from editcore_hooks import UsageError
 
 FILE: Final = "patch.safetensors"
 
@@ -24,7 +22,7 @@ def push_patch(patch: Patch, repository: str, *, private: bool = False) -> str:
     from huggingface_hub import HfApi
 
     api = HfApi(library_name="editcore")
-    with tempfile.TemporaryDirectory() as folder, _talking(repository, "log in with `hf auth login`"):
+    with tempfile.TemporaryDirectory() as folder, reaching(repository, "log in with `hf auth login`"):
         patch.save(Path(folder) / FILE)
         (Path(folder) / "README.md").write_text(card(patch, patch.patch_id, FILE), encoding="utf-8")
         api.create_repo(repository, private=private, exist_ok=True)
@@ -41,10 +39,10 @@ def pull_patch(repository: str, destination: Path, *, revision: str | None = Non
     """
     from huggingface_hub import HfApi, hf_hub_download
 
-    with _talking(repository, "check the name and the revision"):
+    with reaching(repository, "check the name and the revision"):
         found = HfApi(library_name="editcore").list_repo_files(repository, revision=revision)
     name = file or _only_patch(repository, found)
-    with _talking(repository, "check the name and the revision"):
+    with reaching(repository, "check the name and the revision"):
         path = Path(hf_hub_download(repository, name, revision=revision, library_name="editcore"))
     patch = Patch.load(path)
     # The bytes that were checked; a writer of another version may have spelled the same patch otherwise.
@@ -60,13 +58,3 @@ def _only_patch(repository: str, files: list[str]) -> str:
         listed = ", ".join(sorted(patches)[:5]) or "none"
         raise UsageError(f"{repository} holds no one patch: {listed}", hint="name it with --file")
     return patches[0]
-
-
-@contextmanager
-def _talking(repository: str, hint: str) -> Iterator[None]:
-    try:
-        yield
-    except EditcoreError:
-        raise
-    except Exception as error:  # its own, those of its HTTP library, which changes between releases, and the socket's
-        raise EditcoreError(f"{repository}: {first_line(error)}", hint=hint) from error

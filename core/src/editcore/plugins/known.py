@@ -12,6 +12,7 @@ METHODS: Final[Mapping[str, str]] = {
 }
 
 COMMANDS: Final[Mapping[str, str]] = {
+    "ability": "editcore-lm-eval",
     "bench": "editcore-bench",
     "datasets": "editcore-bench",
     "demo": "editcore-demo",

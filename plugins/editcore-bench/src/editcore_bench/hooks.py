@@ -2,11 +2,19 @@
 
 from typing import Any
 
-from editcore_hooks import hookimpl
+from editcore_hooks import Dataset, hookimpl
 
 EDITCORE_API = ">=1.0,<2"
 
 
 @hookimpl
+def editcore_register_datasets() -> list[type[Dataset]]:
+    from editcore_bench.datasets.layouts import LAYOUTS
+
+    return list(LAYOUTS)
+
+
+@hookimpl
 def editcore_register_commands(cli: Any) -> None:
     cli.add("bench", "editcore_bench.cli.bench:bench", "Run benchmarks of editing methods, and report them.")
+    cli.add("datasets", "editcore_bench.datasets.cli:datasets", "List datasets, and convert published files to cases.")

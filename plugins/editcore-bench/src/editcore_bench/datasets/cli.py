@@ -1,0 +1,137 @@
+"""`editcore datasets`: what can be read, and into cases with it."""
+
+import json
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from editcore.cli.options import with_output
+from editcore.cli.output import Output, Progress
+from editcore_hooks import Case, RefusedFileError, UsageError
+
+if TYPE_CHECKING:
+    from editcore_hooks import Dataset
+
+SHOWN = 3
+"""What was left out is listed up to so many lines; `-v` lists all."""
+
+
+@click.group(invoke_without_command=True)
+@with_output
+def datasets(out: Output) -> None:
+    """List the dataset layouts that can be read, show one, or convert a file to cases."""
+    if click.get_current_context().invoked_subcommand is None:
+        _list(out)
+
+
+def _list(out: Output) -> None:
+    from editcore.plugins.registry import registry
+
+    found = registry().datasets.classes().values()
+    if out.as_json:
+        out.json([_described(cls) for cls in found])
+    else:
+        out.table(["name", "what", "paper"], [[cls.name, cls.summary, cls.paper] for cls in found])
+
+
+@datasets.command()
+@click.argument("name")
+@click.option("--sample", is_flag=True, help="Print a small file in this layout.")
+@with_output
+def show(out: Output, name: str, sample: bool) -> None:
+    """Show the keys of the dataset NAME, the files that have them, and what can be set."""
+    from editcore.plugins.hparams import describe
+    from editcore.plugins.registry import registry
+
+    cls = registry().dataset(name)
+    if sample:
+        if not (text := cls.sample()):
+            raise UsageError(f"{name} brings no sample", hint=f"editcore datasets show {name}")
+        out.print(text.rstrip())
+        return
+    described, rows = _described(cls), describe(cls.Hparams)
+    if out.as_json:
+        import attrs
+
+        out.json({**described, "hparams": [attrs.asdict(row) for row in rows]})
+        return
+    for label, value in described.items():
+        if value:
+            out.print(f"{label}: {', '.join(value) if isinstance(value, list) else value}")
+    out.print()
+    out.table(["setting", "type", "default", "help"], [[row.field, row.type, row.default, row.help] for row in rows])
+
+
+def _described(cls: "type[Dataset]") -> dict[str, Any]:
+    from editcore.plugins.registry import registry
+
+    distribution, version = registry().source_of(cls)
+    return {
+        "name": cls.name,
+        "summary": cls.summary,
+        "paper": cls.paper,
+        "files": cls.files,
+        "keys": list(cls.keys),
+        "distribution": distribution,
+        "version": version,
+    }
+
+
+@datasets.command()
+@click.argument("name")
+@click.argument("source", metavar="FILE|OWNER/NAME[@REVISION]")
+@click.option("--to", required=True, metavar="CASES.jsonl", help="Where to write the cases, one a line.")
+@click.option("--file", metavar="NAME", help="Which file, where a repository holds several.")
+@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting of the layout.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N cases.")
+@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@with_output
+def convert(
+    out: Output,
+    name: str,
+    source: str,
+    to: str,
+    file: str | None,
+    settings: tuple[str, ...],
+    limit: int | None,
+    overwrite: bool,
+) -> None:
+    """Read a file in the layout NAME and write its cases. Nothing is written when the file does not fit."""
+    from editcore.patches import durable
+    from editcore.plugins.hparams import from_settings
+    from editcore.plugins.registry import registry
+    from editcore_bench.datasets.source import find
+
+    path = Path(to)
+    if path.exists() and not overwrite:
+        raise UsageError(f"{to} is there already", hint="choose another name, or pass --overwrite")
+    if not path.parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
+    cls = registry().dataset(name)
+    dataset = cls(from_settings(cls.Hparams, settings))
+    found = find(source, file)
+    with out.progress(f"reading {found.name}") as progress:
+        durable.write_atomically(path, _lines(dataset.read(found), limit, progress, found.name))
+    if out.as_json:
+        out.json({"path": to, "dataset": name, "cases": progress.done, "left_out": dataset.left_out})
+        return
+    out.print(f"{to}  {progress.done} cases")
+    lines = dataset.left_out if out.verbose else dataset.left_out[:SHOWN]
+    for line in lines:
+        out.say(f"left out: {line}")
+    if len(lines) < len(dataset.left_out):
+        out.say(f"left out: {len(dataset.left_out) - len(lines)} more. -v lists them")
+
+
+def _lines(cases: Iterable[Case], limit: int | None, progress: Progress, name: str) -> Iterator[bytes]:
+    from editcore.evaluation.case_rows import case_to_json
+
+    for case in cases:
+        if progress.done == limit:
+            break
+        progress.advance()
+        yield json.dumps(case_to_json(case), ensure_ascii=False).encode() + b"\n"
+    if progress.done == 0:
+        raise RefusedFileError(f"{name} holds no case")

@@ -1,0 +1,108 @@
+"""KnowEdit's factual parts: WikiData recent and counterfact, WikiBio, ZsRE."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from editcore_bench.datasets.layout import Layout
+from editcore_bench.datasets.record import Record
+from editcore_bench.datasets.subjects import marked
+from editcore_hooks import Case, EditRequest, Probe
+
+PORTABILITY: Final = {"reasoning": "one_hop", "subject_aliasing": "alias", "logical_generalization": "inverse"}
+LOCALITY: Final = {
+    "relation_specificity": "other_attribution",
+    "relation_specifity": "other_attribution",  # as some files spell it
+    "forgetfulness": "forgetfulness",
+}
+
+
+class KnowEdit(Layout):
+    """What the four parts share. Probes without an answer are left out, as the original scripts do."""
+
+    paper = "Zhang et al. 2024, arXiv:2401.01286"
+    keys: ClassVar[tuple[str, ...]] = ("subject", "prompt", "target_new")
+    prompt_key: ClassVar[str] = "prompt"
+    subject_key: ClassVar[str] = "subject"
+    target_key: ClassVar[str] = "target_new"
+
+    def case(self, record: Record, id: str) -> Case:
+        prompt, subject = marked(record, self.prompt_key, self.subject_key)
+        true = answers(record, "ground_truth")
+        return Case(
+            EditRequest(prompt, subject, record.text(self.target_key), true[0][0] if true else None, id=id),
+            record.texts("rephrase_prompt") or record.texts("rephrase"),
+            self._facets(record, "locality", LOCALITY),
+            self._facets(record, "portability", PORTABILITY),
+        )
+
+    def _facets(self, record: Record, key: str, names: Mapping[str, str]) -> dict[str, tuple[Probe, ...]]:
+        if record.value.get(key) is None:
+            return {}
+        facets: dict[str, tuple[Probe, ...]] = {}
+        groups = record.record(key)
+        for published in groups.value:
+            facet = names.get(published.lower())
+            if facet is None:
+                known = ", ".join(dict.fromkeys(name.title() for name in names))
+                raise groups.misfit(published, f"one of {known}")
+            probes = (probe for item in groups.records(published) for probe in self._probes(item))
+            facets[facet] = (*facets.get(facet, ()), *probes)
+        return facets
+
+    def _probes(self, item: Record) -> tuple[Probe, ...]:
+        found = answers(item, "ground_truth")
+        prompts = item.texts("prompt")
+        if not found or not prompts:
+            self.leave_out(item, f"{item.within!r} has no {'answer' if prompts else 'prompt'}")
+            return ()
+        return tuple(Probe(prompt, found[0], found[1:]) for prompt in prompts)
+
+
+class WikiDataRecent(KnowEdit):
+    name = "knowedit-recent"
+    summary = "facts that came into WikiData after the models were trained"
+    files = "recent_train.json and recent_test.json of KnowEdit's wiki_recent"
+
+
+class WikiDataCounterFact(KnowEdit):
+    """Not CounterFact: these are false triples of WikiData, in the layout of RippleEdits' tests."""
+
+    name = "knowedit-counterfact"
+    summary = "false triples of WikiData with reasoning, aliasing and specificity probes"
+    files = "train_cf.json and test_cf.json of KnowEdit's wiki_counterfact"
+    keys = ("subject", "prompt", "target_new", "ground_truth")
+
+
+class WikiBio(KnowEdit):
+    """The target is a whole sentence; the facts mend a hallucinated biography."""
+
+    name = "knowedit-wikibio"
+    summary = "sentences that mend a hallucinated biography, with other relations of the same person"
+    files = "wikibio-train-all.json and wikibio-test-all.json of KnowEdit's WikiBio"
+    keys = ("text", "labels", "concept")
+    prompt_key, subject_key, target_key = "text", "concept", "labels"
+
+
+class ZsreKnowEdit(KnowEdit):
+    name = "knowedit-zsre"
+    summary = "zsRE with a rephrase, and portability and locality probes"
+    files = "ZsRE-test-all.json of KnowEdit's ZsRE"
+    keys = ("subject", "prompt", "target_new", "rephrase_prompt", "ground_truth")
+
+
+def answers(record: Record, key: str) -> tuple[tuple[str, ...], ...]:
+    """The answers under `key`, each with its aliases, out of a text, a list of aliases or a list of such lists.
+
+    A list of texts is one answer and its other names; blank texts and answers of nothing else are left out.
+    """
+    value = record.value.get(key)
+    listed = [] if value is None else value if isinstance(value, list) else [value]
+    nested = any(isinstance(item, list) for item in listed)
+    rows = [item if isinstance(item, list) else [item] for item in listed] if nested else [listed]
+    if not all(isinstance(text, (str, int, float)) for row in rows for text in row):
+        raise record.misfit(key, "a text, a list of texts or a list of lists of texts")
+    return tuple(kept for row in rows if (kept := _texts(row)))
+
+
+def _texts(row: list[Any]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(text for item in row if (text := str(item).strip())))

@@ -1,0 +1,1 @@
+"""General ability by lm-evaluation-harness, with and without patches."""
