@@ -1,0 +1,30 @@
+"""What `tune` may choose from."""
+
+import pytest
+
+from editcore_rome.hparams import RomeHparams
+from editcore_rome.space import MOST_PLACES, RECIPES, space
+
+GPT2_XL = {"n_layers": 48, "mlp_width": 6400}
+
+
+def test_recipes_name_the_same_hyper_parameters_so_that_no_preset_shines_through():
+    assert {frozenset(recipe) for recipe in RECIPES} == {frozenset(RECIPES[0])}
+    assert len({tuple(sorted(recipe.items())) for recipe in RECIPES}) == len(RECIPES)
+
+
+def test_every_candidate_is_a_setting_of_the_method():
+    for place in space(GPT2_XL).places:
+        for recipe in RECIPES:
+            RomeHparams(**place, **recipe)
+
+
+@pytest.mark.parametrize(("n_layers", "first", "last"), [(48, 0, 35), (6, 0, 3), (1, 0, 0)])
+def test_layers_reach_from_the_first_to_three_quarters_of_the_depth(n_layers, first, last):
+    layers = [place["layer"] for place in space({"n_layers": n_layers, "mlp_width": 64}).places]
+    assert (layers[0], layers[-1]) == (first, last)
+    assert len(layers) <= MOST_PLACES
+
+
+def test_wider_models_get_fewer_layers_since_their_moments_must_fit():
+    assert len(space({"n_layers": 48, "mlp_width": 20_000}).places) < len(space(GPT2_XL).places)
