@@ -39,7 +39,7 @@ def for_script(value: Any) -> str:
 
 
 def _cases(folder: RunFolder, number: int, cells: CellFigures, limit: int) -> Iterator[dict[str, Any]]:
-    requests = folder.requests(cells.cell.dataset.label)
+    requests = folder.cases(cells.cell.dataset.label)
     patches = {case: edit["patch"] for edit in cells.record.edits for case in edit["cases"]}
     by_case: dict[str, list[Mapping[str, Any]]] = {}
     for row in folder.rows(cells.cell):

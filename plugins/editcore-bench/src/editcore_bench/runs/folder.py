@@ -1,7 +1,7 @@
-"""The folder of a run: `run.json`, the requests of each dataset, and two files a cell, its rows and its record.
+"""The folder of a run: `run.json`, the cases of each dataset, and two files a cell, its rows and its record.
 
     run.json                    what was asked for, of which models and cases by hash, on which machine and versions
-    requests/DATASET.jsonl      the edits by id
+    cases/DATASET.jsonl         the cases, as `editcore edit --requests` and `editcore eval --cases` read them
     cells/NAME.jsonl            rows: one JSON object a metric, prompt and moment, texts included
     cells/NAME.json             the cell, the patches it made, what it cost, the sha256 of its rows
 
@@ -56,7 +56,7 @@ class RunFolder:
             raise RefusedFileError(f"{self._manifest} is not the manifest of a run")
         return value
 
-    def begin(self, manifest: Mapping[str, Any], requests: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
+    def begin(self, manifest: Mapping[str, Any], cases: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
         """Make the folder, or go on with it. Raises `UsageError` when it holds a run of something else."""
         if self._manifest.is_file():
             there = RunFolder.open(self.path).manifest()["identity"]
@@ -68,10 +68,10 @@ class RunFolder:
             return
         if self.path.exists() and any(entry.name != ".lock" for entry in self.path.iterdir()):
             raise UsageError(f"{self.path} holds other files and no run", hint="choose another --out")
-        for folder in (self.path / "requests", self.path / "cells"):
+        for folder in (self.path / "cases", self.path / "cells"):
             make_folder(folder)
-        for label, rows in requests.items():
-            write_atomically(self.path / "requests" / f"{file_stem(label)}.jsonl", [_lines(rows)])
+        for label, rows in cases.items():
+            write_atomically(self.path / "cases" / f"{file_stem(label)}.jsonl", [_lines(rows)])
         write_atomically(self._manifest, [_pretty({"format": FORMAT, "version": VERSION, **manifest})])
 
     @contextmanager
@@ -121,9 +121,9 @@ class RunFolder:
                     raise RefusedFileError(f"{path}, line {number} is not a row")
                 yield row
 
-    def requests(self, label: str) -> dict[str, dict[str, Any]]:
-        """The edits of a dataset by id."""
-        path = self.path / "requests" / f"{file_stem(label)}.jsonl"
+    def cases(self, label: str) -> dict[str, dict[str, Any]]:
+        """The cases of a dataset by id, as JSON values."""
+        path = self.path / "cases" / f"{file_stem(label)}.jsonl"
         rows = [load_json(line, str(path)) for line in path.read_text(encoding="utf-8").splitlines()]
         return {row["id"]: row for row in rows}
 

@@ -7,12 +7,15 @@ from typing import Any
 import attrs
 from attrs import evolve, frozen
 
+from editcore.evaluation.case_rows import case_to_json
 from editcore.evaluation.cases import read_cases
 from editcore.models.source import find
 from editcore.patches.canonical import sha256_of
 from editcore.patches.checkpoint import Checkpoint
+from editcore.plugins.hparams import from_mapping
 from editcore.plugins.registry import Registry
 from editcore.plugins.yaml_text import read_text
+from editcore_bench.datasets.source import find as find_file
 from editcore_bench.spec.reading import CASES, DEMO
 from editcore_bench.spec.values import DatasetChoice, Spec, plain
 from editcore_hooks import Case, UsageError
@@ -41,9 +44,7 @@ class Prepared:
         return {
             "spec": plain(attrs.asdict(self.spec)),
             "models": dict(self.weights),
-            "datasets": {
-                label: sha256_of(plain([attrs.asdict(c) for c in some])) for label, some in self.cases.items()
-            },
+            "datasets": {label: sha256_of([case_to_json(one) for one in some]) for label, some in self.cases.items()},
             "machine": attrs.asdict(self.machine),
         }
 
@@ -94,7 +95,8 @@ def _read(dataset: DatasetChoice, known: Registry) -> Iterator[Case]:
         yield from read_cases(read_text(dataset.path, "the file").splitlines(), Path(dataset.path).name)
     else:
         assert dataset.path is not None
-        yield from known.dataset(dataset.name)().read(Path(dataset.path))
+        cls = known.dataset(dataset.name)
+        yield from cls(from_mapping(cls.Hparams, dataset.settings)).read(find_file(dataset.path, dataset.file))
 
 
 def _demo() -> Any:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from editcore.evaluation.cases import request_to_json
+from editcore.evaluation.case_rows import case_to_json
 from editcore_bench.runs.engines import Engine
 from editcore_bench.runs.folder import RunFolder, cell_name
 from editcore_bench.runs.prepared import Prepared
@@ -44,8 +44,8 @@ def run(
             "cells": [cell_name(cell) for cell in cells],
             "where": where(),
         }
-        requests = {label: [request_to_json(case.request) for case in some] for label, some in prepared.cases.items()}
-        folder.begin(manifest, requests)
+        cases = {label: map(case_to_json, some) for label, some in prepared.cases.items()}
+        folder.begin(manifest, cases)
         tasks = [_task(prepared, cell) for cell in cells]
         kept = [task.cell.label for task in tasks if folder.finished(task.cell)]
         left = [task for task in tasks if task.cell.label not in kept]

@@ -22,6 +22,7 @@ CASES: Final = "cases"
 
 _PARTS: Final = ("models", "methods", "datasets", "protocols", "metrics", "seeds", "answer_tokens")
 _KEYS: Final = ("title", "about", *_PARTS, DEMO)
+_DATASET: Final = ("name", "label", "path", "file", "set", "n", "start")
 _KINDS: Final = "single, {batch: N} or {sequential: N}"
 
 
@@ -94,14 +95,7 @@ class _Reader:
         cls = _looked_up(name, self._known.method)
         if at is name:
             return MethodChoice(cls.name, cls.name)
-        settings = at.at("set").value if at.has("set") else {}
-        if not isinstance(settings, dict):
-            raise at.at("set").expected("a mapping of hyper-parameters", f"editcore methods {cls.name} lists them")
-        for key in settings:
-            try:
-                merge(cls.Hparams, ("set", {key: settings[key]}))
-            except UsageError as error:
-                raise at.at("set").at(key).refused(f"cannot be: {error.message}", error.hint) from None
+        settings = self._settings(at, cls.Hparams, f"editcore methods {cls.name}") if at.has("set") else {}
         listed = at.at("transforms").items("transforms") if at.has("transforms") else []
         return MethodChoice(
             cls.name,
@@ -111,9 +105,20 @@ class _Reader:
             at.at("profile").word("the name of a profile") if at.has("profile") else None,
         )
 
+    def _settings(self, at: Cursor, hparams: type, command: str) -> dict[str, Any]:
+        settings = at.at("set")
+        if not isinstance(settings.value, dict):
+            raise settings.expected("a mapping of settings", f"{command} lists them")
+        for key, value in settings.value.items():
+            try:
+                merge(hparams, ("set", {key: value}))
+            except UsageError as error:
+                raise settings.at(key).refused(f"cannot be: {error.message}", error.hint) from None
+        return dict(settings.value)
+
     def dataset(self, at: Cursor) -> DatasetChoice:
         if not isinstance(at.value, str):
-            at.mapping(("name", "label", "path", "n", "start"), "the name of a dataset, or a mapping with `name`")
+            at.mapping(_DATASET, "the name of a dataset, or a mapping with `name`")
             if not at.has("name"):
                 raise at.refused("has no `name`", "editcore datasets lists them")
         named = at if isinstance(at.value, str) else at.at("name")
@@ -131,6 +136,8 @@ class _Reader:
             name,
             label,
             None if name == DEMO else path,
+            at.at("file").word("the name of a file") if "file" in row else None,
+            self._settings(at, self._known.dataset(name).Hparams, "editcore datasets") if "set" in row else {},
             at.at("n").integer(1) if "n" in row else None,
             at.at("start").integer(0) if "start" in row else 0,
         )

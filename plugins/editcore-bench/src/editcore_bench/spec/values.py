@@ -24,12 +24,15 @@ class MethodChoice:
 class DatasetChoice:
     """Cases: of a registered dataset at `path`, of a `cases` file at `path`, or of the bundled `demo` world.
 
-    The first `start` are left out and `n` taken, or all that there are.
+    `file` is which of a repository's files, `settings` are those of the layout. The first `start` cases are left out
+    and `n` taken, or all that there are.
     """
 
     name: str
     label: str
     path: str | None = None
+    file: str | None = None
+    settings: Mapping[str, Any] = field(factory=dict)
     n: int | None = None
     start: int = 0
 
