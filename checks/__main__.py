@@ -8,13 +8,14 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from checks import fuzz, kills, quality, refusals
+from checks import bench, fuzz, kills, quality, refusals
 
 CHECKS: dict[str, Callable[[], list[str]]] = {
     "refusals": refusals.run,
     "kills": kills.run,
     "fuzz": fuzz.run,
     "quality": quality.run,
+    "bench": bench.run,
 }
 
 

@@ -24,14 +24,17 @@ class Trace:
     tick: Callable[[int], None]
     rows: list[Row] = field(factory=list)
     edits: list[dict[str, Any]] = field(factory=list)
+    facts: int = 0
     seconds: float = 0.0
     asset_seconds: float = 0.0
     peak: int = 0
 
     def edited(self, cases: Sequence[Case], patches: Sequence[Patch]) -> None:
-        """Note one computation of one patch of all cases, or of a patch each."""
+        """Note one computation: of one patch of all cases, or of a patch each."""
         cost = patches[0].about["cost"]
-        self.seconds += cost["seconds"] * len(cases)
+        facts = sum(len(case.requests) for case in cases)
+        self.facts += facts
+        self.seconds += cost["seconds"] * facts
         self.asset_seconds += cost["assets_seconds"]
         self.peak = max(self.peak, cost["peak_bytes"] or 0)
         ids = [case.request.id for case in cases]
@@ -53,8 +56,14 @@ def _single(
     protocol: Protocol, session: Session, cases: Sequence[Case], options: Options, scorer: Scorer, trace: Trace
 ) -> None:
     for some in _groups(cases, TOGETHER):
-        patches = session.edit_each([case.request for case in some], options)
-        trace.edited(some, patches)
+        if all(len(case.requests) == 1 for case in some):
+            patches = session.edit_each([case.request for case in some], options)
+            trace.edited(some, patches)
+        else:
+            patches = []
+            for case in some:
+                patches.append(session.edit_all(case.requests, options))
+                trace.edited([case], patches[-1:])
         trace.rows += scorer.alone(some, patches)
 
 
@@ -64,7 +73,7 @@ def _batch(
     for some in _groups(cases, protocol.size):
         if len(some) < protocol.size:
             continue  # a smaller batch is another protocol
-        patch = session.edit_all([case.request for case in some], options)
+        patch = session.edit_all([request for case in some for request in case.requests], options)
         trace.edited(some, [patch])
         with session.patched(patch):
             trace.rows += scorer.together(some, "batch", protocol.size)
@@ -76,7 +85,7 @@ def _sequential(
     chosen = cases[: protocol.size]
     with ExitStack() as stack:
         for number, case in enumerate(chosen, 1):
-            patch = session.edit_all([case.request], options)
+            patch = session.edit_all(case.requests, options)
             trace.edited([case], [patch])
             if patch.patch_id not in session.live.ids:  # two edits that change nothing are one patch
                 stack.enter_context(session.patched(patch))

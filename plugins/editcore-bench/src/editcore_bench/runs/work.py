@@ -29,7 +29,7 @@ class Task:
 
     @property
     def edits(self) -> int:
-        """How many edits the cell makes."""
+        """How many cases the cell edits, to show how far it is."""
         size = self.cell.protocol.size
         return {"single": len(self.cases), "batch": len(self.cases) // size * size, "sequential": size}[
             self.cell.protocol.kind
@@ -81,7 +81,7 @@ def _run(task: Task, tick: Callable[[int], None]) -> Done:
     scorer = Scorer(session, task.metrics, task.answer_tokens)
     follow(task.cell.protocol, session, task.cases, options, scorer, trace)
     cost = {
-        "edits": task.edits,
+        "edits": trace.facts,
         "edit_seconds": trace.seconds,
         "asset_seconds": ready + trace.asset_seconds,
         "peak_bytes": trace.peak,
