@@ -7,9 +7,12 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
-    from editcore_bench.runs.folder import RunFolder
+    from collections.abc import Sequence
+
+    from editcore_bench.report.figures import CellFigures
 
 
 @click.command()
@@ -28,19 +31,19 @@ def report(out: Output, run: str, html: str | None, csv_file: str | None, cases:
 
     folder = RunFolder.open(Path(run))
     found = cell_figures(folder)
-    show(out, folder)
+    if not found:
+        raise UsageError(f"no cell of {run} is finished yet", hint="the command that made it goes on with it")
+    show(out, found)
     csv_path, html_path = Path(csv_file or folder.path / "figures.csv"), Path(html or folder.path / "report.html")
     write_atomically(csv_path, [as_csv(found).encode()])
     write_atomically(html_path, [page(folder, found, cases).encode()])
     out.say(f"written: {csv_path} and {html_path}")
 
 
-def show(out: Output, folder: "RunFolder") -> None:
+def show(out: Output, found: "Sequence[CellFigures]") -> None:
     """The summary of a run on stdout."""
-    from editcore_bench.report.figures import cell_figures
     from editcore_bench.report.table import terminal
 
-    found = cell_figures(folder)
     if out.as_json:
         out.json(
             [

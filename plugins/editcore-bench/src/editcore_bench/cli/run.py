@@ -44,6 +44,7 @@ def run(
     """
     from editcore.plugins.registry import registry
     from editcore_bench.cli.report import show
+    from editcore_bench.report.figures import cell_figures
     from editcore_bench.runs.prepared import Machine, prepare
     from editcore_bench.runs.run import run as run_cells
     from editcore_bench.spec.reading import Choice, read_spec
@@ -58,8 +59,9 @@ def run(
     for label, failure in ended.failed:
         out.warn(f"{label} has no figures: {failure.message}")
         out.detail(failure.trace)
-    show(out, ended.folder)
-    out.say(f"editcore bench report {place} makes a page of it")
+    if found := cell_figures(ended.folder):
+        show(out, found)
+        out.say(f"editcore bench report {place} makes a page of it")
     if ended.failed:
         raise EditcoreError(f"{len(ended.failed)} cells have no figures", hint="run the same command again to try them")
     return 0
