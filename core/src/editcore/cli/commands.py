@@ -19,6 +19,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "pull": ("editcore.cli.pull:pull", "Fetch a patch from a model hub, and check it."),
     "verify": ("editcore.cli.verify:verify", "Recompute the hashes of a patch or a model folder."),
     "tune": ("editcore.cli.tune:tune", "Find the settings of a method that suit a model."),
+    "eval": ("editcore.cli.eval:evaluate", "Score cases on a model, with patches or as it is; a gate for CI."),
     "generate": ("editcore.cli.generate:generate", "Write text, with patches beside the base."),
     "methods": ("editcore.cli.methods:methods", "List editing methods, or the hyper-parameters of one."),
     "plugins": ("editcore.cli.plugins:plugins", "List what is installed, and find what is wrong with it."),

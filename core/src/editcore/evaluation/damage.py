@@ -1,10 +1,10 @@
 """Damage to text that no edit is about: passages of our own, the same for every model."""
 
-from math import exp
 from typing import Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.neutral import PASSAGES
+from editcore.evaluation.perplexity import ratio
 from editcore.evaluation.questions import Neutral
 from editcore.evaluation.rows import row
 from editcore_hooks import Case
@@ -23,9 +23,9 @@ class DamagePerplexity(AskingMetric):
                 "neutral",
                 text,
                 None,
-                exp(read.nll - read.nll_unedited),
-                ppl=exp(read.nll),
-                ppl_unedited=exp(read.nll_unedited),
+                ratio(read.nll - read.nll_unedited),
+                ppl=ratio(read.nll),
+                ppl_unedited=ratio(read.nll_unedited),
             )
             for text, read in zip(PASSAGES, answers, strict=True)
         ]

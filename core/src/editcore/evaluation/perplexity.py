@@ -28,7 +28,7 @@ class PerplexityRatio(AskingMetric):
         if not written.strip():
             return [row(case, "edit", prompt, target, None, written=written, why=_SILENT)]
         above, below = yield [score(case, prompt, text, unedited=True) for text in (written, target)]
-        return [row(case, "edit", prompt, target, exp(below.mean - above.mean), written=written)]
+        return [row(case, "edit", prompt, target, ratio(below.mean - above.mean), written=written)]
 
 
 class ReleasedPerplexityRatio(AskingMetric):
@@ -44,8 +44,13 @@ class ReleasedPerplexityRatio(AskingMetric):
         above, below = yield [Unshifted(prompt + written, skip=prompt), Unshifted(prompt[0] + target)]
         if not above:
             return [row(case, "edit", prompt, target, None, written=written, why=_SILENT)]
-        ratio = exp(sum(below) / len(below) - sum(above) / len(above))
-        return [row(case, "edit", prompt, target, ratio, written=written)]
+        value = ratio(sum(below) / len(below) - sum(above) / len(above))
+        return [row(case, "edit", prompt, target, value, written=written)]
+
+
+def ratio(difference: float) -> float:
+    """e^difference, of what is given in nats; a row must stay a number that JSON knows."""
+    return exp(min(difference, 700.0))
 
 
 METRICS: Final = [PerplexityRatio, ReleasedPerplexityRatio]

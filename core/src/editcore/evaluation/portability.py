@@ -83,6 +83,5 @@ def _of_facet(metric: type[Portability], facet: str) -> type[Portability]:
     return type(f"{metric.__name__}_{facet}", (metric,), {"name": name, "summary": summary, "facets": (facet,)})
 
 
-METRICS: Final[list[type[Portability]]] = [
-    of for metric in (Portability, WrittenPortability) for of in (metric, *(_of_facet(metric, f) for f in PORTABILITY))
-]
+_KINDS: Final[tuple[type[Portability], ...]] = (Portability, WrittenPortability)
+METRICS: Final = [of for kind in _KINDS for of in (kind, *(_of_facet(kind, facet) for facet in PORTABILITY))]
