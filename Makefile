@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := hooks/src core/src plugins/editcore-keyvalue/src plugins/editcore-rome/src plugins/editcore-ft/src plugins/editcore-demo/src plugins/editcore-bench/src
+SOURCES := hooks/src core/src plugins/editcore-keyvalue/src plugins/editcore-rome/src plugins/editcore-ft/src plugins/editcore-demo/src plugins/editcore-bench/src plugins/editcore-lm-eval/src
 
 .PHONY: install demo test lint check lowest clean
 

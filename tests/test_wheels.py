@@ -9,7 +9,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PLUGINS = ("editcore-keyvalue", "editcore-rome", "editcore-ft", "editcore-demo", "editcore-bench")
-DISTRIBUTIONS = ("hooks", "core", *(f"plugins/{name}" for name in PLUGINS))
+LARGE = ("editcore-lm-eval",)  # built and not installed: its library brings some fifty packages
+DISTRIBUTIONS = ("hooks", "core", *(f"plugins/{name}" for name in (*PLUGINS, *LARGE)))
 
 
 def run(*command: str, cwd: Path) -> str:
@@ -26,10 +27,11 @@ def test_every_wheel_installs_outside_the_repository_and_edits_there(tmp_path: P
     run(*pip, "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(wheels), *sources, cwd=tmp_path)
     built = sorted(wheels.glob("*.whl"))
     assert len(built) == len(DISTRIBUTIONS)
+    installed = [wheel for wheel in built if not wheel.name.startswith(tuple(name.replace("-", "_") for name in LARGE))]
     venv.create(tmp_path / "bare", with_pip=True)
     python = str(tmp_path / "bare" / "bin" / "python")
     run(
-        python, "-m", "pip", "--quiet", "install", "--constraint", str(ROOT / "constraints.txt"), *map(str, built),
+        python, "-m", "pip", "--quiet", "install", "--constraint", str(ROOT / "constraints.txt"), *map(str, installed),
         cwd=tmp_path,
     )  # fmt: skip
     editcore = str(tmp_path / "bare" / "bin" / "editcore")
