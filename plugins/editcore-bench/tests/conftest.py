@@ -21,7 +21,7 @@ SPEC = """
 title: A <b>small</b> run & more
 methods:
   - {name: ft-l, set: {steps: 4, layers: [1]}}
-  - {name: ft-m, set: {steps: 4, layers: [1]}}
+  - {name: ft-m, set: {steps: 4, lr: 0.02, layers: [1]}}
 datasets:
   - {name: cases, path: cases.jsonl, label: towns}
 protocols:

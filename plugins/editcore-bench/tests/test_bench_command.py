@@ -42,7 +42,7 @@ def test_run_says_what_has_no_figures_and_fails(
 ) -> None:
     spec = write_spec(
         tmp_path,
-        ("  - {name: ft-m, set: {steps: 4, layers: [1]}}\n", ""),
+        ("  - {name: ft-m, set: {steps: 4, lr: 0.02, layers: [1]}}\n", ""),
         ("layers: [1]", "layers: [99]"),
         ("  - batch: [2, 6]\n  - sequential: [1, 3, 6]\n    gap: 2\n", ""),
     )

@@ -61,7 +61,10 @@ def _cases(folder: RunFolder, number: int, cells: CellFigures, limit: int) -> It
 def _tests(cells: CellFigures, rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows of one prompt at one moment put together: the texts once, a value for each metric."""
     found: dict[tuple[Any, ...], dict[str, Any]] = {}
+    asked = {row["metric"] for row in rows}
     for row in rows:
+        if row.get("part") in asked:  # what a score is made of is there by its own name
+            continue
         key = (row["phase"], row["edits"], row["about"], row["prompt"])
         test = found.setdefault(
             key,

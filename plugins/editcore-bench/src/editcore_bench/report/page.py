@@ -97,7 +97,7 @@ def _row(line: Line, metrics: Sequence[str], table: Sequence[Line], legend: Lege
     return {
         "name": legend.names[place],
         "series": place % 8,
-        "n": max(figure.n for figure in line.figures.values()),
+        "n": line.n,
         "seconds": line.seconds_per_edit,
         "seconds_text": seconds_text(line.seconds_per_edit),
         "bytes": line.cells.record.cost["peak_bytes"],
@@ -115,7 +115,7 @@ def _value(line: Line, metric: str, table: Sequence[Line]) -> dict[str, Any]:
         "text": value_text(metric, figure.value),
         "low": value_text(metric, figure.low),
         "high": value_text(metric, figure.high),
-        "best": len(others) > 1 and figure.value == best,
+        "best": len(set(others)) > 1 and figure.value == best,
         "share": is_share(metric),
         "left": 100 * figure.low,
         "width": 100 * (figure.high - figure.low),

@@ -7,7 +7,7 @@ from io import StringIO
 from attrs import frozen
 
 from editcore_bench.report.figures import MOMENTS, CellFigures, Figure
-from editcore_bench.report.words import bytes_text, moment_text, seconds_text, value_text
+from editcore_bench.report.words import bytes_text, moment_text, of_model, seconds_text, value_text
 
 
 @frozen
@@ -21,6 +21,11 @@ class Line:
     @property
     def moment(self) -> str:
         return moment_text(self.cells, self.phase)
+
+    @property
+    def n(self) -> int:
+        """How many cases were scored; a figure of the model as a whole is over texts and not over cases."""
+        return max((one.n for one in self.figures.values() if not of_model(one.metric)), default=0)
 
     @property
     def seconds_per_edit(self) -> float:
@@ -56,7 +61,7 @@ def terminal(cells: Sequence[CellFigures]) -> tuple[list[str], list[list[str]]]:
                 *(_name(line, key) for key in names),
                 line.moment,
                 *(value_text(one.metric, one.value) if one else "" for one in shown),
-                str(max(one.n for one in line.figures.values())),
+                str(line.n),
                 seconds_text(line.seconds_per_edit),
                 bytes_text(line.cells.record.cost["peak_bytes"]),
             ]

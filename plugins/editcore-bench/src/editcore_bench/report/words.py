@@ -21,6 +21,12 @@ def is_share(metric: str) -> bool:
     return bool(getattr(known, "share", False))
 
 
+@cache
+def of_model(metric: str) -> bool:
+    """Whether it says something of the model and nothing of a case."""
+    return bool(getattr(registry().metrics.classes().get(metric), "of_model", False))
+
+
 def value_text(metric: str, value: float) -> str:
     return f"{100 * value:.1f}" if is_share(metric) else f"{value:.3g}"
 
