@@ -115,3 +115,42 @@ def test_every_link_between_documents_leads_somewhere() -> None:
     for document in (path for pattern in patterns for path in ROOT.glob(pattern)):
         for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text("utf-8")):
             assert (document.parent / target).exists(), f"{document.name} links to {target}"
+
+
+def test_the_commands_of_the_page_on_evaluation_run(tmp_path: Path) -> None:
+    import json
+    import shutil
+
+    from editcore_demo import model_path
+
+    shutil.copytree(model_path(), tmp_path / "tour/model")
+    said = {}
+    for block in blocks("docs/evaluation.md", "console"):
+        for line in block.splitlines():
+            command = line.removeprefix("$ ")
+            said[command] = run(command if command.startswith("echo") else shlex.split(command), tmp_path)
+    plain, _, gated = (text for command, text in said.items() if command.startswith("editcore"))
+    assert plain.startswith("metric")
+    assert json.loads(gated)["missed"] == []
+    rows = [json.loads(line) for line in (tmp_path / "rows.jsonl").read_text().splitlines()]
+    assert {row["metric"] for row in rows} == {"tf.exact@1", "loc.kl@1"}
+
+
+def test_the_table_of_metrics_has_every_metric() -> None:
+    from editcore.evaluation.cases import LOCALITY, PORTABILITY
+    from editcore.evaluation.metrics import METRICS
+
+    text = (ROOT / "docs/evaluation.md").read_text("utf-8")
+    section = text.partition("## Metrics")[2].partition("\n## ")[0]
+    listed = {
+        name
+        for line in section.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([^` ]+@1)`", line.split("|")[1])
+    }
+    for base, facets in (("loc.agree", LOCALITY), ("loc.correct", LOCALITY), ("loc.kl", LOCALITY)):
+        listed |= {f"{base}.{facet}@1" for facet in facets}
+    for base in ("port", "port.gen"):
+        listed |= {f"{base}.{facet}@1" for facet in PORTABILITY}
+    assert listed == {metric.name for metric in METRICS}
+    assert all(facet in section for facet in (*LOCALITY, *PORTABILITY))

@@ -79,6 +79,16 @@ class LiveStack:
         else:
             self._rebuild(self._keys(patch))
 
+    def change(self, patch: Patch, own: str) -> Tensor:
+        """What `patch` would change the live values of its tensor `own` by, rounding included; float32, as stored."""
+        key = self._resolved(patch)[own]
+        on = sorted([*self._on(key), (patch, own)], key=lambda pair: pair[0].patch_id)
+        before, after = (
+            rebuild(self._base(key), [delta for one, name in pairs for delta in one.deltas(name)], key)
+            for pairs in (self._on(key), on)
+        )
+        return after.float() - before.float()
+
     def suspended(self) -> AbstractContextManager[None]:
         """The bare base for the body; then every bit as before."""
         return self.only(())

@@ -4,7 +4,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from editcore.evaluation.questions import Drift, Neutral, Score, Unshifted, Write
 from editcore.models.generation import continuations, shown
@@ -35,12 +35,13 @@ class Room:
 
 
 def as_reading(session: "Session", question: Readable) -> Reading:
-    """The row of a question. Raises `UsageError` for a text to be read by a model with an encoder."""
+    """The row of a question. Raises `UsageError` for a text to be read by a model with an encoder, and for a prompt
+    that the model is too short for."""
     match question:
-        case Score(prompt, target, template, prefix):
+        case Score(prompt, target, template, prefix, _, cut):
             pass
         case Drift(prompt, template):
-            target, prefix = None, "auto"
+            target, prefix, cut = None, "auto", False
         case Neutral(text):
             ids = _text(session, text)[: min(LONGEST_TEXT, session.max_length)]
             return Reading(ids[:-1], 0, ids[1:])
@@ -50,7 +51,13 @@ def as_reading(session: "Session", question: Readable) -> Reading:
             return Reading(ids, begin, ids[begin:])
     both = session.encoder_decoder
     row = encode_prompt(session.tokenizer, prompt, target, template, prefix, encoder_decoder=both)
-    return reading_of(session.model, row.prompt_ids, row.target_ids)
+    reading = reading_of(session.model, row.prompt_ids, row.target_ids)
+    if both or len(reading.ids) <= session.max_length:
+        return reading
+    left = session.max_length - reading.begin
+    if not cut or left < 1:
+        raise _too_long(session, prompt, len(reading.ids))
+    return evolve(reading, ids=reading.ids[: session.max_length], labels=reading.labels[:left])
 
 
 def read_all(
@@ -77,16 +84,18 @@ def read_all(
         against={number: against[i] for number, i in enumerate(some)} if against is not None else None,
     )
     by_index = dict(zip(some, found, strict=True))
-    return [by_index.get(i, Found((), ())) for i in range(len(readings))]
+    return [by_index.get(i, Found((), (), ())) for i in range(len(readings))]
 
 
 def room_for(session: "Session", question: Write) -> Room:
-    """What `tokens` and the answers to be covered ask for, as far as the model's length allows."""
+    """What `tokens` and the answers to be covered ask for, as far as the model's length allows. Raises `UsageError`."""
     both = session.encoder_decoder
     ids = encode_prompt(session.tokenizer, question.prompt, template=question.template, encoder_decoder=both).prompt_ids
     longest = max((len(bare(session.tokenizer, f" {text}")) for text in question.covering), default=0)
-    tokens = max(question.tokens, longest)
-    return Room(ids, tokens if both else max(1, min(tokens, session.max_length - len(ids))))
+    tokens, left = max(question.tokens, longest), session.max_length - len(ids)
+    if not both and left < 1:
+        raise _too_long(session, question.prompt, len(ids))
+    return Room(ids, tokens if both else min(tokens, left))
 
 
 def write_all(
@@ -120,6 +129,11 @@ def largest_rooms(asked: Iterable[tuple[K, Room]]) -> dict[K, Room]:
         if key not in largest or largest[key].tokens < room.tokens:
             largest[key] = room
     return largest
+
+
+def _too_long(session: "Session", prompt: str, length: int) -> UsageError:
+    message = f"{prompt!r} with what follows is {length} tokens, and the model reads {session.max_length}"
+    return UsageError(message, hint="leave the case out")
 
 
 def _around(edit: Edit | None, owners: Sequence[int]) -> Around | None:

@@ -3,7 +3,7 @@
 from typing import Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
-from editcore.evaluation.neutral import PASSAGES
+from editcore.evaluation.neutral import NEUTRAL, PASSAGES
 from editcore.evaluation.perplexity import ratio
 from editcore.evaluation.questions import Neutral
 from editcore.evaluation.rows import row
@@ -20,7 +20,7 @@ class DamagePerplexity(AskingMetric):
         return [
             row(
                 case,
-                "neutral",
+                NEUTRAL,
                 text,
                 None,
                 ratio(read.nll - read.nll_unedited),
@@ -38,7 +38,7 @@ class DamageDivergence(AskingMetric):
 
     def ask(self, case: Case) -> Conversation:
         answers = yield [Neutral(text) for text in PASSAGES]
-        return [row(case, "neutral", text, None, read.kl) for text, read in zip(PASSAGES, answers, strict=True)]
+        return [row(case, NEUTRAL, text, None, read.kl) for text, read in zip(PASSAGES, answers, strict=True)]
 
 
 METRICS: Final = [DamagePerplexity, DamageDivergence]

@@ -1,6 +1,7 @@
 """Single edits: every case with its own patch, many in one batch by side branches, or one after another."""
 
 from collections.abc import Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
 from editcore.evaluation.asking import AskingMetric, NothingAskedError, Row, rows_of
@@ -11,17 +12,19 @@ from editcore.evaluation.texts import rows_with_answers
 from editcore.models.branches import Branches
 from editcore.models.stacks import IN_BLOCK
 from editcore.patches.deltas import whole
+from editcore.patches.exclusive import EXCLUSIVE
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
 from editcore.plugins.calls import stage_manager
-from editcore_hooks import Case, LowRank, Metric, Report, Site, UsageError
+from editcore_hooks import Case, Dense, LowRank, Metric, Report, Site, UsageError
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session
 
 TOGETHER: Final = 128
-"""Edits whose factors are held at once."""
-Factors = dict[Site, LowRank]
+ROOM: Final = 1 << 30
+"""Edits, and bytes of their updates, that are held at once."""
+Update = dict[Site, LowRank | Dense]
 
 
 def evaluate_each(
@@ -32,9 +35,10 @@ def evaluate_each(
         raise UsageError(f"{len(patches)} patches for {len(cases)} cases", hint="edit_each makes one for each")
     made = [session.registry.metric(name)() for name in metrics]
     rows: list[list[Row]] = [[] for _ in made]
+    at_once = _at_once(patches)
     with session.progress("cases", len(cases)) as progress:
-        for start in range(0, len(cases), TOGETHER):
-            some, own = cases[start : start + TOGETHER], patches[start : start + TOGETHER]
+        for start in range(0, len(cases), at_once):
+            some, own = cases[start : start + at_once], patches[start : start + at_once]
             for all_rows, new in zip(rows, _rows(session, some, own, made, answers, progress), strict=True):
                 all_rows += new
     return [of_rows(metric, own_rows) for metric, own_rows in zip(made, rows, strict=True)]
@@ -48,9 +52,9 @@ def _rows(
     answers: int,
     progress: Any,
 ) -> list[list[Row]]:
-    factors = _branching(session, patches, metrics)
-    if factors is not None:
-        single = Single(session, own=patches, branches=Branches.of(session.anatomy, factors))
+    updates = _branching(session, patches, metrics)
+    if updates is not None:
+        single = Single(session, own=patches, branches=Branches.of(session.anatomy, updates))
         asking = [metric for metric in metrics if isinstance(metric, AskingMetric)]
         found = rows_of(asking, cases, single)
         progress.advance(len(cases))
@@ -87,35 +91,50 @@ def _by_hook(session: "Session", metric: Metric, case: Case) -> list[Row]:
     return [{**row, "case": case.request.id} for row in rows]
 
 
-def _branching(session: "Session", patches: Sequence[Patch], metrics: Sequence[Metric]) -> list[Factors] | None:
-    """The factors of each patch by site; None where side branches would not show what the patches do.
+def _branching(session: "Session", patches: Sequence[Patch], metrics: Sequence[Metric]) -> list[Update] | None:
+    """The update of each patch by site; None where side branches would not show what the patches do.
 
-    Observers are promised every call, a metric that does not ask runs the model itself, and in a narrower dtype
-    than float32 the weights of a patched model are rounded where a branch is not.
+    Observers are promised every call, a metric that does not ask runs the model itself, and a sum in a narrower dtype
+    than float32 is rounded once more than one product is.
     """
     if _observed(session, "editcore_evaluate") or _observed(session, "editcore_apply_patch"):
         return None
-    if not all(isinstance(metric, AskingMetric) for metric in metrics):
+    if session.loaded.dtype != "float32" or not all(isinstance(metric, AskingMetric) for metric in metrics):
         return None
-    if {session.loaded.dtype, session.loaded.stored_dtype} != {"float32"}:
-        return None
-    factors = [_factors(session, patch) for patch in patches]
-    return None if any(each is None for each in factors) else [each for each in factors if each is not None]
+    updates: list[Update] = []
+    for patch in patches:
+        update = _update(session, patch)
+        if update is None:
+            return None
+        updates.append(update)
+    return updates
 
 
-def _factors(session: "Session", patch: Patch) -> Factors | None:
+def _update(session: "Session", patch: Patch) -> Update | None:
+    """Factors where the weights are kept in float32, else the difference of the weights as they will be rounded."""
     if patch.kind != "weights" or set(patch.requires) - set(session.live.ids) or patch.patch_id in session.live.ids:
         return None
-    found: Factors = {}
+    found: Update = {}
     for own, key in require_base(patch, session.checkpoint).keys.items():
+        target = patch.targets[own]
         site = session.anatomy.site_of(session.anatomy.parameter_of(key))
-        if patch.targets[own]["form"] != "low_rank" or site is None or site.role not in IN_BLOCK:
+        if site is None or site.role not in IN_BLOCK or target["form"] in EXCLUSIVE or len(target["shape"]) != 2:
             return None
-        delta = whole(patch.deltas(own))
-        left, right = delta.parts["left"] * delta.scale, delta.parts["right"]
         transposed = session.anatomy.transposed(site)
-        found[site] = LowRank(right.T.float(), left.T.float()) if transposed else LowRank(left.float(), right.float())
+        if target["form"] == "low_rank" and session.checkpoint.entries[key].dtype == "F32":
+            delta = whole(patch.deltas(own))
+            left, right = (delta.parts["left"] * delta.scale).float(), delta.parts["right"].float()
+            found[site] = LowRank(right.T, left.T) if transposed else LowRank(left, right)
+        else:
+            change = session.live.change(patch, own)
+            found[site] = Dense(change.T if transposed else change)
     return found
+
+
+def _at_once(patches: Sequence[Patch]) -> int:
+    """How many patches are held together: as many as fit whole into a fixed room, which low-rank ones hardly need."""
+    sizes: list[int] = [sum(4 * prod(target["shape"]) for target in patch.targets.values()) for patch in patches]
+    return max(1, min(TOGETHER, ROOM // max([1, *sizes])))
 
 
 def _observed(session: "Session", stage: str) -> bool:

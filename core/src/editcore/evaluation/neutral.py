@@ -5,6 +5,8 @@ Nothing in it is a fact that someone would edit. To change a passage is to chang
 
 from typing import Final
 
+NEUTRAL: Final = "neutral"
+"""What a row of such text is about: no prompt, and nothing is written after it."""
 PASSAGES: Final = (
     "The kitchen was quiet when she came down. Somebody had left the window open overnight, and the curtain was "
     "damp along its lower edge. She filled the kettle, set out two cups, and waited for the water to boil.",

@@ -8,6 +8,8 @@ the text below the line is the first character of the prompt and the target; and
 from math import exp
 from typing import Final
 
+from attrs import evolve
+
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.fluency import TOKENS
 from editcore.evaluation.questions import Unshifted, score, write
@@ -27,7 +29,8 @@ class PerplexityRatio(AskingMetric):
         (written,) = yield [write(case, prompt, TOKENS)]
         if not written.strip():
             return [row(case, "edit", prompt, target, None, written=written, why=_SILENT)]
-        above, below = yield [score(case, prompt, text, unedited=True) for text in (written, target)]
+        # what was written may be more tokens when it is read than it was when it was written
+        above, below = yield [evolve(score(case, prompt, text, unedited=True), cut=True) for text in (written, target)]
         return [row(case, "edit", prompt, target, ratio(below.mean - above.mean), written=written)]
 
 

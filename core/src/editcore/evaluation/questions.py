@@ -13,7 +13,8 @@ from editcore_hooks.requests import TargetPrefix
 class Score:
     """How likely is the target after the prompt, teacher-forced? Answered by a `Scored`.
 
-    Without a target the one position behind the prompt is read. `unedited` asks the model without its patches.
+    Without a target the one position behind the prompt is read. `unedited` asks the model without its patches. `cut`
+    allows to read less of the target than all, where the model's length does not reach.
     """
 
     prompt: str
@@ -21,6 +22,7 @@ class Score:
     template: ChatTemplate | None = None
     target_prefix: TargetPrefix = "auto"
     unedited: bool = False
+    cut: bool = False
 
 
 @frozen

@@ -8,9 +8,7 @@ from attrs import define
 
 from editcore.evaluation.asking_models import (
     Edit,
-    Readable,
     Room,
-    as_reading,
     largest_rooms,
     read_all,
     room_for,
@@ -73,13 +71,7 @@ class Present:
             found = self.session.unedited.read(questions, keep)
         else:
             found = read_all(self.session, asked, edit=self.edit)
-        return {one: self._scored(one[1], each) for one, each in zip(asked, found, strict=True)}
-
-    def _scored(self, question: Readable, found: Found) -> Any:
-        if isinstance(question, Unshifted):
-            return found.logprobs
-        labels = as_reading(self.session, question).labels
-        return Scored(found.logprobs, found.said, tuple(a == b for a, b in zip(found.said, labels, strict=True)))
+        return {one: _scored(one[1], each) for one, each in zip(asked, found, strict=True)}
 
     def _compare(self, asked: Sequence[tuple[int, Any]], keep: bool) -> Mapping[Asked, Any]:
         before = self.session.unedited.read([question for _, question in asked], keep)
@@ -136,6 +128,12 @@ def _cost(patches: Sequence[Patch], request: EditRequest) -> Mapping[str, Any] |
         if isinstance(cost, dict) and facts_of(patch).get(fact[0]) == fact[1]:
             return cost
     return None
+
+
+def _scored(question: Question, found: Found) -> Any:
+    if isinstance(question, Unshifted):
+        return found.logprobs
+    return Scored(found.logprobs, found.said, found.hits)
 
 
 def _mean(values: Sequence[float]) -> float:

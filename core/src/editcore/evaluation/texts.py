@@ -6,6 +6,7 @@ from typing import Any
 from attrs import evolve
 
 from editcore.evaluation.asking import Respondent, Row
+from editcore.evaluation.neutral import NEUTRAL
 from editcore.evaluation.questions import write
 from editcore_hooks import Case, Report
 
@@ -25,7 +26,8 @@ def rows_with_answers(
     number = {case.request.id: i for i, case in enumerate(cases)}
     asked: dict[tuple[int, str], None] = {}
     for rows in groups:
-        asked |= dict.fromkeys((number[row["case"]], row["prompt"]) for row in rows if row["case"] in number)
+        prompts = [row for row in rows if row["case"] in number and row["about"] != NEUTRAL]
+        asked |= dict.fromkeys((number[row["case"]], row["prompt"]) for row in prompts)
     before = [(i, write(cases[i], prompt, tokens, unedited=True)) for i, prompt in asked]
     after = [(i, write(cases[i], prompt, tokens)) for i, prompt in asked]
     texts = respondent.answer([*before, *after], True)

@@ -88,7 +88,7 @@ class Unedited:
         spreads = {key: one.spread for key, one in found.items() if one.spread is not None}
         sizes = {key: len(each.rest) for key, each in spreads.items()}
         rows = {
-            "found": [[key, one.logprobs, one.said, sizes.get(key, 0)] for key, one in found.items()],
+            "found": [[key, one.logprobs, one.said, one.hits, sizes.get(key, 0)] for key, one in found.items()],
             "written": [[key, *one] for key, one in written.items()],
         }
         tensors = {"rows": torch.frombuffer(bytearray(json.dumps(rows).encode()), dtype=torch.uint8)}
@@ -108,9 +108,9 @@ class Unedited:
             tensors = self.session.assets.load(asset)
             rows = json.loads(tensors["rows"].numpy().tobytes())
             start = 0
-            for key, logprobs, said, size in rows["found"]:
+            for key, logprobs, said, hits, size in rows["found"]:
                 kept = _slice(tensors, start, size) if size else None
-                self._found[key] = Found(tuple(logprobs), tuple(said), kept)
+                self._found[key] = Found(tuple(logprobs), tuple(said), tuple(hits), kept)
                 start += size
             for key, tokens, ids in rows["written"]:
                 if key not in self._written or self._written[key][0] < tokens:

@@ -34,11 +34,12 @@ class Reading:
 
 @frozen(eq=False)
 class Found:
-    """At each position of a reading: log-probability of the label (natural log; of None, 0), the likeliest token;
-    `spread`, where it was asked for, and the divergence from one that was given, in nats."""
+    """At each position of a reading: log-probability of the label (natural log; of None, 0), the likeliest token,
+    whether it is the label; `spread`, where it was asked for, and the divergence from one that was given, in nats."""
 
     logprobs: tuple[float, ...]
     said: tuple[int, ...]
+    hits: tuple[bool, ...]
     spread: Spread | None = None
     kl: tuple[float, ...] = ()
 
@@ -144,12 +145,13 @@ def _found(
     known = torch.tensor([label is not None for label in flat], device=logits.device)
     every = logits.float().log_softmax(-1)  # (n, V)
     scored = torch.where(known, every.gather(-1, labels[:, None])[:, 0], 0.0).tolist()
-    said = logits.argmax(-1).tolist()
+    likeliest = logits.argmax(-1)  # (n,)
+    said, hits = likeliest.tolist(), (known & (likeliest == labels)).tolist()
     answers, start = [], 0
     for number, size in zip(numbers, sizes, strict=True):
         own = slice(start, start + size)
         kl = divergence(against[number], every[own]).tolist() if number in against else ()
         kept = spread(every[own]) if spreads else None
-        answers.append(Found(tuple(scored[own]), tuple(said[own]), kept, tuple(kl)))
+        answers.append(Found(tuple(scored[own]), tuple(said[own]), tuple(hits[own]), kept, tuple(kl)))
         start += size
     return answers

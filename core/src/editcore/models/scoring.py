@@ -51,10 +51,7 @@ def target_logprobs(
         raise ValueError("each item needs a prompt and a target")
     readings = [reading_of(model, prompt, target) for prompt, target in items]
     found = read(model, readings, around=around, tokens_per_batch=tokens_per_batch)
-    return [
-        TargetScore(one.logprobs, tuple(said == label for said, label in zip(one.said, target, strict=True)))
-        for one, (_, target) in zip(found, items, strict=True)
-    ]
+    return [TargetScore(one.logprobs, one.hits) for one in found]
 
 
 @frozen(eq=False)

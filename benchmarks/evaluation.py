@@ -1,0 +1,149 @@
+"""`python -m benchmarks.evaluation [MODEL]`: cases a second, against a loop that scores one prompt at a time.
+
+Each case has a patch of its own (random and of rank 1: what it does is of no matter here). The loop puts it on, asks
+one prompt after another, takes it off, and asks the unedited model again for every case: what existing tools do. The
+figures of both ways are compared before the times are printed.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import fmean
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+
+from benchmarks.machine import describe_machine
+from editcore import Session
+from editcore.assets.store import AssetStore
+from editcore.editing.session import open_model
+from editcore.evaluation.cases import parse_case
+from editcore.evaluation.generated import TOKENS
+from editcore.evaluation.wording import contains
+from editcore.models.spans import encode_prompt
+from editcore.patches import Patch, Target, base_identity, seal, to_stored
+from editcore_demo import cases, model_path
+from editcore_hooks import Case, LowRank, Site
+
+FORCED = ("pref.es@1", "pref.ps@1", "pref.ns@1", "tf.token@1", "loc.agree@1")
+WRITTEN = ("gen.contains@1",)
+Figures = dict[str, list[float]]
+"""The value of each case, by metric."""
+
+
+def random_patch(session: Session, number: int) -> Patch:
+    site = Site("mlp_out", session.anatomy.n_layers // 2)
+    key = session.anatomy.key_of(session.anatomy.name(site), session.checkpoint.entries)
+    drawn, weight = torch.Generator().manual_seed(number), session.anatomy.weight(site)
+    size = float(weight.norm()) / 10
+    out, in_ = (torch.randn(n, generator=drawn) / n**0.5 for n in weight.shape)  # (d_out,), (d_in,)
+    stored = to_stored(LowRank(size * out[:, None], in_[None]), session.anatomy.transposed(site))
+    entry = session.checkpoint.entries[key]
+    target = Target(stored, entry.dtype, entry.shape, session.checkpoint.base_sha256(key))
+    return seal({key: target}, base_identity(session.checkpoint, session.loaded.name), {"title": f"random {number}"})
+
+
+def one_at_a_time(session: Session, chosen: Sequence[Case], patches: Sequence[Patch], written: bool) -> Figures:
+    """The same metrics by plain forwards of one row, the unedited model asked anew for every case."""
+    figures: Figures = {name: [] for name in (*FORCED, *(WRITTEN if written else ()))}
+    for case, patch in zip(chosen, patches, strict=True):
+        probes = [probe for group in case.locality.values() for probe in group]
+        asked = [(probe.prompt, probe.targets[0]) for probe in probes if probe.targets]
+        before = [_forward(session, prompt, target)[1] for prompt, target in asked]
+        with session.patched(patch):
+            after = [_forward(session, prompt, target)[1] for prompt, target in asked]
+            edit, request = case.request.rendered().text, case.request
+            assert request.target_true is not None
+            figures["tf.token@1"].append(fmean(_hits(session, edit, request.target_new)))
+            figures["pref.es@1"].append(_prefers(session, edit, request.target_new, request.target_true))
+            rephrased = [_prefers(session, text, request.target_new, request.target_true) for text in case.rephrases]
+            near = case.locality.get("neighbour", ())
+            kept = [_prefers(session, probe.prompt, probe.targets[0], request.target_new) for probe in near]
+            for name, values in (("pref.ps@1", rephrased), ("pref.ns@1", kept)):
+                figures[name] += [fmean(values)] if values else []
+            if written:
+                figures["gen.contains@1"].append(float(contains(_write(session, edit), (request.target_new,))))
+        if asked:
+            same = [fmean(float(a == b) for a, b in zip(x, y, strict=True)) for x, y in zip(before, after, strict=True)]
+            figures["loc.agree@1"].append(fmean(same))
+    return figures
+
+
+@torch.no_grad()
+def _forward(session: Session, prompt: str, target: str) -> tuple[float, list[int], tuple[int, ...]]:
+    """Mean log-probability of the target's tokens, what stands first at each, and the tokens."""
+    row = encode_prompt(session.tokenizer, prompt, target)
+    logits = session.model(torch.tensor([row.ids])).logits[0, row.target.start - 1 : -1]  # (n, V)
+    labels = torch.tensor(row.target_ids)
+    return float(logits.log_softmax(-1).gather(-1, labels[:, None]).mean()), logits.argmax(-1).tolist(), row.target_ids
+
+
+def _hits(session: Session, prompt: str, target: str) -> list[float]:
+    _, said, ids = _forward(session, prompt, target)
+    return [float(a == b) for a, b in zip(said, ids, strict=True)]
+
+
+def _prefers(session: Session, prompt: str, one: str, other: str) -> float:
+    return float(_forward(session, prompt, one)[0] > _forward(session, prompt, other)[0])
+
+
+@torch.no_grad()
+def _write(session: Session, prompt: str) -> str:
+    ids = torch.tensor([encode_prompt(session.tokenizer, prompt).prompt_ids])
+    new = session.model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=TOKENS, do_sample=False)
+    return str(session.tokenizer.decode(new[0, ids.shape[1] :]))
+
+
+def together(session: Session, chosen: Sequence[Case], patches: Sequence[Patch], written: bool) -> Figures:
+    names = [*FORCED, *(WRITTEN if written else ())]
+    figures: Figures = {}
+    for report in session.evaluate_each(chosen, patches, names):
+        by_case: dict[str, list[float]] = {}
+        for row in report.rows:
+            by_case.setdefault(row["case"], []).append(row["value"])
+        figures[report.metric] = [fmean(values) for values in by_case.values()]
+    return figures
+
+
+def timed(run: Callable[..., Figures], *arguments: Any) -> tuple[Figures, float]:
+    started = time.perf_counter()
+    return run(*arguments), time.perf_counter() - started
+
+
+def different(one: Figures, other: Figures) -> int:
+    """How many values of cases are not the same in both."""
+    assert {name: len(values) for name, values in one.items()} == {name: len(other[name]) for name in one}
+    pairs = [pair for name, values in one.items() for pair in zip(values, other[name], strict=True)]
+    return sum(abs(a - b) > 1e-6 for a, b in pairs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.evaluation", description=__doc__)
+    parser.add_argument("model", nargs="?", default=str(model_path()), help="folder of a model of the demo's world")
+    parser.add_argument("--n", type=int, default=64, help="cases")
+    parser.add_argument("--threads", type=int, default=2)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    chosen = [parse_case(row, "the cases") for row in cases(arguments.n, Path(arguments.model))]
+    lines: list[tuple[Any, ...]] = []
+    for written in (False, True):
+        with TemporaryDirectory() as folder:
+            session = open_model(arguments.model, assets=AssetStore(folder))
+            patches = [random_patch(session, number) for number in range(len(chosen))]
+            together(session, chosen[:2], patches[:2], written)  # what is loaded once is loaded
+            new, cold = timed(together, session, chosen, patches, written)
+            _, warm = timed(together, session, chosen, patches, written)
+            old, slow = timed(one_at_a_time, session, chosen, patches, written)
+        lines.append(("with generation" if written else "teacher-forced", slow, cold, warm, different(new, old)))
+    print(f"{describe_machine(arguments.threads)}; {Path(arguments.model).name}, {len(chosen)} cases\n")
+    print("| metrics | one prompt at a time | together | unedited answers kept | values that differ |")
+    print("|---|---|---|---|---|")
+    for name, slow, cold, warm, differing in lines:
+        first, second = (f"{len(chosen) / t:.1f} cases/s, {slow / t:.1f} times" for t in (cold, warm))
+        print(f"| {name} | {len(chosen) / slow:.1f} cases/s | {first} | {second} | {differing} |")
+
+
+if __name__ == "__main__":
+    main()
