@@ -1,75 +1,31 @@
 """`editcore datasets`, and datasets that are fetched, against a hub on loopback."""
 
-import hashlib
 import json
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 from editcore.cli import main
 from editcore.evaluation.cases import read_cases
+from editcore.testing.hub import COMMIT, serving
 from editcore_bench.datasets.layouts import LAYOUTS
 
-COMMIT = "d" * 40
 FLAT = next(layout for layout in LAYOUTS if layout.name == "counterfact-flat")
-
-
-class Hub(BaseHTTPRequestHandler):
-    """As much of a hub as the download from one dataset needs; `files` is all it holds."""
-
-    files: dict[str, bytes]
-
-    def do_GET(self) -> None:
-        path, _, name = self.path.partition("/resolve/")
-        if not path.startswith(("/api/datasets/me/facts", "/datasets/me/facts")):
-            self._send(404, b"{}", {"X-Error-Code": "RepoNotFound"})
-        elif name:
-            data = self.files.get(name.partition("/")[2])
-            tag = hashlib.sha256(data or b"").hexdigest()
-            missing = {} if data is not None else {"X-Error-Code": "EntryNotFound"}
-            self._send(
-                404 if data is None else 200, data or b"", {"X-Repo-Commit": COMMIT, "ETag": f'"{tag}"', **missing}
-            )
-        elif "/tree/" in path:
-            rows = [{"type": "file", "path": n, "size": len(d), "oid": "0" * 40} for n, d in self.files.items()]
-            self._send(200, json.dumps(rows).encode(), {})
-        else:
-            siblings = [{"rfilename": name} for name in self.files]
-            self._send(200, json.dumps({"id": "me/facts", "sha": COMMIT, "siblings": siblings}).encode(), {})
-
-    do_HEAD = do_GET
-
-    def _send(self, status: int, data: bytes, headers: dict[str, str]) -> None:
-        self.send_response(status)
-        for name, value in {"Content-Type": "application/json", "Content-Length": str(len(data)), **headers}.items():
-            self.send_header(name, value)
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
 
 HUB_RUN = "import sys; from editcore.cli import main; sys.exit(main())"
 
 
 @pytest.fixture
-def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[type[Hub]]:
-    Hub.files = {"README.md": b"# facts", "facts.json": FLAT.sample().encode()}
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    yield Hub
-    server.shutdown()
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, bytes]]:
+    files: dict[str, bytes] = {"README.md": b"# facts", "facts.json": FLAT.sample().encode()}
+    with serving(files) as environment:
+        for name, value in {**environment, "HF_HOME": str(tmp_path / "hub")}.items():
+            monkeypatch.setenv(name, value)
+        yield files
 
 
 @pytest.fixture
@@ -171,19 +127,19 @@ def test_unknown_names_and_settings_are_refused_with_a_suggestion(
 
 def test_a_dataset_of_the_hub_is_fetched_and_read(editcore, hub, tmp_path):
     to = tmp_path / "cases.jsonl"
-    done = editcore("datasets", "convert", "counterfact-flat", "me/facts", "--to", str(to))
+    done = editcore("datasets", "convert", "counterfact-flat", "me/fact", "--to", str(to))
     assert done.returncode == 0, done.stderr
     assert len(cases(to)) == 2
-    done = editcore("datasets", "convert", "counterfact-flat", f"me/facts@{COMMIT}", "--to", str(to), "--overwrite")
+    done = editcore("datasets", "convert", "counterfact-flat", f"me/fact@{COMMIT}", "--to", str(to), "--overwrite")
     assert done.returncode == 0, done.stderr
 
 
 def test_which_file_of_a_hub_dataset_must_be_clear(editcore, hub, tmp_path):
-    hub.files["more/facts.json"] = hub.files["facts.json"]
-    command = ("datasets", "convert", "counterfact-flat", "me/facts", "--to", str(tmp_path / "c.jsonl"))
+    hub["more/facts.json"] = hub["facts.json"]
+    command = ("datasets", "convert", "counterfact-flat", "me/fact", "--to", str(tmp_path / "c.jsonl"))
     open_ = editcore(*command)
     assert open_.returncode == 2
-    assert "me/facts holds several files: facts.json, more/facts.json. name one with --file" in open_.stderr
+    assert "me/fact holds several files: facts.json, more/facts.json. name one with --file" in open_.stderr
     assert editcore(*command, "--file", "more/facts.json").returncode == 0
 
 

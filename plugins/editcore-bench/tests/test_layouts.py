@@ -81,7 +81,7 @@ def test_zsre_writes_the_right_answer_when_that_is_set(read):
     assert second.portability == {"one_hop": (Probe("Which lake does the river of Ossum feed?", ("Lake Vell",)),)}
 
 
-def test_knowedit_keeps_aliases_and_further_answers_and_leaves_out_blank_ones(read):
+def test_knowedit_accepts_every_answer_and_leaves_out_blank_ones(read):
     (first, second), layout = read("knowedit-recent")
     assert first.portability == {
         "inverse": (Probe("Among those who live in Ossum is", ("Ada Voss", "A. Voss")),),
@@ -90,7 +90,7 @@ def test_knowedit_keeps_aliases_and_further_answers_and_leaves_out_blank_ones(re
     }
     assert first.locality["other_attribution"] == (Probe("The name of the mother of Ada Voss is", ("Eve Voss",)),)
     (kept,) = first.locality["forgetfulness"]
-    assert (kept.targets, kept.also) == (("Tarn", "Old Tarn"), (("Lorn",),))
+    assert (kept.targets, kept.also) == (("Tarn", "Old Tarn", "Lorn"), ())
     assert (second.locality, second.portability) == ({}, {})
     assert layout.left_out == ["knowedit-recent.json, record 1: 'portability.Reasoning[1]' has no answer"]
 
@@ -139,6 +139,26 @@ def test_rippleedits_tests_keep_their_conditions_and_all_their_answers(read):
 
 def occupation_of(probe: Probe) -> tuple[str, tuple[str, ...]]:
     return probe.prompt, probe.targets
+
+
+def test_a_condition_that_is_the_edit_itself_is_left_aside(read):
+    rows = sample("rippleedits")
+    (first, _), _ = read("rippleedits", rows)
+    asked = [condition.prompt for condition in first.portability["inverse"][0].conditions]
+    assert first.request.rendered().text not in asked
+    own = rows[0]["Logical_Generalization"][0]["condition_queries"][0]
+    own["answers"] = [{"value": "Eve Marlow", "aliases": []}]  # what was true before may be known
+    (first, _), _ = read("rippleedits", rows)
+    assert first.portability["inverse"][0].conditions[0] == Probe(first.request.rendered().text, ("Eve Marlow",))
+
+
+def test_whether_someone_is_alive_has_one_answer_in_many_spellings(read):
+    rows = sample("rippleedits")
+    query = rows[1]["Logical_Generalization"][0]["test_queries"][0]
+    query.update(relation="IS_ALIVE", answers=[{"value": "no", "aliases": []}, {"value": "false", "aliases": []}])
+    (_, second), _ = read("rippleedits", rows)
+    (alive,) = second.portability["inverse"]
+    assert (alive.targets, alive.also) == (("no", "false"), ())
 
 
 def test_several_queries_of_a_rippleedits_test_are_a_group_with_its_rule(read):
@@ -231,6 +251,7 @@ def test_a_record_without_a_key_of_its_layout_is_refused_with_both(read, name):
         ("counterfact", ("requested_rewrite", "target_new", "str"), 3, "'requested_rewrite.target_new.str' should be"),
         ("counterfact", ("paraphrase_prompts",), [1], "'paraphrase_prompts' should be a list of texts, not [1]"),
         ("counterfact-flat", ("subject",), "Eve", "'prompt' should be a text with the subject 'Eve' in it"),
+        ("counterfact-flat", ("case_id",), None, "'case_id' should be a number or a text, not None"),
         ("counterfact-flat", ("target_new",), " ", "'target_new' should be a text, not ' '"),
         ("zsre", ("answers",), {"a": 1}, "'answers' should be a list of texts"),
         ("zsre", ("portability",), {"New Question": "x"}, "'portability.New Answer' should be"),

@@ -1,7 +1,7 @@
 """KnowEdit's factual parts: WikiData recent and counterfact, WikiBio, ZsRE."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final
+from typing import ClassVar, Final
 
 from editcore_bench.datasets.layout import Layout
 from editcore_bench.datasets.record import Record
@@ -29,7 +29,7 @@ class KnowEdit(Layout):
         prompt, subject = marked(record, self.prompt_key, self.subject_key)
         true = answers(record, "ground_truth")
         return Case(
-            EditRequest(prompt, subject, record.text(self.target_key), true[0][0] if true else None, id=id),
+            EditRequest(prompt, subject, record.text(self.target_key), true[0] if true else None, id=id),
             record.texts("rephrase_prompt") or record.texts("rephrase"),
             self._facets(record, "locality", LOCALITY),
             self._facets(record, "portability", PORTABILITY),
@@ -55,7 +55,7 @@ class KnowEdit(Layout):
         if not found or not prompts:
             self.leave_out(item, f"{item.within!r} has no {'answer' if prompts else 'prompt'}")
             return ()
-        return tuple(Probe(prompt, found[0], found[1:]) for prompt in prompts)
+        return tuple(Probe(prompt, found) for prompt in prompts)
 
 
 class WikiDataRecent(KnowEdit):
@@ -90,19 +90,20 @@ class ZsreKnowEdit(KnowEdit):
     keys = ("subject", "prompt", "target_new", "rephrase_prompt", "ground_truth")
 
 
-def answers(record: Record, key: str) -> tuple[tuple[str, ...], ...]:
-    """The answers under `key`, each with its aliases, out of a text, a list of aliases or a list of such lists.
+def answers(record: Record, key: str) -> tuple[str, ...]:
+    """The accepted answers under `key`, out of a text or lists of texts of any depth; blank ones left out.
 
-    A list of texts is one answer and its other names; blank texts and answers of nothing else are left out.
+    A list of lists does not say whether it holds other answers or other names: whether someone is alive has `no` and
+    `false` in two lists, and so have two siblings. So each is accepted, and the first is the canonical one.
     """
-    value = record.value.get(key)
-    listed = [] if value is None else value if isinstance(value, list) else [value]
-    nested = any(isinstance(item, list) for item in listed)
-    rows = [item if isinstance(item, list) else [item] for item in listed] if nested else [listed]
-    if not all(isinstance(text, (str, int, float)) for row in rows for text in row):
-        raise record.misfit(key, "a text, a list of texts or a list of lists of texts")
-    return tuple(kept for row in rows if (kept := _texts(row)))
-
-
-def _texts(row: list[Any]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(text for item in row if (text := str(item).strip())))
+    found: list[str] = []
+    open_ = [record.value.get(key)]
+    while open_:
+        value = open_.pop()
+        if isinstance(value, list):
+            open_.extend(reversed(value))
+        elif isinstance(value, (str, int, float)):
+            found.append(str(value).strip())
+        elif value is not None:
+            raise record.misfit(key, "a text, a list of texts or a list of lists of texts")
+    return tuple(dict.fromkeys(text for text in found if text))

@@ -64,8 +64,11 @@ class Layout(Dataset):
         for key in self.keys:
             if key not in record.value:
                 raise record.misfit(key, f"there, as in every record of {self.name}", self._other(record))
+        known_by = record.value.get("case_id", number)
+        if not isinstance(known_by, (str, int)):
+            raise record.misfit("case_id", "a number or a text")
         try:
-            return self.case(record, f"{self.name}-{record.value.get('case_id', number)}")
+            return self.case(record, f"{self.name}-{known_by}")
         except UsageError as error:
             raise RefusedFileError(f"{where}: {error.message}", hint=error.hint) from error
 

@@ -23,8 +23,9 @@ LOCALITY: Final = {
 class RippleEdits(Layout):
     """Tests keep their condition queries, and an OR or AND over several queries becomes a group with a rule.
 
-    An answer of several values (all the siblings) must name every one of them. The edit is published as a whole
-    statement; subject and target are found in it by its relation.
+    An answer of several values (all the siblings) must name every one of them, but for `still alive?`, whose values are
+    spellings of one. The edit is published as a whole statement; subject and target are found in it by its relation.
+    Some tests have the edit itself for a condition, which no unedited model meets: it is left aside.
     """
 
     name = "rippleedits"
@@ -41,8 +42,8 @@ class RippleEdits(Layout):
         request = EditRequest(new.prompt, new.subject, new.target, _old(before, new), id=id)
         return Case(
             request,
-            locality=self._facets(record, LOCALITY),
-            portability=self._facets(record, PORTABILITY),
+            locality=self._facets(record, LOCALITY, request),
+            portability=self._facets(record, PORTABILITY, request),
         )
 
     def _before(self, edit: Record) -> str | None:
@@ -52,19 +53,24 @@ class RippleEdits(Layout):
                 return edit.record(key).text("prompt")
         return None
 
-    def _facets(self, record: Record, names: dict[str, str]) -> dict[str, tuple[Probe, ...]]:
+    def _facets(self, record: Record, names: dict[str, str], edit: EditRequest) -> dict[str, tuple[Probe, ...]]:
         facets: dict[str, tuple[Probe, ...]] = {}
         for axis, facet in names.items():
-            probes = (probe for test in record.records(axis) for probe in self._test(test))
+            probes = (probe for test in record.records(axis) for probe in self._test(test, edit))
             facets[facet] = (*facets.get(facet, ()), *probes)
         return {facet: probes for facet, probes in facets.items() if probes}
 
-    def _test(self, test: Record) -> list[Probe]:
+    def _test(self, test: Record, edit: EditRequest) -> list[Probe]:
         rules: dict[str | None, Rule] = {"OR": "any", "AND": "all", None: "any"}
         said = test.text_or_none("test_condition")
         if said not in rules:
             raise test.misfit("test_condition", "OR or AND")
-        conditions = tuple(probe for query in test.records("condition_queries") for probe in self._query(query))
+        rests_on = [probe for query in test.records("condition_queries") for probe in self._query(query)]
+        conditions = tuple(
+            probe
+            for probe in rests_on
+            if probe.prompt != edit.rendered().text or edit.target_new not in (*probe.targets, *sum(probe.also, ()))
+        )
         asked = [probe for query in test.records("test_queries") for probe in self._query(query)]
         group = test.within if len(asked) > 1 else ""
         rule = rules[said] if group else "all"
@@ -75,6 +81,8 @@ class RippleEdits(Layout):
         if not names:
             self.leave_out(query, f"{query.within!r} has no answer")
             return []
+        if query.text_or_none("relation") == "IS_ALIVE":
+            names = [tuple(dict.fromkeys(sum(names, ())))]
         return [Probe(query.text("prompt"), names[0], tuple(names[1:]))]
 
 
