@@ -109,3 +109,9 @@ def test_a_shipped_spec_runs_on_the_bundled_model_and_on_any_other_with_its_file
 def test_every_table_has_a_spec() -> None:
     wanted = "basic batch demo ice-continual ice-main locality memory portability sequential time"
     assert [one.name for one in shipped_specs()] == wanted.split()
+
+
+def test_a_file_may_be_in_another_layout_than_the_spec_names() -> None:
+    choice = Choice(("some/model",), {"counterfact": "counterfact-flat:flat.json"})
+    (dataset,) = read_spec(find_spec("batch"), registry(), choice).datasets
+    assert (dataset.name, dataset.label, dataset.path) == ("counterfact-flat", "counterfact", "flat.json")

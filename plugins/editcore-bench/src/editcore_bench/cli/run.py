@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @click.argument("spec")
 @click.option("-o", "--out", "folder", metavar="DIR", help="Folder of the run; gone on with if it is there.")
 @click.option("--model", "models", multiple=True, metavar="MODEL", help="Folder or hub id, in place of the spec's.")
-@click.option("--data", multiple=True, metavar="NAME=FILE", help="Where the file of a dataset is.")
+@click.option("--data", multiple=True, metavar="NAME=[LAYOUT:]FILE", help="Where the file of a dataset is.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the cores.")
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What runs them."

@@ -28,7 +28,10 @@ _KINDS: Final = "single, {batch: N} or {sequential: N}"
 
 @frozen
 class Choice:
-    """What a person says over the spec: other models, and where the files of its datasets are."""
+    """What a person says over the spec: other models, and by name where the files of its datasets are.
+
+    A file of another layout than the dataset's is `LAYOUT:FILE`.
+    """
 
     models: tuple[str, ...] = ()
     data: Mapping[str, str] = {}
@@ -128,6 +131,9 @@ class _Reader:
         row = {} if named is at else at.value
         label = at.at("label").word("a text") if "label" in row else name
         path = self._choice.data.get(label, self._choice.data.get(name))
+        layout, colon, rest = (path or "").partition(":")
+        if colon and layout in (CASES, *self._known.datasets):
+            name, path = layout, rest
         if path is None and "path" in row:
             path = self._beside(at.at("path").word("a file or a hub id"))
         if path is None and name != DEMO:
