@@ -13,7 +13,8 @@ from editcore import EditRequest, Options, Session
 from editcore.assets.store import AssetStore
 from editcore.plugins.registry import Registry
 from editcore.testing import taught
-from editcore.tuning.facts import own_cases
+from editcore.tuning.fact import Fact
+from editcore.tuning.facts import of_many_kinds, own_cases
 from editcore.tuning.profiles import find_profile
 from editcore.tuning.search import Search, Trial, looks
 from editcore.tuning.trial import Bench, Outcome, Summary
@@ -114,6 +115,13 @@ def test_a_model_shows_facts_of_its_own_with_the_subject_marked(session: Session
         assert all(probe.targets[0] != request.target_new for probe in case.locality["neighbour"])
     names = {f"{given} {family}" for given in taught.GIVEN for family in taught.FAMILY}
     assert len(names & set(people)) >= len(people) / 2
+
+
+def test_facts_are_taken_of_every_wording_in_turn_whatever_the_model_says_most() -> None:
+    lives = [Fact((name, "lives", "in"), "Vell", 0, 1) for name in ("Ann", "Bo", "Cy")]
+    ruled = [Fact((land, "is", "ruled", "from"), "Vell", 0, 1) for land in ("Ister", "Orm")]
+    slip = Fact(("Ann", "has", "has"), "Vell", 0, 1)
+    assert of_many_kinds([slip, *lives, *ruled]) == [lives[0], ruled[0], lives[1], ruled[1], lives[2], slip]
 
 
 def test_another_seed_gives_other_facts(llama_folder: Path, tmp_path: Path, session: Session) -> None:

@@ -115,6 +115,25 @@ def test_single_edits_at_once_are_scored_as_one_after_another(
     assert (report.protocol, report.dtype) == ("batch", "float32")
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_rounded_weights_are_scored_at_once_as_they_are_rounded(
+    family: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    folder = tiny_model(family, tmp_path / family)
+    AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).save_pretrained(folder)
+    session = editcore.open(folder, assets=AssetStore(tmp_path / "assets"))
+    assert (session.loaded.dtype, session.loaded.stored_dtype) == ("float32", "bfloat16")
+    patches = [patch_of(session, number, layer=number) for number in range(3)]
+    metrics = ["pref.es@1", "loc.kl@1", "gen.contains@1"]
+    assert each._branching(session, patches, [session.registry.metric(name)() for name in metrics]) is not None
+    together = session.evaluate_each(CASES, patches, metrics)
+    monkeypatch.setattr(each, "_branching", lambda *_: None)
+    assert same(together, session.evaluate_each(CASES, patches, metrics))
+    assert together[1].value > 0.01
+
+
 def test_the_unedited_model_agrees_with_itself(session: Session) -> None:
     reports = {r.metric: r for r in session.evaluate(CASES, ["loc.agree@1", "loc.kl@1", *OF_TEXT[1:]])}
     assert reports["loc.agree@1"].value == 1

@@ -4,11 +4,14 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import attrs
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
-from editcore.patches import Patch, apply_on_disk
+from editcore.patches import Checkpoint, Patch, apply_on_disk, extract
 from editcore.patches.diff import diff
 from editcore_hooks import UsageError, WrongBaseError
 
@@ -106,10 +109,49 @@ def test_a_patch_and_a_folder(folder: Folder, make_patch: Make, tmp_path: Path) 
 
 
 def test_a_difference_is_json(saved: Folder, make_patch: Make, tmp_path: Path) -> None:
-    import attrs
-
     root = saved("llama")
     for seed, name in enumerate("ab"):
         make_patch(root, KEYS[0], seed=seed, form="rows").save(tmp_path / f"{name}.safetensors")
     found = diff(tmp_path / "a.safetensors", tmp_path / "b.safetensors")
     assert json.loads(json.dumps(attrs.asdict(found), allow_nan=False))["tensors"][0]["tensor"] == KEYS[0]
+
+
+@pytest.mark.parametrize("form", ["xor", "replace"])
+def test_where_bits_are_set_the_share_of_elements_is_told_and_with_the_base_all_figures(
+    folder: Folder, make_patch: Make, tmp_path: Path, form: Any
+) -> None:
+    base, one, two = (folder("llama") for _ in range(3))
+    for root, rows in ((one, [0, 1]), (two, [1, 2, 3])):
+        path = root / "model.safetensors"
+        tensors = load_file(path)
+        tensors[KEYS[0]][rows] += 1.0 + len(rows)
+        save_file(tensors, path, {"format": "pt"})
+        extract(Checkpoint.open(base), Checkpoint.open(root), form=form).patch.save(
+            tmp_path / f"{len(rows)}.safetensors"
+        )
+    a, b = tmp_path / "2.safetensors", tmp_path / "3.safetensors"
+    n = Checkpoint.open(base).entries[KEYS[0]].shape[0]
+    (row,) = diff(a, b).tensors
+    assert row.bits is not None
+    assert row.bits.between == pytest.approx(4 / n)
+    assert (row.bits.a, row.bits.b) == ((2 / n, 3 / n) if form == "xor" else (None, None))
+    assert (row.a, row.b, row.distance) == (None, None, None)
+    (row,) = diff(a, b, base).tensors
+    assert row.bits is not None
+    assert (row.bits.a, row.bits.b, row.bits.between) == pytest.approx((2 / n, 3 / n, 4 / n))
+    columns = Checkpoint.open(base).entries[KEYS[0]].shape[1]
+    assert row.a is not None
+    assert row.a.norm == pytest.approx(math.sqrt(2 * columns) * 3, rel=1e-5)
+    assert row.a.relative_norm is not None
+    carrying = folder("llama")
+    apply_on_disk(carrying, [Patch.load(b)])
+    (row,) = diff(carrying, a).tensors
+    assert row.bits is not None
+    assert (row.bits.a, row.bits.b, row.bits.between) == pytest.approx((3 / n, 2 / n, 4 / n))
+    added = make_patch(base, KEYS[0])
+    added.save(tmp_path / "added.safetensors")
+    (row,) = diff(a, tmp_path / "added.safetensors").tensors
+    assert row.bits is not None
+    assert row.bits.between is None
+    assert (row.a is None, row.b is None) == (True, False)
+    assert json.loads(json.dumps(attrs.asdict(row), allow_nan=False))["bits"]["b"] is None

@@ -24,14 +24,17 @@ from editcore.patches import (
     revert_on_disk,
     seal,
     squash,
+    verify_folder,
 )
+from editcore.patches.adapting import write_adapter
 from editcore.patches.core import check_core
 from editcore.patches.tensors import blob_of
-from editcore_hooks import ConflictError, RefusedFileError, UsageError, WrongBaseError
+from editcore_hooks import ConflictError, EditcoreError, RefusedFileError, UsageError, WrongBaseError
 
 KEY = "transformer.h.0.mlp.c_proj.weight"
 BIAS = "transformer.h.1.mlp.c_fc.bias"
 EMBEDDING = "transformer.wte.weight"
+ELSEWHERE = "transformer.h.1.mlp.c_proj.weight"
 
 Folder, Make = Callable[..., Path], Callable[..., Patch]
 
@@ -172,3 +175,70 @@ def test_other_models_are_refused_by_name(folder: Folder, make_patch: Make) -> N
     apply_on_disk(root, [make_patch(root, KEY)])
     with pytest.raises(UsageError, match="carries patches"):
         extract(Checkpoint.open(root), base)
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.sampled_from([torch.float16, torch.bfloat16, torch.float32, torch.float64]), st.integers(0, 99))
+def test_replace_gives_the_stored_bits_whatever_was_there(dtype: torch.dtype, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    one, other = (torch.randn(3, 5, generator=generator, dtype=torch.float64).to(dtype) for _ in range(2))
+    other[0, 0] = -0.0
+    delta = Delta("replace", {"stored": other})
+    result = rebuild(one, [delta])
+    assert blob_of(result).data == blob_of(other).data
+    result.zero_()
+    assert other.any(), "the result is a copy"
+    with pytest.raises(ConflictError, match="excludes"):
+        rebuild(one, [delta, delta])
+    with pytest.raises(ConflictError, match="replace is no delta"):
+        delta.block(0, 3, 5)
+
+
+@pytest.mark.parametrize("form", ["xor", "replace"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_form_asked_for_takes_every_tensor_that_differs_and_gives_its_bits(
+    folder: Folder, make_patch: Make, tmp_path: Path, form: Any, dtype: torch.dtype
+) -> None:
+    root = folder("gpt2", dtype)
+    before = stored(root)
+    apply_to_copy(root, tmp_path / "edited", [make_patch(root, KEY), make_patch(root, EMBEDDING, form="rows")])
+    found = extract(Checkpoint.open(root), Checkpoint.open(tmp_path / "edited"), form=form)
+    assert {target["form"] for target in found.patch.targets.values()} == {form}
+    assert set(found.exact) == {KEY, EMBEDDING}
+    found.patch.save(tmp_path / "p.safetensors")
+    patch = Patch.load(tmp_path / "p.safetensors")
+    apply_on_disk(root, [patch])
+    assert stored(root) == stored(tmp_path / "edited")
+    assert verify_folder(root).problems == ()
+    with pytest.raises(ConflictError, match=f"replaces the bits of {KEY}"):
+        apply_on_disk(root, [make_patch(root, KEY)])
+    with pytest.raises(ConflictError, match="excludes"):
+        squash([patch, make_patch(root, KEY)])
+    squashed = squash([patch, make_patch(root, ELSEWHERE)]).patch
+    assert squashed.targets[KEY]["form"] == form
+    assert patch.redact().patch_id == patch.patch_id
+    with pytest.raises(UsageError, match=f"{EMBEDDING}|{KEY} is {form}"):
+        write_adapter(patch, Checkpoint.open(root), tmp_path / "adapter")
+    revert_on_disk(root, [patch.patch_id])
+    assert stored(root) == before
+
+
+def test_a_replacement_of_another_dtype_shape_or_scale_or_without_numbers_is_refused(folder: Folder) -> None:
+    checkpoint = Checkpoint.open(folder("gpt2"))
+    entry = checkpoint.entries[KEY]
+
+    def target(stored: torch.Tensor) -> dict[str, Target]:
+        update = StoredUpdate("replace", {"stored": stored})
+        return {KEY: Target(update, entry.dtype, entry.shape, checkpoint.sha256(KEY))}
+
+    good = target(torch.ones(entry.shape))
+    seal(good, {}, {})
+    for parts, message in (
+        (torch.ones(entry.shape, dtype=torch.bfloat16), "replaced by BF16, and its base is F32"),
+        (torch.ones(entry.shape[::-1]), "has a replacement"),
+        (torch.full(entry.shape, torch.nan), "not finite"),
+    ):
+        with pytest.raises(EditcoreError, match=message):
+            seal(target(parts), {}, {})
+    with pytest.raises(EditcoreError, match="no scale"):
+        seal(good, {}, {}, scale=0.5)

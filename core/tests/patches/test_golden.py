@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from editcore.patches import Patch, rebuild_bytes
+from editcore.patches.forms import FORMS
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())
@@ -32,7 +33,7 @@ def base_bytes(dtype: str, count: int) -> bytes:
 def test_the_golden_folder_is_complete() -> None:
     assert {path.name for path in GOLDEN.glob("*.safetensors")} == set(EXPECTED)
     forms = {Patch.read_header(GOLDEN / name).targets["block.w"]["form"] for name in EXPECTED}
-    assert forms == {"low_rank", "dense", "sparse", "rows"}
+    assert forms == set(FORMS)
 
 
 @pytest.mark.parametrize("name", EXPECTED)

@@ -322,7 +322,7 @@ def rename_target(key: str) -> Callable[[dict[str, Any]], None]:
         pytest.param(in_core(targets={}), "have targets", id="no targets"),
         pytest.param(in_core(targets=[1]), "no JSON object", id="targets is a list"),
         pytest.param(in_target(form="columns"), "does not read it", id="form columns"),
-        pytest.param(in_target(form="replace"), "does not read it", id="form replace"),
+        pytest.param(in_target(form="replace"), "but replace has", id="parts of another form"),
         pytest.param(in_target(form="spline"), "does not read it", id="form of the future"),
         pytest.param(in_target(form=["dense"]), "does not read it", id="form is a list"),
         pytest.param(in_target(extra=1), "unknown fields", id="unknown target field"),

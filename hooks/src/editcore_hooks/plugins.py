@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from editcore_hooks.hparams import NoHparams
 from editcore_hooks.requests import Case, EditRequest
@@ -112,10 +112,15 @@ class Architecture(Named):
     """Path of the encoder's block list; None for a decoder alone. `blocks` and `parts` are the decoder's."""
     encoder_parts: ClassVar[Mapping[str, str]] = {}
     """What `parts` is, for the encoder."""
+    width: ClassVar[str | None] = None
+    """What the configuration calls the width of the MLPs, `intermediate_size`; None where no number changes it."""
 
 
 class PatchKind(Named):
     """Owner of patches of kind `modules` or `memory`: puts them on a live model and takes them off again."""
+
+    kind: ClassVar[Literal["modules", "memory"]] = "memory"
+    """What its patches are sealed as: `modules`, which add to what the model computes, or `memory`, which is asked."""
 
     def attach(self, session: Any, patch: Patch) -> Any:
         """Put the patch on; returns a handle for `detach`. What is attached must leave no trace once detached."""

@@ -13,6 +13,7 @@ from editcore_hooks import UsageError
 if TYPE_CHECKING:
     from editcore.editing.behaviour import AnswerDifference
     from editcore.patches.diff import DeltaFigures, Difference, TensorDifference
+    from editcore.patches.diff_bits import BitFigures
 
 DIFFERENT = 7
 _WIDTH = 48
@@ -83,7 +84,11 @@ def _print(out: Output, found: "Difference", changed: "list[AnswerDifference] | 
     if found.tensors:
         out.print()
         heading = ["tensor", "", "norm a", "norm b", "distance", "cosine", "rank a", "rank b", "angles left", "right"]
-        out.table(heading, [_cells(row) for row in found.tensors])
+        cells = [_cells(row) for row in found.tensors]
+        if any(row.bits is not None for row in found.tensors):
+            heading.append("other bits")
+            cells = [[*some, _bits(row.bits)] for some, row in zip(cells, found.tensors, strict=True)]
+        out.table(heading, cells)
     if changed:
         out.print()
         out.table(["case", "about", "prompt", "a", "b"], [[c.case, c.about, c.prompt, c.a, c.b] for c in changed])
@@ -123,6 +128,15 @@ def _range(angles: Sequence[float]) -> str:
     if not angles:
         return ""
     return f"{angles[0]:.1f}°" if len(angles) == 1 else f"{angles[0]:.1f}°–{angles[-1]:.1f}°"
+
+
+def _bits(figures: "BitFigures | None") -> str:
+    """Shares of elements: that each side sets otherwise than the base, and in which the sides differ."""
+    if figures is None:
+        return ""
+    named = (("a", figures.a), ("b", figures.b), ("a from b", figures.between))
+    told = [f"{name} {share:.2%}" for name, share in named if share is not None]
+    return ", ".join(told) or "name the base with --model"
 
 
 def _number(value: float | None) -> str:

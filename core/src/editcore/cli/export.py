@@ -16,31 +16,57 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("patch")
+@click.argument("patches", nargs=-1, required=True, metavar="PATCH...")
 @click.option("--to", "form", type=click.Choice(["peft", "merged", "card"]), required=True, help="What to write.")
 @click.option("-o", "--output", required=True, metavar="OUT", help="A new folder; for a card a folder or a file.md.")
 @click.option("--model", metavar="DIR", help="Folder of the base, or an id. Default: what the patch names.")
 @click.option("--tolerance", type=float, default=1e-2, show_default=True, help="peft: relative error of a delta.")
 @click.option("--max-rank", type=int, default=128, show_default=True, metavar="R", help="peft: most factors a module.")
 @with_output
-def export(out: Output, patch: str, form: str, output: str, model: str | None, tolerance: float, max_rank: int) -> None:
-    """Write PATCH as a LoRA adapter (peft), as a whole patched checkpoint (merged) or as a model card."""
+def export(
+    out: Output,
+    patches: tuple[str, ...],
+    form: str,
+    output: str,
+    model: str | None,
+    tolerance: float,
+    max_rank: int,
+) -> None:
+    """Write PATCH as a LoRA adapter (peft), as a whole patched checkpoint (merged) or as a model card.
+
+    Merged takes several. Units are folded there: every MLP becomes wider, and nothing is taken back from the result.
+    """
+    if len(patches) > 1 and form != "merged":
+        raise UsageError(f"--to {form} takes one patch", hint="editcore squash makes one of several")
     if form == "card":
-        _card(out, patch, Path(output))
+        _card(out, patches[0], Path(output))
         return
     from editcore.models.source import find
 
-    (loaded,) = load_patches(out, [patch])
-    folder = find(model or base_of(loaded)).folder
+    loaded = load_patches(out, patches)
+    folder = find(model or base_of(loaded[0])).folder
     if form == "merged":
-        from editcore.editing.folders import apply_to_copy
+        _merged(out, loaded, folder, output)
+    else:
+        _adapter(out, loaded[0], folder, output, tolerance, max_rank)
 
-        applied = apply_to_copy(folder, output, [loaded])
-        for notice in applied.notices:
-            out.warn(notice)
-        _done(out, output, {"result_sha256": dict(applied.result_sha256)})
+
+def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str) -> None:
+    from editcore.patches.units import is_units
+
+    if any(map(is_units, patches)):
+        from editcore.editing.folding import fold_to_copy
+
+        folded = fold_to_copy(folder, output, patches)
+        _done(out, output, {"mlp_width": {"before": folded.before, "after": folded.after}})
+        out.say(f"every MLP has {folded.after} neurons, {folded.before} before: a base of its own, without a way back")
         return
-    _adapter(out, loaded, folder, output, tolerance, max_rank)
+    from editcore.editing.folders import apply_to_copy
+
+    applied = apply_to_copy(folder, output, patches)
+    for notice in applied.notices:
+        out.warn(notice)
+    _done(out, output, {"result_sha256": dict(applied.result_sha256)})
 
 
 def _adapter(out: Output, patch: "Patch", folder: Path, output: str, tolerance: float, max_rank: int) -> None:

@@ -1,10 +1,15 @@
 """`editcore extract`: a patch out of two checkpoints."""
 
+from typing import TYPE_CHECKING
+
 import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import free_file
+
+if TYPE_CHECKING:
+    from editcore.patches.extraction import Form
 
 
 @click.command()
@@ -15,6 +20,13 @@ from editcore.cli.patch_files import free_file
 @click.option("--max-rank", type=int, default=128, show_default=True, metavar="R", help="Most factors of a tensor.")
 @click.option(
     "--exact", is_flag=True, help="Give EDITED's bits; by xor, which excludes other patches, where no delta does."
+)
+@click.option(
+    "--form",
+    type=click.Choice(["delta", "xor", "replace"]),
+    default="delta",
+    show_default=True,
+    help="xor and replace take every tensor that differs whole: EDITED's bits, and no other patch beside them.",
 )
 @click.option("--title", help="A line on the patch.")
 @click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
@@ -27,6 +39,7 @@ def extract(
     tolerance: float,
     max_rank: int,
     exact: bool,
+    form: "Form",
     title: str | None,
     overwrite: bool,
 ) -> None:
@@ -47,6 +60,7 @@ def extract(
             tolerance=tolerance,
             max_rank=max_rank,
             exact=exact,
+            form=form,
             name=base,
             title=title,
             advance=progress.advance,

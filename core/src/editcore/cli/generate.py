@@ -17,6 +17,8 @@ from editcore_hooks import UsageError
 @click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Put it on for the second column.")
 @click.option("--prompt", "prompts", multiple=True, help="Text to go on from; - reads one a line from standard input.")
 @click.option("--max-new-tokens", default=32, show_default=True)
+@click.option("--base", metavar="DIR", help="Of a quantised MODEL: the same model before, which patches are made for.")
+@click.option("--beside", is_flag=True, help="Run low-rank patches beside the weights instead of in them.")
 @model_options
 @with_output
 def generate(

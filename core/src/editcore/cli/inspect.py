@@ -8,6 +8,7 @@ import click
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import require_file
+from editcore.patches.units import count_units, is_units
 
 if TYPE_CHECKING:
     from editcore.patches.patch import PatchHeader
@@ -32,21 +33,31 @@ def show(out: Output, header: "PatchHeader") -> None:
     for name, value in _lines(header):
         out.print(f"{name:<10}{value}")
     out.print()
-    out.table(
-        ["tensor", "form", "shape", "dtype", "rank", "base sha256"],
-        [
-            [key, t["form"], "×".join(map(str, t["shape"])), t["base_dtype"], _rank(t), t["base_sha256"][:12]]
-            for key, t in header.targets.items()
-        ],
-    )
+    if header.kind != "weights":
+        _show_payload(out, header)
+    else:
+        out.table(
+            ["tensor", "form", "shape", "dtype", "rank", "base sha256"],
+            [
+                [key, t["form"], "×".join(map(str, t["shape"])), t["base_dtype"], _rank(t), t["base_sha256"][:12]]
+                for key, t in header.targets.items()
+            ],
+        )
     for notice in header.notices:
         out.warn(notice)
+
+
+def _show_payload(out: Output, header: "PatchHeader") -> None:
+    """The parts of a payload as the manifest has them: units, or what only the owner of the kind understands."""
+    parts = header.core["payload"]["parts"]
+    rows = [[name, part["dtype"], "×".join(map(str, part["shape"]))] for name, part in sorted(parts.items())]
+    out.table(["part", "dtype", "shape"], rows)
 
 
 def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
     about = header.about
     base, method = header.annotation("base"), header.annotation("method")
-    lines = [("id", header.patch_id), ("kind", header.kind), ("title", header.title)]
+    lines = [("id", header.patch_id), ("kind", _kind(header)), ("title", header.title)]
     lines += [("base", " ".join(str(base[name]) for name in ("name", "revision") if base.get(name)))]
     lines += [("method", f"{method.get('name', '')} ({method.get('distribution', '')} {method.get('version', '')})")]
     for request in about.get("requests") or ():
@@ -61,6 +72,15 @@ def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
     lines += [("requires", required) for required in header.requires]
     lines += [("created", str(about.get("created", "")))]
     return [(name, value) for name, value in lines if value.strip()]
+
+
+def _kind(header: "PatchHeader") -> str:
+    if header.kind == "weights":
+        return header.kind
+    kind = f"{header.kind} ({header.core['payload']['kind']})"
+    if not is_units(header):
+        return kind
+    return f"{kind}: " + ", ".join(f"{count} in {place}" for place, count in count_units(header.core).items())
 
 
 def _rank(target: Mapping[str, Any]) -> str:

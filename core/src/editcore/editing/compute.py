@@ -53,6 +53,7 @@ class Run:
 
 def prepare(session: "Session", options: Options) -> Run:
     """Find the method and resolve its hyper-parameters. Raises `PluginError`, `UsageError`."""
+    _require_weights(session)
     cls = session.registry.method(options.method)
     preset = cls.preset(session.facts())
     merge(cls.Hparams, *options.hparams)  # a misspelt setting is refused before anything takes time
@@ -142,6 +143,20 @@ def compute_updates(session: "Session", run: Run, requests: Sequence[EditRequest
                     raise PluginError(message, hint="report it to its authors")
                 return [_transformed(session, run, update) for update in updates]
     return [compute_update(session, run, [request]) for request in requests]
+
+
+def _require_weights(session: "Session") -> None:
+    """Methods read weights, so these must be the ones that answer. Raises `UsageError`."""
+    if session.loaded.quantised:
+        raise UsageError(
+            f"{session.loaded.name} is quantised, and an edit is computed on its base",
+            hint="open that in 16 or 32 bits; its patches run beside quantised weights too",
+        )
+    if session.live.beside:
+        raise UsageError(
+            f"patch {session.live.beside[0][:12]} runs beside the weights, and a method would not see it",
+            hint="open the model without `beside`",
+        )
 
 
 def _some(requests: Sequence[EditRequest]) -> None:

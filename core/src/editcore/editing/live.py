@@ -1,15 +1,18 @@
 """Patches on a live model. Weights are rebuilt from the base as stored, never subtracted; the way out restores bits."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, field
 from torch import Tensor
 
+from editcore.editing.beside import Beside
 from editcore.models.offload import Values
+from editcore.models.side_branches import SideBranches
 from editcore.patches.arithmetic import rebuild, result_sha256
-from editcore.patches.exclusive import EXCLUSIVE, require_alone
+from editcore.patches.exclusive import require_alone
+from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
 from editcore.patches.stack import patch_path, stack_hash
@@ -30,8 +33,12 @@ class LiveStack:
     _memory: list[Patch] = field(factory=list)
     _saved: dict[str, Any] = field(factory=dict, repr=False)
     _handles: dict[str, Any] = field(factory=dict, repr=False)
+    branches: SideBranches = field(factory=SideBranches, init=False, repr=False)
+    """What runs beside the weights: units, and low-rank patches where no weight can be written."""
+    _aside: Beside = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
+        self._aside = Beside(self.session)
         checkpoint = self.session.checkpoint
         self.folder = tuple(Patch.load(patch_path(checkpoint.folder, patch_id)) for patch_id in checkpoint.patch_ids)
 
@@ -48,6 +55,11 @@ class LiveStack:
     def hash(self) -> str:
         return stack_hash(self.ids)
 
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The ids of weight patches that run beside weights."""
+        return tuple(p.patch_id for p in self._memory if p.kind == "weights" and p.patch_id in self.branches)
+
     def add(self, patch: Patch) -> Applied:
         """Put `patch` on. Raises `WrongBaseError`, and `ConflictError` when it is there already or lacks another."""
         if patch.patch_id in self.ids:
@@ -56,12 +68,15 @@ class LiveStack:
             raise ConflictError(f"the patch {patch.patch_id[:12]} requires {missing[0][:12]}, which is not applied")
         if patch.core["kind"] == "weights":
             self._require_alone(patch)
+            branches = [self._aside.branch(patch, own, key) for own, key in self._divided(patch)[1].items()]
             self._memory.append(patch)
             try:
                 results = self._rebuild(self._keys(patch))
             except BaseException:
                 self._memory.pop()
                 raise
+            if branches:
+                self.branches.put(patch.patch_id, branches)
         else:
             kind = self._owner(patch)()
             self._handles[patch.patch_id] = (kind, kind.attach(self.session, patch))
@@ -76,8 +91,14 @@ class LiveStack:
         if patch_id in self._handles:
             kind, handle = self._handles.pop(patch_id)
             kind.detach(self.session, handle)
-        else:
-            self._rebuild(self._keys(patch))
+            return
+        self._rebuild(self._keys(patch))
+        if patch_id in self.branches:
+            self.branches.take(patch_id)
+
+    def runs_beside(self, patch: Patch) -> bool:
+        """Whether some of a weight patch would run beside weights here, because they cannot be written."""
+        return bool(self._divided(patch)[1])
 
     def change(self, patch: Patch, own: str) -> Tensor:
         """What `patch` would change the live values of its tensor `own` by, rounding included; float32, as stored."""
@@ -106,9 +127,10 @@ class LiveStack:
         kept = {key: values.keep() for key, values in weights_of.items()}
         try:
             for key, values in weights_of.items():
-                deltas = [d for patch, own in self._on(key) if patch.patch_id in ids for d in patch.deltas(own)]
+                deltas = [d for patch, own in self._written(key) if patch.patch_id in ids for d in patch.deltas(own)]
                 values.write(rebuild(self._base(key), deltas, key))
-            yield
+            with self.branches.only(ids):
+                yield
         finally:
             for key, values in weights_of.items():
                 values.put_back(kept[key])
@@ -145,7 +167,7 @@ class LiveStack:
             if not touching:
                 values.put_back(self._saved.pop(key))
                 continue
-            deltas = [delta for patch, own in self._on(key) for delta in patch.deltas(own)]
+            deltas = [delta for patch, own in self._written(key) for delta in patch.deltas(own)]
             result = rebuild(self._base(key), deltas, key)
             if key not in self._saved:
                 self._saved[key] = values.keep()
@@ -155,13 +177,29 @@ class LiveStack:
 
     def _on(self, key: str) -> list[tuple[Patch, str]]:
         """Every present patch that changes the tensor `key` of the checkpoint, with its own name for it, by id."""
+        return self._changing(key, self._resolved)
+
+    def _written(self, key: str) -> list[tuple[Patch, str]]:
+        """Those of `_on` that are in the weights and not beside them."""
+        return self._changing(key, lambda patch: self._divided(patch)[0])
+
+    def _changing(self, key: str, targets: Callable[[Patch], dict[str, str]]) -> list[tuple[Patch, str]]:
         pairs = []
         for patch in sorted(self.patches, key=lambda patch: patch.patch_id):
-            pairs += [(patch, own) for own, actual in self._resolved(patch).items() if actual == key]
+            pairs += [(patch, own) for own, actual in targets(patch).items() if actual == key]
         return pairs
 
     def _keys(self, patch: Patch) -> list[str]:
-        return list(self._resolved(patch).values())
+        """The tensors of the checkpoint into which a patch is written."""
+        return list(self._divided(patch)[0].values())
+
+    def _divided(self, patch: Patch) -> tuple[dict[str, str], dict[str, str]]:
+        """The targets that are written, and those that run beside their weight, as `_resolved` has them."""
+        written = self._resolved(patch)
+        if any(patch is each for each in self.folder):
+            return written, {}  # it is in the weights already
+        aside = {own: key for own, key in written.items() if self._aside.takes(patch, own, key)}
+        return {own: key for own, key in written.items() if own not in aside}, aside
 
     def _resolved(self, patch: Patch) -> dict[str, str]:
         """The patch's name of each target to the checkpoint's."""

@@ -9,7 +9,7 @@ from editcore.editing.about import describe_base, describe_run
 from editcore.patches.deltas import StoredUpdate, to_stored
 from editcore.patches.patch import Patch
 from editcore.patches.sealing import Target, seal
-from editcore_hooks import EditRequest, LowRank, Site, Update, UsageError
+from editcore_hooks import EditRequest, LowRank, Payload, Site, Update, UsageError
 
 if TYPE_CHECKING:
     from editcore.editing.compute import Run
@@ -70,7 +70,7 @@ def _sealed(
         targets,
         describe_base(session),
         describe_run(session, run, requests, sites, notes),
-        kind="weights" if update.payload is None else "memory",
+        kind="weights" if update.payload is None else _kind_of(session, update.payload),
         payload=update.payload,
         assets=[
             {"kind": asset.kind, "sha256": asset.sha256, "required_at": "compute"}
@@ -78,6 +78,11 @@ def _sealed(
         ],
         state_increment=update.state_increment,
     )
+
+
+def _kind_of(session: "Session", payload: Payload) -> str:
+    kinds = session.registry.patch_kinds
+    return kinds.get(payload.kind).kind if payload.kind in kinds else "memory"
 
 
 def _target(session: "Session", key: str, stored: StoredUpdate) -> Target:

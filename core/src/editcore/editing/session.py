@@ -9,6 +9,7 @@ import torch
 from attrs import define, evolve, field
 
 from editcore.assets.store import AssetStore
+from editcore.editing.judged import judged_by
 from editcore.editing.live import LiveStack
 from editcore.editing.talk import Progress, Silence, Talk
 from editcore.evaluation.each import evaluate_each
@@ -22,6 +23,7 @@ from editcore.models.generation import generate
 from editcore.models.loading import Loaded, load
 from editcore.models.offload import device_of
 from editcore.models.scoring import TargetScore, target_logprobs
+from editcore.models.source import find
 from editcore.models.spans import Encoded, encode_prompt, encode_request
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.patch import Patch
@@ -49,6 +51,9 @@ def open_model(
     seed: int = 0,
     trust_remote_code: bool = False,
     architecture: str | Path | None = None,
+    quantization: Any = None,
+    base: str | Path | None = None,
+    beside: bool = False,
     registry_: Registry | None = None,
     assets: AssetStore | None = None,
     talk: Talk | None = None,
@@ -58,10 +63,16 @@ def open_model(
     `dtype` is what the model runs in (default: float32 on a CPU, the stored one on an accelerator); patches are always
     made and applied in the stored dtype. `device="auto"`, or a `device_map` of modules to devices, `cpu` and `disk`,
     opens a model that is larger than a device; both need accelerate. `architecture` is a YAML file with the map of a
-    model that no table knows; see `editcore.models.architecture_file`. Raises `UsageError`, `RefusedFileError`.
+    model that no table knows; see `editcore.models.architecture_file`.
+
+    `quantization` is a quantisation configuration of transformers to load with. A model that is stored quantised needs
+    `base`, the same model before, by whose files patches are judged. Low-rank patches run beside quantised weights;
+    with `beside` they do so beside every weight, also one that could be written, which costs less memory where a model
+    is offloaded. Raises `UsageError`, `RefusedFileError`.
     """
     plugins = registry_ or registry()
     given = None if architecture is None else read_architecture(architecture)
+    before = None if base is None else find(base).folder
     loaded = load(
         source,
         dtype=dtype,
@@ -70,10 +81,12 @@ def open_model(
         offload_folder=offload_folder,
         revision=revision,
         trust_remote_code=trust_remote_code,
+        quantization=quantization,
+        base=before,
     )
     anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()), given)
-    checkpoint = Checkpoint.open(loaded.folder)
-    return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed)
+    checkpoint = judged_by(loaded, before)
+    return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed, beside)
 
 
 @define(eq=False)
@@ -87,6 +100,8 @@ class Session:
     assets: AssetStore
     talk: Talk
     seed: int = 0
+    beside: bool = False
+    """Whether low-rank patches in memory run beside weights that could be written as well."""
     live: LiveStack = field(init=False, repr=False)
     """The patches that are on the model."""
     _memo: dict[Any, Any] = field(factory=dict, repr=False)

@@ -12,7 +12,7 @@ from editcore.evaluation.texts import rows_with_answers
 from editcore.models.branches import Branches
 from editcore.models.stacks import IN_BLOCK
 from editcore.patches.deltas import whole
-from editcore.patches.exclusive import EXCLUSIVE
+from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
 from editcore.plugins.calls import stage_manager
@@ -113,6 +113,8 @@ def _branching(session: "Session", patches: Sequence[Patch], metrics: Sequence[M
 def _update(session: "Session", patch: Patch) -> Update | None:
     """Factors where the weights are kept in float32, else the difference of the weights as they will be rounded."""
     if patch.kind != "weights" or set(patch.requires) - set(session.live.ids) or patch.patch_id in session.live.ids:
+        return None
+    if session.live.runs_beside(patch):
         return None
     found: Update = {}
     for own, key in require_base(patch, session.checkpoint).keys.items():

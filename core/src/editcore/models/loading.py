@@ -33,6 +33,7 @@ class Loaded:
     revision: str | None
     stored_dtype: str
     dtype: str
+    quantised: bool = False
 
 
 def load(
@@ -44,6 +45,8 @@ def load(
     offload_folder: str | Path | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
+    quantization: Any = None,
+    base: Path | None = None,
 ) -> Loaded:
     """Open the model of a folder or of a repository on the hub; a folder is opened without any network.
 
@@ -52,7 +55,11 @@ def load(
 
     `device="auto"` spreads the model over what there is; a `device_map` says itself which modules go to which device,
     `cpu` or `disk`. What is on disk stays in the model's own files, but for weights that are stored in another form,
-    which go to `offload_folder`. Raises `UsageError`, also when accelerate is not installed, and `RefusedFileError`.
+    which go to `offload_folder`.
+
+    `quantization` is a quantisation configuration of transformers, to quantise with while loading. A folder that is
+    quantised already needs `base`, the folder of the same model before. Such a model can run and be given patches, and
+    not be edited. Raises `UsageError`, also when accelerate is not installed, and `RefusedFileError`.
     """
     spread = "auto" if device == "auto" and device_map is None else device_map
     _require_accelerate(spread)
@@ -61,22 +68,28 @@ def load(
         raise UsageError(f"{dtype!r} is no dtype to run in", hint=f"choose of {', '.join(DTYPES.values())}")
     found = find(source, revision=revision, code=trust_remote_code)
     config = read_config(found.folder)
-    if _is_quantised(config):
-        raise RefusedFileError(f"{found.name} is quantised", hint="edit its base in 16 or 32 bits")
-    stored = stored_dtype(weight_files(found.folder))
+    if _is_quantised(config) and base is None:
+        hint = "edit its base in 16 or 32 bits; to try patches on this one, name that as `base`"
+        raise RefusedFileError(f"{found.name} is quantised", hint=hint)
+    quantised = _is_quantised(config) or quantization is not None
+    stored = stored_dtype(weight_files(base or found.folder))
     on_cpu = place.type == "cpu" if spread is None else not _uses_accelerator(spread)
     runs_in = dtype or ("float32" if on_cpu and stored != "float64" else stored)
-    spreading = {} if spread is None else {"device_map": _plain(spread), "offload_folder": offload_folder}
+    if quantised and not on_cpu and spread is None:
+        spread = {"": str(place)}  # quantised weights are made where they stay
+    options: dict[str, Any] = {} if quantization is None else {"quantization_config": quantization}
+    if spread is not None:
+        options |= {"device_map": _plain(spread), "offload_folder": offload_folder}
     with quiet():
-        model = _model(found.folder, found.name, runs_in, trust_remote_code, spreading)
+        model = _model(found.folder, found.name, runs_in, trust_remote_code, options)
         tokenizer = _tokenizer(found.folder, found.name, trust_remote_code)
     still = model.train(False).requires_grad_(False)
-    if spread is None:
+    if spread is None and not quantised:
         still.to(place)
-    return Loaded(model, tokenizer, found.folder, found.name, found.revision, stored, runs_in)
+    return Loaded(model, tokenizer, found.folder, found.name, found.revision, stored, runs_in, quantised)
 
 
-def _model(folder: Path, name: str, dtype: str, trust: bool, spreading: dict[str, Any]) -> "PreTrainedModel":
+def _model(folder: Path, name: str, dtype: str, trust: bool, options: dict[str, Any]) -> "PreTrainedModel":
     try:
         config = AutoConfig.from_pretrained(folder, trust_remote_code=trust, local_files_only=True)
         auto: Any = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
@@ -88,7 +101,7 @@ def _model(folder: Path, name: str, dtype: str, trust: bool, spreading: dict[str
             local_files_only=True,
             use_safetensors=True,
             output_loading_info=True,
-            **spreading,
+            **options,
         )
     except (OSError, ValueError, RuntimeError, KeyError, ImportError) as error:
         hint = "a repository with its own code needs trust_remote_code" if not trust else "read its model card"

@@ -35,6 +35,10 @@ def projection(path: str, module: nn.Module) -> Projection | None:
         return Projection(path, module.in_features, module.out_features)
     if isinstance(module, Conv1D):
         return Projection(path, int(module.weight.shape[0]), int(module.weight.shape[1]))
+    # Quantised linear maps are classes of their own that keep these two names.
+    sizes = getattr(module, "in_features", None), getattr(module, "out_features", None)
+    if isinstance(sizes[0], int) and isinstance(sizes[1], int) and not any(True for _ in module.children()):
+        return Projection(path, sizes[0], sizes[1])
     return None
 
 

@@ -98,7 +98,7 @@ class Trace:
         return error is self._end
 
     def _note_rows(self, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._rows[block] = _first_argument(block, args, kwargs).shape[:-1]
+        self._rows[block] = first_argument(block, args, kwargs).shape[:-1]
 
     def _in_rows(self, place: Place, tensor: torch.Tensor) -> torch.Tensor:
         """(B, T, ·) of what OPT flattens to (B·T, ·); anything else as it is."""
@@ -108,7 +108,7 @@ class Trace:
 
     def _before(self, place: Place, tap: Tap) -> Callable[[nn.Module, tuple[Any, ...], dict[str, Any]], None]:
         def hook(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            self._inputs[place] = self._kept(self._in_rows(place, _first_argument(module, args, kwargs)))
+            self._inputs[place] = self._kept(self._in_rows(place, first_argument(module, args, kwargs)))
             if not tap.after:
                 self._reached(place)
 
@@ -122,7 +122,7 @@ class Trace:
             if tap.edit is not None:
                 output = tap.edit(output)
             if tap.mix is not None:
-                output = tap.mix(self._in_rows(place, _first_argument(module, args, kwargs)), output)
+                output = tap.mix(self._in_rows(place, first_argument(module, args, kwargs)), output)
             if tap.output:
                 self._outputs[place] = self._kept(output)
                 output = output.clone()  # Falcon adds to the output of its MLP in place: what is kept would change
@@ -155,7 +155,8 @@ def _block(anatomy: Anatomy | None, place: Place) -> nn.Module | None:
     return anatomy.module(attrs.evolve(place, role="block"))
 
 
-def _first_argument(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+def first_argument(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
+    """What a hook's module was called on, by position or by name."""
     if args:
         return args[0]  # type: ignore[no-any-return]
     return kwargs[next(iter(signature(module.forward).parameters))]  # type: ignore[no-any-return]

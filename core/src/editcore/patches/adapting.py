@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from attrs import frozen
@@ -12,6 +12,7 @@ from torch import nn
 
 from editcore.models.keys import PREFIXES
 from editcore.models.parameter_keys import counterpart
+from editcore.models.skeleton import skeleton
 from editcore.models.structure import is_transposed
 from editcore.patches import durable
 from editcore.patches.checkpoint import Checkpoint
@@ -19,13 +20,12 @@ from editcore.patches.combining import dense_sum
 from editcore.patches.container import write_safetensors
 from editcore.patches.deltas import whole
 from editcore.patches.factoring import Factors, factorise, truncate
+from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
 from editcore.patches.tensors import blob_of
+from editcore.patches.units import is_units
 from editcore_hooks import EditcoreError, UsageError
-
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel
 
 
 @frozen
@@ -42,15 +42,16 @@ def write_adapter(
     """Write adapter_config.json and adapter_model.safetensors into `folder`, which must be new or empty.
 
     ΔW = B A with B (out, r) and A (r, in), scaling alpha / r = 1. Other forms than low_rank become at most `max_rank`
-    factors. Raises `UsageError` for what an adapter cannot hold (vectors, embeddings, `xor`), `EditcoreError` when the
+    factors. Raises `UsageError` for what an adapter cannot hold (vectors, embeddings, bits), `EditcoreError` when the
     factors miss a delta by more than `tolerance` (relative, Frobenius), and what `require_base` raises.
     """
     if patch.kind != "weights":
-        raise UsageError(f"a patch of kind {patch.kind} is no LoRA adapter", hint="keep it as a patch")
+        hint = "editcore export PATCH --to merged" if is_units(patch) else "keep it as a patch"
+        raise UsageError(f"a patch of kind {patch.kind} is no LoRA adapter", hint=hint)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty", hint="choose a folder that does not exist")
     keys = require_base(patch, base).keys
-    model = _skeleton(base)
+    model = skeleton(base.folder)
     names = {name for name, _ in model.named_parameters()}
     tensors: dict[str, torch.Tensor] = {}
     ranks: dict[str, int] = {}
@@ -74,25 +75,6 @@ def write_adapter(
     return Adapter(ranks, residuals)
 
 
-def _skeleton(base: Checkpoint) -> "PreTrainedModel":
-    """The modules of the model without weights: adapters are named by module, patches by key."""
-    import transformers
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
-
-    from editcore.models.quiet import quiet
-
-    with quiet(), torch.device("meta"):
-        config = AutoConfig.from_pretrained(base.folder)
-        auto = AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
-        try:
-            return auto.from_config(config)  # type: ignore[no-any-return, no-untyped-call]
-        except ValueError as error:
-            raise UsageError(
-                f"transformers {transformers.__version__} knows no language model for {base.folder}",
-                hint="editcore export PATCH --to merged",
-            ) from error
-
-
 def _linear(model: nn.Module, path: str, key: str) -> nn.Module:
     module = model.get_submodule(path) if path in dict(model.named_modules()) else None
     if module is None or not (isinstance(module, nn.Linear) or is_transposed(module)):
@@ -107,8 +89,8 @@ def _linear(model: nn.Module, path: str, key: str) -> nn.Module:
 def _factors(patch: Patch, key: str, tolerance: float, max_rank: int) -> Factors:
     deltas, shape = patch.deltas(key), tuple(patch.targets[key]["shape"])
     form = patch.targets[key]["form"]
-    if form == "xor":
-        raise UsageError(f"{key} is xor, which is no delta", hint="editcore export PATCH --to merged")
+    if form in EXCLUSIVE:
+        raise UsageError(f"{key} is {form}, which is no delta", hint="editcore export PATCH --to merged")
     if form == "low_rank":
         together = whole(deltas)
         left, right = together.parts["left"].double() * together.scale, together.parts["right"].double()

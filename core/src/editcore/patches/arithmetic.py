@@ -13,6 +13,7 @@ import torch
 from attrs import frozen
 
 from editcore.patches.deltas import Delta
+from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.tensors import DTYPE_NAMES, blob_of, tensor_of
 from editcore_hooks import ConflictError, RefusedFileError
 
@@ -27,12 +28,12 @@ def rebuild(base: torch.Tensor, deltas: Sequence[Delta], name: str = "the tensor
 
     `base` has its stored dtype, which the result keeps; a float64 base leaves the f32 cast out, which would cost its
     own bits. Computed on the CPU. Raises `RefusedFileError` when a finite weight would become infinite or NaN, and
-    `ConflictError` for an `xor` beside another delta.
+    `ConflictError` for an exclusive form beside another delta.
     """
     result = base.detach().cpu().clone(memory_format=torch.contiguous_format)
     if not deltas:
         return result
-    if any(delta.form == "xor" for delta in deltas):
+    if any(delta.form in EXCLUSIVE for delta in deltas):
         return _exchange_bits(result, deltas, name)
     matrix = _as_matrix(result)  # a view of result
     for start, stop in _blocks(matrix):
@@ -64,8 +65,11 @@ def result_sha256(result: torch.Tensor) -> str:
 def _exchange_bits(result: torch.Tensor, deltas: Sequence[Delta], name: str) -> torch.Tensor:
     if len(deltas) > 1:
         raise ConflictError(f"a patch of {name} replaces its bits and excludes others there", hint="apply it alone")
-    width = _INTEGERS[result.element_size()]
-    after = (result.view(width) ^ deltas[0].parts["bits"].view(width)).view(result.dtype)
+    if deltas[0].form == "replace":
+        after = deltas[0].parts["stored"].clone()
+    else:
+        width = _INTEGERS[result.element_size()]
+        after = (result.view(width) ^ deltas[0].parts["bits"].view(width)).view(result.dtype)
     if not bool((torch.isfinite(after) | ~torch.isfinite(result)).all()):
         raise RefusedFileError(f"the patched {name} is not finite", hint="get the patch again from its author")
     return after
@@ -81,7 +85,7 @@ class Survival:
 
 def surviving(deltas: Sequence[Delta], before: torch.Tensor, after: torch.Tensor) -> Survival:
     """Compare what was asked for with what the deployed dtype kept. A delta of zero survives whole."""
-    if any(delta.form == "xor" for delta in deltas):
+    if any(delta.form in EXCLUSIVE for delta in deltas):
         return Survival(0.0, 0.0)
     old, new = _as_matrix(before.detach().cpu().contiguous()), _as_matrix(after.detach().cpu().contiguous())
     error = wanted = 0.0

@@ -112,7 +112,7 @@ def _side_by_side(steps: Sequence[Step]) -> Combined:
 
 
 def _alone(delta: Delta) -> Combined:
-    name = {"dense": "delta", "xor": "bits"}.get(delta.form, "values")
+    name = {"dense": "delta", "xor": "bits", "replace": "stored"}.get(delta.form, "values")
     values = delta.parts[name]
     if delta.scale != 1.0:
         values = stored(values.double() * delta.scale)

@@ -1,7 +1,8 @@
 """Writing a safetensors file: the same tensors and metadata give the same bytes, every time and everywhere."""
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,26 @@ class Blob:
     data: bytes
 
 
+@frozen
+class Streamed:
+    """A tensor to be written whose bytes are made when their turn comes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    produce: Callable[[], bytes]
+
+
+def write_streamed(path: Path, tensors: Mapping[str, Streamed], metadata: Mapping[str, str], mode: int) -> None:
+    """Write a file that is not there yet, with one tensor in memory at a time. Raises `OSError`."""
+
+    def chunks() -> Iterator[bytes]:
+        yield _header(tensors, metadata)
+        for name in _order(tensors):
+            yield tensors[name].produce()
+
+    durable.write_new(path, chunks(), mode)
+
+
 def write_safetensors(path: Path, tensors: Mapping[str, Blob], metadata: Mapping[str, str]) -> None:
     """Write `path` atomically. Raises `UsageError` when its folder is missing or it is a folder."""
     if path.is_dir() or not path.parent.is_dir():
@@ -32,17 +53,17 @@ def write_safetensors(path: Path, tensors: Mapping[str, Blob], metadata: Mapping
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="choose a folder with room to write") from error
 
 
-def _order(tensors: Mapping[str, Blob]) -> list[str]:
+def _order(tensors: Mapping[str, Blob] | Mapping[str, Streamed]) -> list[str]:
     # Wide dtypes first keeps every tensor aligned to its own size, which torch needs to view the mapped file.
     return sorted(tensors, key=lambda name: (-DTYPE_BITS[tensors[name].dtype], name))
 
 
-def _header(tensors: Mapping[str, Blob], metadata: Mapping[str, str]) -> bytes:
+def _header(tensors: Mapping[str, Blob] | Mapping[str, Streamed], metadata: Mapping[str, str]) -> bytes:
     document: dict[str, Any] = {"__metadata__": dict(metadata)}
     position = 0
     for name in _order(tensors):
         blob = tensors[name]
-        end = position + len(blob.data)
+        end = position + math.prod(blob.shape) * DTYPE_BITS[blob.dtype] // 8
         document[name] = {"data_offsets": [position, end], "dtype": blob.dtype, "shape": list(blob.shape)}
         position = end
     text = json.dumps(document, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()

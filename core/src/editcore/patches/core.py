@@ -6,8 +6,10 @@ from typing import Any, Final, NoReturn
 
 from attrs import frozen
 
-from editcore.patches.forms import FORMS, form_fault
+from editcore.patches.forms import EXCLUSIVE, FORMS, form_fault
 from editcore.patches.header import DTYPE_BITS
+from editcore.patches.units import KIND as UNITS
+from editcore.patches.units import units_fault
 from editcore_hooks import RefusedFileError
 
 KINDS: Final = ("weights", "modules", "memory")
@@ -51,13 +53,25 @@ def check_core(core: Mapping[str, Any], about: Mapping[str, Any], where: str) ->
     for key, target in core["targets"].items():
         for name, part in _check_target(key, target, where).items():
             parts[f"{key}/{name}"] = part
-        if target["form"] == "xor" and apply["scale"] != 1:
+        if target["form"] in EXCLUSIVE and apply["scale"] != 1:
             refuse(where, f"target {key} replaces bits, which have no scale")
     if kind != "weights":
-        parts |= _prefixed("payload", core["payload"], {"kind", "data", "parts"}, where)
+        payload = _prefixed("payload", core["payload"], {"kind", "data", "parts"}, where)
+        if core["payload"]["kind"] == UNITS:
+            _check_units(core, payload, where)
+        parts |= payload
     if "state" in about:
         parts |= _prefixed("state", about["state"], {"method", "parts"}, where)
     return parts
+
+
+def _check_units(core: Mapping[str, Any], payload: Mapping[str, Part], where: str) -> None:
+    """The one payload that this format describes itself: it needs no plugin, so nobody else would check it."""
+    if core["kind"] != "modules" or core["apply"]["scale"] != 1:
+        refuse(where, "units are of kind modules and scale 1")
+    parts = {name.removeprefix("payload/"): (part.dtype, part.shape) for name, part in payload.items()}
+    if fault := units_fault(core["payload"]["data"], parts):
+        refuse(where, f"it {fault}")
 
 
 def name_fault(key: str) -> str | None:
@@ -105,6 +119,8 @@ def _check_target(key: str, target: Any, where: str) -> dict[str, Part]:
         refuse(where, f"target {key} {fault}")
     if form == "xor" and DTYPE_BITS[parts["bits"].dtype] != DTYPE_BITS[target["base_dtype"]]:
         refuse(where, f"target {key} has bits of another width than {target['base_dtype']}")
+    if form == "replace" and parts["stored"].dtype != target["base_dtype"]:
+        refuse(where, f"target {key} is replaced by {parts['stored'].dtype}, and its base is {target['base_dtype']}")
     if "groups" in target:
         _check_groups(key, target, parts, where)
     return parts

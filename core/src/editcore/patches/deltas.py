@@ -27,8 +27,8 @@ class Delta:
             case "dense":
                 # A vector counts as a matrix of one column, a stack of matrices as one of longer rows.
                 return parts["delta"].reshape(-1, columns)[start:stop].double()
-            case "xor":
-                raise ConflictError("an xor target is no delta without its base", hint="apply it to a copy of the base")
+            case "xor" | "replace":
+                raise ConflictError(f"{self.form} is no delta without its base", hint="apply it to a copy of the base")
         index = parts["index"]
         rows = index[0] if self.form == "sparse" else index  # ascending, so a block is one run
         first, last = torch.searchsorted(rows, torch.tensor([start, stop])).tolist()

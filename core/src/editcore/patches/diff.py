@@ -8,6 +8,7 @@ from attrs import frozen
 
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.deltas import Delta, norm
+from editcore.patches.diff_bits import BitFigures
 from editcore.patches.diff_manifest import FieldDifference, Side, manifest_differences
 from editcore.patches.diff_pairs import Pair, Status, pairs_of_both, pairs_of_folders, pairs_of_patches
 from editcore.patches.geometry import Spectrum, directions, inner, principal_angles, spectrum
@@ -31,6 +32,9 @@ class DeltaFigures:
 class TensorDifference:
     """One tensor. Figures are of what each side changes of `base`, the common one or side a; None: nothing.
 
+    Where a side sets the bits of the tensor, `bits` tells how many elements differ; without the base it is all that is
+    told of that side.
+
     `distance` is ‖δa - δb‖; `left_angles` and `right_angles` are the principal angles in degrees between column and
     row spaces, smallest first.
     """
@@ -44,6 +48,7 @@ class TensorDifference:
     cosine: float | None = None
     left_angles: tuple[float, ...] = ()
     right_angles: tuple[float, ...] = ()
+    bits: BitFigures | None = None
 
 
 @frozen
@@ -86,7 +91,7 @@ def tensor_difference(pair: Pair) -> TensorDifference:
         None if delta is None or found is None else _figures(delta, found, pair.base_norm)
         for delta, found in zip(deltas, spectra, strict=True)
     )
-    alone = TensorDifference(pair.tensor, pair.status, pair.base, one, two)
+    alone = TensorDifference(pair.tensor, pair.status, pair.base, one, two, bits=pair.bits)
     if pair.a is None or pair.b is None or spectra[0] is None or spectra[1] is None or one is None or two is None:
         return alone
     product = inner(pair.a, pair.b, pair.shape)
@@ -102,6 +107,7 @@ def tensor_difference(pair: Pair) -> TensorDifference:
         max(-1.0, min(1.0, product / size)) if size else 0.0,
         tuple(principal_angles(bases[0][0], bases[1][0]).tolist()),
         tuple(principal_angles(bases[0][1], bases[1][1]).tolist()),
+        pair.bits,
     )
 
 
@@ -116,7 +122,8 @@ def _pairs(a: Side, b: Side, base: Checkpoint | None) -> Iterator[Pair]:
 def _swapped(pair: Pair) -> Pair:
     names: dict[Status, Status] = {"only in a": "only in b", "only in b": "only in a"}
     status = names.get(pair.status, pair.status)
-    return Pair(pair.tensor, status, pair.shape, pair.b, pair.a, pair.base, pair.base_norm)
+    bits = None if pair.bits is None else BitFigures(pair.bits.b, pair.bits.a, pair.bits.between)
+    return Pair(pair.tensor, status, pair.shape, pair.b, pair.a, pair.base, pair.base_norm, bits)
 
 
 def _figures(delta: Delta, found: Spectrum, base_norm: float | None) -> DeltaFigures:

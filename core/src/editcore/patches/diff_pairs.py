@@ -11,7 +11,8 @@ from attrs import field, frozen
 
 from editcore.models.keys import aliases
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.deltas import Delta, whole
+from editcore.patches.deltas import Delta
+from editcore.patches.diff_bits import BitFigures, Changed, compare_bits, moved
 from editcore.patches.patch import PatchHeader
 from editcore.patches.resolving import require_base
 from editcore.patches.tensors import tensor_of
@@ -23,7 +24,8 @@ Status = Literal["changed", "only in a", "only in b", "other shape or dtype"]
 class Pair:
     """A tensor and how each side changes it (None: not at all), against `base`: the common one, or side a itself.
 
-    `base_norm` is that of the tensor before, None where no base is known.
+    `base_norm` is that of the tensor before, None where no base is known. `bits` is there where a side sets the bits of
+    the tensor; without a base such a side has no delta, and `bits` alone says what it does.
     """
 
     tensor: str
@@ -33,6 +35,7 @@ class Pair:
     b: Delta | None = field(default=None, repr=False)
     base: Literal["base", "a"] = "base"
     base_norm: float | None = None
+    bits: BitFigures | None = None
 
 
 def pairs_of_patches(a: PatchHeader, b: PatchHeader, model: Checkpoint | None = None) -> Iterator[Pair]:
@@ -46,15 +49,13 @@ def pairs_of_patches(a: PatchHeader, b: PatchHeader, model: Checkpoint | None = 
     for key, other in names.items():
         shape = tuple(a.targets[key]["shape"])
         if other is None:
-            yield Pair(key, "only in a", shape, whole(a.deltas(key)), None, base_norm=_base_norm(a, key, model))
+            yield _pair(key, "only in a", _changed(a, key), None, _base_of(a, key, model))
         elif shape != tuple(b.targets[other]["shape"]):
             yield Pair(key, "other shape or dtype", shape)
         elif (a.scale, a.targets[key]) != (b.scale, b.targets[other]):
-            deltas = whole(a.deltas(key)), whole(b.deltas(other))
-            yield Pair(key, "changed", shape, *deltas, base_norm=_base_norm(a, key, model))
+            yield _pair(key, "changed", _changed(a, key), _changed(b, other), _base_of(a, key, model))
     for key in b.targets.keys() - set(names.values()):
-        shape = tuple(b.targets[key]["shape"])
-        yield Pair(key, "only in b", shape, None, whole(b.deltas(key)), base_norm=_base_norm(b, key, model))
+        yield _pair(key, "only in b", None, _changed(b, key), _base_of(b, key, model))
 
 
 def pairs_of_folders(a: Checkpoint, b: Checkpoint) -> Iterator[Pair]:
@@ -70,7 +71,7 @@ def pairs_of_folders(a: Checkpoint, b: Checkpoint) -> Iterator[Pair]:
         elif a.sha256(key) != b.sha256(key):
             common = a.base_sha256(key) == b.base_sha256(key)
             base = tensor_of(one.dtype, one.shape, a.read_base(key) if common else a.read(key))
-            deltas = _moved(a, key, base) if common else None, _moved(b, key, base)
+            deltas = moved(base, _stored(a, key)) if common else None, moved(base, _stored(b, key))
             yield Pair(key, "changed", one.shape, *deltas, "base" if common else "a", float(base.double().norm()))
 
 
@@ -80,25 +81,39 @@ def pairs_of_both(a: PatchHeader, b: Checkpoint) -> Iterator[Pair]:
     for key in dict.fromkeys([*names, *b.stack.targets]):
         entry = b.entries[key]
         base = tensor_of(entry.dtype, entry.shape, b.read_base(key))
-        one = whole(a.deltas(names[key])) if key in names else None
-        two = _moved(b, key, base)
-        if one is not None or two is not None:
+        patched = _changed(a, names[key]) if key in names else None
+        now = _stored(b, key)
+        one, _, bits = compare_bits(patched, None, base)
+        if patched is not None and bits is not None:
+            bits = compare_bits(patched, Changed({}, (Delta("replace", {"stored": now}),)), base)[2]
+        two = moved(base, now)
+        if one is not None or two is not None or bits is not None:
             status: Status = "only in b" if one is None else "only in a" if two is None else "changed"
-            yield Pair(key, status, entry.shape, one, two, base_norm=float(base.double().norm()))
+            yield Pair(key, status, entry.shape, one, two, base_norm=float(base.double().norm()), bits=bits)
 
 
-def _moved(checkpoint: Checkpoint, key: str, base: torch.Tensor) -> Delta | None:
-    """What is stored now less the base; None when that is the base."""
+def _pair(key: str, status: Status, a: Changed | None, b: Changed | None, base: torch.Tensor | None) -> Pair:
+    shape = tuple((a or b).target["shape"])  # type: ignore[union-attr] # one of them changes it
+    one, two, bits = compare_bits(a, b, base)
+    return Pair(
+        key, status, shape, one, two, base_norm=None if base is None else float(base.double().norm()), bits=bits
+    )
+
+
+def _changed(patch: PatchHeader, name: str) -> Changed:
+    return Changed(patch.targets[name], patch.deltas(name))
+
+
+def _stored(checkpoint: Checkpoint, key: str) -> torch.Tensor:
+    """The tensor as it is now."""
     entry = checkpoint.entries[key]
-    now = tensor_of(entry.dtype, entry.shape, checkpoint.read(key))
-    wide = torch.float64 if base.dtype == torch.float64 else torch.float32
-    moved = now.to(wide) - base.to(wide)
-    return Delta("dense", {"delta": moved}) if bool((moved != 0).any()) else None
+    return tensor_of(entry.dtype, entry.shape, checkpoint.read(key))
 
 
-def _base_norm(patch: PatchHeader, key: str, model: Checkpoint | None) -> float | None:
+def _base_of(patch: PatchHeader, key: str, model: Checkpoint | None) -> torch.Tensor | None:
+    """The tensor of the base that a target of `patch` means, where the base is at hand."""
     if model is None:
         return None
     found = require_base(patch, model).keys[key]
     entry = model.entries[found]
-    return float(tensor_of(entry.dtype, entry.shape, model.read_base(found)).double().norm())
+    return tensor_of(entry.dtype, entry.shape, model.read_base(found))

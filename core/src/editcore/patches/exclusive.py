@@ -1,14 +1,12 @@
 """Forms that exclude every other patch on their tensor: they say what the bits become, not what is added."""
 
 from collections.abc import Mapping, Sequence
-from typing import Final
 
 from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.patch import Patch
 from editcore.patches.stack import patch_path
 from editcore_hooks import ConflictError
-
-EXCLUSIVE: Final = ("xor",)
 
 
 def require_alone(key: str, forms: Mapping[str, str]) -> None:
@@ -21,7 +19,7 @@ def require_alone(key: str, forms: Mapping[str, str]) -> None:
         others = ", ".join(sorted(patch_id[:12] for patch_id in forms if patch_id != exclusive[0]))
         raise ConflictError(
             f"patch {exclusive[0][:12]} replaces the bits of {key} and excludes {others} there",
-            hint="apply one of them; `editcore extract` without --exact writes deltas that add up",
+            hint="apply one of them; `editcore extract` without --exact and --form writes deltas that add up",
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import torch
 from attrs import frozen
@@ -21,6 +21,7 @@ from editcore.patches.sealing import Target, seal
 from editcore.patches.tensors import blob_of, tensor_of
 from editcore_hooks import RefusedFileError, UsageError, WrongBaseError
 
+Form = Literal["delta", "xor", "replace"]
 _BITS: Final = {2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
 
 
@@ -42,6 +43,7 @@ def extract(
     tolerance: float = 1e-3,
     max_rank: int = 128,
     exact: bool = False,
+    form: Form = "delta",
     name: str | None = None,
     title: str | None = None,
     advance: Callable[[], None] = lambda: None,
@@ -50,7 +52,8 @@ def extract(
 
     A matrix becomes low-rank where at most `max_rank` factors come within `tolerance` (relative Frobenius residual)
     and are smaller; else what is smallest of dense, rows and sparse in float32. With `exact` only what gives the bits
-    of `edited`, and `xor` where no delta does. `advance` is called after each tensor.
+    of `edited`, and `xor` where no delta does. With the `form` xor or replace every tensor that differs has that form,
+    which gives the bits of `edited` without a search. `advance` is called after each tensor.
 
     Raises `WrongBaseError` when the two do not have the same tensors, `UsageError` when they are equal or `base`
     carries patches, `RefusedFileError` for quantised tensors and for values that are not finite.
@@ -74,7 +77,10 @@ def extract(
             before, after = (tensor_of(entry.dtype, entry.shape, one.read(key)) for one in (base, edited))
             if not bool(torch.isfinite(after).all()):
                 raise RefusedFileError(f"{key} of {edited.folder} holds values that are not finite", hint="train again")
-            update, result = _update(before, after, tolerance, max_rank, exact, key)
+            if form == "delta":
+                update, result = _update(before, after, tolerance, max_rank, exact, key)
+            else:
+                update, result = _exclusive(form, before, after), after
             targets[key] = Target(update, entry.dtype, entry.shape, base.sha256(key))
             results[key] = result_sha256(result)
             if results[key] == edited.sha256(key):
@@ -114,8 +120,14 @@ def _update(
         result = rebuild(before, [Delta(update.form, update.parts)], key)
         if not exact or blob_of(result).data == blob_of(after).data:
             return update, result
+    return _exclusive("xor", before, after), after
+
+
+def _exclusive(form: Literal["xor", "replace"], before: torch.Tensor, after: torch.Tensor) -> StoredUpdate:
+    if form == "replace":
+        return StoredUpdate("replace", {"stored": after})
     bits = (_integers(before) ^ _integers(after)).view(_BITS[before.element_size()])
-    return StoredUpdate("xor", {"bits": bits}), after
+    return StoredUpdate("xor", {"bits": bits})
 
 
 def _low_rank(delta: torch.Tensor, tolerance: float, max_rank: int, plain: StoredUpdate) -> StoredUpdate | None:

@@ -10,6 +10,9 @@ Shape = tuple[int, ...]
 FLOATS: Final = ("F32", "F16", "BF16", "F64")
 """Stored dtypes that take a weight patch."""
 
+EXCLUSIVE: Final = ("xor", "replace")
+"""Forms that say what the bits become, not what is added: each excludes every other patch on its tensor."""
+
 
 @frozen
 class Form:
@@ -56,12 +59,19 @@ def _xor(shape: Shape, parts: Mapping[str, Shape]) -> str | None:
     return None
 
 
+def _replace(shape: Shape, parts: Mapping[str, Shape]) -> str | None:
+    if parts["stored"] != shape:
+        return f"has a replacement {parts['stored']} for a tensor {shape}"
+    return None
+
+
 FORMS: Final[Mapping[str, Form]] = {
     "low_rank": Form({"left": ("F32",), "right": ("F32",)}, _low_rank),
     "dense": Form({"delta": ("F32", "F64")}, _dense),
     "sparse": Form({"index": ("I64",), "values": ("F32", "F64")}, _sparse),
     "rows": Form({"index": ("I64",), "values": ("F32", "F64")}, _rows),
     "xor": Form({"bits": ("U16", "U32", "U64")}, _xor),
+    "replace": Form({"stored": FLOATS}, _replace),
 }
 
 

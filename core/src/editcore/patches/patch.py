@@ -12,7 +12,9 @@ import editcore_hooks
 from editcore.patches import manifest as manifests
 from editcore.patches.container import write_safetensors
 from editcore.patches.core import Part
+from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.header import Entry, read_header, read_span
+from editcore.patches.units import is_units, not_finite
 from editcore_hooks import RefusedFileError, UsageError
 
 if TYPE_CHECKING:
@@ -128,6 +130,11 @@ class Patch(Described, editcore_hooks.Patch):
         patch = cls(header.patch_id, header.core, header.about, tensors, notices=header.notices)
         for key in header.targets:
             patch.deltas(key)
+        if is_units(patch) and (part := not_finite(tensors)):
+            raise RefusedFileError(
+                f"{path} is refused: {part} holds values that are not finite",
+                hint="get the patch again from its author",
+            )
         return patch
 
     def save(self, path: Path | str) -> None:
@@ -146,10 +153,10 @@ class Patch(Described, editcore_hooks.Patch):
         return _deltas(self.core, key, parts, f"patch {self.patch_id[:12]}")
 
     def delta_norms(self) -> dict[str, float]:
-        """Frobenius norm of the delta of each target, its scale included; without `xor`, whose base decides it."""
+        """Frobenius norm of the delta of each target, its scale included; exclusive forms have none."""
         from editcore.patches.deltas import norm, whole
 
-        added = [key for key, target in self.targets.items() if target["form"] != "xor"]
+        added = [key for key, target in self.targets.items() if target["form"] not in EXCLUSIVE]
         return {key: norm(whole(self.deltas(key))) for key in added}
 
     def with_about(self, **fields: Any) -> Self:

@@ -12,6 +12,7 @@ from editcore.patches.patch import Patch
 from editcore.patches.resolving import Verdict, require_base
 from editcore.patches.shards import INDEX, SINGLE, read_index
 from editcore.patches.stack import original_index_path, stack_hash
+from editcore.patches.units import is_units
 from editcore_hooks import ConflictError, RefusedFileError
 
 Touched = Mapping[str, Mapping[str, str]]
@@ -113,13 +114,13 @@ def _plan(
                 f"{key} in {checkpoint.file(key)} was changed after it was patched",
                 hint=f"see `editcore verify {checkpoint.folder}`",
             )
-    originals = _original_files(checkpoint)
+    originals = original_files(checkpoint)
     rewrites = _rewrites(checkpoint, touched, changed, originals)
     kept = {key: ids for key, ids in touched.items() if ids}
     return Plan(checkpoint, patches, kept, changed, rewrites, originals, added, verdicts, notices)
 
 
-def _original_files(checkpoint: Checkpoint) -> Mapping[str, str]:
+def original_files(checkpoint: Checkpoint) -> Mapping[str, str]:
     """Which file of the base holds each tensor; a patched shard has another name than its original."""
     if checkpoint.shards.index is None or not checkpoint.patch_ids:
         return checkpoint.shards.files
@@ -172,6 +173,11 @@ def new_index(plan: Plan) -> bytes:
 def _refuse_runtime_kinds(patch: Patch) -> None:
     if patch.kind == "weights":
         return
+    if is_units(patch):
+        raise ConflictError(
+            f"patch {patch.patch_id[:12]} appends units to MLPs, which makes a checkpoint of another shape",
+            hint="editcore export PATCH --to merged --model DIR -o OUT folds it into one",
+        )
     method = patch.annotation("method")
     distribution = method.get("distribution")
     owner = f"`pip install {distribution}`" if isinstance(distribution, str) else "install the plugin of its method"

@@ -15,6 +15,8 @@ from editcore.patches.deltas import StoredUpdate
 from editcore.patches.forms import FLOATS, Shape
 from editcore.patches.patch import Patch
 from editcore.patches.tensors import blob_of
+from editcore.patches.units import KIND as UNITS
+from editcore.patches.units import not_finite
 from editcore_hooks import EditcoreError, Payload, PluginError
 
 
@@ -70,6 +72,11 @@ def seal(
         expected = check_core(core, annotation, "the update")
     except EditcoreError as error:
         raise PluginError(error.message, hint="the method breaks the contract; report it to its author") from error
+    if payload is not None and payload.kind == UNITS and (part := not_finite(tensors)):
+        raise EditcoreError(
+            f"the update holds values that are not finite in {part}",
+            hint="lower the learning rate, or report it to the author of the method",
+        )
     if set(expected) != set(tensors):
         raise PluginError("two tensors of the update have one name", hint="report it to the author of the method")
     return Patch(manifests.patch_id_of(core), core, annotation, tensors)

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from editcore.patches.combining import Combined, Step, combine, dense_sum, smallest
 from editcore.patches.deltas import Delta
+from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.merging import merge
 from editcore.patches.origins import gather
 from editcore.patches.patch import Patch
@@ -100,9 +101,9 @@ def _combined(
 ) -> Combined:
     sources = [_steps(patch, key, scale) for patch in touching]
     steps = [step for source in sources for step in source]
-    if len(steps) > 1 and any(step.delta.form == "xor" for step in steps):
+    if len(steps) > 1 and any(step.delta.form in EXCLUSIVE for step in steps):
         raise ConflictError(f"a patch of {key} excludes others on it", hint="leave one of them out of the squash")
-    if rule == "sum" or steps[0].delta.form == "xor":
+    if rule == "sum" or steps[0].delta.form in EXCLUSIVE:
         return combine(steps, shape, max_rank)
     merged = merge(rule, [dense_sum([step.delta for step in source], shape) for source in sources], density)
     update = smallest(merged)

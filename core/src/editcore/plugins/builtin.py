@@ -1,6 +1,6 @@
 """The entry module of the core: what ships with it comes in by the same door as a stranger's."""
 
-from editcore_hooks import Architecture, Metric, hookimpl
+from editcore_hooks import Architecture, Metric, PatchKind, hookimpl
 
 EDITCORE_API = ">=1.0,<2"
 
@@ -17,3 +17,10 @@ def editcore_register_metrics() -> list[type[Metric]]:
     from editcore.evaluation.metrics import METRICS
 
     return list(METRICS)
+
+
+@hookimpl
+def editcore_register_patch_kinds() -> list[type[PatchKind]]:
+    from editcore.editing.units import FfnUnits
+
+    return [FfnUnits]

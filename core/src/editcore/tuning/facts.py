@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import groupby
+from operator import itemgetter
 from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
@@ -45,8 +46,9 @@ _STOP = re.compile(r"[.!?。\n]")
 def own_cases(session: "Session", n: int) -> list[Case]:
     """At most `n` cases of facts that the model states by itself, seeded by the session.
 
-    The new target of each is what the model says of another subject in the same words; neighbours are other subjects in
-    these words, of which it says something else; rephrases are what else it says of the subject with the same answer.
+    The new target of each is what the model says of another subject in the same words, of such answers the one that it
+    holds least likely here, since people edit to what a model would not say; neighbours are other subjects in these
+    words, of which it says something else; rephrases are what else it says of the subject with the same answer.
     Raises `UsageError` when the model shows too few.
     """
     if session.model.config.is_encoder_decoder:
@@ -56,7 +58,7 @@ def own_cases(session: "Session", n: int) -> list[Case]:
     sure = _confident(session, sentences, CANDIDATES * n)
     facts = _depending(session, _with_subjects(session, sure, sentences), rng)
     facts = _depending(session, reworded(session, facts[: 2 * n]), rng)  # an answer that was cut may hang on less
-    facts.sort(key=lambda fact: not fact.reworded)
+    facts = of_many_kinds(sorted(facts, key=lambda fact: not fact.reworded))
     cases = _cases(session, facts[: n + n // 4], rng)[:n]  # of a few the model says the same whatever the subject
     rng.shuffle(cases)
     if len(cases) < FEWEST:
@@ -156,18 +158,36 @@ def _depending(session: "Session", facts: Sequence[Fact], rng: random.Random) ->
     return chosen
 
 
+def of_many_kinds(facts: Sequence[Fact]) -> list[Fact]:
+    """One of every wording before a second of any: a model writes most often of what is easiest to change.
+
+    A wording that only one subject has may be a slip of the pen; it comes last.
+    """
+    wordings = [fact.about(["{}"]) for fact in facts]
+    often, seen = Counter(wordings), Counter[str]()
+    keys = []
+    for wording in wordings:
+        keys.append((often[wording] == 1, seen[wording]))
+        seen[wording] += 1
+    return [fact for _, fact in sorted(zip(keys, facts, strict=True), key=itemgetter(0))]
+
+
 def _cases(session: "Session", facts: Sequence[Fact], rng: random.Random) -> list[Case]:
     """What the model says of other subjects in the same words gives a new target of the right kind, and neighbours."""
     others = [[other.subject for other in rng.sample(facts, min(OTHERS, len(facts)))] for _ in facts]
     prompts = [fact.about(other) for fact, some in zip(facts, others, strict=True) for other in some]
     said = iter(zip(prompts, generate(session.model, session.tokenizer, prompts, 8, batch_size=64), strict=True))
-    cases = []
-    for i, (fact, some) in enumerate(zip(facts, others, strict=True)):
+    answers = []
+    for fact, some in zip(facts, others, strict=True):
         pairs = [(prompt, _STOP.split(text.strip())[0]) for prompt, text in (next(said) for _ in some)]
-        pairs = [(prompt, answer) for prompt, answer in pairs if answer and answer != fact.answer]
+        answers.append([(prompt, answer) for prompt, answer in pairs if answer and answer != fact.answer])
+    asked = [(fact.prompt, answer) for fact, pairs in zip(facts, answers, strict=True) for _, answer in pairs]
+    likely = iter(answer_scores(session, asked))
+    cases = []
+    for i, (fact, pairs) in enumerate(zip(facts, answers, strict=True)):
         if not pairs:
             continue
-        _, new = rng.choice(pairs)
+        _, new = min(((next(likely), answer) for _, answer in pairs), key=itemgetter(0))
         near = tuple(Probe(prompt, (answer,)) for prompt, answer in pairs if answer != new and prompt != fact.prompt)
         request = EditRequest(fact.about(["{}"]), " ".join(fact.subject), new, fact.answer, id=f"own-{i}")
         cases.append(Case(request, fact.reworded, {"neighbour": near[:NEIGHBOURS]}))

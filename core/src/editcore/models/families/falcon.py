@@ -7,7 +7,10 @@ from editcore_hooks import Architecture
 
 
 class Bloom(Architecture):
-    """The released files name tensors without `transformer.`. A norm follows the embedding."""
+    """The released files name tensors without `transformer.`. A norm follows the embedding.
+
+    The MLPs are four times as wide as the hidden state, and no number in the configuration says otherwise.
+    """
 
     name = "bloom"
     summary = "BLOOM: ALiBi, head tied to the embedding"
@@ -28,3 +31,4 @@ class Falcon(Bloom):
 
     name = "falcon"
     summary = "Falcon 7B, 40B, 180B and RW"
+    width = "ffn_hidden_size"

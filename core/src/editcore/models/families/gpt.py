@@ -21,6 +21,7 @@ class GPT2(Architecture):
         "embed": "transformer.wte",
     }
     prefixes = ("transformer.",)
+    width = "n_inner"
 
 
 class GPTNeo(GPT2):
@@ -29,6 +30,7 @@ class GPTNeo(GPT2):
     name = "gpt_neo"
     summary = "GPT-Neo: head tied to the embedding"
     parts: ClassVar[Mapping[str, str]] = {**GPT2.parts, "attn_out": "attn.attention.out_proj"}
+    width = "intermediate_size"
 
 
 class GPTJ(GPT2):
@@ -58,3 +60,4 @@ class GPTNeoX(Architecture):
         "embed": "gpt_neox.embed_in",
     }
     prefixes = ("gpt_neox.", "lm_head.", "embed_out.")
+    width = "intermediate_size"

@@ -20,6 +20,7 @@ class Llama(Architecture):
         "embed": "model.embed_tokens",
     }
     prefixes: ClassVar[tuple[str, ...]] = ("model.",)
+    width = "intermediate_size"
 
 
 class Mistral(Llama):

@@ -21,6 +21,7 @@ class OPT(Architecture):
         "embed": "model.decoder.embed_tokens",
     }
     prefixes = ("model.", "model.decoder.", "decoder.")
+    width = "ffn_dim"
 
 
 class Phi(Architecture):
@@ -38,3 +39,4 @@ class Phi(Architecture):
         "embed": "model.embed_tokens",
     }
     prefixes = ("model.",)
+    width = "intermediate_size"

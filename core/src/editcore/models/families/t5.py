@@ -31,3 +31,4 @@ class T5(Architecture):
         "final_norm": "encoder.final_layer_norm",
         "embed": "encoder.embed_tokens",
     }
+    width = "d_ff"
