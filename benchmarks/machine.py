@@ -3,20 +3,30 @@
 import os
 import platform
 import time
+from pathlib import Path
 
 import torch
 
 
-def describe_machine(threads: int) -> str:
-    return f"torch {torch.__version__}, {threads} threads of {os.cpu_count()} on {platform.machine()}, float32"
+def describe_machine(threads: int, dtype: str = "float32") -> str:
+    return f"torch {torch.__version__}, {threads} threads of {os.cpu_count()} on {platform.machine()}, {dtype}"
 
 
-def peak_flops(rows: int = 160, width: int = 1024) -> float:
-    """FLOP/s of a matrix product (rows, width) × (width, 4 width), the best of several."""
-    a, b = torch.randn(rows, width), torch.randn(width, 4 * width)
+def peak_flops(rows: int = 160, inner: int = 1024, columns: int = 4096, dtype: torch.dtype = torch.float32) -> float:
+    """FLOP/s of a matrix product (rows, inner) × (inner, columns), the best of several."""
+    a, b = torch.randn(rows, inner, dtype=dtype), torch.randn(inner, columns, dtype=dtype)
     best = 0.0
     for _ in range(20):
         started = time.perf_counter()
         a @ b
-        best = max(best, 2 * rows * width * 4 * width / (time.perf_counter() - started))
+        best = max(best, 2 * rows * inner * columns / (time.perf_counter() - started))
     return best
+
+
+def peak_memory() -> int:
+    """The most memory in bytes that this process had so far.
+
+    Not `ru_maxrss`: that begins with what the process had that started this one.
+    """
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))

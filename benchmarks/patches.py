@@ -1,15 +1,15 @@
 """`python -m benchmarks.patches`: what a patch costs on disk, against plain copies and transformers, in one run.
 
 A random Llama-shaped checkpoint of 1.5 GB in bfloat16, in shards. Each step runs in a process of its own, so that its
-peak of memory is its own. A copy of the file that a patch must write, flushed to the disk as a patch is, is the floor.
+peak of memory is its own, and begins with nothing left to flush; what it reads is in the file cache. Steps take turns,
+and of each the fastest run counts.
 """
 
 import argparse
+import gc
 import json
 import os
-import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from attrs import frozen
 
-from benchmarks.machine import describe_machine
+from benchmarks.machine import describe_machine, peak_flops, peak_memory
+from editcore.patches.arithmetic import BLOCK_ELEMENTS
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.deltas import to_stored
 from editcore.patches.ondisk import apply_on_disk, revert_on_disk
@@ -28,57 +30,78 @@ from editcore.patches.patch import Patch
 from editcore.patches.sealing import Target, seal
 from editcore_hooks import LowRank
 
-KEY = "model.layers.5.mlp.down_proj.weight"
-WIDTH, MLP, LAYERS, VOCABULARY = 2048, 5632, 12, 32000
+WIDTH, MLP, VOCABULARY = 2048, 5632, 32000
 RANKS = (1, 300)
+MB, MIB = 10**6, 2**20
 
 
-def make(folder: Path) -> None:
+@frozen
+class Step:
+    """Something to time, and the bytes that it leaves written."""
+
+    run: Callable[[Path], None]
+    written: Callable[[Path], int]
+
+
+def make(folder: Path, layers: int, shard: str) -> None:
     """The checkpoint, and a patch of each rank for one of its tensors."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
     config = LlamaConfig(
-        vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=MLP, num_hidden_layers=LAYERS,
+        vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=MLP, num_hidden_layers=layers,
         num_attention_heads=16, num_key_value_heads=16, tie_word_embeddings=False,
     )  # fmt: skip
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16)
-    model.save_pretrained(folder / "model", max_shard_size="400MB")
+    model.save_pretrained(folder / "model", max_shard_size=shard)
     opened = Checkpoint.open(folder / "model")
-    entry = opened.entries[KEY]
+    key = edited(opened)
     for rank in RANKS:
         update = LowRank(torch.randn(WIDTH, rank) * 1e-2, torch.randn(rank, MLP) * 1e-2)
-        target = Target(to_stored(update, transposed=False), entry.dtype, entry.shape, opened.base_sha256(KEY))
-        seal({KEY: target}, {"name": "model"}, {"title": f"rank {rank}"}).save(folder / f"rank{rank}.safetensors")
+        stored = to_stored(update, transposed=False)
+        target = Target(stored, opened.entries[key].dtype, (WIDTH, MLP), opened.base_sha256(key))
+        seal({key: target}, {"name": "model"}, {"title": f"rank {rank}"}).save(patch_file(folder, rank))
 
 
-def shard(folder: Path) -> Path:
-    index = json.loads((folder / "model" / "model.safetensors.index.json").read_text())
-    return folder / "model" / index["weight_map"][KEY]
+def edited(opened: Checkpoint) -> str:
+    """The key that is patched: of the middle layer."""
+    return f"model.layers.{opened.config['num_hidden_layers'] // 2}.mlp.down_proj.weight"
 
 
-def copy(folder: Path) -> None:
-    """The shard that is touched, byte by byte, and flushed."""
-    target = folder / "copy.safetensors"
-    with shard(folder).open("rb") as source, target.open("wb") as file:
-        shutil.copyfileobj(source, file, 2**22)
-        file.flush()
-        os.fsync(file.fileno())
+def patch_file(folder: Path, rank: int) -> Path:
+    return folder / f"rank{rank}.safetensors"
 
 
-def apply_rank(rank: int) -> Callable[[Path], None]:
-    def apply(folder: Path) -> None:
-        apply_on_disk(folder / "model", [Patch.load(folder / f"rank{rank}.safetensors")])
-
-    return apply
-
-
-def undo(folder: Path) -> None:
+def touched(folder: Path) -> Path:
+    """The shard that holds the edited tensor."""
     opened = Checkpoint.open(folder / "model")
-    if opened.patch_ids:
-        revert_on_disk(folder / "model", list(opened.patch_ids))
-    for left in (folder / "copy.safetensors", folder / "saved"):
-        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    return opened.file(edited(opened))
+
+
+def copy(flush: bool) -> Step:
+    def run(folder: Path) -> None:
+        target = folder / "copy.safetensors"
+        subprocess.run(["cp", touched(folder), target], check=True)
+        if flush:
+            with target.open("rb") as file:
+                os.fsync(file.fileno())
+
+    return Step(run, _shard_bytes)
+
+
+def apply(rank: int) -> Step:
+    def run(folder: Path) -> None:
+        apply_on_disk(folder / "model", [Patch.load(patch_file(folder, rank))])
+
+    def written(folder: Path) -> int:
+        original = 2 * WIDTH * MLP
+        return _shard_bytes(folder) + original + patch_file(folder, rank).stat().st_size
+
+    return Step(run, written)
+
+
+def revert(folder: Path) -> None:
+    revert_on_disk(folder / "model", Checkpoint.open(folder / "model").patch_ids)
 
 
 def transformers_way(folder: Path) -> None:
@@ -86,89 +109,144 @@ def transformers_way(folder: Path) -> None:
     from safetensors.torch import load_file
     from transformers import AutoModelForCausalLM
 
-    factors = load_file(folder / "rank1.safetensors")
+    key, largest = edited(Checkpoint.open(folder / "model")), f"{_shard_bytes(folder) // MB + 1}MB"
+    factors = load_file(patch_file(folder, 1))
     model = AutoModelForCausalLM.from_pretrained(folder / "model", dtype=torch.bfloat16)
     state = model.state_dict()
-    state[KEY] = (state[KEY].double() + factors[f"{KEY}/left"].double() @ factors[f"{KEY}/right"].double()).bfloat16()
+    state[key] = (state[key].double() + factors[f"{key}/left"].double() @ factors[f"{key}/right"].double()).bfloat16()
     model.load_state_dict(state)
-    model.save_pretrained(folder / "saved", max_shard_size="400MB")
+    model.save_pretrained(folder / "saved", max_shard_size=largest)
 
 
-STEPS: dict[str, Callable[[Path], None]] = {
-    "copy of the shard": copy,
-    "apply, rank 1": apply_rank(1),
-    "apply, rank 300": apply_rank(300),
-    "load_state_dict and save_pretrained": transformers_way,
+def _shard_bytes(folder: Path) -> int:
+    return touched(folder).stat().st_size
+
+
+def _saved_bytes(folder: Path) -> int:
+    return sum(path.stat().st_size for path in (folder / "saved").iterdir())
+
+
+FLOOR = "cp, flushed"
+STEPS = {
+    "cp": copy(flush=False),
+    FLOOR: copy(flush=True),
+    "apply, rank 1": apply(1),
+    "apply, rank 300": apply(300),
+    "revert": Step(revert, _shard_bytes),
+    "load_state_dict and save_pretrained": Step(transformers_way, _saved_bytes),
 }
 
 
+def before(step: str, folder: Path) -> None:
+    """The base in the file cache, or with the patch on that `revert` takes off; nothing left to flush."""
+    if Checkpoint.open(folder / "model").patch_ids:
+        revert(folder)
+    if step == "revert":
+        apply(1).run(folder)
+    for left in (folder / "copy.safetensors", folder / "saved"):
+        shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
+    for file in (folder / "model").glob("*.safetensors"):
+        with file.open("rb") as opened:
+            while opened.read(16 * MIB):
+                pass
+    os.sync()
+
+
 def one(step: str, folder: Path) -> None:
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    started = time.perf_counter()
-    STEPS[step](folder)
-    seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": seconds, "peak_mib": peak / 1024, "above_mib": (peak - before) / 1024}))
+    imported = peak_memory()
+    gc.collect()  # what the imports left, which would be swept at some moment of the step
+    started, worked = time.perf_counter(), time.process_time()
+    STEPS[step].run(folder)
+    seconds, processor = time.perf_counter() - started, time.process_time() - worked
+    peak = peak_memory()
+    found = {"seconds": seconds, "processor": processor, "peak": peak, "above": peak - imported}
+    print(json.dumps({**found, "written": STEPS[step].written(folder)}))
 
 
 def command_line(folder: Path, *arguments: str) -> float:
-    """Milliseconds of a command, the median of seven."""
-    editcore = Path(sys.executable).with_name("editcore")
+    """Seconds of a command, its process started and ended: the fastest of nine."""
     times = []
-    for _ in range(7):
+    for _ in range(9):
         started = time.perf_counter()
-        subprocess.run([editcore, *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL)
-        times.append(1000 * (time.perf_counter() - started))
-    return statistics.median(times)
+        subprocess.run(
+            [sys.executable, "-m", "editcore", *arguments], cwd=folder, check=True, stdout=subprocess.DEVNULL
+        )
+        times.append(time.perf_counter() - started)
+    return min(times)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.patches", description=__doc__)
-    parser.add_argument("--folder", type=Path, help="where to make 3 GB of files; default: a temporary folder")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--step", choices=sorted(STEPS), help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path, help="where to make 4 GB of files; default: a temporary folder")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--layers", type=int, default=12, help="12 are 1.5 GB")
+    parser.add_argument("--shard", default="800MB", metavar="SIZE", help="the largest shard; 2GB: one file of all")
+    parser.add_argument("--step", choices=["make", "before", *STEPS], help=argparse.SUPPRESS)
+    parser.add_argument("--of", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.step:
+    if arguments.step == "make":
+        make(arguments.folder, arguments.layers, arguments.shard)
+    elif arguments.step == "before":
+        before(arguments.of, arguments.folder)
+    elif arguments.step:
         one(arguments.step, arguments.folder)
-        return
-    with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
-        folder = Path(name)
-        make(folder)
-        found = {step: _measured(step, folder, arguments.repeats) for step in STEPS}
-        apply_rank(1)(folder)
-        answers = {
-            "inspect": command_line(folder, "inspect", "rank300.safetensors"),
-            "stack": command_line(folder, "stack", "model"),
-        }
-        _print(found, answers, shard(folder).stat().st_size)
+    else:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as name:
+            _measure(Path(name), arguments.rounds, arguments.layers, arguments.shard)
 
 
-def _measured(step: str, folder: Path, repeats: int) -> dict[str, Any]:
-    """The fastest of several runs, each on the base."""
-    runs = []
-    for _ in range(repeats):
-        undo(folder)
-        command = [sys.executable, "-m", "benchmarks.patches", "--step", step, "--folder", str(folder)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-        runs.append(json.loads(done.stdout))
-    undo(folder)
-    best: dict[str, Any] = min(runs, key=lambda run: run["seconds"])
-    return best
+def _measure(folder: Path, rounds: int, layers: int, shard: str) -> None:
+    # In processes of their own as well: this one stays small, and leaves memory to the file cache.
+    _process("make", folder, "--layers", str(layers), "--shard", shard)
+    runs: dict[str, list[dict[str, Any]]] = {step: [] for step in STEPS}
+    for _ in range(rounds):
+        for step in STEPS:
+            _process("before", folder, "--of", step)
+            runs[step].append(json.loads(_process(step, folder)))
+    _process("before", folder, "--of", "revert")
+    answers = {
+        "inspect": command_line(folder, "inspect", patch_file(folder, 300).name),
+        "stack": command_line(folder, "stack", "model"),
+    }
+    best = {step: min(found, key=lambda run: run["seconds"]) for step, found in runs.items()}
+    _print(best, answers, folder)
 
 
-def _print(found: dict[str, dict[str, Any]], answers: dict[str, float], size: int) -> None:
-    floor = found["copy of the shard"]["seconds"]
-    print(describe_machine(torch.get_num_threads()))
+def _process(step: str, folder: Path, *more: str) -> str:
+    command = [sys.executable, "-m", "benchmarks.patches", "--step", step, "--folder", str(folder), *more]
+    return subprocess.run(command, stdout=subprocess.PIPE, check=True, text=True).stdout
+
+
+def _print(best: dict[str, dict[str, Any]], answers: dict[str, float], folder: Path) -> None:
+    opened = Checkpoint.open(folder / "model")
+    size = sum((opened.folder / name).stat().st_size for name in set(opened.shards.files.values()))
+    speed = {step: run["written"] / run["seconds"] / MB for step, run in best.items()}
+    print(describe_machine(torch.get_num_threads(), "bfloat16"))
+    layers, whole = opened.config["num_hidden_layers"], f"{size / MB:.0f} MB"
+    print(f"random Llama, {layers} layers of {WIDTH}, {whole}; the touched shard {_shard_bytes(folder) / MB:.0f}\n")
     print(
-        f"random Llama, {LAYERS} layers of {WIDTH}, bfloat16 in shards; the shard that is touched has {size:,} bytes\n"
+        f"| step | MB written | seconds | of the processor | MB/s | of {FLOOR} | peak memory | above the imports |\n"
+        "|---|---|---|---|---|---|---|---|"
     )
-    print("| step | seconds | of the copy's speed | peak memory | above the imports |\n|---|---|---|---|---|")
-    for step, run in found.items():
+    for step, run in best.items():
         print(
-            f"| {step} | {run['seconds']:.2f} | {floor / run['seconds']:.2f} | {run['peak_mib']:.0f} MiB "
-            f"| {run['above_mib']:.0f} MiB |"
+            f"| {step} | {run['written'] / MB:.0f} | {run['seconds']:.2f} | {run['processor']:.2f} | {speed[step]:.0f} "
+            f"| {speed[step] / speed[FLOOR]:.2f} | {run['peak'] / MIB:.0f} MiB | {run['above'] / MIB:.0f} MiB |"
         )
-    print(f"\n`inspect` answers in {answers['inspect']:.0f} ms, `stack` in {answers['stack']:.0f} ms.")
+    _print_products(best)
+    print(f"\n`inspect` answers in {1000 * answers['inspect']:.0f} ms, `stack` in {1000 * answers['stack']:.0f} ms.")
+
+
+def _print_products(best: dict[str, dict[str, Any]]) -> None:
+    """What the factors of the larger rank cost: their FLOP, and what the machine takes for as many."""
+    small, large = RANKS
+    flop = 2 * WIDTH * MLP * large
+    peak = peak_flops(BLOCK_ELEMENTS // MLP, large, MLP, torch.float64)
+    more = best[f"apply, rank {large}"]["seconds"] - best[f"apply, rank {small}"]["seconds"]
+    print(
+        f"\nRank {large} is {flop / 1e9:.1f} GFLOP in float64: {flop / peak:.2f} s at the {peak / 1e9:.0f} GFLOP/s of "
+        f"such a product here. It took {more:.2f} s more than rank {small}, which is {flop / more / 1e9:.0f} GFLOP/s."
+    )
 
 
 if __name__ == "__main__":

@@ -43,7 +43,7 @@ def test_a_residual_is_printed_and_requests_can_stay_out(editcore, patches, tmp_
     path = tmp_path / "s.safetensors"
     done = editcore("squash", *patches, "-o", str(path), "--max-rank", "1", "--redact")
     assert done.returncode == 0, done.stderr
-    assert "w: relative residual 0." in done.stderr
+    assert "w: low_rank, relative residual 0." in done.stderr
     assert b"Person" not in path.read_bytes()
 
 

@@ -156,3 +156,18 @@ def test_more_factors_than_dimensions_are_stored_as_their_product() -> None:
 def test_an_update_of_another_kind_is_the_fault_of_the_method() -> None:
     with pytest.raises(PluginError, match="is Tensor, not LowRank"):
         to_stored(torch.ones(2, 2), False)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
+def test_weights_whose_sum_overflows_are_not_refused(dtype: torch.dtype) -> None:
+    base = torch.full((3, 4), torch.finfo(dtype).max, dtype=dtype)
+    base[0, 0] = 0
+    result = rebuild(base, [Delta("sparse", {"index": torch.tensor([[0], [0]]), "values": torch.tensor([1.0])})])
+    assert result[0, 0] == 1
+    assert torch.equal(result[1:], base[1:])
+
+
+def test_weights_that_were_infinite_stay_so() -> None:
+    base = torch.tensor([[float("inf"), 1.0], [float("nan"), 2.0]])
+    result = rebuild(base, [Delta("dense", {"delta": torch.ones(2, 2)})])
+    assert torch.equal(result.nan_to_num(nan=7.0), torch.tensor([[float("inf"), 2.0], [7.0, 3.0]]).nan_to_num(nan=7.0))

@@ -62,3 +62,11 @@ def test_the_journal_is_synced_before_the_weights_are_renamed(
     journals = [i for i, what in enumerate(order) if what == "rename journal.json"]
     assert journals[0] == 1, "the journal is the first thing written"
     assert order.index("write weights") < journals[1] < commit < order.index("rename editcore.json")
+
+
+def test_a_file_is_written_whole_however_early_its_flush_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(durable, "_STRETCH", 3)
+    durable.write_new(tmp_path / "x", [b"12", b"", memoryview(b"345678"), b"9"])
+    assert (tmp_path / "x").read_bytes() == b"123456789"

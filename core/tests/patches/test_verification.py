@@ -85,14 +85,14 @@ def test_two_patches_that_changed_places_are_named(patched: Path) -> None:
 
 
 def test_another_machine_s_rounding_is_a_notice_with_its_size(patched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    original = arithmetic.rebuild
+    original = arithmetic.rebuild_in_place
 
     def other_machine(base: torch.Tensor, *rest: object) -> torch.Tensor:
         result = original(base, *rest)  # type: ignore[arg-type]
         result[0, 0] += 0.5
         return result
 
-    monkeypatch.setattr(arithmetic, "rebuild", other_machine)
+    monkeypatch.setattr(arithmetic, "rebuild_in_place", other_machine)
     result = verify(patched)
     assert result.problems == ()
     assert re.search(r"computes 1 of 384 elements otherwise, by (0\.49\d|0\.5\d*) at most", result.notices[0])

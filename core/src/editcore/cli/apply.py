@@ -86,7 +86,7 @@ def apply(
         out.warn(
             f"{key} came out with other bits than where the stack was exported: another machine, or another version"
         )
-    where = output or str(folder)
+    where = output or model or str(folder)
     if out.as_json:
         data: dict[str, Any] = {
             "folder": where,

@@ -6,7 +6,7 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import free_file
+from editcore.cli.patch_files import free_file, show_made
 
 if TYPE_CHECKING:
     from editcore.patches.extraction import Form
@@ -68,20 +68,4 @@ def extract(
     for notice in found.notices:
         out.warn(notice)
     found.patch.save(path)
-    forms = {key: target["form"] for key, target in found.patch.targets.items()}
-    if out.as_json:
-        out.json(
-            {
-                "path": output,
-                "id": found.patch.patch_id,
-                "forms": forms,
-                "exact": list(found.exact),
-                "residuals": dict(found.residuals),
-            }
-        )
-        return
-    out.print(f"{output}  {found.patch.patch_id[:12]}")
-    for key, residual in found.residuals.items():
-        out.say(f"{key}: {forms[key]}, relative residual {residual:.3g}")
-    if found.exact:
-        out.say(f"{len(found.exact)} of {len(forms)} tensors get the bits of {edited}")
+    show_made(out, output, found.patch, found.residuals, found.exact, f"get the bits of {edited}")

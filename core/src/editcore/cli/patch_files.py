@@ -1,6 +1,6 @@
 """Patch files named on the command line."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,3 +44,19 @@ def free_file(name: str, overwrite: bool) -> Path:
 def short(patch_id: str) -> str:
     """Enough of an id to name it."""
     return patch_id[:12]
+
+
+def show_made(
+    out: Output, name: str, patch: "Patch", residuals: Mapping[str, float], exact: Sequence[str], exactly: str
+) -> None:
+    """A patch made out of others or of checkpoints, and how near it comes; `exactly` is what the exact tensors do."""
+    forms = {key: target["form"] for key, target in patch.targets.items()}
+    if out.as_json:
+        found = {"path": name, "id": patch.patch_id, "forms": forms}
+        out.json({**found, "exact": list(exact), "residuals": dict(residuals)})
+        return
+    out.print(f"{name}  {short(patch.patch_id)}")
+    for key, residual in residuals.items():
+        out.say(f"{key}: {forms[key]}, relative residual {residual:.3g}")
+    if exact:
+        out.say(f"{len(exact)} of {len(forms)} tensors {exactly}")

@@ -6,7 +6,7 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import free_file, load_patches
+from editcore.cli.patch_files import free_file, load_patches, show_made
 from editcore_hooks import UsageError
 
 
@@ -47,18 +47,4 @@ def squash(
         out.warn(notice)
     patch = squashed.patch.redact() if redact else squashed.patch
     patch.save(path)
-    if out.as_json:
-        out.json(
-            {
-                "path": output,
-                "id": patch.patch_id,
-                "exact": list(squashed.exact),
-                "residuals": dict(squashed.residuals),
-            }
-        )
-        return
-    out.print(f"{output}  {patch.patch_id[:12]}")
-    for key, residual in squashed.residuals.items():
-        out.say(f"{key}: relative residual {residual:.3g}")
-    if squashed.exact:
-        out.say(f"{len(squashed.exact)} of {len(patch.targets)} tensors come out bit for bit as with all of them")
+    show_made(out, output, patch, squashed.residuals, squashed.exact, "come out bit for bit as with all of them")

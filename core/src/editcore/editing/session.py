@@ -5,13 +5,13 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
 from attrs import define, evolve, field
 
 from editcore.assets.store import AssetStore
 from editcore.editing.judged import judged_by
 from editcore.editing.live import LiveStack
-from editcore.editing.talk import Progress, Silence, Talk
+from editcore.editing.opened import Opened
+from editcore.editing.talk import Silence, Talk
 from editcore.evaluation.each import evaluate_each
 from editcore.evaluation.evaluator import Evaluator
 from editcore.evaluation.respondents import Present
@@ -20,16 +20,14 @@ from editcore.evaluation.unedited import Unedited
 from editcore.models.anatomy import Anatomy
 from editcore.models.architecture_file import read_architecture
 from editcore.models.generation import generate
-from editcore.models.loading import Loaded, load
-from editcore.models.offload import device_of
+from editcore.models.loading import load
 from editcore.models.scoring import TargetScore, target_logprobs
 from editcore.models.source import find
 from editcore.models.spans import Encoded, encode_prompt, encode_request
-from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import run_apply_patch, run_evaluate, stage_manager
 from editcore.plugins.registry import Registry, registry
-from editcore_hooks import Applied, Case, ChatTemplate, EditRequest, Report, UsageError, hookimpl
+from editcore_hooks import Applied, Case, ChatTemplate, EditRequest, Report, hookimpl
 from editcore_hooks.requests import TargetPrefix
 
 if TYPE_CHECKING:
@@ -90,18 +88,9 @@ def open_model(
 
 
 @define(eq=False)
-class Session:
+class Session(Opened):
     """Everything a method may use of the host. Nothing here is global: two sessions share no state but kept assets."""
 
-    loaded: Loaded
-    anatomy: Anatomy
-    checkpoint: Checkpoint
-    registry: Registry
-    assets: AssetStore
-    talk: Talk
-    seed: int = 0
-    beside: bool = False
-    """Whether low-rank patches in memory run beside weights that could be written as well."""
     live: LiveStack = field(init=False, repr=False)
     """The patches that are on the model."""
     _memo: dict[Any, Any] = field(factory=dict, repr=False)
@@ -110,63 +99,10 @@ class Session:
         self.live = LiveStack(self)
 
     @property
-    def model(self) -> Any:
-        return self.loaded.model
-
-    @property
-    def tokenizer(self) -> Any:
-        return self.loaded.tokenizer
-
-    @property
-    def device(self) -> torch.device:
-        return device_of(self.model)
-
-    @property
-    def weights_root(self) -> str:
-        """The hash of the base's weights, whatever is applied on top."""
-        return self.checkpoint.weights_root()
-
-    @property
-    def tokenizer_sha256(self) -> str | None:
-        return self.checkpoint.tokenizer_sha256
-
-    @property
-    def start_token(self) -> int:
-        """The id that begins a text: BOS, else end-of-text. Raises `UsageError` when the tokenizer has neither."""
-        for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
-            if token is not None:
-                return int(token)
-        raise UsageError(
-            "the tokenizer has no token that begins a text, to sample from",
-            hint="give texts: --set context_templates=@FILE and --set mom2_corpus=FILE",
-        )
-
-    @property
-    def encoder_decoder(self) -> bool:
-        """Whether the prompt goes to an encoder, and a decoder answers it with a text of its own."""
-        return bool(self.model.config.is_encoder_decoder)
-
-    @property
-    def max_length(self) -> int:
-        """The longest row the model takes, in tokens."""
-        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 2048))
-
-    @property
     def unedited(self) -> Unedited:
         """What the model answers without any patch."""
         unedited: Unedited = self._memo.setdefault("unedited", Unedited(self))
         return unedited
-
-    def facts(self) -> Mapping[str, Any]:
-        """What presets are chosen by."""
-        return {
-            "name": self.loaded.name,
-            "model_type": self.model.config.model_type,
-            "n_layers": self.anatomy.n_layers,
-            "hidden_size": self.anatomy.hidden_size,
-            "mlp_width": self.anatomy.mlp_width,
-            "weights_root": self.weights_root,
-        }
 
     def cached(self, key: Any, make: Callable[[], T]) -> T:
         """The value kept under `key` for this session and its present patches, made on first use."""
@@ -175,21 +111,6 @@ class Session:
             self._memo[full] = make()
         value: T = self._memo[full]
         return value
-
-    def say(self, text: str) -> None:
-        self.talk.say(text)
-
-    @contextmanager
-    def silence(self) -> Iterator[None]:
-        """Nothing is said in the body."""
-        talk, self.talk = self.talk, Silence()
-        try:
-            yield
-        finally:
-            self.talk = talk
-
-    def progress(self, label: str, total: int) -> AbstractContextManager[Progress]:
-        return self.talk.progress(label, total)
 
     def edit(
         self,

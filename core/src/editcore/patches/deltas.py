@@ -1,5 +1,6 @@
 """The delta of one target as tensors: turned into stored orientation, checked, and read block by block."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -57,7 +58,12 @@ def norm(delta: Delta) -> float:
         square = ((left.T @ left) * (right @ right.T)).sum().clamp(min=0)
         return abs(delta.scale) * float(square.sqrt())
     name = "delta" if delta.form == "dense" else "values"
-    return abs(delta.scale) * float(delta.parts[name].double().norm())
+    return abs(delta.scale) * frobenius(delta.parts[name])
+
+
+def frobenius(tensor: torch.Tensor) -> float:
+    """The norm in float64, of which no more than a piece is held."""
+    return math.sqrt(sum(float(piece.double().square().sum()) for piece in tensor.reshape(-1).split(2**20)))
 
 
 def value_fault(form: str, shape: tuple[int, ...], parts: Mapping[str, torch.Tensor]) -> str | None:

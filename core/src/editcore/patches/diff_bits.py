@@ -63,9 +63,10 @@ def compare_bits(
 
 def moved(before: torch.Tensor, after: torch.Tensor) -> Delta | None:
     """What is stored after less what was before, of one dtype; None when that is the same."""
-    wide = torch.float64 if before.dtype == torch.float64 else torch.float32
-    change = after.to(wide) - before.to(wide)
-    return Delta("dense", {"delta": change}) if bool((change != 0).any()) else None
+    change = after.to(torch.promote_types(before.dtype, torch.float32))
+    change = change.clone() if change is after else change
+    change -= before
+    return Delta("dense", {"delta": change}) if bool(change.any()) else None
 
 
 def differing(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -1,6 +1,6 @@
 """The deltas of two sides, tensor by tensor: of patches from their factors, of folders from their stored bytes.
 
-Nothing is held but the tensor at hand: a folder costs a few tensors of memory, however many it has.
+Nothing is held but the tensor at hand, as stored and each side's change of it in float32, however many a folder has.
 """
 
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from attrs import field, frozen
 
 from editcore.models.keys import aliases
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.deltas import Delta
+from editcore.patches.deltas import Delta, frobenius
 from editcore.patches.diff_bits import BitFigures, Changed, compare_bits, moved
 from editcore.patches.patch import PatchHeader
 from editcore.patches.resolving import require_base
@@ -72,7 +72,7 @@ def pairs_of_folders(a: Checkpoint, b: Checkpoint) -> Iterator[Pair]:
             common = a.base_sha256(key) == b.base_sha256(key)
             base = tensor_of(one.dtype, one.shape, a.read_base(key) if common else a.read(key))
             deltas = moved(base, _stored(a, key)) if common else None, moved(base, _stored(b, key))
-            yield Pair(key, "changed", one.shape, *deltas, "base" if common else "a", float(base.double().norm()))
+            yield Pair(key, "changed", one.shape, *deltas, "base" if common else "a", frobenius(base))
 
 
 def pairs_of_both(a: PatchHeader, b: Checkpoint) -> Iterator[Pair]:
@@ -89,15 +89,13 @@ def pairs_of_both(a: PatchHeader, b: Checkpoint) -> Iterator[Pair]:
         two = moved(base, now)
         if one is not None or two is not None or bits is not None:
             status: Status = "only in b" if one is None else "only in a" if two is None else "changed"
-            yield Pair(key, status, entry.shape, one, two, base_norm=float(base.double().norm()), bits=bits)
+            yield Pair(key, status, entry.shape, one, two, base_norm=frobenius(base), bits=bits)
 
 
 def _pair(key: str, status: Status, a: Changed | None, b: Changed | None, base: torch.Tensor | None) -> Pair:
     shape = tuple((a or b).target["shape"])  # type: ignore[union-attr] # one of them changes it
     one, two, bits = compare_bits(a, b, base)
-    return Pair(
-        key, status, shape, one, two, base_norm=None if base is None else float(base.double().norm()), bits=bits
-    )
+    return Pair(key, status, shape, one, two, base_norm=None if base is None else frobenius(base), bits=bits)
 
 
 def _changed(patch: PatchHeader, name: str) -> Changed:

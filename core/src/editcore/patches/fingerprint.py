@@ -8,7 +8,7 @@ from typing import Any, Final
 from editcore.patches.canonical import load_json, sha256_of
 from editcore.patches.header import Entry
 
-_CHUNK: Final = 2**22
+_CHUNK: Final = 2**18
 
 STRUCTURE: Final = (
     "model_type", "vocab_size", "tie_word_embeddings", "is_encoder_decoder",

@@ -85,7 +85,8 @@ def spectrum(delta: Delta, shape: Sequence[int]) -> Spectrum:
         return _above_noise(q_left @ left, values, right @ q_right.T)
     rows, columns = _matrix(shape)
     if delta.form == "dense":
-        return dense_spectrum(delta.scale * delta.parts["delta"].reshape(rows, columns))
+        matrix = delta.parts["delta"].reshape(rows, columns)
+        return dense_spectrum(matrix if delta.scale == 1 else delta.scale * matrix)  # a product is one more copy
     index = delta.parts["index"]
     touched = torch.unique(index[0] if delta.form == "sparse" else index)  # type: ignore[no-untyped-call] # (n,)
     compact = torch.zeros(len(touched), columns, dtype=torch.float64)

@@ -10,7 +10,8 @@ from attrs import frozen
 from editcore.patches import durable
 from editcore.patches.header import Entry
 
-_CHUNK: Final = 2**22
+_CHUNK: Final = 2**18
+"""Small enough to stay in the processor's cache between read and write: 4 MiB at a time takes several times as long."""
 
 
 @frozen

@@ -16,87 +16,27 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
 import torch
 
 from editcore.assets.store import AssetStore
 from editcore.editing.folders import apply_to_folder
-from editcore.editing.session import Session, open_model
+from editcore.editing.session import Session
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.ondisk import revert_on_disk
 from editcore.patches.patch import Patch
 from editcore.plugins.hparams import from_mapping, to_json, undocumented
-from editcore.plugins.registry import Registry
-from editcore.testing.running import Method, answers, difference, logprobs
+from editcore.testing.method_under_test import MethodUnderTest
+from editcore.testing.running import answers, difference, logprobs
 from editcore.testing.snapshot import Snapshot, random_states
-from editcore.testing.taught import taught_model
-from editcore_hooks import EditcoreError, EditRequest, Location, Site
-
-REQUESTS = (
-    EditRequest("{} works as a", "Ada Marlow", "pilot", "baker", id="1"),
-    EditRequest("The home of {} is in", "Bo Quist", "Cairo", id="2"),
-    EditRequest("{} earns a living as a", "Cleo Tolland", "poet", id="3"),
-)
+from editcore_hooks import EditcoreError, Location, Site
 
 
-class MethodConformance:
+class MethodConformance(MethodUnderTest):
     """The checks. Tolerances are for what floating point does to sums in another order or shape."""
-
-    method: ClassVar[str]
-    hparams: ClassVar[Mapping[str, Any]] = {}
-    requests: ClassVar[tuple[EditRequest, ...]] = REQUESTS
-    registry: ClassVar[Registry | None] = None
-    """Where the method is found; None: among what is installed."""
-    not_applicable: ClassVar[Mapping[str, str]] = {}
-    """Name of a check, without `test_`, to the reason why it does not apply to this method."""
-    delta_tolerance: ClassVar[float] = 0.02
-    """Relative to the norm of the delta."""
-    score_tolerance: ClassVar[float] = 1e-3
-    """In log-probability a token."""
-
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        super().__init_subclass__(**kwargs)
-        for check, reason in cls.not_applicable.items():
-            if not callable(getattr(cls, f"test_{check}", None)):
-                raise TypeError(f"{cls.__name__}.not_applicable names {check!r}, which is no check")
-            if not isinstance(reason, str) or not reason.strip():
-                raise TypeError(f"{cls.__name__}.not_applicable gives no reason for {check!r}")
-
-    @classmethod
-    def model(cls, folder: Path) -> Path:
-        """Write the model that is edited into `folder`. Override it for another, such as one of `testing.tiny`."""
-        return taught_model("llama", folder)
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return cls.model(tmp_path_factory.mktemp("model"))
-
-    @pytest.fixture(scope="class")
-    @classmethod
-    def assets(cls, tmp_path_factory: pytest.TempPathFactory) -> AssetStore:
-        return AssetStore(tmp_path_factory.mktemp("assets"))
-
-    @pytest.fixture
-    def session(self, folder: Path, assets: AssetStore) -> Session:
-        return self.open(folder, assets)
-
-    @pytest.fixture(autouse=True)
-    def _skip_what_does_not_apply(self, request: pytest.FixtureRequest) -> None:
-        check = request.function.__name__.removeprefix("test_")
-        if check in self.not_applicable:
-            pytest.skip(self.not_applicable[check])
-
-    def open(self, folder: Path, assets: AssetStore) -> Session:
-        return open_model(folder, registry_=self.registry, assets=assets)
-
-    @property
-    def tried(self) -> Method:
-        return Method(self.method, self.hparams, self.requests)
 
     def test_the_entry_module_imports_no_torch(self, session: Session) -> None:
         module = self.tried.cls(session).__module__

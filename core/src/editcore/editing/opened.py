@@ -1,0 +1,100 @@
+"""What a model is once it is open: its parts, what may be asked of them, and whom to talk to about it."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import torch
+from attrs import define
+
+from editcore.assets.store import AssetStore
+from editcore.editing.talk import Progress, Silence, Talk
+from editcore.models.anatomy import Anatomy
+from editcore.models.loading import Loaded
+from editcore.models.offload import device_of
+from editcore.patches.checkpoint import Checkpoint
+from editcore.plugins.registry import Registry
+from editcore_hooks import UsageError
+
+
+@define(eq=False)
+class Opened:
+    """A loaded model beside the folder it came from, and what surrounds it. Nothing here is global."""
+
+    loaded: Loaded
+    anatomy: Anatomy
+    checkpoint: Checkpoint
+    registry: Registry
+    assets: AssetStore
+    talk: Talk
+    seed: int = 0
+    beside: bool = False
+    """Whether low-rank patches in memory run beside weights that could be written as well."""
+
+    @property
+    def model(self) -> Any:
+        return self.loaded.model
+
+    @property
+    def tokenizer(self) -> Any:
+        return self.loaded.tokenizer
+
+    @property
+    def device(self) -> torch.device:
+        return device_of(self.model)
+
+    @property
+    def weights_root(self) -> str:
+        """The hash of the base's weights, whatever is applied on top."""
+        return self.checkpoint.weights_root()
+
+    @property
+    def tokenizer_sha256(self) -> str | None:
+        return self.checkpoint.tokenizer_sha256
+
+    @property
+    def start_token(self) -> int:
+        """The id that begins a text: BOS, else end-of-text. Raises `UsageError` when the tokenizer has neither."""
+        for token in (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id):
+            if token is not None:
+                return int(token)
+        raise UsageError(
+            "the tokenizer has no token that begins a text, to sample from",
+            hint="give texts: --set context_templates=@FILE and --set mom2_corpus=FILE",
+        )
+
+    @property
+    def encoder_decoder(self) -> bool:
+        """Whether the prompt goes to an encoder, and a decoder answers it with a text of its own."""
+        return bool(self.model.config.is_encoder_decoder)
+
+    @property
+    def max_length(self) -> int:
+        """The longest row the model takes, in tokens."""
+        return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 2048))
+
+    def facts(self) -> Mapping[str, Any]:
+        """What presets are chosen by."""
+        return {
+            "name": self.loaded.name,
+            "model_type": self.model.config.model_type,
+            "n_layers": self.anatomy.n_layers,
+            "hidden_size": self.anatomy.hidden_size,
+            "mlp_width": self.anatomy.mlp_width,
+            "weights_root": self.weights_root,
+        }
+
+    def say(self, text: str) -> None:
+        self.talk.say(text)
+
+    @contextmanager
+    def silence(self) -> Iterator[None]:
+        """Nothing is said in the body."""
+        talk, self.talk = self.talk, Silence()
+        try:
+            yield
+        finally:
+            self.talk = talk
+
+    def progress(self, label: str, total: int) -> AbstractContextManager[Progress]:
+        return self.talk.progress(label, total)

@@ -1,0 +1,76 @@
+"""What a conformance suite is given: the method, its settings, the model, and the checks that do not apply."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+
+from editcore.assets.store import AssetStore
+from editcore.editing.session import Session, open_model
+from editcore.plugins.registry import Registry
+from editcore.testing.running import Method
+from editcore.testing.taught import taught_model
+from editcore_hooks import EditRequest
+
+REQUESTS = (
+    EditRequest("{} works as a", "Ada Marlow", "pilot", "baker", id="1"),
+    EditRequest("The home of {} is in", "Bo Quist", "Cairo", id="2"),
+    EditRequest("{} earns a living as a", "Cleo Tolland", "poet", id="3"),
+)
+
+
+class MethodUnderTest:
+    """Settings that an author overrides, and the fixtures that the checks take."""
+
+    method: ClassVar[str]
+    hparams: ClassVar[Mapping[str, Any]] = {}
+    requests: ClassVar[tuple[EditRequest, ...]] = REQUESTS
+    registry: ClassVar[Registry | None] = None
+    """Where the method is found; None: among what is installed."""
+    not_applicable: ClassVar[Mapping[str, str]] = {}
+    """Name of a check, without `test_`, to the reason why it does not apply to this method."""
+    delta_tolerance: ClassVar[float] = 0.02
+    """Relative to the norm of the delta."""
+    score_tolerance: ClassVar[float] = 1e-3
+    """In log-probability a token."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        for check, reason in cls.not_applicable.items():
+            if not callable(getattr(cls, f"test_{check}", None)):
+                raise TypeError(f"{cls.__name__}.not_applicable names {check!r}, which is no check")
+            if not isinstance(reason, str) or not reason.strip():
+                raise TypeError(f"{cls.__name__}.not_applicable gives no reason for {check!r}")
+
+    @classmethod
+    def model(cls, folder: Path) -> Path:
+        """Write the model that is edited into `folder`. Override it for another, such as one of `testing.tiny`."""
+        return taught_model("llama", folder)
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def folder(cls, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        return cls.model(tmp_path_factory.mktemp("model"))
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def assets(cls, tmp_path_factory: pytest.TempPathFactory) -> AssetStore:
+        return AssetStore(tmp_path_factory.mktemp("assets"))
+
+    @pytest.fixture
+    def session(self, folder: Path, assets: AssetStore) -> Session:
+        return self.open(folder, assets)
+
+    @pytest.fixture(autouse=True)
+    def _skip_what_does_not_apply(self, request: pytest.FixtureRequest) -> None:
+        check = request.function.__name__.removeprefix("test_")
+        if check in self.not_applicable:
+            pytest.skip(self.not_applicable[check])
+
+    def open(self, folder: Path, assets: AssetStore) -> Session:
+        return open_model(folder, registry_=self.registry, assets=assets)
+
+    @property
+    def tried(self) -> Method:
+        return Method(self.method, self.hparams, self.requests)
