@@ -74,6 +74,7 @@ def test_cases_are_filtered_by_method_by_failure_and_by_word(opened: Any) -> Non
     opened.select_option("[name=fails]", "tf.exact@1")
     failing = opened.locator(".case")
     failing.first.click()
+    failing.first.locator(".tests").wait_for()
     chips = failing.first.locator(".chip.bad", has_text="tf.exact")
     assert chips.count() >= 1
     opened.select_option("[name=fails]", "none")
@@ -98,6 +99,7 @@ def test_cases_are_ordered_by_what_they_fail(opened: Any) -> None:
 def test_texts_that_mean_harm_are_shown_and_do_none(opened: Any, hostile: str) -> None:
     opened.fill("[name=find]", "window.harmed")
     opened.locator(".case").first.click()
+    opened.locator(".case .tests").wait_for()
     assert hostile in opened.locator(".case").first.inner_text()
     assert opened.evaluate("window.harmed") is None
     assert opened.locator("img").count() == 0
@@ -108,6 +110,7 @@ def test_it_fits_a_telephone_in_both_colour_schemes(scheme: str, browser: Any, a
     tab = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme=scheme)
     tab.goto(address)
     tab.locator(".case").first.click()
+    tab.locator(".case .tests").wait_for()
     assert tab.evaluate("document.documentElement.scrollWidth") == 390
     paper, ink = tab.evaluate(
         "[getComputedStyle(document.body).backgroundColor, getComputedStyle(document.body).color]"
