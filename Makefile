@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := hooks/src core/src plugins/editcore-keyvalue/src plugins/editcore-rome/src plugins/editcore-ft/src plugins/editcore-demo/src plugins/editcore-bench/src plugins/editcore-lm-eval/src
+SOURCES := hooks/src core/src $(wildcard plugins/*/src)
 
 .PHONY: install demo test lint check lowest clean
 
@@ -30,8 +30,8 @@ check: install
 lowest:  # the other end of the ranges in the metadata
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt \
-		./hooks ./core ./plugins/editcore-keyvalue ./plugins/editcore-rome ./plugins/editcore-ft pytest hypothesis
-	$(VENV)-lowest/bin/python -m pytest hooks/tests core/tests plugins/editcore-keyvalue plugins/editcore-rome plugins/editcore-ft
+		./hooks ./core ./plugins/editcore-keyvalue ./plugins/editcore-rome ./plugins/editcore-memit ./plugins/editcore-emmet ./plugins/editcore-pmet ./plugins/editcore-alphaedit ./plugins/editcore-ultraedit ./plugins/editcore-ft pytest hypothesis
+	$(VENV)-lowest/bin/python -m pytest hooks/tests core/tests plugins/editcore-keyvalue plugins/editcore-rome plugins/editcore-memit plugins/editcore-emmet plugins/editcore-pmet plugins/editcore-alphaedit plugins/editcore-ultraedit plugins/editcore-ft
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest

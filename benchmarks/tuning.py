@@ -27,11 +27,12 @@ from editcore.plugins.hparams import from_mapping
 from editcore.tuning.tune import tune
 from editcore_demo import cases
 from editcore_hooks import Case, Location, LowRank, Site
+from editcore_keyvalue.contexts import contexts_of
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_rome.hooks import Rome
 from editcore_rome.hparams import RomeHparams
-from editcore_rome.method import contexts_of, fitted, rank_one
+from editcore_rome.method import fitted, rank_one
 
 CONTEXTS = 3
 """Sampled contexts of each length, in all settings alike."""

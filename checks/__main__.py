@@ -8,11 +8,16 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from checks import bench, fuzz, kills, quality, refusals
+from checks import attacks, bench, crashes, failing_disk, fuzz, interleavings, kills, quality, refusals, writers
 
 CHECKS: dict[str, Callable[[], list[str]]] = {
     "refusals": refusals.run,
+    "attacks": attacks.run,
+    "interleavings": interleavings.run,
+    "crash points": crashes.run,
     "kills": kills.run,
+    "failing disk": failing_disk.run,
+    "two writers": writers.run,
     "fuzz": fuzz.run,
     "quality": quality.run,
     "bench": bench.run,

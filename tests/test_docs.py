@@ -3,11 +3,14 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from editcore.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,21 +47,42 @@ def test_the_commands_and_the_python_of_the_readme_run(place: Path) -> None:
     assert "baker" in run([sys.executable, "-c", code], place)
 
 
+PLUGINS = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("plugins/*/README.md"))]
+
+
+@pytest.mark.parametrize("document", [document for document in PLUGINS if blocks(document, "console")])
+def test_the_commands_of_a_plugin_run(
+    document: str, gpt2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of its `console` blocks, on a small model in the place of MODEL."""
+    lines = [line.removeprefix("$ ") for block in blocks(document, "console") for line in block.splitlines()]
+    shutil.copytree(gpt2_folder, tmp_path / "MODEL")
+    monkeypatch.chdir(tmp_path)
+    for line in lines:
+        *settings, command = re.split(r"(?<=\S) (?=(?:echo|editcore) )", line)
+        if command.startswith("echo"):
+            run(command, tmp_path)
+            continue
+        with monkeypatch.context() as during:
+            for setting in settings:
+                name, _, value = setting.partition("=")
+                during.setenv(name, value)
+            assert main(shlex.split(command)[1:]) == 0, line
+
+
 def test_the_benchmark_of_the_guide_runs_as_it_says(place: Path) -> None:
     (spec,) = blocks("docs/benchmarks.md", "yaml")
     (place / "mine.yaml").write_text(spec)
     shipped, own, compared = blocks("docs/benchmarks.md", "console")
     listed = run(shlex.split(shipped.splitlines()[0].removeprefix("$ ")), place)
-    assert set(re.findall(r"^(\S+) {2,}", listed, re.MULTILINE)) - {"name"} == set(
-        re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| (`.*?) \|", section_of_specs(), re.MULTILINE)))
+    section = (
+        (ROOT / "docs/benchmarks.md").read_text("utf-8").partition("## The specs that ship")[2].partition("\n## ")[0]
     )
+    named = re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)))
+    assert set(re.findall(r"^(\S+) {2,}", listed, re.MULTILINE)) - {"name"} == set(named)
     for line in (*own.splitlines(), *compared.splitlines()):
         run(shlex.split(line.removeprefix("$ ")), place)
     assert (place / "first" / "report.html").is_file()
-
-
-def section_of_specs() -> str:
-    return (ROOT / "docs/benchmarks.md").read_text("utf-8").partition("## The specs that ship")[2].partition("\n## ")[0]
 
 
 def test_the_plugin_of_the_guide_edits(llama_folder: Path, tmp_path: Path) -> None:

@@ -8,7 +8,21 @@ import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PLUGINS = ("editcore-keyvalue", "editcore-rome", "editcore-ft", "editcore-demo", "editcore-bench")
+PLUGINS = (
+    "editcore-keyvalue",
+    "editcore-rome",
+    "editcore-memit",
+    "editcore-emmet",
+    "editcore-pmet",
+    "editcore-alphaedit",
+    "editcore-ultraedit",
+    "editcore-ft",
+    "editcore-causal-trace",
+    "editcore-guards",
+    "editcore-kn",
+    "editcore-demo",
+    "editcore-bench",
+)
 LARGE = ("editcore-lm-eval",)  # built and not installed: its library brings some fifty packages
 DISTRIBUTIONS = ("hooks", "core", *(f"plugins/{name}" for name in (*PLUGINS, *LARGE)))
 
@@ -37,7 +51,7 @@ def test_every_wheel_installs_outside_the_repository_and_edits_there(tmp_path: P
     editcore = str(tmp_path / "bare" / "bin" / "editcore")
     plugins = json.loads(run(editcore, "plugins", "list", "--json", cwd=tmp_path))
     assert {plugin["name"]: plugin["status"] for plugin in plugins} == dict.fromkeys(
-        ("editcore", "keyvalue", "rome", "ft", "demo", "bench"), "ok"
+        ("editcore", *(name.removeprefix("editcore-") for name in PLUGINS)), "ok"
     )
     model = run(python, "-c", "import editcore_demo; print(editcore_demo.model_path())", cwd=tmp_path).strip()
     assert str(tmp_path) in model

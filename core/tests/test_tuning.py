@@ -80,10 +80,33 @@ class Push(EditMethod):
         return Update(tensors={site: LowRank(v[:, None], (k / (k @ k))[None])})
 
 
+class PushAll(Push):
+    """Takes many requests; every one that it is given besides makes each of them weaker."""
+
+    name = "push-all"
+    capabilities = frozenset({"batch"})
+    sizes: ClassVar[list[int]] = []
+
+    @classmethod
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
+        recipes = ({"strength": 0.01}, {"strength": 1.0})
+        return Tunable(({"layer": 3},), recipes, together=min(int(model.get("edits", 1)), 3))
+
+    @hookimpl
+    def editcore_compute_update(
+        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Update:
+        self.sizes.append(len(requests))
+        compute = super().editcore_compute_update
+        parts = [compute(session, [each], location, state).tensors[location.sites[0]] for each in requests]
+        out, in_ = torch.cat([part.out for part in parts], 1), torch.cat([part.in_ for part in parts])
+        return Update(tensors={location.sites[0]: LowRank(out / len(requests), in_)})
+
+
 class Plugin:
     @hookimpl
     def editcore_register_methods(self) -> list[type[EditMethod]]:
-        return [Push]
+        return [Push, PushAll]
 
 
 @pytest.fixture
@@ -245,6 +268,36 @@ def test_cases_without_a_true_target_cannot_be_compared(session: Session) -> Non
     case = Case(EditRequest("{} lives in", "Ada Marlow", "Quito", id="x"))
     with pytest.raises(editcore.EditcoreError, match="no target_true"):
         tune(session, "push", [case])
+
+
+def test_a_method_that_takes_many_is_tried_on_as_many_as_are_at_hand(session: Session) -> None:
+    PushAll.sizes.clear()
+    found = tune(session, "push-all", given(), edits=100)
+    assert set(PushAll.sizes) == {3, 1}  # of four facts one is left for an update of its own
+    assert found.profile.name == "default-3"
+    assert found.profile.hparams["strength"] == 1.0
+    assert find_profile(session, "push-all") is None
+
+
+def test_edits_of_many_take_the_profile_of_as_many(session: Session) -> None:
+    tune(session, "push-all", given(), edits=3, seconds=0.0)
+    requests = [case.request for case in given()]
+    for some, name in ((requests, "default-3"), (requests[:3], "default-3")):
+        assert session.edit_all(some, Options("push-all")).about["profile"]["name"] == name
+    assert session.edit_all(requests[:1], Options("push-all", tune=False)).about["profile"] is None
+
+
+def test_an_update_of_many_in_memory_scores_as_its_patch_does(session: Session) -> None:
+    bench = Bench.of(session, given())
+    search = Search(session, PushAll, PushAll.tunable({"edits": 3}), bench, Options("push-all"), 60.0)
+    run = search.prepared({"layer": 3, "strength": 1.0})
+    found = bench.outcomes(run, range(3), together=3)
+    options = Options("push-all", tune=False, hparams=(("t", {"layer": 3, "strength": 1.0}),))
+    with session.patched(session.edit_all([case.request for case in given()[:3]], options)):
+        wanted = bench._score(range(3), None)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.mean == pytest.approx(other.mean, abs=1e-4)
+        assert one.kl == pytest.approx(other.kl, rel=1e-2, abs=1e-5)
 
 
 class _Talk:

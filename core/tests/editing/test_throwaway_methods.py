@@ -330,3 +330,20 @@ def test_a_patch_of_another_model_is_refused(session: editcore.Session, gpt2_fol
     with pytest.raises(WrongBaseError), other.patched(patch):
         pass
     assert same(bits(other), before)
+
+
+def test_what_is_kept_for_a_stack_goes_with_it_and_what_is_the_bases_stays(session: editcore.Session) -> None:
+    made: list[str] = []
+
+    def note(name: str) -> str:
+        made.append(name)
+        return name
+
+    patch = three_in_sequence(session)[0]
+    for _ in range(2):
+        assert session.cached("k", lambda: note("base"), base=True) == "base"
+        assert session.cached("k", lambda: note("bare")) == "bare"
+        with session.patched(patch):
+            assert session.cached("k", lambda: note("patched")) == "patched"
+            assert session.cached("k", lambda: note("base"), base=True) == "base"
+    assert made == ["base", "bare", "patched", "bare", "patched"]

@@ -4,7 +4,7 @@ import torch
 
 from editcore.models.anatomy import Anatomy
 from editcore.models.batch import forward, pad
-from editcore.models.branches import Branches
+from editcore.models.branches import Branches, branch
 from editcore.models.scoring import target_logprobs
 from editcore_hooks import LowRank, Site
 
@@ -51,3 +51,14 @@ def test_items_are_scored_with_the_update_of_their_owner(model):
     assert abs(scores[3].sum - plain[3].sum) < 1e-4
     assert abs(scores[1].sum - plain[1].sum) > 1e-2
     assert abs(scores[2].sum - plain[2].sum) > 1e-2
+
+
+@torch.no_grad()
+def test_one_update_for_all_rows_is_that_of_each(model):
+    anatomy = Anatomy.of(model)
+    edits = updates(anatomy)
+    with branch(anatomy, edits[1]):
+        together = forward(model, pad(ROWS))
+    with Branches.of(anatomy, edits).on(torch.tensor([1, 1, 1])):
+        each = forward(model, pad(ROWS))
+    torch.testing.assert_close(together, each, rtol=1e-5, atol=1e-5)

@@ -5,7 +5,7 @@ import torch
 
 from editcore.models.anatomy import Anatomy
 from editcore.models.batch import align, forward
-from editcore.models.resume import resume
+from editcore.models.resume import record, resume
 from editcore.models.tracing import Tap, Trace
 from editcore.testing.tiny import FAMILIES
 from editcore_hooks import Site, UsageError
@@ -73,9 +73,44 @@ def test_the_first_pass_is_seen_by_traces(laid_out):
     torch.testing.assert_close(once.input(site)[at], whole.input(site)[at], rtol=0, atol=1e-5)
 
 
+def test_a_recorded_batch_goes_on_from_any_block_and_column(laid_out):
+    anatomy, batch, start = laid_out
+    recorded, whole = record(anatomy, batch), forward(anatomy.model, batch)
+    for layer in range(anatomy.n_layers + 1):  # the last: final norm and head alone
+        for column in (0, start - 1, start):
+            at = real(batch, column)
+            found = recorded.at(layer, column).forward((at[0], at[1] - column))
+            torch.testing.assert_close(found, whole[at], rtol=0, atol=2e-5)
+
+
+def test_what_a_trace_replaced_is_recorded(laid_out):
+    anatomy, batch, start = laid_out
+    noise = {Site("embed"): Tap(edit=lambda output: output + 0.5)}
+    with Trace(anatomy, noise):
+        recorded, whole = record(anatomy, batch), forward(anatomy.model, batch)
+    at = real(batch, start)
+    found = recorded.at(2, start).forward((at[0], at[1] - start))
+    torch.testing.assert_close(found, whole[at], rtol=0, atol=2e-5)
+    assert not torch.allclose(whole, forward(anatomy.model, batch))
+
+
+def test_what_enters_a_block_can_be_replaced_at_the_skipped_block_below(laid_out):
+    anatomy, batch, start = laid_out
+    at = real(batch, start)
+    recorded = record(anatomy, batch)
+    below = Site("block", 1)
+    with Trace(anatomy, {below: Tap(edit=lambda output: _add_at(output, start, torch.tensor(1.0)))}):
+        whole = forward(anatomy.model, batch)[at]
+    with Trace(anatomy, {below: Tap(edit=lambda output: _add_at(output, 0, torch.tensor(1.0)))}):
+        found = recorded.at(2, start).forward((at[0], at[1] - start))
+    torch.testing.assert_close(found, whole, rtol=0, atol=2e-5)
+    assert not torch.allclose(whole, forward(anatomy.model, batch)[at])
+
+
 def test_nothing_is_left_on_the_model(laid_out):
     anatomy, batch, start = laid_out
     resume(anatomy, batch, 2, start).forward()
+    record(anatomy, batch).at(2, start).forward()
     for module in anatomy.model.modules():
         assert "forward" not in vars(module)  # nobody but accelerate puts one there
         assert not module._forward_hooks
@@ -109,9 +144,48 @@ def _gradient(anatomy, site, column, delta, logits):
     """d/dδ of the mean log-probability of token 3, with δ added at one column of every row."""
     delta = delta.clone().requires_grad_()
 
-    def add(output):
-        return torch.cat([output[:, :column], output[:, column : column + 1] + delta, output[:, column + 1 :]], dim=1)
-
-    with torch.enable_grad(), Trace(anatomy, {site: Tap(edit=add)}):
+    with torch.enable_grad(), Trace(anatomy, {site: Tap(edit=lambda output: _add_at(output, column, delta))}):
         loss = logits().log_softmax(-1)[:, 3].mean()
     return torch.autograd.grad(loss, delta)[0]
+
+
+def _add_at(output, column, delta):
+    """δ on one column of `output` (B, T, d)."""
+    return torch.cat([output[:, :column], output[:, column : column + 1] + delta, output[:, column + 1 :]], dim=1)
+
+
+@torch.no_grad()
+def test_a_batch_goes_on_layer_by_layer_as_the_blocks_are_by_then(laid_out):
+    """What enters a higher layer is that of the whole forward, with an edit that was put on in between."""
+    anatomy, batch, _ = laid_out
+    rows, columns = real(batch)
+    last = anatomy.n_layers - 1
+    resumed = resume(anatomy, batch, 0, through=0)
+    with Trace(anatomy, {Site("mlp_out", 0): Tap(edit=lambda output: output + 0.1)}):
+        whole = forward(anatomy.model, batch)[rows, columns]
+        with Trace(anatomy, {Site("mlp_out", last): Tap(input=True)}) as reached:
+            resumed = resumed.onward(last)
+        with Trace(anatomy, {Site("mlp_out", last): Tap(input=True)}) as wanted:
+            forward(anatomy.model, batch)
+    torch.testing.assert_close(
+        reached.input(Site("mlp_out", last))[rows, columns],
+        wanted.input(Site("mlp_out", last))[rows, columns],
+        rtol=0,
+        atol=2e-5,
+    )
+    torch.testing.assert_close(resumed.forward()[rows, columns], whole, rtol=0, atol=2e-5)
+
+
+@torch.no_grad()
+def test_the_head_alone_is_left_above_the_last_block(laid_out):
+    anatomy, batch, start = laid_out
+    rows, columns = real(batch, start)
+    whole = forward(anatomy.model, batch)[rows, columns]
+    resumed = resume(anatomy, batch, anatomy.n_layers, start)
+    torch.testing.assert_close(resumed.forward((rows, columns - start)), whole, rtol=0, atol=2e-5)
+
+
+def test_a_batch_with_a_prefix_does_not_go_on(laid_out):
+    anatomy, batch, start = laid_out
+    with pytest.raises(ValueError, match="cannot go on"):
+        resume(anatomy, batch, 0, start).onward(1)

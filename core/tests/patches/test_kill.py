@@ -1,19 +1,20 @@
-"""A kill at any moment leaves the old state or the new one, and `repair` clears what is left over."""
+"""What `repair` does and refuses, and who may not read meanwhile. Every point of a kill is in tests/."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
-from editcore.patches import Checkpoint, Patch, apply_on_disk, current_stack, durable, lock, repair, revert_on_disk
-from editcore.patches.journal import Journal, journal_path, write_journal
+from checks import faults
+from editcore.patches import Checkpoint, Patch, apply_on_disk, lock, repair
+from editcore.patches.journal import Journal, journal_path, read_journal, write_journal
 from editcore.patches.stack import Stack
 from editcore_hooks import ConflictError, RefusedFileError
 
@@ -22,136 +23,17 @@ Tree = Callable[[Path], dict[str, str]]
 Make = Callable[..., Patch]
 
 KEYS = ["model.layers.0.mlp.down_proj.weight", "model.layers.1.mlp.down_proj.weight"]
-SEAM = ("write_new", "replace", "sync_folder", "make_folder", "remove")
 
 
-class Killed(BaseException):
-    """The end of the process: after it nothing reaches the disk any more."""
-
-
-class Power:
-    """Counts every call of the seam and cuts the power before, or half-way through, the nth."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.left: float = float("inf")
-        self.torn = False
-        self.calls = 0
-        for name in SEAM:
-            monkeypatch.setattr(durable, name, self._wrapped(name, getattr(durable, name)))
-
-    def _wrapped(self, name: str, original: Callable[..., None]) -> Callable[..., None]:
-        def call(*args: object) -> None:
-            self.calls += 1
-            self.left -= 1
-            if self.left < 0:
-                if self.left == -1 and self.torn and name == "write_new":
-                    Path(str(args[0])).write_bytes(b"".join(args[1])[:-1])  # type: ignore[arg-type]
-                raise Killed
-            original(*args)
-
-        return call
-
-
-def run_until(power: Power, n: int, torn: bool, action: Callable[[], object]) -> bool:
-    """Run with the power cut at the nth call; True when it was done before."""
-    power.left, power.torn = n, torn
-    try:
-        action()
-    except Killed:
-        return False
-    finally:
-        power.left = float("inf")
-    return True
-
-
-def step_apply_first(root: Path, patches: list[Patch]) -> None:
-    apply_on_disk(root, [patches[0]])
-
-
-def step_apply_second(root: Path, patches: list[Patch]) -> None:
-    apply_on_disk(root, [patches[1]])
-
-
-def step_revert_one(root: Path, patches: list[Patch]) -> None:
-    revert_on_disk(root, [patches[0].patch_id])
-
-
-def step_revert_all(root: Path, patches: list[Patch]) -> None:
-    revert_on_disk(root, [patch.patch_id for patch in patches])
-
-
-STEPS: dict[str, tuple[int, Callable[[Path, list[Patch]], None]]] = {
-    "apply": (0, step_apply_first),
-    "apply a second": (1, step_apply_second),
-    "revert one of two": (2, step_revert_one),
-    "revert all": (2, step_revert_all),
-}
-
-
-@pytest.mark.parametrize("torn", [False, True], ids=["clean", "torn"])
-@pytest.mark.parametrize("sharded", [False, True], ids=["single", "sharded"])
-@pytest.mark.parametrize("step", STEPS)
-def test_every_kill_point_leaves_the_old_state_or_the_new_one(
-    folder: Folder,
-    tree: Tree,
-    make_patch: Make,
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    step: str,
-    sharded: bool,
-    torn: bool,
-) -> None:
-    present, action = STEPS[step]
-
-    source = folder("llama", torch.bfloat16, sharded)
-    patches = [make_patch(source, *KEYS, seed=1), make_patch(source, KEYS[0], seed=2)]
-    if present:
-        apply_on_disk(source, patches[:present])
-    power = Power(monkeypatch)
-    changed = Path(shutil.copytree(source, tmp_path / "changed"))
-    action(changed, patches)
-    old, new = stable(tree(source)), stable(tree(changed))
-    seen = set()
-    for n in range(1000):
-        root = Path(shutil.copytree(source, tmp_path / f"killed{n}"))
-        done = run_until(power, n, torn, partial(action, root, patches))
-        assert loadable(tree(root), old) or loadable(tree(root), new), f"call {n}"
-        before_repair = current_stack(root).patch_ids
-        if journal_path(root).exists():
-            with pytest.raises(RefusedFileError, match="editcore repair"):
-                Checkpoint.open(root)
-            with pytest.raises(RefusedFileError, match="editcore repair"):
-                revert_on_disk(root, ["a" * 64])
-        repair(root)
-        assert stable(tree(root)) in (old, new), f"call {n}"
-        assert Checkpoint.open(root).patch_ids == before_repair
-        seen.add("new" if stable(tree(root)) == new else "old")
-        assert repair(root).action == "nothing"
-        if done:
-            break
-    assert done
-    assert seen == {"old", "new"}
-
-
-@pytest.mark.parametrize("sharded", [False, True])
-def test_a_kill_during_repair_is_repaired(
-    folder: Folder, tree: Tree, make_patch: Make, monkeypatch: pytest.MonkeyPatch, sharded: bool
-) -> None:
-    plain = folder("llama", torch.float32, sharded)
-    patch = make_patch(plain, *KEYS)
-    power = Power(monkeypatch)
-    before = stable(tree(plain))
-    patched = folder("llama", torch.float32, sharded)
-    power.calls = 0
-    apply_on_disk(patched, [patch])
-    after = stable(tree(patched))
-    for first in range(3, power.calls, 4):
-        for second in range(0, 12, 2):
-            root = folder("llama", torch.float32, sharded)
-            run_until(power, first, False, partial(apply_on_disk, root, [patch]))
-            run_until(power, second, False, partial(repair, root))
-            repair(root)
-            assert stable(tree(root)) in (before, after)
+def kill_at_commit(root: Path, patch: Patch) -> None:
+    """End an apply just before the rename that would make the new state."""
+    dry = Path(shutil.copytree(root, root.with_name("dry")))
+    with faults.Disk(dry).mounted() as disk:
+        apply_on_disk(dry, [patch])
+    (commit,) = (n for n, (kind, name) in enumerate(disk.calls) if kind == "rename" and name.endswith(".editcore.tmp"))
+    with contextlib.suppress(faults.Killed), faults.Disk(root, faults.kill(commit)).mounted():
+        apply_on_disk(root, [patch])
+    assert read_journal(root).phase == "commit"
 
 
 def test_repair_of_a_clean_folder_changes_nothing(folder: Folder, tree: Tree, make_patch: Make) -> None:
@@ -171,21 +53,13 @@ def test_repair_waits_for_no_writer(folder: Folder) -> None:
         repair(root)
 
 
-def test_repair_refuses_a_folder_in_neither_state(
-    folder: Folder, make_patch: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_repair_refuses_a_folder_in_neither_state(folder: Folder, make_patch: Make) -> None:
     root = folder("gpt2")
     key = "transformer.h.0.mlp.c_proj.weight"
     patch = make_patch(root, key)
     checkpoint = Checkpoint.open(root)
     path, start = checkpoint.file(key), checkpoint.entries[key].start
-    power = Power(monkeypatch)
-    n = 0
-    while not journal_path(root).exists() or b'"commit"' not in journal_path(root).read_bytes():
-        if journal_path(root).exists():
-            repair(root)
-        run_until(power, n, False, lambda: apply_on_disk(root, [patch]))
-        n += 1
+    kill_at_commit(root, patch)
     data = bytearray(path.read_bytes())
     data[start] ^= 1
     path.write_bytes(data)
@@ -193,19 +67,12 @@ def test_repair_refuses_a_folder_in_neither_state(
         repair(root)
 
 
-def test_repair_takes_no_shard_away_that_the_index_names(
-    folder: Folder, tree: Tree, make_patch: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_repair_takes_no_shard_away_that_the_index_names(folder: Folder, tree: Tree, make_patch: Make) -> None:
     root = folder("llama", torch.float32, True)
     before = stable(tree(root))
     # A change that changes no byte, cut short just before the rename; then somebody tidies up the staged index.
     patch = make_patch(root, KEYS[0], form="dense", scale=0.0)
-    power = Power(monkeypatch)
-    n = 0
-    while not journal_path(root).exists() or b'"commit"' not in journal_path(root).read_bytes():
-        repair(root)
-        run_until(power, n, False, partial(apply_on_disk, root, [patch]))
-        n += 1
+    kill_at_commit(root, patch)
     (root / "model.safetensors.index.json.editcore.tmp").unlink()
     assert repair(root).action == "rolled back"
     assert stable(tree(root)) == before
@@ -266,10 +133,3 @@ def test_a_folder_being_written_by_another_process_is_said_to_be(folder: Folder,
 def stable(hashes: dict[str, str]) -> dict[str, str]:
     """The tree without the cache of hashes, which holds modification times."""
     return {name: value for name, value in hashes.items() if name != ".editcore/hashes.json"}
-
-
-def loadable(now: dict[str, str], state: dict[str, str]) -> bool:
-    """Whether what a plain loader reads is that of `state`: the single file, or the index and every shard it names."""
-    final = "model.safetensors" if "model.safetensors" in state else "model.safetensors.index.json"
-    read = [name for name in state if "/" not in name and name.endswith(".safetensors")]
-    return all(now.get(name) == state[name] for name in (final, *read))

@@ -17,6 +17,7 @@ from editcore.patches import (
     StoredUpdate,
     Target,
     apply_on_disk,
+    checkpoint,
     execution,
     lock,
     plan_apply,
@@ -26,6 +27,9 @@ from editcore.patches import (
     seal,
     stack_hash,
 )
+from editcore.patches.conflicts import find_conflicts
+from editcore.patches.stack import Stack
+from editcore.patches.stored import stored_patch, stored_whole
 from editcore.patches.tensors import tensor_of
 from editcore_hooks import ConflictError, EditcoreError, Payload, RefusedFileError, UsageError, WrongBaseError
 
@@ -429,6 +433,46 @@ def test_a_file_in_the_way_of_a_new_shard_is_refused(folder: Folder, make_patch:
     name = Checkpoint.open(root).file(LLAMA[0]).name.removesuffix(".safetensors")
     (root / f"{name}.editcore-{stack_hash([patch.patch_id])[:12]}.safetensors").write_bytes(b"mine")
     refused(root, 4, "is in the way", lambda: apply_on_disk(root, [patch]))
+
+
+# A writer that is faster than a reader: the reader is told so, whatever it then misses.
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_commit_while_a_folder_is_being_opened_is_said(
+    folder: Folder, make_patch: Make, monkeypatch: pytest.MonkeyPatch, sharded: bool
+) -> None:
+    root = folder("llama", torch.float32, sharded)
+    patch = make_patch(root, *LLAMA)
+    read = checkpoint.read_stack_file
+
+    def overtaken(opened: Path) -> Stack:
+        monkeypatch.setattr(checkpoint, "read_stack_file", read)
+        apply_on_disk(root, [patch])
+        return read(opened)
+
+    monkeypatch.setattr(checkpoint, "read_stack_file", overtaken)
+    with pytest.raises(ConflictError, match=r"was changed while it was read\. try again"):
+        Checkpoint.open(root)
+    assert Checkpoint.open(root).patch_ids == (patch.patch_id,)
+
+
+def test_what_a_writer_took_away_meanwhile_is_no_damage(folder: Folder, make_patch: Make) -> None:
+    root = folder("llama", torch.float32, True)
+    one, two = make_patch(root, LLAMA[0], seed=1), make_patch(root, LLAMA[0], seed=2)
+    apply_on_disk(root, [one])
+    stale = Checkpoint.open(root)
+    plan = plan_apply(stale, [two])
+    revert_on_disk(root, [one.patch_id])
+    for action in (
+        lambda: stored_patch(stale, one.patch_id),
+        lambda: stored_whole(stale, one.patch_id),
+        lambda: stale.read_base(LLAMA[0]),
+        lambda: stale.read(LLAMA[0]),
+        lambda: find_conflicts(plan),
+    ):
+        with pytest.raises(ConflictError, match="was changed"):
+            action()
 
 
 def test_a_folder_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None:

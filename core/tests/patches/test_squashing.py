@@ -38,6 +38,12 @@ def random_low_rank(seed: int, rank: int, scale: float = 1.0, shape: tuple[int, 
     return seal({"w": target}, {"name": "tiny", "weights_root": "1" * 64}, about, scale=scale)
 
 
+def random_dense(seed: int) -> Patch:
+    delta = torch.randn(12, 9, generator=torch.Generator().manual_seed(seed))
+    target = Target(StoredUpdate("dense", {"delta": delta}), "F32", (12, 9), "0" * 64)
+    return seal({"w": target}, {"name": "tiny", "weights_root": "1" * 64}, {})
+
+
 @pytest.mark.parametrize("sharded", [False, True])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_the_squashed_patch_gives_the_bits_of_all(
@@ -87,6 +93,10 @@ def test_a_squash_of_squashes_keeps_the_first_sources() -> None:
     steps = sorted([inner, c], key=lambda patch: patch.patch_id)
     expected = rebuild(base, [delta for patch in steps for delta in patch.deltas("w")])
     assert torch.equal(rebuild(base, outer.deltas("w")), expected)
+    dense = random_dense(4)
+    nested = squash([squash([dense, random_dense(5)]).patch, random_dense(6)]).patch
+    with pytest.raises(ConflictError, match="twice"):  # no groups here: known by the sources of a source
+        squash([nested, dense])
     with pytest.raises(ConflictError, match="twice"):
         squash([inner, a])
     with pytest.raises(ConflictError, match="twice"):

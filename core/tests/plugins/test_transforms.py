@@ -7,7 +7,7 @@ import torch
 from attrs import frozen
 
 from editcore.plugins.registry import Registry
-from editcore.plugins.transforms import apply_transforms, make_transforms, parse_transform, transform_record
+from editcore.plugins.transforms import apply_transforms, make_transforms, transform_record
 from editcore_hooks import Dense, PluginError, Site, Transform, Update, UsageError, hookimpl, hparam
 
 SITE = Site("mlp_out", 0)
@@ -70,9 +70,9 @@ def test_a_comma_inside_a_value_parts_no_settings(known):
 
 
 @pytest.mark.parametrize("text", ["", ":", "add:", ":term=1"])
-def test_a_text_that_names_no_transform_is_refused(text):
+def test_a_text_that_names_no_transform_is_refused(known, text):
     with pytest.raises(UsageError, match="names no transform"):
-        parse_transform(text)
+        make_transforms(known, [text])
 
 
 def test_an_unknown_transform_is_refused_with_what_there_is(known):

@@ -32,12 +32,18 @@ class EditMethod(Named):
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Hyper-parameters this plugin ships for a model, by `{"name", "model_type", "n_layers", ...}`; {} if none."""
+        """Hyper-parameters this plugin ships for a model, by `{"name", "model_type", "n_layers", ...}`; {} if none.
+
+        `model["edits"]` is the number of facts that are to be written at once.
+        """
         return {}
 
     @classmethod
     def tunable(cls, model: Mapping[str, Any]) -> Tunable | None:
-        """What is worth trying on a model of this shape, for `editcore tune`; None when there is nothing to choose."""
+        """What is worth trying on a model of this shape, for `editcore tune`; None when there is nothing to choose.
+
+        `model` is that of `preset`, the number of edits included.
+        """
         return None
 
     @classmethod

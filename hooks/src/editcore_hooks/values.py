@@ -132,12 +132,14 @@ class Tunable:
     """Hyper-parameters worth trying, as JSON values by name: every one of `places` with every one of `recipes`.
 
     The first recipe is the one by which places are compared at first. `cheaper` holds for trials only: what makes
-    them faster and hardly changes which settings are best.
+    them faster and hardly changes which settings are best. `together` is for methods that take many requests: how
+    many facts a trial edits in one update, because what suits one fact seldom suits a hundred.
     """
 
     places: tuple[Mapping[str, Any], ...]
     recipes: tuple[Mapping[str, Any], ...]
     cheaper: Mapping[str, Any] = field(factory=dict)
+    together: int = 1
 
 
 @frozen

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytest.importorskip("lm_eval")
+pytest.importorskip("lm_eval", reason="fifty packages: pip install -e plugins/editcore-lm-eval")
 
 import torch
 

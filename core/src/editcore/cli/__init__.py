@@ -77,6 +77,9 @@ def _report(error: BaseException, out: Output) -> int:
     if isinstance(error, click.ClickException):
         out.error(_usage(error))
         return error.exit_code
+    if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
+        out.error("this takes more memory than there is. Run it again with --debug to see what")
+        return 1
     out.error(f"{type(error).__name__}: {error}. Run it again with --debug to see where")
     return 1
 

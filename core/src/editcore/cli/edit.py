@@ -32,7 +32,7 @@ TOGETHER = 32
 @click.option("--hparams", "file", metavar="FILE", help="Hyper-parameters as YAML.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One hyper-parameter; @FILE reads it.")
 @click.option("--transform", "transforms", multiple=True, metavar="NAME:KEY=VALUE", help="Change the update, in order.")
-@click.option("--locate", "locator", help="Locator to use in place of the method's own.")
+@click.option("--locate", "locator", metavar="NAME:KEY=VALUE", help="Locator to use in place of the method's own.")
 @click.option("--require", multiple=True, metavar="METRIC>=X", help="A figure to reach, else nothing is written.")
 @click.option("--title", help="A line on the patch.")
 @click.option("--redact", is_flag=True, help="Leave the texts of the requests out of the file.")
@@ -99,7 +99,7 @@ def edit(
         architecture=architecture,
         trust_remote_code=trust_remote_code,
     )
-    for name, (value, source) in prepare(session, options).resolved.resolved.items():
+    for name, (value, source) in prepare(session, options, len(cases) if single else 1).resolved.resolved.items():
         out.detail(f"{name} = {value!r} ({source})")
     writer = _Writer(out, session, options, requirements, redact, overwrite)
     if single:

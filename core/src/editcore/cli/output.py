@@ -11,6 +11,10 @@ import click
 
 _PATIENCE = 1.0
 """Seconds of work before a progress bar is shown."""
+_LONGEST = 1000
+"""Characters of a warning or an error, which may quote a file that is out to fill the screen."""
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+"""What a terminal could take for an order: a title or a text may come from anywhere."""
 
 
 class Output:
@@ -25,11 +29,11 @@ class Output:
 
     def print(self, text: str = "") -> None:
         """A line of data on stdout."""
-        click.echo(text)
+        click.echo(text.translate(_CONTROLS))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Rows under headings on stdout: drawn on a terminal, in aligned plain text elsewhere."""
-        cells = [["" if cell is None else str(cell) for cell in row] for row in rows]
+        cells = [["" if cell is None else str(cell).translate(_CONTROLS) for cell in row] for row in rows]
         if sys.stdout.isatty():
             _draw(columns, cells)
         else:
@@ -39,20 +43,20 @@ class Output:
     def say(self, text: str) -> None:
         """A line on stderr, unless `-q`."""
         if not self.quiet:
-            click.echo(text, err=True)
+            click.echo(text.translate(_CONTROLS), err=True)
 
     def detail(self, text: str) -> None:
         """A line on stderr under `-v`."""
         if self.verbose:
-            click.echo(text, err=True)
+            click.echo(text.translate(_CONTROLS), err=True)
 
     def warn(self, text: str) -> None:
         """A warning on stderr, also under `-q`."""
-        click.echo(f"{click.style('warning:', fg='yellow')} {_one_line(text)}", err=True)
+        click.echo(f"{click.style('warning:', fg='yellow')} {_short(text)}", err=True)
 
     def error(self, text: str) -> None:
         """The one line of an error on stderr."""
-        click.echo(f"{click.style('error:', fg='red')} {_one_line(text)}", err=True)
+        click.echo(f"{click.style('error:', fg='red')} {_short(text)}", err=True)
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator["Progress"]:
@@ -124,6 +128,12 @@ def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     for line in lines:
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+
+
+def _short(text: str) -> str:
+    """One line, without its middle when that is long: what happened stands first and what to do last."""
+    line = _one_line(text).translate(_CONTROLS)
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
 
 
 def _one_line(text: str) -> str:

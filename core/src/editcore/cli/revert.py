@@ -25,7 +25,7 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
     from editcore.patches.dependents import dependents
     from editcore.patches.ondisk import revert_on_disk
     from editcore.patches.patch import Patch
-    from editcore.patches.stack import patch_path
+    from editcore.patches.stored import stored_whole
 
     checkpoint = Checkpoint.open(model)
     names = [Patch.read_header(name).patch_id if Path(name).is_file() else name for name in patch_ids]
@@ -35,7 +35,7 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
     if keep is not None:
         Path(keep).mkdir(parents=True, exist_ok=True)
         for patch_id in gone:
-            Patch.load(patch_path(checkpoint.folder, patch_id)).save(Path(keep) / f"{short(patch_id)}.safetensors")
+            stored_whole(checkpoint, patch_id).save(Path(keep) / f"{short(patch_id)}.safetensors")
     applied = revert_on_disk(checkpoint, gone)
     for notice in applied.notices:
         out.warn(notice)

@@ -20,7 +20,8 @@ SHOWN = 10
 @click.option("--method", default="rome", show_default=True, help="Editing method; see `editcore methods`.")
 @click.option("--cases", metavar="FILE", help="Facts to try, with target_true, one JSON object a line; else its own.")
 @click.option("--facts", default=48, show_default=True, help="How many of its own facts to try.")
-@click.option("--name", default="default", show_default=True, help="Name of the profile; `edit` takes the default one.")
+@click.option("--edits", default=1, show_default=True, help="How many facts will be edited at once.")
+@click.option("--name", help="Name of the profile; by default the one that `edit` takes by itself.")
 @click.option("--seconds", default=90.0, show_default=True, help="Longest time for the search.")
 @model_options
 @with_output
@@ -30,21 +31,22 @@ def tune(
     method: str,
     cases: str | None,
     facts: int,
-    name: str,
+    edits: int,
+    name: str | None,
     seconds: float,
     **options: Any,
 ) -> None:
     """Try the settings of a method on facts of MODEL, and keep the best as a profile, which `edit` then uses.
 
-    The facts are those of FILE, or such as the model states by itself: no dataset is needed. Each is edited alone and
-    scored in memory: the new answer, the same in other contexts and words, answers to other questions, and how far
-    the model drifts on unrelated text.
+    The facts are those of FILE, or such as the model states by itself: no dataset is needed. Each is edited alone, or
+    as many together as will be (--edits) where the method takes many, and scored in memory: the new answer, the same in
+    other contexts and words, answers to other questions, and how far the model drifts on unrelated text.
     """
     from editcore.tuning.tune import tune as search
 
     given = read_file(cases) if cases else None
     session = open_session(out, model, **options)
-    found = search(session, method, given, name=name, facts=facts, seconds=seconds)
+    found = search(session, method, given, name=name, facts=facts, seconds=seconds, edits=edits)
     _show(out, found)
 
 

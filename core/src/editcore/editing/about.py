@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from editcore.evaluation.cases import request_to_json
+from editcore.plugins.choices import record_of
 from editcore.plugins.hparams import to_json
+from editcore.plugins.locators import make_locator
 from editcore.plugins.transforms import make_transforms, transform_record
 from editcore_hooks import API_VERSION, EditRequest, Site
 
@@ -42,6 +44,7 @@ def describe_run(
     """How the patch came about."""
     method, options, profile = run.method, run.options, run.profile
     distribution, dist_version = session.registry.source_of(type(method))
+    locator = make_locator(session.registry, options.locator)
     names = {key: session.anatomy.name(site) for key, site in sites.items()}
     return {
         "title": options.title or _title(requests),
@@ -59,6 +62,7 @@ def describe_run(
             "paper": method.paper,
         },
         "hparams": to_json(run.resolved.hparams),
+        **({} if locator is None else {"locator": record_of(session.registry, locator)}),
         "transforms": transform_record(session.registry, make_transforms(session.registry, options.transforms)),
         "profile": None if profile is None else {"name": profile.name, "sha256": profile.asset.sha256},
         "seed": session.seed,

@@ -14,8 +14,9 @@ from editcore.editing.untouched import untouched
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import StageManager, run_compute_update, run_locate, stage_manager
 from editcore.plugins.hparams import Resolved, merge
+from editcore.plugins.locators import make_locator
 from editcore.plugins.transforms import apply_transforms, make_transforms
-from editcore.tuning.profiles import Profile, find_profile, named_profile
+from editcore.tuning.profiles import Profile, default_name, find_profile, named_profile
 from editcore_hooks import EditMethod, EditRequest, PluginError, Update, UsageError
 
 if TYPE_CHECKING:
@@ -51,23 +52,27 @@ class Run:
     profile: Profile | None = None
 
 
-def prepare(session: "Session", options: Options) -> Run:
-    """Find the method and resolve its hyper-parameters. Raises `PluginError`, `UsageError`."""
+def prepare(session: "Session", options: Options, edits: int = 1) -> Run:
+    """Find the method and resolve its hyper-parameters for so many edits. Raises `PluginError`, `UsageError`."""
     _require_weights(session)
     cls = session.registry.method(options.method)
-    preset = cls.preset(session.facts())
-    merge(cls.Hparams, *options.hparams)  # a misspelt setting is refused before anything takes time
-    profile = _profile(session, cls, options, bool(preset))
+    edits = edits if "batch" in cls.capabilities else 1
+    preset = cls.preset({**session.facts(), "edits": edits})
+    # what is misspelt is refused before anything takes time
+    merge(cls.Hparams, *options.hparams)
+    make_locator(session.registry, options.locator)
+    make_transforms(session.registry, options.transforms)
+    profile = _profile(session, cls, options, bool(preset), edits)
     tuned = [(f"profile {profile.name}", profile.hparams)] if profile is not None else []
     resolved = merge(cls.Hparams, ("preset", preset), *tuned, *options.hparams)
     return Run(cls(resolved.hparams), resolved, options, profile)
 
 
-def _profile(session: "Session", cls: type[EditMethod], options: Options, preset: bool) -> Profile | None:
+def _profile(session: "Session", cls: type[EditMethod], options: Options, preset: bool, edits: int) -> Profile | None:
     if options.profile is not None:
         return named_profile(session, cls.name, options.profile)
-    found = find_profile(session, cls.name)
-    space = cls.tunable(session.facts())
+    space = cls.tunable({**session.facts(), "edits": edits})
+    found = find_profile(session, cls.name, default_name(space.together if space is not None else 1))
     if found is not None or preset or space is None or not options.tune:
         return found
     tried = {name for some in (*space.places, *space.recipes) for name in some}
@@ -76,7 +81,7 @@ def _profile(session: "Session", cls: type[EditMethod], options: Options, preset
     from editcore.tuning.tune import tune
 
     session.say(f"{cls.name} has no settings for {session.loaded.name} yet: they are found by trying, once")
-    return tune(session, cls.name).profile
+    return tune(session, cls.name, edits=edits).profile
 
 
 def compute_patch(session: "Session", requests: Sequence[EditRequest], options: Options) -> Patch:
@@ -86,7 +91,7 @@ def compute_patch(session: "Session", requests: Sequence[EditRequest], options: 
     updates are put side by side. Raises what the method refuses, and `UsageError` when updates cannot be joined.
     """
     _some(requests)
-    run = prepare(session, options)
+    run = prepare(session, options, len(requests))
     meter = Meter(session, options.memory)
     if len(requests) == 1 or "batch" in run.method.capabilities:
         with meter:
@@ -165,8 +170,7 @@ def _some(requests: Sequence[EditRequest]) -> None:
 
 
 def _manager(session: "Session", run: Run) -> StageManager:
-    locator = session.registry.locator(run.options.locator)() if run.options.locator else None
-    return stage_manager(session.registry, run.method, locator)
+    return stage_manager(session.registry, run.method, make_locator(session.registry, run.options.locator))
 
 
 def _transformed(session: "Session", run: Run, update: Update) -> Update:

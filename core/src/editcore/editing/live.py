@@ -15,7 +15,8 @@ from editcore.patches.exclusive import require_alone
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
-from editcore.patches.stack import patch_path, stack_hash
+from editcore.patches.stack import stack_hash
+from editcore.patches.stored import stored_whole
 from editcore.patches.tensors import tensor_of
 from editcore_hooks import Applied, ConflictError, PatchKind, PluginError
 
@@ -40,7 +41,7 @@ class LiveStack:
     def __attrs_post_init__(self) -> None:
         self._aside = Beside(self.session)
         checkpoint = self.session.checkpoint
-        self.folder = tuple(Patch.load(patch_path(checkpoint.folder, patch_id)) for patch_id in checkpoint.patch_ids)
+        self.folder = tuple(stored_whole(checkpoint, patch_id) for patch_id in checkpoint.patch_ids)
 
     @property
     def patches(self) -> tuple[Patch, ...]:

@@ -101,15 +101,20 @@ class Session(Opened):
     @property
     def unedited(self) -> Unedited:
         """What the model answers without any patch."""
-        unedited: Unedited = self._memo.setdefault("unedited", Unedited(self))
-        return unedited
+        return self.cached("unedited", lambda: Unedited(self), base=True)
 
-    def cached(self, key: Any, make: Callable[[], T]) -> T:
-        """The value kept under `key` for this session and its present patches, made on first use."""
-        full = (self.live.hash, key)
-        if full not in self._memo:
-            self._memo[full] = make()
-        value: T = self._memo[full]
+    def cached(self, key: Any, make: Callable[[], T], *, base: bool = False) -> T:
+        """The value kept under `key` for this session and its present patches, made on first use.
+
+        With `base` it is one of the base alone, and kept whatever patches come and go. Of others only those of the
+        present stack are kept: the state of a thousand edits in sequence would fill the memory a thousand times.
+        """
+        stack = None if base else self.live.hash
+        if (stack, key) not in self._memo:
+            made = make()
+            self._memo = {full: value for full, value in self._memo.items() if base or full[0] in (None, stack)}
+            self._memo[stack, key] = made
+        value: T = self._memo[stack, key]
         return value
 
     def edit(

@@ -51,6 +51,12 @@ class Branches:
         return [((owner == e).nonzero()[:, 0], owned[e]) for e in sorted(set(owner.tolist())) if e in owned]
 
 
+def branch(anatomy: Anatomy, update: Mapping[Site, LowRank]) -> Trace:
+    """Inside it every row of every batch runs with the one `update`."""
+    taps: dict[Place, Tap] = {site: Tap(mix=_branch((each.out, each.in_), ())) for site, each in update.items()}
+    return Trace(anatomy, taps)
+
+
 def _side_by_side(n: int, updates: Mapping[int, LowRank], device: torch.device) -> tuple[Tensor, Tensor]:
     first = next(iter(updates.values()))
     r = max(update.out.shape[1] for update in updates.values())

@@ -6,7 +6,7 @@ are those of the whole forward, because what was kept does not depend on the edi
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -46,7 +46,8 @@ class Resumed:
     def forward(self, at: Positions | None = None) -> Tensor:
         """Logits of the tail, (B, T − start, V), or (n, V) at n of its positions; with gradients if enabled.
 
-        Hooks on sites from `layer` up see tensors of the tail's columns; those below are never reached.
+        Hooks on sites from `layer` up see tensors of the tail's columns, and so do those on the block before, whose
+        output is what enters. Sites inside skipped blocks are never reached.
         """
         model, tail = self.anatomy.model, self.tail
         options: dict[str, Any] = {"position_ids": tail.positions} if "position_ids" in accepted(model) else {}
@@ -66,6 +67,22 @@ class Resumed:
             prefix=tuple((keys[index], values[index]) for keys, values in self.prefix),
         )
 
+    @torch.no_grad()
+    def onward(self, layer: int) -> "Resumed":
+        """The same from a higher `layer` on, with the blocks in between run as they are now, hooks included.
+
+        Block `layer` is run too, so that its sites are reached by a caller's trace. Only for `start` 0: keys and
+        values of a prefix would be those of the blocks as they were. Raises `ValueError`.
+        """
+        if self.start or not self.layer <= layer < self.anatomy.n_layers:
+            raise ValueError(
+                f"a batch resumed at layer {self.layer}, column {self.start} cannot go on to layer {layer}"
+            )
+        last: dict[Place, Tap] = {Site("block", layer): Tap(output=True)}
+        with _output_of(self.anatomy, layer - 1) as below, Trace(self.anatomy, last, stop=True):
+            self.forward()
+        return evolve(self, layer=layer, entering=below[0] if below else None)
+
     @contextmanager
     def _skipping(self) -> Iterator[None]:
         """Blocks below `layer` return what enters `layer`, whatever they are given."""
@@ -82,20 +99,69 @@ class Resumed:
                     block.forward = own
 
 
+@frozen(eq=False)
+class Recorded:
+    """A batch that was run once: what each block returned, in its own form, and its keys and values of all columns.
+
+    Made by `record`, and larger than what `resume` keeps: for forwards that start at many layers and columns.
+    """
+
+    anatomy: "Anatomy" = field(repr=False)
+    batch: Batch
+    returned: tuple[Any, ...] = field(repr=False)
+    kept: tuple[tuple[Tensor, Tensor], ...] = field(repr=False)
+
+    def at(self, layer: int, start: int = 0) -> Resumed:
+        """What `resume` gives at that layer and column. At the number of blocks only final norm and head are left."""
+        entering = _map(self.returned[layer - 1], lambda hidden: hidden[:, start:]) if layer else None
+        prefix = tuple((keys[:, :, :start], values[:, :, :start]) for keys, values in self.kept[layer:])
+        return Resumed(self.anatomy, self.batch, layer, start, entering, prefix if start else ())
+
+
 @torch.no_grad()
-def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0) -> Resumed:
+def record(anatomy: "Anatomy", batch: Batch) -> Recorded:
+    """Run `batch` once, up to the head, and keep what forwards from any block and column need.
+
+    What traces of the caller replace is kept as replaced. Raises `UsageError` for a model with an encoder.
+    """
+    cache = _all_columns()
+    with ExitStack() as stack:
+        returned = [stack.enter_context(_output_of(anatomy, layer)) for layer in range(anatomy.n_layers)]
+        _run(anatomy, batch, cache, anatomy.n_layers - 1)
+    layers: list[Any] = list(cache.layers)
+    kept = tuple((layer.keys, layer.values) for layer in layers)
+    return Recorded(anatomy, batch, tuple(found[0] for found in returned), kept)
+
+
+@torch.no_grad()
+def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through: int | None = None) -> Resumed:
     """Run `batch` once, up to the head, and keep what forwards from block `layer` and column `start` need.
 
-    Sites that the caller traces are reached as in any forward. `start` must not be behind a row's first token that is
-    to change. Raises `UsageError` for a model with an encoder, which reads a prompt in both directions.
+    Sites that the caller traces are reached as in any forward. `layer` may be the number of blocks: what is left is
+    the head. With `start` 0 nothing of the blocks above is kept, and `through` names the last that is run. `start` must
+    not be behind a row's first token that is to change. Raises `UsageError` for a model with an encoder, which reads a
+    prompt in both directions.
     """
+    cache: Any = _all_columns() if start else None
+    end = anatomy.n_layers - 1 if through is None or start else through
+    with _output_of(anatomy, layer - 1) as below:
+        _run(anatomy, batch, cache, end)
+    prefix: list[tuple[Tensor, Tensor]] = []
+    if cache is not None:
+        prefix = [(kept.keys[:, :, :start].clone(), kept.values[:, :, :start].clone()) for kept in cache.layers[layer:]]
+    entering = _map(below[0], lambda hidden: hidden[:, start:].clone()) if below else None
+    return Resumed(anatomy, batch, layer, start, entering, tuple(prefix))
+
+
+def _run(anatomy: "Anatomy", batch: Batch, cache: Cache | None, end: int) -> None:
+    """The forward of `batch` through the block `end`. Raises `UsageError` for a model with an encoder."""
     model = anatomy.model
     if model.config.is_encoder_decoder:
-        raise UsageError(f"{model.config.model_type} has an encoder, which has no prefix to keep")
-    cache: Any = _all_columns() if start else None
+        message = f"{model.config.model_type} has an encoder, which has no prefix to keep"
+        raise UsageError(message, hint="choose a model that is a decoder alone")
     options: dict[str, Any] = {"position_ids": batch.positions} if "position_ids" in accepted(model) else {}
-    taps: dict[Place, Tap] = {Site("block", anatomy.n_layers - 1): Tap(output=True)}
-    with _output_of(anatomy, layer - 1) as below, Trace(anatomy, taps, stop=True):
+    taps: dict[Place, Tap] = {Site("block", end): Tap(output=True)}
+    with Trace(anatomy, taps, stop=True):
         model(
             input_ids=batch.ids,
             attention_mask=batch.mask,
@@ -103,11 +169,6 @@ def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0) -> Resu
             use_cache=cache is not None,
             **options,
         )
-    prefix: list[tuple[Tensor, Tensor]] = []
-    if cache is not None:
-        prefix = [(kept.keys[:, :, :start].clone(), kept.values[:, :, :start].clone()) for kept in cache.layers[layer:]]
-    entering = _map(below[0], lambda hidden: hidden[:, start:].clone()) if below else None
-    return Resumed(anatomy, batch, layer, start, entering, tuple(prefix))
 
 
 @contextmanager

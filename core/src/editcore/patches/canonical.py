@@ -37,7 +37,7 @@ def load_json(data: bytes | str, what: str, *, max_bytes: int = MAX_BYTES) -> An
     """Parse JSON that came from outside; `what` names it in messages.
 
     Raises `RefusedFileError` when it is too long, not UTF-8, not JSON, nested too deep, has a key twice, or holds a
-    number that a double does not hold.
+    number that a double does not hold or half a character.
     """
     if len(data) > max_bytes:
         raise RefusedFileError(f"{what} is {len(data)} bytes long, more than the {max_bytes} allowed")
@@ -50,6 +50,8 @@ def load_json(data: bytes | str, what: str, *, max_bytes: int = MAX_BYTES) -> An
             parse_float=_finite,
             parse_int=_exact,
         )
+        if "\\u" in text:  # an escape can spell half a character, which no file name and no terminal takes
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise RefusedFileError(f"{what} is nested too deep") from error
     except ValueError as error:  # includes UnicodeDecodeError, JSONDecodeError and the hooks below

@@ -2,7 +2,8 @@
 
 import hashlib
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -12,21 +13,27 @@ from editcore.patches.canonical import load_json
 from editcore.patches.fingerprint import config_sha256, span_sha256, tokenizer_sha256, weights_root
 from editcore.patches.hashes import HashCache
 from editcore.patches.header import Entry, read_span
-from editcore.patches.shards import Shards, read_shards
-from editcore.patches.stack import Stack, original_path, read_stack_file
+from editcore.patches.shards import INDEX, SINGLE, Shards, read_shards
+from editcore.patches.stack import STACK_FILE, Stack, original_path, read_stack_file
 from editcore_hooks import ConflictError, RefusedFileError
 
 _OTHER_WEIGHTS: Final = ("*.bin", "*.h5", "*.msgpack", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.ckpt")
 
 
+Stamp = tuple[int, int, int]
+Moment = tuple[Stamp | None, ...]
+"""By inode, size and time, the files whose renaming makes a new state of a folder."""
+
+
 class Checkpoint:
     """Read access to a folder. `open` checks it; what a tensor is called is its key in the files."""
 
-    def __init__(self, folder: Path, shards: Shards, stack: Stack, config: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, shards: Shards, stack: Stack, config: Mapping[str, Any], moment: Moment) -> None:
         self.folder = folder
         self.shards = shards
         self.stack = stack
         self.config = config
+        self._moment = moment
         self._stamps = {name: _stamp(folder / name) for name in set(shards.files.values())}
         self.hashes = HashCache.load(folder) if stack.patches else HashCache(folder)
 
@@ -34,14 +41,24 @@ class Checkpoint:
     def open(cls, folder: Path | str) -> "Checkpoint":
         """Open a plain or a patched folder. Raises `RefusedFileError`, `ConflictError` or `UsageError`."""
         folder = Path(folder)
+        moment = _moment(folder)
         if folder.is_dir():
             journal.refuse_unfinished(folder)
-        shards, stack = read_shards(folder), read_stack_file(folder)
-        for key, target in stack.targets.items():
-            entry = shards.entries.get(key)
-            if entry is None or (entry.dtype, entry.shape) != (target.dtype, target.shape):
-                raise RefusedFileError(f"{folder} does not hold {key} as editcore.json records it", hint=_COPY)
-        return cls(folder, shards, stack, _read_config(folder))
+        with _unchanged(folder, moment):
+            shards, stack = read_shards(folder), read_stack_file(folder)
+            for key, target in stack.targets.items():
+                entry = shards.entries.get(key)
+                if entry is None or (entry.dtype, entry.shape) != (target.dtype, target.shape):
+                    raise RefusedFileError(f"{folder} does not hold {key} as editcore.json records it", hint=_COPY)
+            opened = cls(folder, shards, stack, _read_config(folder), moment)
+        # Shards of one state and the stack of the next would fit each other, and be wrong.
+        _refuse_changed(folder, moment)
+        return opened
+
+    def unchanged(self) -> AbstractContextManager[None]:
+        """Read something of the folder in the body: what is missing or odd because a writer was faster than this
+        reader raises `ConflictError`, the rest what it raises."""
+        return _unchanged(self.folder, self._moment)
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -56,28 +73,31 @@ class Checkpoint:
         name = self.shards.files[key]
         path = self.folder / name
         # Offsets and stack were read at opening: on a file that was replaced since, they would be silently wrong.
-        if _stamp(path) != self._stamps[name]:
+        if _stamp(path) is None or _stamp(path) != self._stamps[name]:
             raise ConflictError(f"{path} was changed after it was opened", hint="open the folder again")
         return path
 
     def read(self, key: str) -> bytes:
         """The stored bytes as they are now, patches included."""
-        return read_span(self.file(key), self.entries[key])
+        with self.unchanged():
+            return read_span(self.file(key), self.entries[key])
 
     def sha256(self, key: str) -> str:
         """The hash of the stored bytes as they are now."""
         path, entry = self.file(key), self.entries[key]
-        return self.hashes.get(path, key, lambda: span_sha256(path, entry))
+        with self.unchanged():
+            return self.hashes.get(path, key, lambda: span_sha256(path, entry))
 
     def read_base(self, key: str) -> bytes:
         """The stored bytes of the base. Raises `RefusedFileError` when a kept original was changed."""
         if key not in self.stack.targets:
             return self.read(key)
         path = original_path(self.folder, self.stack.targets[key].base_sha256)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise RefusedFileError(f"the original of {key} is missing from {path.parent}", hint=_COPY) from error
+        with self.unchanged():
+            try:
+                data = path.read_bytes()
+            except OSError as error:
+                raise RefusedFileError(f"the original of {key} is missing from {path.parent}", hint=_COPY) from error
         if hashlib.sha256(data).hexdigest() != path.stem:
             raise RefusedFileError(f"the original of {key} in {path} was changed", hint=_COPY)
         return data
@@ -118,10 +138,30 @@ class Checkpoint:
 _COPY: Final = "copy the base again and apply the patches in .editcore/patches"
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
-    if not path.exists():
+@contextmanager
+def _unchanged(folder: Path, moment: Moment) -> Iterator[None]:
+    try:
+        yield
+    except (RefusedFileError, OSError):
+        _refuse_changed(folder, moment)
+        raise
+
+
+def _refuse_changed(folder: Path, moment: Moment) -> None:
+    if _moment(folder) != moment:
+        raise ConflictError(f"{folder} was changed while it was read", hint="try again")
+
+
+def _moment(folder: Path) -> Moment:
+    # Every change renames one of these into its place, and what the state before needed goes only after that.
+    return tuple(_stamp(folder / name) for name in (SINGLE, INDEX, STACK_FILE))
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        status = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    status = path.stat()
     return status.st_ino, status.st_size, status.st_mtime_ns
 
 

@@ -1,5 +1,7 @@
 """The deltas of one tensor from several patches, made one. Exact wherever a form of the format can say it."""
 
+import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -9,6 +11,7 @@ from attrs import frozen
 from editcore.patches.deltas import Delta, StoredUpdate, whole
 from editcore.patches.factoring import factorise, truncate
 from editcore.patches.forms import Shape
+from editcore_hooks import EditcoreError
 
 ROUNDING: Final = 2.0**-53
 """What one more addition in float64 can lose, relative to its result."""
@@ -60,7 +63,8 @@ def combine(steps: Sequence[Step], shape: Shape, max_rank: int | None = None) ->
 
 
 def dense_sum(deltas: Sequence[Delta], shape: Shape) -> torch.Tensor:
-    """Σ scale · δ in float64, of the target's shape."""
+    """Σ scale · δ in float64, of the target's shape. Raises `EditcoreError` when this machine cannot hold that."""
+    _require_memory(8 * math.prod(shape), shape)
     rows, columns = torch.Size(shape).numel() // shape[-1], shape[-1]
     if len(shape) == 1:
         rows, columns = columns, 1
@@ -97,6 +101,16 @@ def stored(values: torch.Tensor) -> torch.Tensor:
     """Float64 values in float32 where that holds every one of them, as they are where it does not."""
     narrow = values.float()
     return narrow if bool((narrow.double() == values).all()) else values
+
+
+def _require_memory(needed: int, shape: Shape) -> None:
+    # A patch of a few bytes can claim any shape, and no base is here to contradict it.
+    present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if needed > present:
+        raise EditcoreError(
+            f"a sum of shape {shape} takes {needed / 2**30:.0f} GB of memory, of {present / 2**30:.0f} here",
+            hint="apply the patches one by one instead",
+        )
 
 
 def _side_by_side(steps: Sequence[Step]) -> Combined:

@@ -10,9 +10,9 @@ from typing import Final, Literal
 from attrs import field, frozen
 
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.execution import stored_patch
 from editcore.patches.patch import Patch, PatchHeader
 from editcore.patches.plan import Plan
+from editcore.patches.stored import stored_patch
 from editcore_hooks import ConflictError
 
 OnConflict = Literal["refuse", "warn", "last-wins"]
@@ -59,7 +59,8 @@ class Decision:
 def find_conflicts(plan: Plan) -> list[Conflict]:
     """Conflicts of the patches that `plan` adds, with those present and among themselves; facts first.
 
-    Reads the tensors of present patches only where a new one touches the same tensor.
+    Reads the tensors of present patches only where a new one touches the same tensor. Raises `ConflictError` when a
+    writer takes one away meanwhile.
     """
     from editcore.patches.overlaps import Touching, overlaps
 
@@ -72,7 +73,8 @@ def find_conflicts(plan: Plan) -> list[Conflict]:
     for key, names in plan.touched.items():
         if new & names.keys():
             touching = [Touching(headers[i], names[i], i in new) for i in sorted(names, key=order.index)]
-            found += overlaps(key, opened.entries[key].shape, touching)
+            with opened.unchanged():
+                found += overlaps(key, opened.entries[key].shape, touching)
     return found
 
 

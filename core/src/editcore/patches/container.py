@@ -43,14 +43,20 @@ def write_streamed(path: Path, tensors: Mapping[str, Streamed], metadata: Mappin
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Blob], metadata: Mapping[str, str]) -> None:
-    """Write `path` atomically. Raises `UsageError` when its folder is missing or it is a folder."""
+    """Write `path` atomically. Raises `UsageError` when its folder is missing, it is a folder, or it cannot be
+    written."""
     if path.is_dir() or not path.parent.is_dir():
         what = "is a folder" if path.is_dir() else f"cannot be written: {path.parent} is not a folder"
         raise UsageError(f"{path} {what}", hint="give the path of a file in a folder that exists")
     try:
-        durable.write_atomically(path, [_header(tensors, metadata), *(tensors[name].data for name in _order(tensors))])
+        durable.write_atomically(path, safetensors_chunks(tensors, metadata))
     except OSError as error:
         raise UsageError(f"cannot write {path}: {error.strerror}", hint="choose a folder with room to write") from error
+
+
+def safetensors_chunks(tensors: Mapping[str, Blob], metadata: Mapping[str, str]) -> list[bytes]:
+    """The bytes of the file, in pieces."""
+    return [_header(tensors, metadata), *(tensors[name].data for name in _order(tensors))]
 
 
 def _order(tensors: Mapping[str, Blob] | Mapping[str, Streamed]) -> list[str]:

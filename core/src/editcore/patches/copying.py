@@ -50,7 +50,8 @@ def apply_to_copy(
             destination.rmdir()
         durable.replace(staged, destination)
     except OSError as error:
-        raise EditcoreError(f"cannot copy {source} to {destination}: {error.strerror}", hint="make room") from error
+        hint = f"{durable.remedy(error)} and try again"
+        raise EditcoreError(f"cannot copy {source} to {destination}: {error.strerror}", hint=hint) from error
     finally:
         shutil.rmtree(staged, ignore_errors=True)
     return Checkpoint.open(destination), applied

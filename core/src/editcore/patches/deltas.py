@@ -63,7 +63,8 @@ def norm(delta: Delta) -> float:
 
 def frobenius(tensor: torch.Tensor) -> float:
     """The norm in float64, of which no more than a piece is held."""
-    return math.sqrt(sum(float(piece.double().square().sum()) for piece in tensor.reshape(-1).split(2**20)))
+    pieces = torch.split(tensor.reshape(-1), 2**20)
+    return math.sqrt(sum(float(piece.double().square().sum()) for piece in pieces))
 
 
 def value_fault(form: str, shape: tuple[int, ...], parts: Mapping[str, torch.Tensor]) -> str | None:

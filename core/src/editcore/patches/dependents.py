@@ -3,9 +3,9 @@
 from collections.abc import Collection, Mapping, Sequence
 
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.execution import stored_patch
 from editcore.patches.patch import PatchHeader
 from editcore.patches.stack import stack_hash
+from editcore.patches.stored import stored_patch
 from editcore_hooks import ConflictError
 
 

@@ -4,13 +4,24 @@ They are one seam: the tests stop the program before and after each of them.
 """
 
 import contextlib
+import errno
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
 _STRETCH: Final = 2**23
+
+_REMEDIES: Final[Mapping[int | None, str]] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "make room"),
+    **dict.fromkeys((errno.EROFS, errno.EACCES, errno.EPERM), "make it writable"),
+}
+
+
+def remedy(error: OSError) -> str:
+    """What a person does about a write that failed."""
+    return _REMEDIES.get(error.errno, "see to the disk")
 
 
 def write_new(path: Path, chunks: Iterable[bytes | memoryview], mode: int | None = None) -> None:

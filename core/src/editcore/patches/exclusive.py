@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.patch import Patch
-from editcore.patches.stack import patch_path
+from editcore.patches.stored import stored_patch
 from editcore_hooks import ConflictError
 
 
@@ -32,5 +32,5 @@ def refuse_shared(checkpoint: Checkpoint, added: Sequence[Patch], touched: Mappi
 
 
 def _form(checkpoint: Checkpoint, new: Mapping[str, Patch], patch_id: str, name: str) -> str:
-    patch = new.get(patch_id) or Patch.read_header(patch_path(checkpoint.folder, patch_id))
+    patch = new.get(patch_id) or stored_patch(checkpoint, patch_id)
     return str(patch.targets[name]["form"])

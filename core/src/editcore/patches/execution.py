@@ -7,15 +7,14 @@ from pathlib import Path
 import attrs
 
 from editcore.patches import durable
-from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.journal import Journal, read_journal, write_journal
-from editcore.patches.patch import Patch, PatchHeader
 from editcore.patches.plan import Plan, new_index
 from editcore.patches.repairing import finish, settle
 from editcore.patches.shards import INDEX, SINGLE
 from editcore.patches.splice import Replacement, splice
 from editcore.patches.stack import FOLDER, Stack, StackedTarget, original_index_path, original_path, patch_path
-from editcore_hooks import EditcoreError, RefusedFileError
+from editcore.patches.stored import stored_patch
+from editcore_hooks import EditcoreError
 
 
 def execute(plan: Plan) -> Stack:
@@ -32,8 +31,8 @@ def execute(plan: Plan) -> Stack:
         old_files=tuple(rewrite.source for rewrite in renamed),
         new_files=tuple(rewrite.destination for rewrite in renamed),
     )
-    durable.make_folder(folder / FOLDER)
     try:
+        durable.make_folder(folder / FOLDER)
         write_journal(folder, journal)
         _keep(plan)
         results = _write_weights(plan, folder / journal.staged)
@@ -68,7 +67,7 @@ def _keep(plan: Plan) -> None:
     for name in ("patches", "originals"):
         durable.make_folder(folder / FOLDER / name)
     for patch in plan.added:
-        patch.save(patch_path(folder, patch.patch_id))
+        durable.write_atomically(patch_path(folder, patch.patch_id), patch.chunks())
     for key in plan.changed:
         if key not in opened.stack.targets:
             path = original_path(folder, opened.sha256(key))
@@ -141,14 +140,3 @@ def _base_root(plan: Plan) -> str | None:
     """The root, where the plan computed it; a verdict on the targets alone is no reason to hash a whole model."""
     exact = any(verdict.kind == "exact" for verdict in plan.verdicts.values())
     return plan.checkpoint.weights_root() if exact else None
-
-
-def stored_patch(opened: Checkpoint, patch_id: str) -> PatchHeader:
-    """A patch of the stack, its tensors unread. Raises `RefusedFileError` when its file is missing or another."""
-    header = Patch.read_header(patch_path(opened.folder, patch_id))
-    if header.patch_id != patch_id:
-        raise RefusedFileError(
-            f"{header.path} holds patch {header.patch_id[:12]} instead",
-            hint="put the patch of that name back in its place",
-        )
-    return header

@@ -1,5 +1,6 @@
 """The closed table of forms: how a target's parts describe its delta. Shapes and dtypes here, values in `deltas`."""
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -9,6 +10,9 @@ Shape = tuple[int, ...]
 
 FLOATS: Final = ("F32", "F16", "BF16", "F64")
 """Stored dtypes that take a weight patch."""
+
+MAX_ELEMENTS: Final = 2**40
+"""A thousand times the largest tensor there is; a few bytes of `sparse` can claim any."""
 
 EXCLUSIVE: Final = ("xor", "replace")
 """Forms that say what the bits become, not what is added: each excludes every other patch on its tensor."""
@@ -80,6 +84,8 @@ def form_fault(form: str, shape: Shape, parts: Mapping[str, tuple[str, Shape]]) 
     rule = FORMS[form]
     if 0 in shape:
         return f"is an empty tensor {shape}"
+    if math.prod(shape) > MAX_ELEMENTS:
+        return f"is a tensor {shape} that no file holds"
     if set(parts) != set(rule.dtypes):
         return f"has the parts {sorted(parts)}, but {form} has {sorted(rule.dtypes)}"
     for name, (dtype, _) in parts.items():

@@ -33,7 +33,7 @@ def inner(one: Delta, two: Delta, shape: Sequence[int]) -> float:
         return scale * float((left * right).sum())  # ⟨L₁R₁, L₂R₂⟩ = Σ (L₁ᵀL₂) ∘ (R₁R₂ᵀ)
     total, (rows, columns) = 0.0, _matrix(shape)
     step = max(1, BLOCK_ELEMENTS // max(1, columns))
-    for start in range(0, rows, step):
+    for start in _touched(two, rows, step):
         stop = min(start + step, rows)
         block = two.block(start, stop, columns)  # (b, k)
         if one.form == "low_rank":
@@ -42,6 +42,15 @@ def inner(one: Delta, two: Delta, shape: Sequence[int]) -> float:
         else:
             total += float((one.block(start, stop, columns) * block).sum())
     return scale * total
+
+
+def _touched(delta: Delta, rows: int, step: int) -> Sequence[int]:
+    """Where the blocks begin in which a delta is not zero."""
+    if delta.form not in ("sparse", "rows"):
+        return range(0, rows, step)
+    index = delta.parts["index"][0] if delta.form == "sparse" else delta.parts["index"]
+    blocks: list[int] = torch.unique(index // step).tolist()  # type: ignore[no-untyped-call]
+    return [block * step for block in blocks]
 
 
 def cosine(one: Delta, two: Delta, shape: Sequence[int]) -> float:

@@ -70,10 +70,13 @@ def read_header(path: Path) -> Header:
 
 
 def read_span(path: Path, entry: Entry) -> bytes:
-    """The stored bytes of one tensor. Raises `RefusedFileError` when the file has become shorter."""
-    with path.open("rb") as file:
-        file.seek(entry.start)
-        data = file.read(entry.end - entry.start)
+    """The stored bytes of one tensor. Raises `RefusedFileError` when the file is gone or has become shorter."""
+    try:
+        with path.open("rb") as file:
+            file.seek(entry.start)
+            data = file.read(entry.end - entry.start)
+    except OSError as error:
+        raise RefusedFileError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
     if len(data) != entry.end - entry.start:
         raise RefusedFileError(f"{path} is cut short", hint=_AGAIN)
     return data

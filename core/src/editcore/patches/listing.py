@@ -6,8 +6,8 @@ from typing import Any
 from attrs import frozen
 
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.execution import stored_patch
 from editcore.patches.stack import stack_hash
+from editcore.patches.stored import stored_patch
 
 
 @frozen

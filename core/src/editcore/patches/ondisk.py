@@ -5,7 +5,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from editcore.patches import lock
+from editcore.patches import durable, lock
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.dependents import computed_elsewhere, refuse_required
 from editcore.patches.execution import execute
@@ -65,18 +65,19 @@ def _change(checkpoint: Checkpoint | Path | str, decide: Callable[[Checkpoint], 
         try:
             stack = execute(plan)
         except OSError as error:
-            raise EditcoreError(f"cannot write in {folder}: {error.strerror}", hint=_next_step(plan)) from error
+            hint = _next_step(plan, durable.remedy(error))
+            raise EditcoreError(f"cannot write in {folder}: {error.strerror}", hint=hint) from error
         results = {key: target.result_sha256 for key, target in stack.targets.items()}
         return AppliedOnDisk(stack.patch_ids, results, stack.hash, (*plan.notices, *_other_bits(plan, stack)))
 
 
-def _next_step(plan: Plan) -> str:
+def _next_step(plan: Plan, remedy: str) -> str:
     folder = plan.checkpoint.folder
     if journal_path(folder).exists():
-        return f"make room, then run `editcore repair {folder}`"
+        return f"{remedy}, then run `editcore repair {folder}`"
     if read_stack_file(folder).patch_ids != plan.checkpoint.patch_ids:
         return "the change itself is complete"
-    return "nothing has changed; make room and try again"
+    return f"nothing has changed; {remedy} and try again"
 
 
 def _other_bits(plan: Plan, stack: Stack) -> tuple[str, ...]:

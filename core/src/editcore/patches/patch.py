@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 import editcore_hooks
 from editcore.patches import manifest as manifests
-from editcore.patches.container import write_safetensors
+from editcore.patches.container import Blob, safetensors_chunks, write_safetensors
 from editcore.patches.core import Part
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.header import Entry, read_header, read_span
@@ -139,13 +139,20 @@ class Patch(Described, editcore_hooks.Patch):
 
     def save(self, path: Path | str) -> None:
         """Write the patch; the same patch gives the same bytes. Raises `UsageError` when the path cannot be written."""
-        from editcore.patches.tensors import blob_of
-
         path = Path(path)
         if path.suffix != ".safetensors":
             raise UsageError(f"{path} does not end in .safetensors", hint=f"name it {path.name}.safetensors")
+        write_safetensors(path, *self._content())
+
+    def chunks(self) -> list[bytes]:
+        """The bytes of the file that `save` writes, in pieces."""
+        return safetensors_chunks(*self._content())
+
+    def _content(self) -> tuple[dict[str, Blob], dict[str, str]]:
+        from editcore.patches.tensors import blob_of
+
         blobs = {name: blob_of(tensor) for name, tensor in self.tensors.items()}
-        write_safetensors(path, blobs, {manifests.METADATA_KEY: manifests.write_manifest(self.core, self.about)})
+        return blobs, {manifests.METADATA_KEY: manifests.write_manifest(self.core, self.about)}
 
     def deltas(self, key: str) -> "tuple[Delta, ...]":
         """The deltas that this patch adds to one target, in the order in which they are added."""

@@ -8,8 +8,8 @@ from typing import Any, Final
 from editcore.patches.canonical import canonical
 
 _KEPT: Final = (
-    "base", "computed_on", "sites", "aliases", "method", "hparams", "transforms", "profile", "seed", "state",
-    "result_sha256", "environment", "created", "license", "author", "squash", "extract",
+    "base", "computed_on", "sites", "aliases", "method", "hparams", "locator", "transforms", "profile", "seed",
+    "state", "result_sha256", "environment", "created", "license", "author", "squash", "extract",
 )  # fmt: skip
 _METRIC: Final = ("metric", "value", "n", "low", "high", "dtype", "protocol")
 _TEXTUAL: Final = ("context", "prompt", "text", "subject", "target_new", "target_true", "template")
@@ -22,7 +22,7 @@ def redacted(about: Mapping[str, Any], keep_hashes: bool) -> dict[str, Any]:
     whoever can guess a request word by word can check the guess, so hashes are for recognising, not for secrecy.
     """
     kept = {name: about[name] for name in _KEPT if name in about}
-    for name in ("hparams", "transforms"):
+    for name in ("hparams", "locator", "transforms"):
         if name in kept:
             kept[name] = _without_texts(kept[name])
     metrics = about.get("metrics")

@@ -41,7 +41,8 @@ def repair(folder: Path | str) -> Repaired:
                 sweep(folder, read_stack_file(folder))
                 action = None
         except OSError as error:
-            raise EditcoreError(f"cannot repair {folder}: {error.strerror}", hint="mend that and try again") from error
+            hint = f"{durable.remedy(error)} and try again"
+            raise EditcoreError(f"cannot repair {folder}: {error.strerror}", hint=hint) from error
         removed = tuple(sorted(before - _names(folder)))
         return Repaired(action or ("cleared" if removed else "nothing"), removed)
 

@@ -144,10 +144,17 @@ def _refuse_twice(patches: Sequence[Patch]) -> None:
 
 
 def _sources(patch: Patch) -> set[str]:
-    listed = patch.about.get("sources")
-    named = {one.get("patch_id") for one in listed if isinstance(one, dict)} if isinstance(listed, list) else set()
+    named = _named(patch.about)
     grouped = {group["patch_id"] for target in patch.targets.values() for group in target.get("groups", ())}
-    return {name for name in named | grouped if isinstance(name, str)}
+    return named | grouped
+
+
+def _named(about: Mapping[str, Any]) -> set[str]:
+    """The ids under `sources`, and under theirs: a squash can hold one."""
+    listed = about.get("sources")
+    found = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
+    ids = {one["patch_id"] for one in found if isinstance(one.get("patch_id"), str)}
+    return ids.union(*(_named(one) for one in found))
 
 
 def _require_one_base(patches: Sequence[Patch]) -> tuple[str, ...]:

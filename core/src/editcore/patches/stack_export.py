@@ -14,9 +14,9 @@ from attrs import field, frozen
 from editcore.patches import durable, lock
 from editcore.patches.canonical import load_json
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.execution import stored_patch
 from editcore.patches.patch import Patch
-from editcore.patches.stack import patch_path, stack_hash
+from editcore.patches.stack import stack_hash
+from editcore.patches.stored import stored_patch, stored_whole
 from editcore_hooks import ConflictError, EditcoreError, RefusedFileError, UsageError, WrongBaseError
 
 FORMAT: Final = "editcore.stack-export"
@@ -105,11 +105,12 @@ def write_export(checkpoint: Checkpoint, path: Path | str) -> StackExport:
         try:
             durable.make_folder(beside)
             for patch_id in checkpoint.patch_ids:
-                Patch.load(patch_path(checkpoint.folder, patch_id)).save(beside / f"{patch_id}.safetensors")
+                stored_whole(checkpoint, patch_id).save(beside / f"{patch_id}.safetensors")
             text = json.dumps(document, indent=2, sort_keys=True, ensure_ascii=False)
             durable.write_atomically(path, [text.encode() + b"\n"])
         except OSError as error:
-            raise EditcoreError(f"cannot write {path}: {error.strerror}", hint="make room") from error
+            hint = f"{durable.remedy(error)} and try again"
+            raise EditcoreError(f"cannot write {path}: {error.strerror}", hint=hint) from error
     return read_export(path)
 
 

@@ -4,11 +4,16 @@ from collections.abc import Mapping
 from typing import Final
 
 METHODS: Final[Mapping[str, str]] = {
+    "alphaedit": "editcore-alphaedit",
+    "emmet": "editcore-emmet",
     "ft": "editcore-ft",
     "ft-l": "editcore-ft",
     "ft-m": "editcore-ft",
+    "kn": "editcore-kn",
     "memit": "editcore-memit",
+    "pmet": "editcore-pmet",
     "rome": "editcore-rome",
+    "ultraedit": "editcore-ultraedit",
 }
 
 COMMANDS: Final[Mapping[str, str]] = {
@@ -16,5 +21,6 @@ COMMANDS: Final[Mapping[str, str]] = {
     "bench": "editcore-bench",
     "datasets": "editcore-bench",
     "demo": "editcore-demo",
+    "locate": "editcore-causal-trace",
     "stats": "editcore-keyvalue",
 }

@@ -1,42 +1,17 @@
 """Transforms: opted into by name, applied in the order given, recorded in the patch."""
 
-import re
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
-from attrs import frozen
-
-from editcore.plugins.hparams import from_settings, to_json
+from editcore.plugins.choices import parse_choice, record_of
 from editcore.plugins.registry import Registry
-from editcore_hooks import PluginError, Transform, Update, UsageError
-
-# A comma parts two settings only where another `name=` follows, so that lists and texts keep theirs.
-_NEXT_SETTING: Final = re.compile(r",(?=\s*[A-Za-z_]\w*=)")
-
-
-@frozen
-class TransformChoice:
-    """`rect:keep=0.4` taken apart."""
-
-    name: str
-    settings: tuple[str, ...] = ()
-
-
-def parse_transform(text: str) -> TransformChoice:
-    """Read `NAME` or `NAME:key=value,key=value`. Raises `UsageError`."""
-    name, colon, rest = text.partition(":")
-    if not name.strip() or (colon and not rest.strip()):
-        raise UsageError(f"{text!r} names no transform", hint="write --transform NAME:key=value")
-    return TransformChoice(name.strip(), tuple(part.strip() for part in _NEXT_SETTING.split(rest)) if colon else ())
+from editcore_hooks import PluginError, Transform, Update
 
 
 def make_transforms(registry: Registry, texts: Sequence[str]) -> tuple[Transform, ...]:
     """The instances for `--transform` options, in order. Raises `PluginError` and `UsageError`."""
-    made = []
-    for choice in map(parse_transform, texts):
-        cls = registry.transform(choice.name)
-        made.append(cls(from_settings(cls.Hparams, choice.settings)))
-    return tuple(made)
+    choices = [parse_choice(text, "transform", "--transform") for text in texts]
+    return tuple(choice.made(registry.transform(choice.name)) for choice in choices)
 
 
 def apply_transforms(transforms: Sequence[Transform], session: Any, update: Update) -> Update:
@@ -50,15 +25,4 @@ def apply_transforms(transforms: Sequence[Transform], session: Any, update: Upda
 
 def transform_record(registry: Registry, transforms: Sequence[Transform]) -> list[dict[str, Any]]:
     """What the patch keeps: name, distribution, version and all hyper-parameters of each, in order."""
-    record = []
-    for transform in transforms:
-        distribution, version = registry.source_of(type(transform))
-        record.append(
-            {
-                "name": transform.name,
-                "distribution": distribution,
-                "version": version,
-                "hparams": to_json(transform.hparams),
-            }
-        )
-    return record
+    return [record_of(registry, transform) for transform in transforms]

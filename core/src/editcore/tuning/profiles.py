@@ -28,6 +28,11 @@ class Profile:
     asset: Asset
 
 
+def default_name(together: int) -> str:
+    """The name of the profile that edits of so many facts at once use by themselves."""
+    return DEFAULT if together == 1 else f"{DEFAULT}-{together}"
+
+
 def find_profile(session: "Session", method: str, name: str = DEFAULT) -> Profile | None:
     """The profile of that name for the base of the session's model, or None."""
     asset = session.assets.find(_identity(session, method, name))

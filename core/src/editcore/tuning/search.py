@@ -64,14 +64,15 @@ class Search:
         self._started = time.monotonic()
         every, recipes = self.candidates(), len(self.space.recipes)
         n = len(self.bench.cases)
+        few, some = first_looks(self.space, n)
         with self.session.progress("tuning", looks(self.space, n)) as progress:
             first = [place * recipes for place in range(len(self.space.places))]
-            self._look(first, min(FEW, n), progress, always=True)
+            self._look(first, few, progress, always=True)
             places = list(dict.fromkeys(candidate // recipes for candidate in self._best(first, PLACES)))
             second = [candidate for candidate in range(len(every)) if candidate // recipes in places]
-            self._look(second, min(FEW, n), progress)
+            self._look(second, few, progress)
             third = self._best_of_places(second, places, 2)
-            self._look(third, min(SOME, n), progress)
+            self._look(third, some, progress)
             last = self._best_of_places(third, places, 1)
             self._look(last, n, progress)
         return self._gentlest([self.trials[candidate] for candidate in self._best(self.trials, PLACES)])
@@ -88,7 +89,7 @@ class Search:
                 return
             progress.advance(n - done)
             try:
-                more = self.bench.outcomes(self.prepared(every[candidate]), range(done, n))
+                more = self.bench.outcomes(self.prepared(every[candidate]), range(done, n), self.space.together)
             except EditcoreError as error:
                 self.trials[candidate] = Trial(every[candidate], failure=error.message)
                 continue
@@ -97,7 +98,8 @@ class Search:
     def prepared(self, settings: Mapping[str, Any]) -> Run:
         """The method with these settings, cheaper where that is for trials only."""
         layers = (("trial", {**settings, **self.space.cheaper}),)
-        resolved = merge(self.method.Hparams, ("preset", self.method.preset(self.session.facts())), *layers)
+        facts = {**self.session.facts(), "edits": self.space.together}
+        resolved = merge(self.method.Hparams, ("preset", self.method.preset(facts)), *layers)
         return Run(self.method(resolved.hparams), resolved, self.options)
 
     def _best_of_places(self, chosen: Iterable[int], places: Iterable[int], n: int) -> list[int]:
@@ -131,9 +133,16 @@ def _as_good(one: Sequence[Outcome], best: Sequence[Outcome]) -> bool:
     return fmean(differences) <= stdev(differences) / math.sqrt(len(differences))
 
 
+def first_looks(space: Tunable, n: int) -> tuple[int, int]:
+    """Facts of the first and of the second look, of n: whole updates, where several are edited in one."""
+    few, some = (max(size, -(-size // space.together) * space.together) for size in (FEW, SOME))
+    return min(few, n), min(some, n)
+
+
 def looks(space: Tunable, n: int) -> int:
     """How many edits a search on n facts tries when nothing is left out."""
-    few, some, places = min(FEW, n), min(SOME, n), min(PLACES, len(space.places))
+    few, some = first_looks(space, n)
+    places = min(PLACES, len(space.places))
     first = len(space.places) * few
     second = places * (len(space.recipes) - 1) * few
     return first + second + 2 * places * (some - few) + places * (n - some)

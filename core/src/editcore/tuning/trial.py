@@ -10,9 +10,10 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from editcore.editing.compute import Options, Run, compute_patches, compute_updates
+from editcore.editing.compute import Options, Run, compute_patches, compute_update, compute_updates
+from editcore.editing.sealed import seal_update
 from editcore.models.batch import Positions, forward, pad
-from editcore.models.branches import Branches
+from editcore.models.branches import Branches, branch
 from editcore.models.scoring import Item, target_logprobs
 from editcore.models.spans import encode_prompt
 from editcore.tuning.facts import sentences, texts
@@ -96,12 +97,18 @@ class Bench:
             logprobs = _at_every_token(session, rows)
         return cls(session, tuple(cases), questions, tuple(rows), logprobs)
 
-    def outcomes(self, run: Run, chosen: Sequence[int]) -> list[Outcome]:
-        """Edit each of the chosen cases alone by the method as it is set, and score it. Raises what the method does."""
+    def outcomes(self, run: Run, chosen: Sequence[int], together: int = 1) -> list[Outcome]:
+        """Edit the chosen cases by the method as it is set, alone or `together`, and score each on what it gave.
+
+        Raises what the method does.
+        """
+        if together > 1:
+            groups = [chosen[start : start + together] for start in range(0, len(chosen), together)]
+            return [outcome for group in groups for outcome in self._jointly(run, group)]
         requests = [self.cases[i].request for i in chosen]
         with self.session.silence():  # what a method says of an edit is of no use in a trial
             updates = compute_updates(self.session, run, requests)
-        if all(isinstance(part, LowRank) for update in updates for part in update.tensors.values()):
+        if all(_all_low_rank(update) for update in updates):
             return self._by_branches(updates, chosen)
         patches = compute_patches(
             self.session, requests, Options(run.method.name, tune=False, hparams=(("trial", _settings(run)),))
@@ -111,6 +118,17 @@ class Bench:
             with self.session.patched(patch):
                 found += self._score([i], None)
         return found
+
+    def _jointly(self, run: Run, chosen: Sequence[int]) -> list[Outcome]:
+        """One update of all the chosen cases, and each scored on it."""
+        requests = [self.cases[i].request for i in chosen]
+        with self.session.silence():
+            update = compute_update(self.session, run, requests)
+        if _all_low_rank(update):
+            with branch(self.session.anatomy, update.tensors):  # type: ignore[arg-type]
+                return self._score(chosen, None)
+        with self.session.patched(seal_update(self.session, run, requests, update)):
+            return self._score(chosen, None)
 
     def _by_branches(self, updates: Sequence[Update], chosen: Sequence[int]) -> list[Outcome]:
         factors: list[Mapping[Any, LowRank]] = [update.tensors for update in updates]  # type: ignore[misc]
@@ -130,11 +148,12 @@ class Bench:
         for number, (e, question) in enumerate(asked):
             new, true = scores[2 * number].mean, scores[2 * number + 1].mean
             gaps[e].setdefault(question.kind, []).append(new - true)
-        found = []
+        found, kl = [], 0.0
         for e, gap in enumerate(gaps):
-            with torch.no_grad(), edited(torch.full((len(self.unrelated),), e, device=model.device)):
-                now = _at_every_token(self.session, self.unrelated)
-            kl = float((self.logprobs.exp() * (self.logprobs - now)).sum(1).mean())
+            if e == 0 or branches is not None:  # one update for all disturbs other text in one way
+                with torch.no_grad(), edited(torch.full((len(self.unrelated),), e, device=model.device)):
+                    now = _at_every_token(self.session, self.unrelated)
+                kl = float((self.logprobs.exp() * (self.logprobs - now)).sum(1).mean())
             found.append(
                 Outcome(
                     fmean(map(_sigmoid, gap["target"])),
@@ -145,6 +164,10 @@ class Bench:
                 )
             )
         return found
+
+
+def _all_low_rank(update: Update) -> bool:
+    return update.payload is None and all(isinstance(part, LowRank) for part in update.tensors.values())
 
 
 @frozen

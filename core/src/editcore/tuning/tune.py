@@ -11,7 +11,7 @@ from attrs import frozen
 from editcore.editing.compute import Options
 from editcore.models.batch import forward, pad
 from editcore.tuning.facts import own_cases
-from editcore.tuning.profiles import DEFAULT, Profile, keep_profile
+from editcore.tuning.profiles import Profile, default_name, keep_profile
 from editcore.tuning.search import Search, Trial, failed, looks
 from editcore.tuning.trial import Bench
 from editcore_hooks import Case, Tunable, UsageError
@@ -43,18 +43,20 @@ def tune(
     method: str,
     cases: Sequence[Case] | None = None,
     *,
-    name: str = DEFAULT,
+    name: str | None = None,
     facts: int = FACTS,
     seconds: float = SECONDS,
+    edits: int = 1,
 ) -> Tuned:
     """Try the settings that `method` finds worth trying on `cases`, or on at most `facts` facts of the model itself.
 
+    `edits` is how many facts will be written at once; where the method makes a difference, `name` does by default too.
     Works on the base, whatever patches are on. Says first about how long it will take; `seconds` bounds the search,
     except its first look at every place. Raises `UsageError` when the method has nothing to tune or the facts are too
     few.
     """
     cls = session.registry.method(method)
-    space = cls.tunable(session.facts())
+    space = cls.tunable({**session.facts(), "edits": edits})
     if space is None:
         raise UsageError(f"{method} has nothing to tune", hint="editcore methods NAME shows what can be set")
     started = time.monotonic()
@@ -74,12 +76,13 @@ def tune(
     about = {
         "facts": "given" if cases else "of the model itself",
         "n_facts": len(chosen),
+        "together": space.together,
         "seed": session.seed,
         "seconds": round(took, 1),
         "trials": [_row(trial) for trial in trials],
         "failed": list(undone),
     }
-    profile = keep_profile(session, method, name, best.settings, about)
+    profile = keep_profile(session, method, name or default_name(space.together), best.settings, about)
     return Tuned(profile, best, trials, tuple(undone), took)
 
 

@@ -12,6 +12,7 @@ import torch
 
 from editcore.models.generation import sample
 from editcore_hooks import EditRequest, UsageError, render
+from editcore_keyvalue.hparams import KeyValueHparams
 
 if TYPE_CHECKING:
     from editcore import Session
@@ -30,6 +31,15 @@ def sample_contexts(session: "Session", lengths: Sequence[int], per_length: int)
             rows = sample(session.model, starts, length - 1, TOP_K, generator)
             contexts += [as_template(session.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
     return tuple(contexts)
+
+
+def contexts_of(session: "Session", hparams: KeyValueHparams) -> tuple[str, ...]:
+    """The contexts that these settings ask for: those given, else sampled ones, the same throughout a session."""
+    if hparams.context_templates:
+        return check_contexts(hparams.context_templates)
+    key = ("contexts", session.seed, hparams.context_lengths, hparams.context_count)
+    lengths, count = hparams.context_lengths, hparams.context_count
+    return session.cached(key, lambda: sample_contexts(session, lengths, count), base=True)
 
 
 def as_template(text: str) -> str:

@@ -27,6 +27,6 @@ def factor(second_moment: Tensor, ridge: float) -> Tensor:
 
 def solve(lower: Tensor, key: Tensor) -> Tensor:
     """u = (L Lᵀ)⁻¹ k, float64, shape of `key`: (f,) or (f, n)."""
-    columns = key.double().view(len(key), -1)  # (f, n)
+    columns = key.to(lower.device, torch.float64).view(len(key), -1)  # (f, n)
     u: Tensor = torch.cholesky_solve(columns, lower).view(key.shape)
-    return u
+    return u.to(key.device)

@@ -1,7 +1,7 @@
 """Second moments as assets: found, or collected once for all layers asked for, resumable, within a time budget."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
@@ -10,6 +10,7 @@ from editcore.assets.identity import Identity
 from editcore.assets.store import Partial
 from editcore_hooks import Asset, UsageError
 from editcore_keyvalue.corpus import Corpus, open_corpus, take
+from editcore_keyvalue.hparams import KeyValueHparams
 from editcore_keyvalue.moments import Accumulator, Moment
 
 if TYPE_CHECKING:
@@ -32,6 +33,10 @@ class Wish:
     tokens: int = 0
     seconds: float = 180.0
 
+    @classmethod
+    def of(cls, hparams: KeyValueHparams) -> "Wish":
+        return cls(hparams.mom2_corpus, hparams.mom2_tokens, hparams.mom2_seconds)
+
 
 def second_moments(session: "Session", layers: Sequence[int], wish: Wish) -> Mapping[int, tuple[Moment, Asset]]:
     """The moments of `layers`, from the store or collected now and kept.
@@ -45,6 +50,16 @@ def second_moments(session: "Session", layers: Sequence[int], wish: Wish) -> Map
     if missing:
         found |= _collect(session, missing, corpus, wish)
     return {layer: (_read(session, asset), asset) for layer, asset in found.items()}
+
+
+def collect(session: "Session", wanted: Iterable[tuple[KeyValueHparams, Iterable[int]]]) -> None:
+    """The second moments of all layers that several settings name, in one pass a corpus."""
+    wishes: dict[Wish, set[int]] = {}
+    for hparams, layers in wanted:
+        wishes.setdefault(Wish.of(hparams), set()).update(layers)
+    for wish, named in wishes.items():
+        if named:
+            second_moments(session, sorted(named), wish)
 
 
 def _identity(session: "Session", layer: int, corpus: Corpus, **more: Any) -> Identity:

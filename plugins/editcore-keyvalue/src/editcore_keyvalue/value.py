@@ -13,7 +13,7 @@ from torch import Tensor
 
 from editcore.models.anatomy import Anatomy
 from editcore.models.resume import Resumed, resume
-from editcore.models.tracing import Tap, Trace
+from editcore.models.tracing import Place, Tap, Trace
 from editcore_hooks import EditcoreError, Site
 from editcore_keyvalue.rows import EditRows, Layout, lay_out
 
@@ -21,7 +21,11 @@ STOP_LOSS: Final = 0.05
 TOKENS_PER_BATCH: Final = 4096
 """Enough to fill the matrix products of a small model on a processor; an edit alone has a few hundred."""
 
-Stop = Literal["loss", "argmax", "never"]
+SETTLED_KL: Final = 0.01
+SETTLED_NLL: Final = 0.1
+"""Share of the NLL's weight once the target is the argmax everywhere, under the stop `settled`."""
+
+Stop = Literal["loss", "argmax", "settled", "never"]
 
 
 @frozen
@@ -29,6 +33,8 @@ class ValueSettings:
     """`steps` forwards and at most one update less; `clamp` bounds ‖δ‖ by a multiple of ‖v₀‖.
 
     `stop`: below a loss of 0.05; or once the target is the argmax in every context; or never before `steps`.
+    `settled` is PMET's: below that loss, or once the target is the argmax in every context and the weighted KL below
+    0.01; while it is the argmax, a tenth of the NLL counts. `nll` is the weight of the NLL.
     """
 
     steps: int = 20
@@ -37,13 +43,15 @@ class ValueSettings:
     kl: float = 0.0625
     clamp: float = 4.0
     stop: Stop = "loss"
+    nll: float = 1.0
 
 
 @define(eq=False)
 class Value:
     """Keys (R, f) of the contexts, v₀ (d,) of the clean prompt, δ (d,) and the loss of every forward.
 
-    δ is the one that the last forward evaluated. `at` holds it as it would be with fewer steps, where asked for.
+    Keys are those of the last site; v₀ and δ are (S, d) where S sites were asked for as a list. δ is the one that the
+    last forward evaluated. `at` holds it as it would be with fewer steps, where asked for.
     """
 
     keys: Tensor
@@ -74,7 +82,7 @@ def in_batches(edits: Sequence[EditRows]) -> list[list[EditRows]]:
 def optimise_values(
     anatomy: Anatomy,
     edits: Sequence[EditRows],
-    site: Site,
+    site: Site | Sequence[Site],
     settings: ValueSettings,
     advance: Callable[[int], None],
     snapshots: Collection[int] = (),
@@ -82,19 +90,27 @@ def optimise_values(
     """Minimise NLL + kl · KL + wd · ‖δ‖/‖v₀‖² over δ, added to the output of `site` at s, for each edit alone.
 
     KL(current || initial) is read at the subject's last token of the KL row. δ starts at zero. Adam's moments are not
-    touched by the projection. Blocks below the site, and tokens before s, are computed once. `advance` is called with
-    1 after each forward, and with what is left when all edits stopped before `settings.steps`.
+    touched by the projection. What comes before the site, and tokens before s, are computed once. `advance` is called
+    with 1 after each forward, and with what is left when all edits stopped before `settings.steps`. Of several sites,
+    which all stand in one block, each has its own δ, decay and bound.
     """
-    assert site.layer is not None
+    sites = (site,) if isinstance(site, Site) else tuple(site)
+    layer, *others = {each.layer for each in sites}
+    assert layer is not None
+    assert not others
     layout = lay_out(edits, anatomy.model.device)
-    with Trace(anatomy, {site: Tap(input=True, output=True)}) as once:
-        resumed = resume(anatomy, layout.batch, site.layer, layout.start)
-    k, v = once.input(site)[:, layout.start].float(), once.output(site)[:, layout.start].float()  # (N, f), (N, d)
-    v0 = v[layout.clean]  # (E, d)
+    # what a block puts out is the same at every step: only those above it are run again
+    above = layer + 1 if all(each.role == "block" for each in sites) else layer
+    taps: dict[Place, Tap] = {each: Tap(input=True, output=True) for each in sites}
+    with Trace(anatomy, taps) as once:
+        resumed = resume(anatomy, layout.batch, above, layout.start)
+    k = once.input(sites[-1])[:, layout.start].float()  # (N, f)
+    v = torch.stack([once.output(each)[:, layout.start].float() for each in sites], 1)  # (N, S, d)
+    v0 = v[layout.clean]  # (E, S, d)
     values = [
         Value(k[layout.edit == e][: len(edit.contexts)], v0[e], torch.zeros_like(v0[e])) for e, edit in enumerate(edits)
     ]
-    fit = _Fit(list(edits), values, site, settings, layout, resumed, v0)
+    fit = _Fit(list(edits), values, sites, settings, layout, resumed, v0)
     for step in range(settings.steps):
         done = fit.forward(step, last=step == settings.steps - 1)
         advance(1)
@@ -108,6 +124,9 @@ def optimise_values(
         fit.update(step)
     for value in values:
         value.at |= {step: value.delta for step in snapshots if step > value.steps}
+        if isinstance(site, Site):
+            value.v0, value.delta = value.v0[0], value.delta[0]  # (d,)
+            value.at = {step: delta[0] for step, delta in value.at.items()}
     return values
 
 
@@ -117,34 +136,37 @@ class _Fit:
 
     edits: list[EditRows]
     values: list[Value]
-    site: Site
+    sites: tuple[Site, ...]
     settings: ValueSettings
     layout: Layout
     resumed: Resumed
-    v0: Tensor  # (E, d)
-    delta: Tensor = field(init=False)  # (E, d), as are Adam's moments and the gradient
+    v0: Tensor  # (E, S, d)
+    delta: Tensor = field(init=False)  # (E, S, d), as are Adam's moments and the gradient
     m: Tensor = field(init=False)
     v: Tensor = field(init=False)
     gradient: Tensor = field(init=False)
+    nll: Tensor = field(init=False)  # (E,): weight of the NLL
     initial: Tensor | None = None  # (E, V): log p at the KL rows
 
     def __attrs_post_init__(self) -> None:
         self.delta, self.m, self.v, self.gradient = (torch.zeros_like(self.v0) for _ in range(4))
+        self.nll = torch.full_like(self.v0[:, 0, 0], self.settings.nll)
 
     def forward(self, step: int, last: bool) -> list[bool]:
         """Evaluate δ and leave its gradient; which edits are done, (E,)."""
         s, layout, n = self.settings, self.layout, len(self.layout.labels)
         delta = self.delta.requires_grad_(True)
-        add = Tap(edit=lambda output: _add_first(output, delta[layout.edit]))
-        with torch.enable_grad(), Trace(self.resumed.anatomy, {self.site: add}):
+        rows = delta[layout.edit]  # (N, S, d)
+        taps: dict[Place, Tap] = {site: Tap(edit=_adding(rows[:, i])) for i, site in enumerate(self.sites)}
+        with torch.enable_grad(), Trace(self.resumed.anatomy, taps):
             logits = self.resumed.forward(layout.at)  # (n + E, V)
             logprobs = logits.float().log_softmax(-1)
             now = logprobs[n:]  # (E, V)
             if self.initial is None:
                 self.initial = now.detach().clone()
             kl = (now.exp() * (now - self.initial)).sum(1)  # (E,)
-            decay = _norms(delta) / self.v0.square().sum(1)  # (E,)
-            loss = layout.nll(logprobs[:n]) + s.kl * kl + s.weight_decay * decay  # (E,)
+            decay = (_norms(delta) / self.v0.square().sum(-1)).sum(1)  # (E,)
+            loss = self.nll * layout.nll(logprobs[:n]) + s.kl * kl + s.weight_decay * decay  # (E,)
         losses = loss.detach().tolist()
         if not torch.isfinite(loss).all():
             raise EditcoreError(f"the value optimisation diverged at step {step}", hint="lower it: --set v_lr=0.1")
@@ -155,6 +177,11 @@ class _Fit:
                 done = [one < STOP_LOSS for one in losses]
             case "argmax":
                 done = layout.all_right(logits.detach()[:n]).tolist()
+            case "settled":
+                right = layout.all_right(logits.detach()[:n])  # (E,)
+                near = s.kl * kl.detach() <= SETTLED_KL
+                done = ((loss.detach() < STOP_LOSS) | (right & near)).tolist()
+                self.nll = torch.where(right, s.nll * SETTLED_NLL, s.nll)
             case "never":
                 done = [False] * len(losses)
         if not last and not all(done):
@@ -174,7 +201,7 @@ class _Fit:
         if not left:
             return
         keep = torch.tensor(left, device=self.delta.device)
-        for name in ("v0", "delta", "m", "v", "gradient", "initial"):
+        for name in ("v0", "delta", "m", "v", "gradient", "nll", "initial"):
             setattr(self, name, getattr(self, name)[keep])
         rows = torch.isin(self.layout.edit, keep).nonzero()[:, 0]
         self.layout, self.resumed = lay_out(self.edits, self.delta.device), self.resumed.rows(rows)
@@ -186,16 +213,20 @@ class _Fit:
         self.v = 0.999 * self.v + 0.001 * g * g
         m, v = self.m / (1 - 0.9**t), self.v / (1 - 0.999**t)
         delta = self.delta - self.settings.lr * m / (v.sqrt() + 1e-8)
-        limit = self.settings.clamp * self.v0.norm(dim=1)  # (E,)
-        self.delta = delta * (limit / delta.norm(dim=1)).clamp(max=1)[:, None]
+        limit = self.settings.clamp * self.v0.norm(dim=-1)  # (E, S)
+        self.delta = delta * (limit / delta.norm(dim=-1)).clamp(max=1)[..., None]
 
 
-def _add_first(output: Tensor, delta: Tensor) -> Tensor:
-    """δ (N, d) on the first column of `output` (N, T, d): the edited token begins the tail."""
-    return torch.cat([output[:, :1] + delta[:, None].to(output.dtype), output[:, 1:]], dim=1)
+def _adding(delta: Tensor) -> Callable[[Tensor], Tensor]:
+    """δ (N, d) on the first column of an output (N, T, d): the edited token begins the tail."""
+
+    def add(output: Tensor) -> Tensor:
+        return torch.cat([output[:, :1] + delta[:, None].to(output.dtype), output[:, 1:]], dim=1)
+
+    return add
 
 
 def _norms(delta: Tensor) -> Tensor:
-    """‖δ‖ of each row, (E,), with gradient 0 at δ = 0, where the plain norm's is undefined."""
-    square = delta.square().sum(1)
+    """‖δ‖ of each edit and site, (E, S), with gradient 0 at δ = 0, where the plain norm's is undefined."""
+    square = delta.square().sum(-1)
     return torch.where(square > 0, square, torch.ones_like(square)).sqrt() * (square > 0)

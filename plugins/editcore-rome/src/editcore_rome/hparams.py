@@ -5,22 +5,19 @@ from typing import Literal
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
-
-_PAPER = "Meng et al. 2022"
-_positive = validators.gt(0)
-_not_negative = validators.ge(0)
+from editcore_keyvalue.hparams import KeyValueHparams, not_negative
 
 
 @frozen
-class RomeHparams:
+class RomeHparams(KeyValueHparams):
     """Where the numbers of a preset are from stands in the preset."""
 
     layer: int | None = hparam(
         None,
         help="block whose MLP down projection is edited; none: by depth, see `default_layer`",
         symbol="l*",
-        source=f"{_PAPER}, section 3",
-        validator=validators.optional(_not_negative),
+        source="Meng et al. 2022, section 3",
+        validator=validators.optional(not_negative),
     )
     key_mode: Literal["r-rome", "rome", "p-rome"] = hparam(
         "r-rome",
@@ -28,50 +25,4 @@ class RomeHparams:
         "published; p-rome: the prompt's key throughout",
         symbol="k*",
         source="Gupta et al. 2024, arXiv:2403.07175",
-    )
-    v_steps: int = hparam(20, help="forwards of the value optimisation", source="code", validator=_positive)
-    v_lr: float = hparam(0.5, help="Adam's step size for the value", source="code", validator=_positive)
-    v_weight_decay: float = hparam(
-        0.5, help="weight of the change's norm over the value's squared norm", source="code", validator=_not_negative
-    )
-    clamp: float = hparam(
-        4.0, help="bound of the change's norm as a multiple of the value's", source="code", validator=_positive
-    )
-    kl: float = hparam(
-        0.0625,
-        help="weight of the divergence on '{subject} is a'",
-        symbol="λ",
-        source=f"{_PAPER}, equation 4; code",
-        validator=_not_negative,
-    )
-    v_stop: Literal["loss", "argmax", "never"] = hparam(
-        "loss",
-        help="when to stop before v_steps: loss, below 0.05; argmax, once every target token is the likeliest in every "
-        "context (sooner, with a smaller margin); never",
-        source="code",
-    )
-    context_lengths: tuple[int, ...] = hparam(
-        (5, 10), help="lengths in tokens of the sampled contexts", source=f"{_PAPER}, appendix E.5; code"
-    )
-    context_count: int = hparam(
-        10, help="contexts sampled of each length", source=f"{_PAPER}, appendix E.5; code", validator=_not_negative
-    )
-    context_templates: tuple[str, ...] = hparam(
-        (), help="contexts to use instead of sampled ones, each with one {} for the prompt"
-    )
-    mom2_corpus: str = hparam(
-        "self",
-        help="corpus of the second moment: self, a file or a dataset id",
-        symbol="C",
-        source=f"{_PAPER}, equation 2",
-    )
-    mom2_tokens: int = hparam(
-        0,
-        help="least tokens of the second moment; 0: ten a direction",
-        source="arXiv:2506.04226",
-        validator=_not_negative,
-    )
-    mom2_seconds: float = hparam(180.0, help="longest time to collect it when there is none yet", validator=_positive)
-    mom2_ridge: float = hparam(
-        1e-6, help="ridge on the second moment, relative to its mean diagonal", symbol="ε", validator=_not_negative
     )

@@ -5,25 +5,22 @@ appendix A; which key stands where is Gupta et al. 2024 (R-ROME).
 """
 
 from collections.abc import Collection, Sequence
-from operator import itemgetter
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 from torch import Tensor
 
 from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Update, UsageError
-from editcore_keyvalue.contexts import check_contexts, sample_contexts
+from editcore_keyvalue.contexts import contexts_of
+from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
 from editcore_keyvalue.rows import edit_rows
 from editcore_keyvalue.solve import factor, solve
-from editcore_keyvalue.store import Wish, second_moments
-from editcore_keyvalue.value import Value, ValueSettings, in_batches, optimise_values
+from editcore_keyvalue.store import Wish, collect, second_moments
+from editcore_keyvalue.value import Value
 from editcore_rome.hparams import RomeHparams
 
 if TYPE_CHECKING:
     from editcore import Session
-
-UNDONE: Final = 1.0
-"""A loss at which the target is far from likely, in nats a token."""
 
 
 @frozen
@@ -39,12 +36,7 @@ class RankOne:
 
 def collect_moments(session: "Session", hparams: Sequence[RomeHparams]) -> None:
     """The second moments of all layers that these settings name, in one pass a corpus."""
-    wishes: dict[Wish, set[int]] = {}
-    for each in hparams:
-        if each.layer is not None:
-            wishes.setdefault(Wish(each.mom2_corpus, each.mom2_tokens, each.mom2_seconds), set()).add(each.layer)
-    for wish, layers in wishes.items():
-        second_moments(session, sorted(layers), wish)
+    collect(session, [(each, [each.layer]) for each in hparams if each.layer is not None])
 
 
 def compute_each(
@@ -56,10 +48,9 @@ def compute_each(
     if site.role != "mlp_out" or layer is None:
         raise UsageError(f"ROME edits an MLP down projection, not {site}", hint="name another locator, or none")
     contexts = contexts_of(session, hparams)
-    wish = Wish(hparams.mom2_corpus, hparams.mom2_tokens, hparams.mom2_seconds)
-    moment, asset = second_moments(session, [layer], wish)[layer]
+    moment, asset = second_moments(session, [layer], Wish.of(hparams))[layer]
     ridge = hparams.mom2_ridge
-    lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(moment.mean, ridge))
+    lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(moment.mean, ridge), base=True)
     weight = session.anatomy.weight(site)  # (d, f)
     updates = []
     for request, value in zip(requests, fitted(session, requests, contexts, location, hparams), strict=True):
@@ -85,20 +76,11 @@ def fitted(
     hparams: RomeHparams,
     snapshots: Collection[int] = (),
 ) -> list[Value]:
-    """Keys and values of `requests`, in batches whose size is bounded by their tokens."""
+    """Keys and values of `requests`, each alone."""
     (site,) = location.sites
-    settings = ValueSettings(
-        hparams.v_steps, hparams.v_lr, hparams.v_weight_decay, hparams.kl, hparams.clamp, hparams.v_stop
-    )
     edits = [edit_rows(session, request, contexts, location.token) for request in requests]
-    order = sorted(range(len(edits)), key=lambda i: edits[i].tail)  # tails of one length leave nothing to pad
-    batches = in_batches([edits[i] for i in order])
     label = f"value of {requests[0].subject}" if len(requests) == 1 else f"values of {len(requests)} edits"
-    values: list[Value] = []
-    with session.progress(label, settings.steps * len(batches)) as progress:
-        for batch in batches:
-            values += optimise_values(session.anatomy, batch, site, settings, progress.advance, snapshots)
-    return [value for _, value in sorted(zip(order, values, strict=True), key=itemgetter(0))]
+    return fit_values(session, edits, site, value_settings(hparams), label, snapshots)
 
 
 def rank_one(keys: Tensor, delta: Tensor, weight: Tensor, lower: Tensor, key_mode: str) -> RankOne:
@@ -123,10 +105,3 @@ def rank_one(keys: Tensor, delta: Tensor, weight: Tensor, lower: Tensor, key_mod
             hint="use --set key_mode=r-rome",
         )
     return RankOne(residual / divisor, u)
-
-
-def contexts_of(session: "Session", hparams: RomeHparams) -> tuple[str, ...]:
-    if hparams.context_templates:
-        return check_contexts(hparams.context_templates)
-    key = ("contexts", session.seed, hparams.context_lengths, hparams.context_count)
-    return session.cached(key, lambda: sample_contexts(session, hparams.context_lengths, hparams.context_count))

@@ -1,7 +1,6 @@
 """Settings known to work, one file a model: `match` says for which, each method's name what, a comment from where."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any, Final
 
 DEPTH: Final = 1 / 4
@@ -10,16 +9,10 @@ DEPTH: Final = 1 / 4
 
 
 def find_preset(model: Mapping[str, Any], method: str) -> Mapping[str, Any]:
-    """What the first preset gives for `method` every `match` field of which equals that of `model`; {} if none does."""
-    from editcore.plugins.yaml_text import parse
+    """What the preset for `model` gives for `method`; {} when there is none."""
+    from editcore.plugins.presets import matching_preset
 
-    folder = files(__name__)
-    for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        if path.name.endswith(".yaml"):
-            preset = parse(path.read_text("utf-8"), f"the preset {path.name}")
-            if all(model.get(key) == value for key, value in preset["match"].items()):
-                return dict(preset.get(method, {}))
-    return {}
+    return dict(matching_preset(__name__, model).get(method, {}))
 
 
 def default_layers(model: Mapping[str, Any]) -> tuple[int, ...]:

@@ -1,7 +1,6 @@
 """Settings known to work, one file a model: `match` says for which, `hparams` what, a comment from where."""
 
 from collections.abc import Mapping
-from importlib.resources import files
 from typing import Any, Final
 
 DEPTH: Final = 5 / 32
@@ -9,16 +8,10 @@ DEPTH: Final = 5 / 32
 
 
 def find_preset(model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The `hparams` of the first preset every `match` field of which equals that of `model`; {} when there is none."""
-    from editcore.plugins.yaml_text import parse
+    """The `hparams` of the preset for `model`; {} when there is none."""
+    from editcore.plugins.presets import matching_preset
 
-    folder = files(__name__)
-    for path in sorted(folder.iterdir(), key=lambda path: path.name):
-        if path.name.endswith(".yaml"):
-            preset = parse(path.read_text("utf-8"), f"the preset {path.name}")
-            if all(model.get(key) == value for key, value in preset["match"].items()):
-                return dict(preset["hparams"])
-    return {}
+    return dict(matching_preset(__name__, model).get("hparams", {}))
 
 
 def default_layer(model: Mapping[str, Any]) -> int:

@@ -1,0 +1,46 @@
+"""`NAME:key=value,key=value`: what an option of the command line names, made with its settings, and its record."""
+
+import re
+from typing import Any, Final, TypeVar
+
+from attrs import frozen
+
+from editcore.plugins.hparams import from_settings, to_json
+from editcore.plugins.registry import Registry
+from editcore_hooks import Named, UsageError
+
+N = TypeVar("N", bound=Named)
+
+# A comma parts two settings only where another `name=` follows, so that lists and texts keep theirs.
+_NEXT_SETTING: Final = re.compile(r",(?=\s*[A-Za-z_]\w*=)")
+
+
+@frozen
+class Choice:
+    """`rect:keep=0.4` taken apart."""
+
+    name: str
+    settings: tuple[str, ...] = ()
+
+    def made(self, cls: type[N]) -> N:
+        """An instance of what the name stands for. Raises `UsageError` on a setting that it does not have."""
+        return cls(from_settings(cls.Hparams, self.settings))
+
+
+def parse_choice(text: str, kind: str, option: str) -> Choice:
+    """Read `NAME` or `NAME:key=value,key=value`. Raises `UsageError`."""
+    name, colon, rest = text.partition(":")
+    if not name.strip() or (colon and not rest.strip()):
+        raise UsageError(f"{text!r} names no {kind}", hint=f"write {option} NAME:key=value")
+    return Choice(name.strip(), tuple(part.strip() for part in _NEXT_SETTING.split(rest)) if colon else ())
+
+
+def record_of(registry: Registry, instance: Named) -> dict[str, Any]:
+    """What a patch keeps of it: name, distribution, version and all hyper-parameters."""
+    distribution, version = registry.source_of(type(instance))
+    return {
+        "name": instance.name,
+        "distribution": distribution,
+        "version": version,
+        "hparams": to_json(instance.hparams),
+    }

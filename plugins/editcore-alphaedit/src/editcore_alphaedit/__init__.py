@@ -1,0 +1,1 @@
+"""AlphaEdit: sequential batches of edits in directions that ordinary keys hardly use."""

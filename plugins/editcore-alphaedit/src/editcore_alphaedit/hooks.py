@@ -1,0 +1,33 @@
+"""The entry module: light, no torch; the maths is imported by the stage that runs it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from editcore_alphaedit.hparams import AlphaEditHparams
+from editcore_hooks import EditMethod, EditRequest, Location, State, Update, hookimpl
+from editcore_keyvalue.spread_method import SpreadMethod
+
+EDITCORE_API = ">=1.0,<2"
+
+
+class AlphaEdit(SpreadMethod):
+    """Null-space constrained editing."""
+
+    name = "alphaedit"
+    summary = "sequential edits in directions that ordinary keys do not use"
+    paper = "Fang et al. 2025, arXiv:2410.02355"
+    Hparams = AlphaEditHparams
+    presets = "editcore_alphaedit.presets"
+
+    @hookimpl
+    def editcore_compute_update(
+        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Update:
+        from editcore_alphaedit.method import compute
+
+        return compute(session, requests, location, state, self.hparams)
+
+
+@hookimpl
+def editcore_register_methods() -> list[type[EditMethod]]:
+    return [AlphaEdit]

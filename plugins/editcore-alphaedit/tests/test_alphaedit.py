@@ -1,0 +1,99 @@
+"""AlphaEdit against a plain implementation, and what its projector promises."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+import editcore
+from editcore import EditcoreError, EditRequest
+from editcore.assets.store import AssetStore
+from editcore.testing.tiny import tiny_model
+from editcore_alphaedit.hparams import AlphaEditHparams
+from editcore_alphaedit.method import compute, free_directions
+from editcore_hooks import Location, Site, State, Update
+from editcore_keyvalue.history import fold
+from editcore_keyvalue.store import Wish, second_moments
+
+LAYERS = (1, 2)
+LOCATION = Location(tuple(Site("mlp_out", layer) for layer in LAYERS))
+HPARAMS = AlphaEditHparams(
+    v_steps=4, v_lr=0.1, clamp=2.0, context_templates=("{}", "So it is. {}"), layers=LAYERS, l2=0.5,
+    nullspace_share=0.6, mom2_tokens=1500,
+)  # fmt: skip
+REQUESTS = [
+    EditRequest("{} works as a", "Ada Marlow", "pilot", id="1"),
+    EditRequest("The home of {} is in", "Bo Quist", "Cairo", id="2"),
+    EditRequest("{} lives in", "Cleo Tolland", "Oslo", id="3"),
+    EditRequest("{} works as a", "Dan Quist", "poet", id="4"),
+]
+
+
+@pytest.fixture(params=["gpt2", "llama"])
+def session(request: pytest.FixtureRequest, tmp_path: Path) -> editcore.Session:
+    return editcore.open(tiny_model(request.param, tmp_path / "model"), assets=AssetStore(tmp_path / "assets"))
+
+
+def delta(update: Update, layer: int) -> Tensor:
+    found = update.tensors[Site("mlp_out", layer)]
+    return (found.out @ found.in_).double()
+
+
+def projector(session: editcore.Session, layer: int) -> Tensor:
+    """P (f, f) by the singular vectors of C, as published."""
+    c = second_moments(session, LAYERS, Wish.of(HPARAMS))[layer][0].mean.double()
+    u, s, _ = torch.linalg.svd(c)
+    free = u[:, len(s) - round(0.6 * len(s)) :]
+    return free @ free.T
+
+
+def published(residual: Tensor, k: Tensor, p: Tensor, history: Tensor) -> Tensor:
+    """R Kᵀ P [P (H Hᵀ + K Kᵀ) + L₂ I]⁻¹ by the transposed system of the code, whose matrix is not symmetric."""
+    f = len(p)
+    matrix = p @ (k @ k.T + history @ history.T) + HPARAMS.l2 * torch.eye(f, dtype=torch.float64)
+    return torch.linalg.solve(matrix, p @ k @ residual.T).T
+
+
+def test_two_batches_agree_with_the_published_form(session: editcore.Session) -> None:
+    nothing = torch.zeros(session.anatomy.mlp_width, 0, dtype=torch.float64)
+    history = dict.fromkeys(LAYERS, nothing)
+    states = (State(""), State("", ("p",), {layer: torch.randn(len(nothing), 3) for layer in LAYERS}))
+    for state in states:
+        history = {layer: state.value[layer].double() for layer in LAYERS} if state.value else history
+        update = compute(session, REQUESTS, LOCATION, state, HPARAMS)
+        for layer in LAYERS:
+            r = update.tensors[Site("mlp_out", layer)].out.double()  # (d, n)
+            k = update.state_increment[f"keys.{layer}"].double()
+            wanted = published(r, k, projector(session, layer), history[layer])
+            assert (delta(update, layer) - wanted).norm() < 1e-3 * wanted.norm(), layer
+
+
+def test_an_update_is_nought_outside_the_free_directions(session: editcore.Session) -> None:
+    update = compute(session, REQUESTS, LOCATION, State(""), HPARAMS)
+    for layer in LAYERS:
+        p, change = projector(session, layer), delta(update, layer)
+        assert (change - change @ p).norm() < 1e-4 * change.norm()
+        c = second_moments(session, LAYERS, Wish.of(HPARAMS))[layer][0].mean.double()
+        assert update.notes["free_directions"][str(layer)] == round(0.6 * len(c))
+
+
+def test_a_later_batch_moves_the_keys_of_an_earlier_one_little(session: editcore.Session) -> None:
+    first = compute(session, REQUESTS[:2], LOCATION, State(""), HPARAMS)
+    keys = fold([first.state_increment])
+    later = compute(session, REQUESTS[2:], LOCATION, State("", ("p",), keys), HPARAMS)
+    forgetful = compute(session, REQUESTS[2:], LOCATION, State(""), HPARAMS)
+    layer = LAYERS[0]
+    moved, would = ((delta(each, layer) @ keys[layer].double()).norm() for each in (later, forgetful))
+    assert moved < 0.7 * would
+
+
+def test_the_threshold_is_absolute_and_the_share_relative(session: editcore.Session) -> None:
+    values = torch.linalg.eigvalsh(second_moments(session, LAYERS, Wish.of(HPARAMS))[1][0].mean.double())
+    middle = float(values[10] + values[11]) / 2
+    absolute = AlphaEditHparams(layers=LAYERS, nullspace_threshold=middle, mom2_tokens=1500)
+    spaces, _ = free_directions(session, [1], absolute)
+    assert spaces[1].free == 11
+    with pytest.raises(EditcoreError, match="no direction") as caught:
+        free_directions(session, [1], AlphaEditHparams(nullspace_threshold=1e-30, mom2_tokens=1500))
+    assert caught.value.hint

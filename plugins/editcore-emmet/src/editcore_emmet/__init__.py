@@ -1,0 +1,1 @@
+"""EMMET: many facts at once as equality constraints."""

@@ -1,0 +1,28 @@
+"""EMMET: the least change in the norm of C′ = λC + μI under which every key has its value, Δ = R (Kᵀ C′⁻¹ K)⁻¹ Kᵀ C′⁻¹.
+
+Gupta et al. 2024, arXiv:2403.14236. Its code adds γI to the matrix inverted, so that the constraints give way; with
+
+    (Kᵀ C′⁻¹ K + γI)⁻¹ Kᵀ C′⁻¹ = Kᵀ (KKᵀ + γC′)⁻¹
+
+that is MEMIT with the weight γλ (and γμ on the size of the update), and γ = 0 is ROME for many keys at once.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from editcore_emmet.hparams import EmmetHparams
+from editcore_hooks import EditRequest, Location, State, Update
+from editcore_keyvalue.joint import edited_layers, joint_update, second_moment_system
+
+if TYPE_CHECKING:
+    from editcore import Session
+
+
+def compute(
+    session: "Session", requests: Sequence[EditRequest], location: Location, state: State, hparams: EmmetHparams
+) -> Update:
+    """One update of all `requests`, from the model as it stands."""
+    layers = edited_layers(location, "EMMET")
+    weight, add = hparams.slack * hparams.mom2_weight, hparams.norm_weight / hparams.mom2_weight
+    system, notes, assets = second_moment_system(session, layers, hparams, weight, state, add)
+    return joint_update(session, requests, location, hparams, system, "EMMET", notes=notes, assets=assets)

@@ -1,0 +1,1 @@
+"""Guards against edits that cost more than they should: transforms, and a budget for sequences."""

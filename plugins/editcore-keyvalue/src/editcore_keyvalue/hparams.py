@@ -1,0 +1,108 @@
+"""The hyper-parameters that the family shares; each method gives its own defaults. Light: no torch."""
+
+from typing import Literal
+
+from attrs import frozen, validators
+
+from editcore_hooks import hparam
+
+positive = validators.gt(0)
+not_negative = validators.ge(0)
+
+
+@frozen
+class KeyValueHparams:
+    """Contexts, value optimisation and second moment; the defaults are those of ROME's published code."""
+
+    v_steps: int = hparam(20, help="forwards of the value optimisation", source="code", validator=positive)
+    v_lr: float = hparam(0.5, help="Adam's step size for the value", source="code", validator=positive)
+    v_weight_decay: float = hparam(
+        0.5, help="weight of the change's norm over the value's squared norm", source="code", validator=not_negative
+    )
+    clamp: float = hparam(
+        4.0, help="bound of the change's norm as a multiple of the value's", source="code", validator=positive
+    )
+    kl: float = hparam(
+        0.0625,
+        help="weight of the divergence on '{subject} is a'",
+        symbol="λ",
+        source="Meng et al. 2022, equation 4; code",
+        validator=not_negative,
+    )
+    v_stop: Literal["loss", "argmax", "settled", "never"] = hparam(
+        "loss",
+        help="when to stop before v_steps: loss, below 0.05; argmax, once every target token is the likeliest in every "
+        "context (sooner, with a smaller margin); settled, PMET's, once that holds and the weighted divergence is "
+        "below 0.01; never",
+        source="code",
+    )
+    context_lengths: tuple[int, ...] = hparam(
+        (5, 10), help="lengths in tokens of the sampled contexts", source="Meng et al. 2022, appendix E.5; code"
+    )
+    context_count: int = hparam(
+        10,
+        help="contexts sampled of each length",
+        source="Meng et al. 2022, appendix E.5; code",
+        validator=not_negative,
+    )
+    context_templates: tuple[str, ...] = hparam(
+        (), help="contexts to use instead of sampled ones, each with one {} for the prompt"
+    )
+    mom2_corpus: str = hparam(
+        "self",
+        help="corpus of the second moment: self, a file or a dataset id",
+        symbol="C",
+        source="Meng et al. 2022, equation 2",
+    )
+    mom2_tokens: int = hparam(
+        0,
+        help="least tokens of the second moment; 0: ten a direction",
+        source="arXiv:2506.04226",
+        validator=not_negative,
+    )
+    mom2_seconds: float = hparam(180.0, help="longest time to collect it when there is none yet", validator=positive)
+    mom2_ridge: float = hparam(
+        1e-6, help="ridge on the second moment, relative to its mean diagonal", symbol="ε", validator=not_negative
+    )
+
+
+@frozen
+class SpreadHparams(KeyValueHparams):
+    """Of methods that write many facts at once into several layers; defaults of MEMIT's published code.
+
+    There a context begins with one of five English words; here, as in the rest of this package, with the start token.
+    """
+
+    clamp: float = hparam(
+        0.75, help="bound of the change's norm as a multiple of the value's", source="code", validator=positive
+    )
+    context_lengths: tuple[int, ...] = hparam(
+        (10,), help="lengths in tokens of the sampled contexts", source="Meng et al. 2023; code"
+    )
+    context_count: int = hparam(
+        5, help="contexts sampled of each length", source="Meng et al. 2023; code", validator=not_negative
+    )
+    layers: tuple[int, ...] = hparam(
+        (),
+        help="blocks whose MLP down projections are edited; values are found at the last; none: by depth",
+        symbol="ℛ",
+        source="Meng et al. 2023, section 4.2",
+    )
+    context_spread: bool = hparam(
+        False,
+        help="spare how a key differs from context to context: KKᵀ is then summed over contexts and not of their mean, "
+        "so that a small weight of ordinary keys does not blow those differences up; false: as published",
+    )
+    history: bool = hparam(
+        True,
+        help="keep the keys in the patch, and spare those of the method's patches that are on the model already; "
+        "false: as first published, later edits do not know of earlier ones",
+        source="Fang et al. 2025, arXiv:2410.02355, for MEMIT as its baseline",
+    )
+
+
+def layers_by_depth(n_layers: int, most: int = 5) -> tuple[int, ...]:
+    """Up to `most` layers that end at 0.28 of the depth: what published settings of models of 28 to 48 layers share."""
+    last = int(n_layers * 0.28)
+    count = max(1, min(most, n_layers // 6, last + 1))
+    return tuple(range(last - count + 1, last + 1))

@@ -1,0 +1,151 @@
+"""One update of many requests: values of all at the last layer, then the layers one after the other.
+
+What MEMIT, EMMET, PMET and AlphaEdit share; each brings the system that it solves.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor
+
+from editcore_hooks import Asset, EditRequest, Location, Site, State, Update, UsageError
+from editcore_keyvalue import history
+from editcore_keyvalue.contexts import contexts_of
+from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
+from editcore_keyvalue.hparams import SpreadHparams
+from editcore_keyvalue.rows import EditRows
+from editcore_keyvalue.solve import factor
+from editcore_keyvalue.spreading import FAR, Share, Written, linear, spread
+from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.subjects import Shared, by_key
+from editcore_keyvalue.system import Preserved
+from editcore_keyvalue.value import Value, ValueSettings
+
+if TYPE_CHECKING:
+    from editcore import Session
+
+KEPT: Final = 128
+"""Edits whose values are kept: tuning tries several weights with each."""
+
+System = Callable[[int], Preserved]
+"""What an update of a layer should leave as it is."""
+
+
+def edited_layers(location: Location, name: str) -> list[int]:
+    """The layers of MLP down projections, ascending. Raises `UsageError` when a site is something else."""
+    layers = sorted(site.layer for site in location.sites if site.role == "mlp_out" and site.layer is not None)
+    if len(layers) != len(location.sites) or len(set(layers)) != len(layers) or not layers:
+        named = ", ".join(map(str, location.sites)) or "nothing"
+        message = f"{name} edits MLP down projections of different layers, not {named}"
+        raise UsageError(message, hint="name another locator, or none")
+    return layers
+
+
+def second_moment_system(
+    session: "Session", layers: Sequence[int], hparams: SpreadHparams, weight: float, state: State, add: float = 0.0
+) -> tuple[System, dict[str, Any], tuple[Asset, ...]]:
+    """`weight` · (C + `add` · I) + HHᵀ of each layer, with notes and assets; C is collected first where it is missing.
+
+    H are the keys of earlier edits in `state`. With weight 0 new keys get their values exactly, and those of H stay.
+    """
+    moments = second_moments(session, layers, Wish.of(hparams))
+
+    def system(layer: int) -> Preserved:
+        moment, asset = moments[layer]
+        c = moment.mean.to(session.device)
+        ridge = hparams.mom2_ridge + add / float(c.diagonal().double().mean())
+        lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(c, ridge), base=True)
+        return Preserved(weight, lower, history=earlier(state, layer, hparams))
+
+    counts = {str(layer): moment.count for layer, (moment, _) in moments.items()}
+    return system, {"mom2_count": counts}, tuple(asset for _, asset in moments.values())
+
+
+def joint_update(
+    session: "Session",
+    requests: Sequence[EditRequest],
+    location: Location,
+    hparams: SpreadHparams,
+    system: System,
+    name: str,
+    *,
+    sites: Sequence[Site] = (),
+    settings: ValueSettings | None = None,
+    share: Share = linear,
+    notes: Mapping[str, Any] = MappingProxyType({}),
+    assets: tuple[Asset, ...] = (),
+) -> Update:
+    """Values at the block output of the last layer, or at `sites` of it, and those of the last site spread by `share`.
+
+    Raises `UsageError` without requests.
+    """
+    layers = edited_layers(location, name)
+    sites = tuple(sites) or (Site("block", layers[-1]),)
+    contexts = contexts_of(session, hparams)
+    shared = some(session, requests, contexts, location.token)
+    rows = [each.rows for each in shared]
+    values = _values(session, rows, sites, settings or value_settings(hparams))
+    say_undone(session, shared, values)
+    target = torch.stack([value.v0[-1].double() + value.delta[-1].double() for value in values], 1)  # (d, E)
+    with session.progress(f"{len(layers)} layers", len(layers)) as progress:
+        written = spread(
+            session.anatomy, rows, len(contexts), layers, target, sites[-1], system, share, hparams.context_spread,
+            progress.advance,
+        )  # fmt: skip
+    say_missing(session, written, name)
+    more = {"contexts": list(contexts), **value_notes(values), **written.notes, **notes}
+    increment = history.increment(written.keys) if hparams.history else {}
+    return Update(tensors=written.updates, state_increment=increment, notes=more, assets=assets)
+
+
+def _values(
+    session: "Session", rows: Sequence[EditRows], sites: Sequence[Site], settings: ValueSettings
+) -> list[Value]:
+    """Values of some hundred edits at most are kept for the stack: with another weight they are the same."""
+    label = f"values of {len(rows)} edits"
+    if len(rows) > KEPT:
+        return fit_values(session, rows, sites, settings, label)
+    key = ("values", tuple(rows), tuple(sites), settings)
+    return session.cached(key, lambda: fit_values(session, rows, sites, settings, label))
+
+
+def some(session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str) -> list[Shared]:
+    """The requests by key. Raises `UsageError` when there are none."""
+    if not requests:
+        raise UsageError("there is nothing to edit", hint="give at least one request")
+    return by_key(session, requests, contexts, token)
+
+
+def value_notes(values: Sequence[Value]) -> dict[str, Any]:
+    losses = sorted(value.losses[-1] for value in values)
+    return {
+        "keys": len(values),
+        "steps": sum(value.steps for value in values) / len(values),
+        "loss": {"median": losses[len(losses) // 2], "worst": losses[-1]},
+    }
+
+
+def say_undone(session: "Session", shared: Sequence[Shared], values: Sequence[Value]) -> None:
+    """Say of which subjects no value was found."""
+    pairs = zip(shared, values, strict=True)
+    undone = [each.requests[0].subject for each, value in pairs if value.losses[-1] > UNDONE]
+    if undone:
+        more = f" and {len(undone) - 3} more" if len(undone) > 3 else ""
+        session.say(f"the value of {', '.join(undone[:3])}{more} was not found: its loss is above {UNDONE} at the end")
+
+
+def say_missing(session: "Session", written: Written, name: str) -> None:
+    """Say when values do not get where they should: the most common silent failure of the family."""
+    mean = float(written.missing.mean())
+    if mean > FAR:
+        session.say(
+            f"after {name} {mean:.0%} of the way to the new values is missing: what it spares weighs too much "
+            f"for {written.missing.numel()} edits, or their keys are too alike"
+        )
+
+
+def earlier(state: State, layer: int, hparams: SpreadHparams) -> Tensor | None:
+    """Keys (f, m) of earlier edits at a layer, unless the settings forget them."""
+    return (state.value or {}).get(layer) if hparams.history else None

@@ -1,0 +1,43 @@
+"""The class of methods that write many facts at once into several MLP layers. Light: no torch."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
+
+from editcore_hooks import EditMethod, EditRequest, Location, Site, State, hookimpl
+from editcore_keyvalue.hparams import SpreadHparams, layers_by_depth
+
+
+class SpreadMethod(EditMethod):
+    """Location, presets and state; a method adds its name, hyper-parameters and `editcore_compute_update`.
+
+    The state is the keys of earlier edits of the method by layer, see `history`.
+    """
+
+    capabilities = frozenset({"batch", "sequential"})
+    Hparams: ClassVar[type] = SpreadHparams
+    presets: ClassVar[str]
+    """Package that holds the presets."""
+    most_layers: ClassVar[int] = 5
+    """How many are edited in a model without a preset."""
+
+    @classmethod
+    def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
+        from editcore.plugins.presets import matching_preset
+
+        return dict(matching_preset(cls.presets, model).get("hparams", {}))
+
+    @classmethod
+    def make_ready(cls, session: Any, hparams: Sequence[Any]) -> None:
+        from editcore_keyvalue.store import collect
+
+        collect(session, [(each, each.layers) for each in hparams])
+
+    @hookimpl
+    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+        layers = self.hparams.layers or layers_by_depth(session.anatomy.n_layers, self.most_layers)
+        return Location(tuple(Site("mlp_out", layer) for layer in layers))
+
+    def fold(self, increments: Sequence[Mapping[str, Any]]) -> Any:
+        from editcore_keyvalue.history import fold
+
+        return fold(increments)

@@ -1,0 +1,36 @@
+"""The entry module: light, no torch; the maths is imported by the stage that runs it."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Update, hookimpl
+from editcore_kn.hparams import KnHparams
+
+EDITCORE_API = ">=1.0,<2"
+
+
+class Kn(EditMethod):
+    """Knowledge neurons: a handful of MLP units, found by integrated gradients over all layers."""
+
+    name = "kn"
+    summary = "rewrites the value vectors of the few MLP units that express a fact"
+    paper = "Dai et al. 2022, arXiv:2104.08696"
+    Hparams = KnHparams
+
+    @hookimpl
+    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+        return Location(tuple(Site("mlp_out", layer) for layer in range(session.anatomy.n_layers)), token="last")
+
+    @hookimpl
+    def editcore_compute_update(
+        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Update:
+        from editcore_kn.method import compute
+
+        (request,) = requests  # no `batch`: one request at a time
+        return compute(session, request, location, self.hparams)
+
+
+@hookimpl
+def editcore_register_methods() -> list[type[EditMethod]]:
+    return [Kn]

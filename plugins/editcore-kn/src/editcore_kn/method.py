@@ -1,0 +1,108 @@
+"""Knowledge Neurons: find the units that express a fact, and rewrite their value vectors.
+
+Dai et al. 2022, arXiv:2104.08696, section 5: vᵢ ← vᵢ − λ₁ e(old) + λ₂ e(new), where vᵢ is column i of the down
+projection W (d, f), and the embeddings are given the norm of vᵢ. All columns of a layer get the same direction, so
+that Δ = g sᵀ with g = −λ₁ ê(old) + λ₂ ê(new) and sᵢ = ‖vᵢ‖ on the units chosen, 0 elsewhere.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import attrs
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from editcore.models.batch import forward, pad
+from editcore.models.spans import encode_request
+from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Site, Update, UsageError
+from editcore_keyvalue.contexts import check_contexts, in_context, sample_contexts
+from editcore_kn.attribution import attributions
+from editcore_kn.hparams import KnHparams
+from editcore_kn.selection import shared, strong
+
+if TYPE_CHECKING:
+    from editcore import Session
+
+
+def compute(session: "Session", request: EditRequest, location: Location, hparams: KnHparams) -> Update:
+    """The update of the value vectors of the fact's units. Raises `UsageError`, and `EditcoreError` without units."""
+    wrong = [site for site in location.sites if site.role != "mlp_out"]
+    if wrong:
+        raise UsageError(
+            f"the units of KN are inputs of an MLP's down projection, not of {wrong[0]}",
+            hint="name another locator, or none",
+        )
+    asked = prompts_of(session, request, hparams)
+    target = encode_request(session.tokenizer, request).target_ids
+    old = old_answer(session, request)
+    found = []
+    with session.progress("attribution", len(asked)) as progress:
+        for one in asked:
+            prompt = encode_request(session.tokenizer, one).prompt_ids
+            attribution = attributions(session, prompt, old, location.sites, hparams.steps, hparams.rows_per_batch)
+            found.append(strong(attribution, hparams.threshold))
+            progress.advance()
+    chosen = shared(found, hparams.share, hparams.fewest, hparams.most)
+    if not chosen.units:
+        raise EditcoreError(
+            f"no unit is shared by the prompts of {request.subject}", hint="lower the threshold: --set threshold=0.1"
+        )
+    by_site: dict[Site, list[int]] = {}
+    for i, unit in chosen.units:
+        by_site.setdefault(location.sites[i], []).append(unit)
+    direction = answer_direction(session, target, old, hparams) if hparams.operation == "replace" else None
+    tensors = {}
+    for site, units in by_site.items():
+        tensors[site] = value_update(session.anatomy.weight(site), units, direction, hparams)
+    notes = {
+        "units": [[str(location.sites[i]), unit] for i, unit in chosen.units],
+        "share": chosen.share,
+        "prompts": len(asked),
+    }
+    return Update(tensors=tensors, notes=notes)
+
+
+def prompts_of(session: "Session", request: EditRequest, hparams: KnHparams) -> list[EditRequest]:
+    """The request in other words, if such are given, else in sampled contexts; itself first."""
+    if hparams.prompts:
+        check_contexts(hparams.prompts)
+        return [request, *(attrs.evolve(request, prompt=prompt) for prompt in hparams.prompts)]
+    key = ("contexts", session.seed, hparams.context_lengths, hparams.context_count)
+    contexts = session.cached(key, lambda: sample_contexts(session, hparams.context_lengths, hparams.context_count))
+    return [in_context(request, context) for context in contexts]
+
+
+@torch.no_grad()
+def old_answer(session: "Session", request: EditRequest) -> tuple[int, ...]:
+    """Token ids of `target_true`, or of the one token that the model says next."""
+    if request.target_true:
+        return encode_request(session.tokenizer, attrs.evolve(request, target_new=request.target_true)).target_ids
+    ids = encode_request(session.tokenizer, request).prompt_ids
+    end = torch.tensor([len(ids) - 1], device=session.device)
+    logits = forward(session.model, pad([ids]).to(session.device), (torch.zeros_like(end), end))  # (1, V)
+    return (int(logits[0].argmax()),)
+
+
+def answer_direction(session: "Session", new: Sequence[int], old: Sequence[int], hparams: KnHparams) -> Tensor:
+    """g = −λ₁ ê(old) + λ₂ ê(new), (d,): what the head reads as less of the old answer and more of the new."""
+    head = session.anatomy.weight(Site("head"))  # (V, d)
+    return hparams.new * _unit(head, new) - hparams.old * _unit(head, old)
+
+
+def value_update(weight: Tensor, units: Sequence[int], direction: Tensor | None, hparams: KnHparams) -> LowRank:
+    """Δ (d, f) on the columns `units` of `weight`: g sᵀ where a direction is given, else ∓ the columns themselves."""
+    chosen = torch.tensor(units, device=weight.device)
+    columns = weight[:, chosen].float()  # (d, k)
+    if direction is not None:
+        s = torch.zeros(weight.shape[1], device=weight.device)
+        s[chosen] = columns.norm(dim=0)
+        return LowRank(direction[:, None], s[None, :])
+    pick = torch.zeros(len(units), weight.shape[1], device=weight.device)  # (k, f)
+    pick[torch.arange(len(units)), chosen] = 1.0
+    return LowRank(-columns if hparams.operation == "suppress" else columns, pick)
+
+
+def _unit(head: Tensor, tokens: Sequence[int]) -> Tensor:
+    """The direction of the mean of unit vectors of an answer's tokens, each once, (d,)."""
+    return normalize(normalize(head[sorted(set(tokens))].float(), dim=1).mean(0), dim=0)

@@ -1,0 +1,38 @@
+"""The entry module: light, no torch; the maths is imported by the stage that runs it."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from editcore_hooks import EditMethod, EditRequest, Location, State, Tunable, Update, hookimpl
+from editcore_keyvalue.spread_method import SpreadMethod
+from editcore_memit.hparams import MemitHparams
+from editcore_memit.space import space
+
+EDITCORE_API = ">=1.0,<2"
+
+
+class Memit(SpreadMethod):
+    """Mass-editing memory in a transformer."""
+
+    name = "memit"
+    summary = "thousands of facts at once, spread over several MLP down projections"
+    paper = "Meng et al. 2023, arXiv:2210.07229"
+    Hparams = MemitHparams
+    presets = "editcore_memit.presets"
+
+    @classmethod
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
+        return space(model)
+
+    @hookimpl
+    def editcore_compute_update(
+        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Update:
+        from editcore_memit.method import compute
+
+        return compute(session, requests, location, state, self.hparams)
+
+
+@hookimpl
+def editcore_register_methods() -> list[type[EditMethod]]:
+    return [Memit]

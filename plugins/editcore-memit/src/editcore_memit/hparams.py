@@ -1,0 +1,19 @@
+"""The hyper-parameters of MEMIT."""
+
+from attrs import frozen, validators
+
+from editcore_hooks import hparam
+from editcore_keyvalue.hparams import SpreadHparams, positive
+
+
+@frozen
+class MemitHparams(SpreadHparams):
+    """Where the numbers of a preset are from stands in the preset."""
+
+    mom2_weight: float | None = hparam(
+        None,
+        help="weight of ordinary keys against those of the edits; none: by the width of the keys, see `weight`",
+        symbol="λ",
+        source="Meng et al. 2023, section 4.3",
+        validator=validators.optional(positive),
+    )

@@ -1,0 +1,36 @@
+"""The hyper-parameters of PMET."""
+
+from typing import Literal
+
+from attrs import frozen
+
+from editcore_hooks import hparam
+from editcore_keyvalue.hparams import SpreadHparams, not_negative, positive
+
+
+@frozen
+class PmetHparams(SpreadHparams):
+    """Where the numbers of a preset are from stands in the preset; defaults are those of GPT-J in the code."""
+
+    v_steps: int = hparam(30, help="forwards of the value optimisation", source="code", validator=positive)
+    v_lr: float = hparam(0.2, help="Adam's step size for the values", source="code", validator=positive)
+    kl: float = hparam(
+        1.0, help="weight of the divergence on '{subject} is a'", symbol="λ", source="code", validator=not_negative
+    )
+    nll: float = hparam(1.0, help="weight of the target's likelihood", source="code", validator=positive)
+    v_stop: Literal["loss", "argmax", "settled", "never"] = hparam(
+        "settled",
+        help="when to stop before v_steps: settled, as published, below a loss of 0.05, or once every target token is "
+        "the likeliest in every context and the weighted divergence below 0.01, the target counting a tenth by then; "
+        "loss, argmax and never as in MEMIT",
+        source="code",
+    )
+    mom2_weight: float = hparam(
+        6_000.0, help="weight of ordinary keys against those of the edits", symbol="λ", source="code",
+        validator=positive,
+    )  # fmt: skip
+    spreading: Literal["root", "linear"] = hparam(
+        "root",
+        help="share of a layer in what is missing, with n layers left: root, 1/√n; linear, 1/n, as in MEMIT",
+        source="Li et al. 2024, equation 9; code",
+    )

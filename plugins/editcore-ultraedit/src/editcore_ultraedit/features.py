@@ -1,0 +1,88 @@
+"""What one pass shows of a module: its input h and the loss gradient g of its output, at the tokens that count.
+
+No gradient of a weight is computed: the output of each module is replaced by itself plus a leaf of noughts, whose
+gradient is that of the output.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from editcore.models.batch import forward, pad
+from editcore.models.tracing import Place, Tap, Trace
+from editcore_hooks import EditRequest, Site
+
+if TYPE_CHECKING:
+    from editcore import Session
+
+TOKENS_PER_BATCH: Final = 2048
+
+
+@frozen(eq=False)
+class Features:
+    """h (T, in) and g (T, out) of the tokens of all edits, float32."""
+
+    h: Tensor
+    g: Tensor
+
+    @property
+    def x(self) -> Tensor:
+        return torch.cat([self.h, self.g], 1)  # (T, in + out)
+
+
+def features(
+    session: "Session", requests: Sequence[EditRequest], sites: Sequence[Site], all_tokens: bool
+) -> tuple[Mapping[Site, Features], float]:
+    """Features of every site, the edits in their order, and the mean loss of a target token.
+
+    The loss is summed over target tokens, where the published code takes the mean of ten edits: so an edit's features
+    do not depend on the company it is in, and the normaliser takes the scale out.
+    """
+    encoded = [session.encode(request) for request in requests]
+    rows = [list(each.ids[:-1]) for each in encoded]
+    order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
+    found: dict[Site, dict[int, tuple[Tensor, Tensor]]] = {site: {} for site in sites}
+    total = 0.0
+    for chosen in _batches([len(rows[i]) for i in order]):
+        some = [order[i] for i in chosen]
+        batch = pad([rows[i] for i in some]).to(session.device)
+        scored = [(r, t - 1) for r, i in enumerate(some) for t in encoded[i].target]
+        labels = torch.tensor([token for i in some for token in encoded[i].target_ids], device=session.device)
+        at = tuple(torch.tensor(scored, device=session.device).unbind(1))
+        leaves: dict[Site, Tensor] = {}
+
+        def leafing(site: Site, leaves: dict[Site, Tensor] = leaves) -> Tap:
+            def add(output: Tensor) -> Tensor:
+                leaves[site] = torch.zeros_like(output).requires_grad_(True)
+                return output + leaves[site]
+
+            return Tap(input=True, edit=add)
+
+        taps: dict[Place, Tap] = {site: leafing(site) for site in sites}
+        with torch.enable_grad(), Trace(session.anatomy, taps) as trace:
+            logprobs = forward(session.model, batch, at).float().log_softmax(-1)  # type: ignore[arg-type]
+            loss = -logprobs.gather(1, labels[:, None]).sum()
+        gradients = torch.autograd.grad(loss, [leaves[site] for site in sites])
+        total += float(loss.detach())
+        for r, i in enumerate(some):
+            tokens = range(len(rows[i])) if all_tokens else [t - 1 for t in encoded[i].target]
+            for site, gradient in zip(sites, gradients, strict=True):
+                found[site][i] = (trace.input(site)[r, tokens].float(), gradient[r, tokens].float())
+    made = {
+        site: Features(*(torch.cat([parts[i][which] for i in range(len(rows))]) for which in (0, 1)))
+        for site, parts in found.items()
+    }
+    return made, total / sum(len(each.target) for each in encoded)
+
+
+def _batches(lengths: Sequence[int]) -> list[list[int]]:
+    """Rows in ascending length, as many together as fit into TOKENS_PER_BATCH."""
+    batches: list[list[int]] = []
+    for i, length in enumerate(lengths):
+        if not batches or (len(batches[-1]) + 1) * length > TOKENS_PER_BATCH:
+            batches.append([])
+        batches[-1].append(i)
+    return batches
