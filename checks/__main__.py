@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from checks import attacks, crashes, failing_disk, fuzz, interleavings, kills, quality, refusals, writers
+from checks import attacks, bench, crashes, failing_disk, fuzz, interleavings, kills, quality, refusals, writers
 
 CHECKS: dict[str, Callable[[], list[str]]] = {
     "refusals": refusals.run,
@@ -20,6 +20,7 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "two writers": writers.run,
     "fuzz": fuzz.run,
     "quality": quality.run,
+    "bench": bench.run,
 }
 
 

@@ -70,6 +70,21 @@ def test_the_commands_of_a_plugin_run(
             assert main(shlex.split(command)[1:]) == 0, line
 
 
+def test_the_benchmark_of_the_guide_runs_as_it_says(place: Path) -> None:
+    (spec,) = blocks("docs/benchmarks.md", "yaml")
+    (place / "mine.yaml").write_text(spec)
+    shipped, own, compared = blocks("docs/benchmarks.md", "console")
+    listed = run(shlex.split(shipped.splitlines()[0].removeprefix("$ ")), place)
+    section = (
+        (ROOT / "docs/benchmarks.md").read_text("utf-8").partition("## The specs that ship")[2].partition("\n## ")[0]
+    )
+    named = re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)))
+    assert set(re.findall(r"^(\S+) {2,}", listed, re.MULTILINE)) - {"name"} == set(named)
+    for line in (*own.splitlines(), *compared.splitlines()):
+        run(shlex.split(line.removeprefix("$ ")), place)
+    assert (place / "first" / "report.html").is_file()
+
+
 def test_the_plugin_of_the_guide_edits(llama_folder: Path, tmp_path: Path) -> None:
     import types
 

@@ -61,3 +61,6 @@ def test_every_wheel_installs_outside_the_repository_and_edits_there(tmp_path: P
         "-o", str(patch), "--set", "mom2_tokens=2000", cwd=tmp_path,
     )  # fmt: skip
     assert patch.is_file()
+    assert "ice-continual" in run(editcore, "bench", "specs", cwd=tmp_path)
+    page = "from editcore_bench.report import page; print(*(p.name for p in page._HERE.glob('page.*')))"
+    assert {"page.css", "page.js", "page.html.j2"} <= set(run(python, "-c", page, cwd=tmp_path).split())

@@ -1,6 +1,7 @@
 """From requests to sealed patches: choose the method, locate, compute, transform, seal."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
@@ -98,11 +99,11 @@ def compute_patch(session: "Session", requests: Sequence[EditRequest], options: 
         return seal_update(session, run, requests, update).with_about(cost=meter.cost(len(requests)))
     updates: list[Update] = []
     patches: list[Patch] = []
-    with meter, session.progress(f"{options.method} edits", len(requests)) as progress:
+    with meter, ExitStack() as stack, session.progress(f"{options.method} edits", len(requests)) as progress:
         for request in requests:
-            with session.patched(*patches):
-                updates.append(compute_update(session, run, [request]))
-                patches.append(seal_update(session, run, [request], updates[-1]))
+            updates.append(compute_update(session, run, [request]))
+            patches.append(seal_update(session, run, [request], updates[-1]))
+            stack.enter_context(session.patched(patches[-1]))
             progress.advance()
     return join_patches(session, run, requests, updates, patches).with_about(cost=meter.cost(len(requests)))
 

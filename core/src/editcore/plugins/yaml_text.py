@@ -4,6 +4,7 @@ PyYAML follows YAML 1.1, where `1e-5` is a text, `no` is false, `010` is eight a
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,27 @@ def parse(text: str, what: str) -> Any:
         raise UsageError(f"{what} is not YAML{where}: {' '.join(str(problem).split())}") from error
     except (TypeError, RecursionError, ValueError) as error:
         raise UsageError(f"{what} is not YAML that can be used: {error}") from error
+
+
+def line_of(text: str, path: Sequence[str | int]) -> int:
+    """The line, from 1, on which the value at `path` (keys and indices from the root) stands in a YAML text.
+
+    A mapping's value is looked for by its key, so the line is the key's. A path that leaves the text ends at the last
+    step that is there.
+    """
+    node = yaml.compose(text, Loader=_CoreLoader)
+    line = 1
+    for step in path:
+        if isinstance(node, yaml.MappingNode):
+            found = next(((key, value) for key, value in node.value if key.value == str(step)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+            found = (node.value[step], node.value[step])
+        else:
+            found = None
+        if found is None:
+            break
+        line, node = found[0].start_mark.line + 1, found[1]
+    return int(line)
 
 
 def read_text(path: Path | str, what: str) -> str:

@@ -1,0 +1,50 @@
+"""The tables of every spec that ships, on the bundled model; and one of them run twice, for equal rows."""
+
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from editcore.editing.talk import Silence
+from editcore.plugins.registry import registry
+from editcore_bench.compared import compare_runs
+from editcore_bench.report.figures import cell_figures
+from editcore_bench.report.table import terminal
+from editcore_bench.runs.engines import Processes
+from editcore_bench.runs.folder import RunFolder
+from editcore_bench.runs.prepared import prepare
+from editcore_bench.runs.run import run as run_cells
+from editcore_bench.spec.reading import read_spec
+from editcore_bench.spec.shipped import Shipped, shipped_specs
+
+TWICE: Final = "time"
+"""The spec that is run twice: the shortest."""
+
+
+def run() -> list[str]:
+    lines: list[str] = []
+    with tempfile.TemporaryDirectory() as place:
+        for spec in shipped_specs():
+            folder = _run(spec, Path(place) / spec.name)
+            columns, rows = terminal(cell_figures(folder))
+            lines += [
+                "",
+                f"### {spec.name}: {spec.title}",
+                "",
+                f"| {' | '.join(columns)} |",
+                "|---" * len(columns) + "|",
+            ]
+            lines += [f"| {' | '.join(row)} |" for row in rows]
+            if spec.name == TWICE:
+                again = compare_runs(folder, _run(spec, Path(place) / "again"))
+                same = "every row is the same" if again.same_rows else "THE ROWS DIFFER"
+                lines += ["", f"Run twice: {same}."]
+    return lines[1:]
+
+
+def _run(spec: Shipped, out: Path) -> RunFolder:
+    silence = Silence()
+    prepared = prepare(read_spec(spec.path, registry()), registry())
+    ended = run_cells(prepared, out, Processes(2), silence.say, lambda total: silence.progress("", total))
+    if ended.failed:
+        raise RuntimeError(f"{spec.name}: {ended.failed[0]}")
+    return ended.folder

@@ -1,0 +1,1 @@
+"""`editcore bench`. Nothing heavy is imported before a command runs."""

@@ -1,0 +1,72 @@
+"""`editcore bench report`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore_hooks import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from editcore_bench.report.figures import CellFigures
+
+
+@click.command()
+@click.argument("run")
+@click.option("--html", metavar="FILE", help="The page.  [default: report.html in the folder]")
+@click.option("--csv", "csv_file", metavar="FILE", help="Every figure.  [default: figures.csv in the folder]")
+@click.option("--cases", default=200, show_default=True, help="Cases a cell that the page lets one look into.")
+@with_output
+def report(out: Output, run: str, html: str | None, csv_file: str | None, cases: int) -> None:
+    """Show what RUN, a folder, found, and write it as CSV and as one page that needs no network."""
+    from editcore.patches.durable import write_atomically
+    from editcore_bench.report.figures import cell_figures
+    from editcore_bench.report.page import page
+    from editcore_bench.report.table import as_csv
+    from editcore_bench.runs.folder import RunFolder
+
+    folder = RunFolder.open(Path(run))
+    found = cell_figures(folder)
+    if not found:
+        raise UsageError(f"no cell of {run} is finished yet", hint="the command that made it goes on with it")
+    show(out, found)
+    csv_path, html_path = Path(csv_file or folder.path / "figures.csv"), Path(html or folder.path / "report.html")
+    write_atomically(csv_path, [as_csv(found).encode()])
+    write_atomically(html_path, [page(folder, found, cases).encode()])
+    out.say(f"written: {csv_path} and {html_path}")
+
+
+def show(out: Output, found: "Sequence[CellFigures]") -> None:
+    """The summary of a run on stdout."""
+    from editcore_bench.report.table import terminal
+
+    if out.as_json:
+        out.json(
+            [
+                {
+                    **one.cell.to_json(),
+                    "cost": dict(one.record.cost),
+                    "figures": [
+                        {
+                            "metric": figure.metric,
+                            "phase": figure.phase,
+                            "since": figure.since,
+                            "edits": figure.edits,
+                            "value": figure.value,
+                            "low": figure.low,
+                            "high": figure.high,
+                            "n": figure.n,
+                        }
+                        for figure in one.figures
+                    ],
+                }
+                for one in found
+            ]
+        )
+        return
+    columns, rows = terminal(found)
+    out.table(columns, rows)

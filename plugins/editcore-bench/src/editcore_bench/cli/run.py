@@ -1,0 +1,86 @@
+"""`editcore bench run`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore_hooks import EditcoreError, UsageError
+
+if TYPE_CHECKING:
+    from editcore_bench.runs.engines import Engine
+
+
+@click.command()
+@click.argument("spec")
+@click.option("-o", "--out", "folder", metavar="DIR", help="Folder of the run; gone on with if it is there.")
+@click.option("--model", "models", multiple=True, metavar="MODEL", help="Folder or hub id, in place of the spec's.")
+@click.option("--data", multiple=True, metavar="NAME=[LAYOUT:]FILE", help="Where the file of a dataset is.")
+@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the cores.")
+@click.option(
+    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What runs them."
+)
+@click.option("--address", metavar="HOST:PORT", help="A Ray cluster; auto finds one. Implies --engine ray.")
+@click.option("--device", default="cpu", show_default=True, help="Where models run.")
+@click.option("--dtype", help="What they run in: float32, bfloat16, float16. Default: float32 on a CPU.")
+@with_output
+def run(
+    out: Output,
+    spec: str,
+    folder: str | None,
+    models: tuple[str, ...],
+    data: tuple[str, ...],
+    workers: int,
+    engine: str,
+    address: str | None,
+    device: str,
+    dtype: str | None,
+) -> int:
+    """Run SPEC, a YAML file or the name of a spec that ships, and show what it found.
+
+    Stop it when you like: the same command goes on with it, and finished cells are not run again.
+    """
+    from editcore.plugins.registry import registry
+    from editcore_bench.cli.report import show
+    from editcore_bench.report.figures import cell_figures
+    from editcore_bench.runs.prepared import Machine, prepare
+    from editcore_bench.runs.run import run as run_cells
+    from editcore_bench.spec.reading import Choice, read_spec
+    from editcore_bench.spec.shipped import find_spec
+
+    path = find_spec(spec)
+    asked = read_spec(path, registry(), Choice(models, _data(data)))
+    prepared = prepare(asked, registry(), Machine(device, dtype))
+    place = Path(folder or f"bench-{asked.name}")
+    out.say(f"{asked.title}: {len(asked.cells())} cells, kept in {place}")
+    ended = run_cells(prepared, place, _engine(engine, workers, address), out.say, lambda n: out.progress("edits", n))
+    for label, failure in ended.failed:
+        out.warn(f"{label} has no figures: {failure.message}")
+        out.detail(failure.trace)
+    if found := cell_figures(ended.folder):
+        show(out, found)
+        out.say(f"editcore bench report {place} makes a page of it")
+    if ended.failed:
+        raise EditcoreError(f"{len(ended.failed)} cells have no figures", hint="run the same command again to try them")
+    return 0
+
+
+def _data(pairs: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for pair in pairs:
+        name, equals, path = pair.partition("=")
+        if not name or not equals or not path:
+            raise UsageError(f"--data {pair!r} names no dataset and file", hint="write --data counterfact=FILE")
+        found[name] = path
+    return found
+
+
+def _engine(name: str, workers: int, address: str | None) -> "Engine":
+    from editcore_bench.runs.engines import Here, Processes
+    from editcore_bench.runs.on_ray import OnRay
+
+    if name == "ray" or address is not None:
+        return OnRay(workers, address)
+    return Here() if workers == 1 else Processes(workers)

@@ -1,0 +1,102 @@
+"""From the rows of a run to figures: each a metric over the cases of one cell at one moment, with its interval."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any, Final
+
+from attrs import frozen
+
+from editcore.evaluation.asking import NothingAskedError
+from editcore.evaluation.reports import summarise
+from editcore_bench.runs.folder import RunFolder
+from editcore_bench.runs.record import CellRecord
+from editcore_bench.spec.values import Cell
+from editcore_hooks import Report
+
+Row = Mapping[str, Any]
+
+MOMENTS: Final = {
+    "single": "alone",
+    "batch": "with its batch",
+    "immediate": "right after",
+    "gap": "after a gap",
+    "final": "all at the end",
+}
+"""When a case was scored, in words; the order in which they are shown."""
+
+
+@frozen
+class Figure:
+    """`edits` is how many were on the model. Of a case scored right after its edit, or a gap later, there is a figure
+    over each stretch between two checkpoints, from edit `since` + 1 to `edits`, and one over all, since 0."""
+
+    cell: Cell
+    phase: str
+    edits: int
+    since: int
+    metric: str
+    value: float
+    low: float
+    high: float
+    n: int
+
+
+@frozen
+class CellFigures:
+    """All figures of a cell."""
+
+    record: CellRecord
+    figures: tuple[Figure, ...]
+
+    @property
+    def cell(self) -> Cell:
+        return self.record.cell
+
+    def whole(self) -> list[Figure]:
+        """Those that stand for the cell in a table: over all its edits."""
+        return [one for one in self.figures if one.since == 0 and one.edits == self.cell.protocol.size]
+
+    def curve(self, metric: str, phase: str) -> list[Figure]:
+        """Along a sequence: at every checkpoint, over the stretch that ends there."""
+        found = [one for one in self.figures if one.metric == metric and one.phase == phase]
+        return sorted(
+            {one.edits: one for one in sorted(found, key=lambda one: one.since)}.values(), key=lambda one: one.edits
+        )
+
+
+def cell_figures(folder: RunFolder) -> list[CellFigures]:
+    """The figures of every finished cell of a run, in the order of its spec."""
+    metrics: list[str] = folder.manifest()["identity"]["spec"]["metrics"]
+    return [
+        CellFigures(record, tuple(_figures(record.cell, list(folder.rows(record.cell)), metrics)))
+        for record in folder.records()
+    ]
+
+
+def _figures(cell: Cell, rows: Sequence[Row], metrics: Sequence[str]) -> Iterator[Figure]:
+    for phase in MOMENTS:
+        for since, edits, some in _moments(cell, phase, [row for row in rows if row["phase"] == phase]):
+            for metric in metrics:
+                if (report := summary(metric, some)) is not None:
+                    yield Figure(cell, phase, edits, since, metric, report.value, report.low, report.high, report.n)
+
+
+def _moments(cell: Cell, phase: str, rows: Sequence[Row]) -> Iterator[tuple[int, int, Sequence[Row]]]:
+    """The rows of a phase by how many edits were on: of each stretch, or of each number."""
+    if phase not in ("immediate", "gap"):
+        for edits in sorted({row["edits"] for row in rows}):
+            yield 0, edits, [row for row in rows if row["edits"] == edits]
+        return
+    marks = sorted({0, *cell.protocol.checkpoints})
+    for since, edits in sorted({*pairwise(marks), (0, cell.protocol.size)}):
+        stretch = [row for row in rows if since < row["edits"] <= edits]
+        if stretch:
+            yield since, edits, stretch
+
+
+def summary(metric: str, rows: Iterable[Row]) -> Report | None:
+    """A metric over some rows of a run, those of other metrics passed over; None where it counts none of them."""
+    try:
+        return summarise(metric, [row for row in rows if row["metric"] == metric])
+    except NothingAskedError:
+        return None

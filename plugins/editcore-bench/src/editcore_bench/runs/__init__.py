@@ -1,0 +1,1 @@
+"""Running a spec: cells, protocols, engines, and the folder of a run."""

@@ -1,0 +1,72 @@
+"""Where cells are run: in this process, or in several of this machine. An engine only runs; it writes nothing."""
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from typing import Protocol
+
+from attrs import frozen
+
+from editcore_bench.runs.work import Done, Failed, Task, run_task
+
+Tick = Callable[[int], None]
+
+
+class Engine(Protocol):
+    def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[tuple[Task, Done | Failed]]:
+        """Run tasks, in any order; each comes back with its outcome as it ends. `tick` counts edits."""
+
+
+@frozen
+class Here:
+    """In this process, one after another, with all its threads."""
+
+    def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[tuple[Task, Done | Failed]]:
+        for task in tasks:
+            yield task, run_task(task, tick)
+
+
+@frozen
+class Processes:
+    """In `workers` processes of this machine, which share its threads evenly."""
+
+    workers: int
+
+    def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[tuple[Task, Done | Failed]]:
+        threads = max(1, (os.cpu_count() or 1) // self.workers)
+        # spawned: a fork of a process that has run torch may wait for threads it does not have
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(threads,)) as pool:
+            waiting = {pool.submit(run_task, task): task for task in tasks}
+            try:
+                for future in as_completed(waiting):
+                    tick(waiting[future].edits)
+                    yield waiting[future], _outcome(future)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _outcome(future: "Future[Done | Failed]") -> Done | Failed:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        return Failed("a worker was ended from outside, perhaps for want of memory: use fewer --workers", str(error))
+
+
+def _begin(threads: int) -> None:
+    import threading
+
+    import torch
+
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would wait for its next task for ever."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

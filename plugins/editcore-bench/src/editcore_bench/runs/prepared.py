@@ -1,0 +1,113 @@
+"""A spec made ready: the models found, the cases read, both hashed. What is written of it names no path."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import attrs
+from attrs import evolve, frozen
+
+from editcore.evaluation.case_rows import case_to_json
+from editcore.evaluation.cases import read_cases
+from editcore.models.source import find
+from editcore.patches.canonical import sha256_of
+from editcore.patches.checkpoint import Checkpoint
+from editcore.plugins.hparams import from_mapping
+from editcore.plugins.registry import Registry
+from editcore.plugins.yaml_text import read_text
+from editcore_bench.datasets.source import find as find_file
+from editcore_bench.spec.reading import CASES, DEMO
+from editcore_bench.spec.values import DatasetChoice, Spec, plain
+from editcore_hooks import Case, UsageError
+
+
+@frozen
+class Machine:
+    """Where models run: part of what identifies a run, for numbers depend on it."""
+
+    device: str = "cpu"
+    dtype: str | None = None
+
+
+@frozen
+class Prepared:
+    """`spec` with names in place of paths; by name of a model its folder or hub id, by label of a dataset its cases."""
+
+    spec: Spec
+    machine: Machine
+    places: Mapping[str, str]
+    weights: Mapping[str, str]
+    cases: Mapping[str, tuple[Case, ...]]
+
+    def identity(self) -> dict[str, Any]:
+        """What two runs must share for cells of one to be cells of the other: JSON values."""
+        return {
+            "spec": plain(attrs.asdict(self.spec)),
+            "models": dict(self.weights),
+            "datasets": {label: sha256_of([case_to_json(one) for one in some]) for label, some in self.cases.items()},
+            "machine": attrs.asdict(self.machine),
+        }
+
+
+def prepare(spec: Spec, known: Registry, machine: Machine = Machine()) -> Prepared:
+    """Find the models and read the cases of a spec. Raises `UsageError`, and what a dataset refuses."""
+    places: dict[str, str] = {}
+    weights: dict[str, str] = {}
+    for model in spec.models:
+        source = find(_demo_model() if model == DEMO else model)
+        name = DEMO if model == DEMO else source.name
+        if name in places:
+            raise UsageError(f"two models of the spec are called {name}", hint="rename one of the folders")
+        # a hub id is passed on as it is: a worker on another machine fetches its own copy
+        places[name] = model if source.revision is not None else str(source.folder)
+        weights[name] = Checkpoint.open(source.folder).weights_root()
+    cases = {dataset.label: tuple(_taken(dataset, known)) for dataset in spec.datasets}
+    for protocol in spec.protocols:
+        for label, some in cases.items():
+            if protocol.size > len(some):
+                hint = "lower the size in `protocols`"
+                raise UsageError(f"{protocol.label} asks for more than the {len(some)} cases of {label}", hint=hint)
+    datasets = tuple(evolve(one, path=Path(one.path).name if one.path else None) for one in spec.datasets)
+    return Prepared(evolve(spec, models=tuple(places), datasets=datasets), machine, places, weights, cases)
+
+
+def _taken(dataset: DatasetChoice, known: Registry) -> Sequence[Case]:
+    wanted = None if dataset.n is None else dataset.start + dataset.n
+    found = []
+    for number, case in enumerate(_read(dataset, known)):
+        if number == wanted:
+            break
+        if number >= dataset.start:
+            found.append(case)
+    if not found or len(found) < (dataset.n or 0):
+        asked = dataset.n or "some"
+        message = f"{dataset.label} has {len(found)} cases from number {dataset.start} on, and {asked} are asked for"
+        raise UsageError(message, hint="lower `n` or `start`")
+    return found
+
+
+def _read(dataset: DatasetChoice, known: Registry) -> Iterator[Case]:
+    if dataset.name == DEMO:
+        path = _demo().cases_path()
+        yield from read_cases(read_text(path, "the file").splitlines(), path.name)
+    elif dataset.name == CASES:
+        assert dataset.path is not None
+        yield from read_cases(read_text(dataset.path, "the file").splitlines(), Path(dataset.path).name)
+    else:
+        assert dataset.path is not None
+        cls = known.dataset(dataset.name)
+        yield from cls(from_mapping(cls.Hparams, dataset.settings)).read(find_file(dataset.path, dataset.file))
+
+
+def _demo() -> Any:
+    try:
+        import editcore_demo
+    except ImportError as error:
+        message = "the bundled model is not installed"
+        raise UsageError(message, hint="pip install editcore-demo, or pass --model and --data") from error
+    return editcore_demo
+
+
+def _demo_model() -> Path:
+    folder: Path = _demo().model_path()
+    return folder

@@ -1,0 +1,101 @@
+"""How edits meet the model: alone, in batches, one after another. The only place that says when a case is scored."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any, Final
+
+from attrs import define, field
+
+from editcore.editing.compute import Options
+from editcore.editing.session import Session
+from editcore.patches.patch import Patch
+from editcore_bench.runs.scoring import Row, Scorer
+from editcore_bench.spec.values import Protocol
+from editcore_hooks import Case
+
+TOGETHER: Final = 32
+"""Single edits that are computed at once: the same patches as one by one, sooner."""
+
+
+@define
+class Trace:
+    """What a cell did, as it goes: scores, the cases and the patch of each edit, and what the edits cost."""
+
+    tick: Callable[[int], None]
+    rows: list[Row] = field(factory=list)
+    edits: list[dict[str, Any]] = field(factory=list)
+    facts: int = 0
+    seconds: float = 0.0
+    asset_seconds: float = 0.0
+    peak: int = 0
+
+    def edited(self, cases: Sequence[Case], patches: Sequence[Patch]) -> None:
+        """Note one computation: of one patch of all cases, or of a patch each."""
+        cost = patches[0].about["cost"]
+        facts = sum(len(case.requests) for case in cases)
+        self.facts += facts
+        self.seconds += cost["seconds"] * facts
+        self.asset_seconds += cost["assets_seconds"]
+        self.peak = max(self.peak, cost["peak_bytes"] or 0)
+        ids = [case.request.id for case in cases]
+        groups = [ids] if len(patches) == 1 else [[one] for one in ids]
+        self.edits += [{"cases": some, "patch": patch.patch_id} for some, patch in zip(groups, patches, strict=True)]
+        self.tick(len(cases))
+
+
+def follow(
+    protocol: Protocol, session: Session, cases: Sequence[Case], options: Options, scorer: Scorer, trace: Trace
+) -> None:
+    """Edit and score `cases` as the protocol says; afterwards the model is the base again, to the bit."""
+    {"single": _single, "batch": _batch, "sequential": _sequential}[protocol.kind](
+        protocol, session, cases, options, scorer, trace
+    )
+
+
+def _single(
+    protocol: Protocol, session: Session, cases: Sequence[Case], options: Options, scorer: Scorer, trace: Trace
+) -> None:
+    for some in _groups(cases, TOGETHER):
+        if all(len(case.requests) == 1 for case in some):
+            patches = session.edit_each([case.request for case in some], options)
+            trace.edited(some, patches)
+        else:
+            patches = []
+            for case in some:
+                patches.append(session.edit_all(case.requests, options))
+                trace.edited([case], patches[-1:])
+        trace.rows += scorer.alone(some, patches)
+
+
+def _batch(
+    protocol: Protocol, session: Session, cases: Sequence[Case], options: Options, scorer: Scorer, trace: Trace
+) -> None:
+    for some in _groups(cases, protocol.size):
+        if len(some) < protocol.size:
+            continue  # a smaller batch is another protocol
+        patch = session.edit_all([request for case in some for request in case.requests], options)
+        trace.edited(some, [patch])
+        with session.patched(patch):
+            trace.rows += scorer.together(some, "batch", protocol.size)
+
+
+def _sequential(
+    protocol: Protocol, session: Session, cases: Sequence[Case], options: Options, scorer: Scorer, trace: Trace
+) -> None:
+    chosen = cases[: protocol.size]
+    with ExitStack() as stack:
+        for number, case in enumerate(chosen, 1):
+            patch = session.edit_all(case.requests, options)
+            trace.edited([case], [patch])
+            if patch.patch_id not in session.live.ids:  # two edits that change nothing are one patch
+                stack.enter_context(session.patched(patch))
+            trace.rows += scorer.together([case], "immediate", number)
+            if protocol.gap is not None and number > protocol.gap:
+                trace.rows += scorer.together([chosen[number - 1 - protocol.gap]], "gap", number)
+            if number in protocol.checkpoints:
+                trace.rows += scorer.together(chosen[:number], "final", number)
+
+
+def _groups(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:
+    for start in range(0, len(cases), size):
+        yield cases[start : start + size]

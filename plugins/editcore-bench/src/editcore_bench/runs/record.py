@@ -1,0 +1,50 @@
+"""The record of a finished cell."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from attrs import field, frozen
+
+from editcore_bench.spec.values import Cell, cell_from_json
+from editcore_hooks import RefusedFileError
+
+
+@frozen
+class CellRecord:
+    """`cost`: `edits`, `edit_seconds` (of all), `asset_seconds` (statistics before the first edit), `peak_bytes` (while
+    editing, the model included), `seconds` (scoring too). `edits`: the cases and the patch of each. `where`: the
+    machine, versions and the moment."""
+
+    cell: Cell
+    rows_sha256: str
+    dtype: str
+    cost: Mapping[str, float]
+    edits: tuple[Mapping[str, Any], ...] = field(repr=False)
+    where: Mapping[str, Any] = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "cell": self.cell.to_json(),
+            "rows_sha256": self.rows_sha256,
+            "dtype": self.dtype,
+            "cost": dict(self.cost),
+            "edits": [dict(edit) for edit in self.edits],
+            "where": dict(self.where),
+        }
+
+
+def record_from_json(value: Any, what: str) -> CellRecord:
+    """What `to_json` wrote. Raises `RefusedFileError` naming `what`."""
+    try:
+        return CellRecord(
+            cell_from_json(value["cell"]),
+            value["rows_sha256"],
+            value["dtype"],
+            value["cost"],
+            tuple(value["edits"]),
+            value["where"],
+        )
+    except (KeyError, TypeError) as error:
+        raise RefusedFileError(
+            f"{what} is not the record of a cell: {error!r}", hint="remove it and run again"
+        ) from error

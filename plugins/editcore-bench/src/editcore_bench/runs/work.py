@@ -1,0 +1,103 @@
+"""One cell, start to end, in whatever process it is run."""
+
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from attrs import frozen
+
+from editcore.editing.compute import Options, prepare
+from editcore.editing.session import Session, open_model
+from editcore_bench.runs.prepared import Machine
+from editcore_bench.runs.protocols import Trace, follow
+from editcore_bench.runs.scoring import Row, Scorer
+from editcore_bench.spec.values import Cell
+from editcore_hooks import Case, EditcoreError
+
+
+@frozen
+class Task:
+    """A cell with all that a worker needs to run it, wherever it is: values, and the place of the model."""
+
+    cell: Cell
+    cases: tuple[Case, ...]
+    place: str
+    machine: Machine
+    metrics: tuple[str, ...]
+    answer_tokens: int
+
+    @property
+    def edits(self) -> int:
+        """How many cases the cell edits, to show how far it is."""
+        size = self.cell.protocol.size
+        return {"single": len(self.cases), "batch": len(self.cases) // size * size, "sequential": size}[
+            self.cell.protocol.kind
+        ]
+
+
+@frozen
+class Done:
+    """What a cell gave. `rows` and `edits` are the same on every run; `cost` is not."""
+
+    rows: list[Row]
+    edits: list[dict[str, Any]]
+    cost: dict[str, Any]
+    dtype: str
+
+
+@frozen
+class Failed:
+    """Why a cell has no figures; `trace` is for those who look for a mistake in the code."""
+
+    message: str
+    trace: str
+
+
+def run_task(task: Task, tick: Callable[[int], None] = lambda _: None) -> Done | Failed:
+    """Run a cell. What goes wrong in it is its result: the other cells go on."""
+    try:
+        return _run(task, tick)
+    except EditcoreError as error:
+        return Failed(str(error), traceback.format_exc())
+    except Exception as error:
+        return Failed(f"{type(error).__name__}: {error}", traceback.format_exc())
+
+
+def _run(task: Task, tick: Callable[[int], None]) -> Done:
+    session = _session(task)
+    options = Options(
+        method=task.cell.method.name,
+        profile=task.cell.method.profile,
+        hparams=(("the spec", task.cell.method.settings),),
+        transforms=task.cell.method.transforms,
+        memory=True,
+    )
+    started = time.perf_counter()
+    run = prepare(session, options)
+    type(run.method).make_ready(session, [run.resolved.hparams])
+    ready = time.perf_counter() - started
+    trace = Trace(tick)
+    scorer = Scorer(session, task.metrics, task.answer_tokens)
+    follow(task.cell.protocol, session, task.cases, options, scorer, trace)
+    cost = {
+        "edits": trace.facts,
+        "edit_seconds": trace.seconds,
+        "asset_seconds": ready + trace.asset_seconds,
+        "peak_bytes": trace.peak,
+        "seconds": time.perf_counter() - started,
+    }
+    return Done(trace.rows, trace.edits, cost, session.loaded.dtype)
+
+
+_open: dict[tuple[str, Machine, int], Session] = {}
+"""The model of this process, kept from one cell to the next; never two."""
+
+
+def _session(task: Task) -> Session:
+    key = (task.place, task.machine, task.cell.seed)
+    if key not in _open:
+        _open.clear()
+        device, dtype = task.machine.device, task.machine.dtype
+        _open[key] = open_model(task.place, device=device, dtype=dtype, seed=task.cell.seed)
+    return _open[key]

@@ -1,0 +1,209 @@
+"""From YAML to a spec. Every refusal names file, line, key and what was expected; names are checked against plugins."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from attrs import frozen
+
+from editcore.plugins.hparams import merge
+from editcore.plugins.registry import Registry
+from editcore.plugins.yaml_text import parse, read_text
+from editcore_bench.spec.cursor import Cursor
+from editcore_bench.spec.values import DatasetChoice, MethodChoice, Protocol, Spec
+from editcore_hooks import EditcoreError, UsageError
+
+T = TypeVar("T")
+
+DEMO: Final = "demo"
+"""The bundled model, and the cases of its world."""
+CASES: Final = "cases"
+"""A file of cases in editcore's own layout."""
+
+_PARTS: Final = ("models", "methods", "datasets", "protocols", "metrics", "seeds", "answer_tokens")
+_KEYS: Final = ("title", "about", *_PARTS, DEMO)
+_DATASET: Final = ("name", "label", "path", "file", "set", "n", "start")
+_KINDS: Final = "single, {batch: N} or {sequential: N}"
+
+
+@frozen
+class Choice:
+    """What a person says over the spec: other models, and by name where the files of its datasets are.
+
+    A file of another layout than the dataset's is `LAYOUT:FILE`.
+    """
+
+    models: tuple[str, ...] = ()
+    data: Mapping[str, str] = {}
+
+
+def read_spec(path: Path, known: Registry, choice: Choice = Choice()) -> Spec:
+    """The spec of a file, on the models of `choice`, or else on its own, or else on the bundled model.
+
+    On the bundled model the values under `demo` stand over those of the spec. Raises `UsageError`.
+    """
+    text = read_text(path, "the spec")
+    root = Cursor(parse(text, f"the spec {path.name!r}"), path.name, text).mapping(_KEYS, "a mapping")
+    on_demo = choice.models == (DEMO,) or (not choice.models and not root.has("models"))
+    parts = {key: root.at(key) for key in _PARTS if root.has(key)}
+    if on_demo and root.has(DEMO):
+        over = root.at(DEMO).mapping(_PARTS, "a mapping")
+        parts |= {key: over.at(key) for key in _PARTS if over.has(key)}
+    for key in ("methods", "datasets", "protocols", "metrics"):
+        if key not in parts:
+            raise root.refused(f"has no {key!r}", f"add `{key}:` with a list")
+    reader = _Reader(known, path.parent, choice)
+    models = choice.models or ((DEMO,) if on_demo else reader.models(parts["models"]))
+    datasets = reader.each(parts["datasets"], "datasets", reader.dataset, lambda one: one.label)
+    protocols = tuple(one for item in parts["protocols"].items(_KINDS) for one in reader.protocols(item))
+    return Spec(
+        name=path.stem,
+        title=root.at("title").word("a text") if root.has("title") else path.stem,
+        about=root.at("about").word("a text") if root.has("about") else "",
+        models=models,
+        methods=reader.each(parts["methods"], "methods", reader.method, lambda one: one.label),
+        datasets=datasets,
+        protocols=_fitting(protocols, datasets, parts["protocols"]),
+        metrics=reader.each(parts["metrics"], "metric names", reader.metric, str),
+        seeds=reader.each(parts["seeds"], "whole numbers", lambda at: at.integer(0), str) if "seeds" in parts else (0,),
+        answer_tokens=parts["answer_tokens"].integer(0) if "answer_tokens" in parts else 8,
+    )
+
+
+class _Reader:
+    def __init__(self, known: Registry, folder: Path, choice: Choice) -> None:
+        self._known, self._folder, self._choice = known, folder, choice
+
+    def each(self, at: Cursor, what: str, read: Callable[[Cursor], T], label: Callable[[T], str]) -> tuple[T, ...]:
+        found: list[T] = []
+        for item in at.items(what):
+            one = read(item)
+            if label(one) in map(label, found):
+                raise item.refused(f"is the second {label(one)!r}", "give it a `label` of its own")
+            found.append(one)
+        return tuple(found)
+
+    def models(self, at: Cursor) -> tuple[str, ...]:
+        return self.each(at, "folders or hub ids", lambda item: self._model(item.word("a folder or a hub id")), str)
+
+    def method(self, at: Cursor) -> MethodChoice:
+        if isinstance(at.value, str):
+            return self._method(at, at)
+        at.mapping(("name", "label", "set", "transforms", "profile"), "the name of a method, or a mapping with `name`")
+        if not at.has("name"):
+            raise at.refused("has no `name`", "editcore methods lists them")
+        return self._method(at.at("name"), at)
+
+    def _method(self, name: Cursor, at: Cursor) -> MethodChoice:
+        cls = _looked_up(name, self._known.method)
+        if at is name:
+            return MethodChoice(cls.name, cls.name)
+        settings = self._settings(at, cls.Hparams, f"editcore methods {cls.name}") if at.has("set") else {}
+        listed = at.at("transforms").items("transforms") if at.has("transforms") else []
+        return MethodChoice(
+            cls.name,
+            at.at("label").word("a text") if at.has("label") else cls.name,
+            settings,
+            tuple(item.word("a transform like `rect:keep=0.4`") for item in listed),
+            at.at("profile").word("the name of a profile") if at.has("profile") else None,
+        )
+
+    def _settings(self, at: Cursor, hparams: type, command: str) -> dict[str, Any]:
+        settings = at.at("set")
+        if not isinstance(settings.value, dict):
+            raise settings.expected("a mapping of settings", f"{command} lists them")
+        for key, value in settings.value.items():
+            try:
+                merge(hparams, ("set", {key: value}))
+            except UsageError as error:
+                raise settings.at(key).refused(f"cannot be: {error.message}", error.hint) from None
+        return dict(settings.value)
+
+    def dataset(self, at: Cursor) -> DatasetChoice:
+        if not isinstance(at.value, str):
+            at.mapping(_DATASET, "the name of a dataset, or a mapping with `name`")
+            if not at.has("name"):
+                raise at.refused("has no `name`", "editcore datasets lists them")
+        named = at if isinstance(at.value, str) else at.at("name")
+        name = named.word("the name of a dataset")
+        if name not in (DEMO, CASES):
+            _looked_up(named, self._known.dataset)
+        row = {} if named is at else at.value
+        label = at.at("label").word("a text") if "label" in row else name
+        path = self._choice.data.get(label, self._choice.data.get(name))
+        layout, colon, rest = (path or "").partition(":")
+        if colon and layout in (CASES, *self._known.datasets):
+            name, path = layout, rest
+        if path is None and "path" in row:
+            path = self._beside(at.at("path").word("a file or a hub id"))
+        if path is None and name != DEMO:
+            raise at.refused(f"does not say where the file of {name} is", f"pass --data {name}=FILE, or write `path:`")
+        return DatasetChoice(
+            name,
+            label,
+            None if name == DEMO else path,
+            at.at("file").word("the name of a file") if "file" in row else None,
+            self._settings(at, self._known.dataset(name).Hparams, "editcore datasets") if "set" in row else {},
+            at.at("n").integer(1) if "n" in row else None,
+            at.at("start").integer(0) if "start" in row else 0,
+        )
+
+    def protocols(self, at: Cursor) -> list[Protocol]:
+        if at.value == "single":
+            return [Protocol("single")]
+        at.mapping(("batch", "sequential", "gap"), _KINDS)
+        kinds = [kind for kind in ("batch", "sequential") if at.has(kind)]
+        if len(kinds) != 1:
+            raise at.refused(f"must be one of {_KINDS}")
+        if kinds == ["batch"]:
+            if at.has("gap"):
+                raise at.at("gap").refused("belongs to a sequential protocol")
+            return [Protocol("batch", size) for size in _sizes(at.at("batch"))]
+        checkpoints = _sizes(at.at("sequential"))
+        gap = at.at("gap").integer(1) if at.has("gap") else None
+        if gap is not None and gap >= max(checkpoints):
+            raise at.at("gap").expected(f"less than the {max(checkpoints)} edits")
+        return [Protocol("sequential", max(checkpoints), tuple(sorted(checkpoints)), gap)]
+
+    def metric(self, at: Cursor) -> str:
+        if isinstance(at.value, str) and at.value.startswith("cost."):
+            raise at.refused("is kept of every run, beside the rows: those are the same on every run", "leave it out")
+        name: str = _looked_up(at, self._known.metric).name
+        return name
+
+    def _model(self, text: str) -> str:
+        return text if text == DEMO else self._beside(text)
+
+    def _beside(self, text: str) -> str:
+        """A path as people mean it in a file: from the folder of that file; a hub id as it is."""
+        beside = self._folder / Path(text).expanduser()
+        return str(beside) if beside.exists() else text
+
+
+def _looked_up(at: Cursor, find: Callable[[str], Any]) -> Any:
+    name = at.word("a name")
+    try:
+        return find(name)
+    except EditcoreError as error:
+        raise at.refused(f"cannot be: {error.message}", error.hint) from error
+
+
+def _sizes(at: Cursor) -> list[int]:
+    if not isinstance(at.value, list):
+        return [at.integer(1)]
+    sizes = [item.integer(1) for item in at.items("whole numbers")]
+    if len(set(sizes)) < len(sizes):
+        raise at.refused("names a size twice")
+    return sizes
+
+
+def _fitting(protocols: tuple[Protocol, ...], datasets: tuple[DatasetChoice, ...], at: Cursor) -> tuple[Protocol, ...]:
+    if len(set(protocols)) < len(protocols):
+        raise at.refused("names a protocol twice")
+    for protocol in protocols:
+        for dataset in datasets:
+            if dataset.n is not None and protocol.size > dataset.n:
+                raise at.refused(
+                    f"asks for {protocol.size} edits at once and {dataset.label} has n: {dataset.n}", "raise its `n`"
+                )
+    return protocols

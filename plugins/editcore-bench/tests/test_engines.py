@@ -1,0 +1,41 @@
+"""The same cells in other processes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore_bench.runs.engines import Processes
+from editcore_bench.runs.folder import RunFolder
+from editcore_bench.runs.on_ray import OnRay
+
+LESS = (("  - batch: [2, 6]\n", ""), ("  - sequential: [1, 3, 6]\n    gap: 2\n", "  - sequential: 3\n"))
+
+
+def values(out: Path) -> list[tuple[str, str, float | None]]:
+    folder = RunFolder.open(out)
+    return [
+        (row["metric"], row["prompt"], row["value"]) for record in folder.records() for row in folder.rows(record.cell)
+    ]
+
+
+@pytest.fixture(scope="module")
+def here(run_spec: Any, write_spec: Any, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("here")
+    assert len(run_spec(write_spec(place, *LESS), place / "out").done) == 4
+    return place / "out"
+
+
+def test_two_processes_find_what_one_finds(here: Path, run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
+    outcome = run_spec(write_spec(tmp_path, *LESS), tmp_path / "out", Processes(2))
+    assert len(outcome.done) == 4
+    assert values(tmp_path / "out") == values(here)
+
+
+def test_two_workers_of_ray_find_what_one_process_finds(
+    here: Path, run_spec: Any, write_spec: Any, tmp_path: Path
+) -> None:
+    pytest.importorskip("ray", reason="the extra editcore-bench[ray] is not installed")
+    outcome = run_spec(write_spec(tmp_path, *LESS), tmp_path / "out", OnRay(2))
+    assert len(outcome.done) == 4
+    assert values(tmp_path / "out") == values(here)

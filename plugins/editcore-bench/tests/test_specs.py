@@ -1,0 +1,117 @@
+"""Specs: what they mean, and what is said of one that cannot be meant."""
+
+from pathlib import Path
+
+import pytest
+
+from editcore.plugins.registry import registry
+from editcore_bench.runs.prepared import prepare
+from editcore_bench.spec.reading import Choice, read_spec
+from editcore_bench.spec.shipped import find_spec, shipped_specs
+from editcore_bench.spec.values import Protocol, Spec
+from editcore_hooks import UsageError
+
+GOOD = """\
+methods: [rome, {name: ft-l, label: short, set: {steps: 3}}]
+datasets:
+  - {name: demo, n: 12}
+protocols:
+  - single
+  - batch: [2, 4]
+  - sequential: [1, 12]
+    gap: 3
+metrics: [pref.es@1]
+seeds: [0, 1]
+"""
+
+
+def read(text: str, folder: Path) -> Spec:
+    path = folder / "mine.yaml"
+    path.write_text(text)
+    return read_spec(path, registry())
+
+
+def test_cells_are_the_product_of_all_parts(tmp_path: Path) -> None:
+    spec = read(GOOD, tmp_path)
+    assert spec.protocols == (
+        Protocol("single"),
+        Protocol("batch", 2),
+        Protocol("batch", 4),
+        Protocol("sequential", 12, (1, 12), 3),
+    )
+    assert len(spec.cells()) == 2 * 4 * 2
+    assert spec.methods[1].settings == {"steps": 3}
+    assert spec.methods[1].label == "short"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("methods:", "method:", r"mine.yaml, line 1, method is no key here. did you mean 'methods'"),
+        ("rome,", "rom,", r"line 1, methods\[0\] cannot be: there is no method 'rom'. did you mean 'rome'"),
+        ("steps: 3", "steps: many", r"line 1, methods\[1\].set.steps cannot be: .*steps"),
+        ("steps: 3", "stps: 3", r"line 1, methods\[1\].set.stps cannot be"),
+        ("label: short", "label: rome", r"line 1, methods\[1\] is the second 'rome'"),
+        ("n: 12", "n: none", r"line 3, datasets\[0\].n must be a whole number from 1 on, not 'none'"),
+        ("n: 12", "n: 3", r"line 4, protocols asks for 4 edits at once and demo has n: 3"),
+        ("name: demo", "name: dmo", r"line 3, datasets\[0\].name cannot be: there is no dataset 'dmo'"),
+        ("name: demo, n", "name: counterfact, n", r"line 3, datasets\[0\] does not say where the file .* --data"),
+        (
+            "- single",
+            "- alone",
+            r"line 5, protocols\[0\] must be single, \{batch: N\} or \{sequential: N\}, not 'alone'",
+        ),
+        ("[2, 4]", "[2, 0]", r"line 6, protocols\[1\].batch\[1\] must be a whole number from 1 on, not 0"),
+        ("gap: 3", "gap: 12", r"line 8, protocols\[2\].gap must be less than the 12 edits"),
+        ("gap: 3", "batch: 3", r"line 7, protocols\[2\] must be one of"),
+        ("pref.es@1", "pref.es", r"line 9, metrics\[0\] cannot be: there is no metric"),
+        ("pref.es@1", "cost.seconds@1", r"line 9, metrics\[0\] is kept of every run"),
+        ("[0, 1]", "0", r"line 10, seeds must be a list of whole numbers, not 0"),
+        ("metrics: [pref.es@1]", "", r"mine.yaml, line 1 has no 'metrics'"),
+    ],
+)
+def test_a_refusal_names_line_key_and_what_was_expected(old: str, new: str, message: str, tmp_path: Path) -> None:
+    assert old in GOOD
+    with pytest.raises(UsageError, match=message):
+        read(GOOD.replace(old, new), tmp_path)
+
+
+def test_more_edits_at_once_than_there_are_cases_are_refused(tmp_path: Path) -> None:
+    spec = read(GOOD.replace(", n: 12", "").replace("[1, 12]", "[1, 9999]"), tmp_path)
+    with pytest.raises(UsageError, match=r"sequential 9999 asks for more than the \d+ cases of demo"):
+        prepare(spec, registry())
+
+
+def test_more_cases_than_a_file_has_are_refused(tmp_path: Path) -> None:
+    spec = read(GOOD.replace("n: 12", "n: 12, start: 495"), tmp_path)
+    with pytest.raises(UsageError, match="demo has 5 cases from number 495 on, and 12 are asked for"):
+        prepare(spec, registry())
+
+
+@pytest.mark.parametrize("name", [one.name for one in shipped_specs()])
+def test_a_shipped_spec_runs_on_the_bundled_model_and_on_any_other_with_its_files(name: str, tmp_path: Path) -> None:
+    path = find_spec(name)
+    small = read_spec(path, registry())
+    assert small.models == ("demo",)
+    assert {dataset.name for dataset in small.datasets} == {"demo"}
+    assert prepare(small, registry()).cases["demo"]
+    if name == "demo":
+        return
+    with pytest.raises(UsageError, match="--data"):
+        read_spec(path, registry(), Choice(("some/model",)))
+    names = ("zsre", "counterfact", "rippleedits", "knowedit-recent", "knowedit-zsre", "knowedit-wikibio",
+             "knowedit-counterfact")  # fmt: skip
+    large = read_spec(path, registry(), Choice(("some/model",), {name: f"{name}.json" for name in names}))
+    assert large.models == ("some/model",)
+    assert all(dataset.path == f"{dataset.name}.json" for dataset in large.datasets)
+
+
+def test_every_table_has_a_spec() -> None:
+    wanted = "basic batch demo ice-continual ice-main locality memory portability sequential time"
+    assert [one.name for one in shipped_specs()] == wanted.split()
+
+
+def test_a_file_may_be_in_another_layout_than_the_spec_names() -> None:
+    choice = Choice(("some/model",), {"counterfact": "counterfact-flat:flat.json"})
+    (dataset,) = read_spec(find_spec("batch"), registry(), choice).datasets
+    assert (dataset.name, dataset.label, dataset.path) == ("counterfact-flat", "counterfact", "flat.json")
