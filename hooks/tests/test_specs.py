@@ -13,7 +13,8 @@ HOOKS = {name: value for name, value in vars(specs).items() if name.startswith("
 def test_the_hooks_are_those_of_the_contract():
     kinds = ["methods", "locators", "transforms", "metrics", "datasets", "architectures", "patch_kinds", "commands"]
     stages = ["locate", "compute_update", "apply_patch", "evaluate", "train"]
-    assert set(HOOKS) == {f"editcore_register_{kind}" for kind in kinds} | {f"editcore_{stage}" for stage in stages}
+    calls = {f"editcore_register_{kind}" for kind in kinds} | {f"editcore_{stage}" for stage in stages}
+    assert set(HOOKS) == calls | {"editcore_observing"}
 
 
 @pytest.mark.parametrize("name", HOOKS)

@@ -104,6 +104,23 @@ def test_an_observer_sees_before_and_after_and_the_update():
     assert seen == [(REQUESTS, update)]
 
 
+def test_an_observer_that_is_switched_off_is_not_called():
+    switched = [False]
+
+    @observing()
+    def watcher(session):
+        session.append("seen")
+        return (yield)
+
+    watcher.editcore_observing = hookimpl(lambda: switched[0])
+    registry = Registry.of(watcher)
+    session = []
+    compute(registry, session)
+    switched[0] = True
+    compute(registry, session)
+    assert session == ["compute", "seen", "compute"]
+
+
 def double(update):
     return Update({site: Dense(one.delta * 2 + 1) for site, one in update.tensors.items()}, notes=update.notes)
 

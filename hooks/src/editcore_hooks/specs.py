@@ -69,6 +69,15 @@ def editcore_register_commands(cli: Any) -> None:
     """
 
 
+@hookspec
+def editcore_observing() -> bool:  # type: ignore[empty-body]
+    """Return whether the wrappers of this plugin are to run now; a plugin without this hook always observes.
+
+    For an observer that people switch on: while it is off, the host may work on many edits at once. Called before
+    every stage; must not import torch. Nobody wraps it.
+    """
+
+
 @hookspec(firstresult=True)
 def editcore_locate(session: Any, requests: Sequence[EditRequest], state: State) -> Location | None:
     """Say where to edit.

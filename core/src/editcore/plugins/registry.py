@@ -67,8 +67,9 @@ class Registry:
 
     @property
     def observers(self) -> tuple[Plugin, ...]:
-        """Plugins whose module wraps a stage."""
-        return tuple(plugin for plugin in self.plugins if plugin.ok and STAGES.intersection(plugin.record.hooks))
+        """Plugins whose module wraps a stage, and wants to be called now."""
+        wrapping = (plugin for plugin in self.plugins if plugin.ok and STAGES.intersection(plugin.record.hooks))
+        return tuple(plugin for plugin in wrapping if _observing(plugin))
 
     def method(self, name: str) -> type[EditMethod]:
         return self.methods.get(name)
@@ -108,3 +109,8 @@ class Registry:
 def registry() -> Registry:
     """The registry of this process."""
     return Registry()
+
+
+def _observing(plugin: Plugin) -> bool:
+    asked = getattr(plugin.module, "editcore_observing", None)
+    return asked is None or bool(asked())

@@ -42,12 +42,16 @@ def editcore_register_transforms() -> list[type[Transform]]:
     return [Rect, Prune]
 
 
+@hookimpl
+def editcore_observing() -> bool:
+    return bool(os.environ.get("EDITCORE_BUDGET"))
+
+
 @hookimpl(wrapper=True)
 def editcore_apply_patch(target: Any, patch: Any) -> Any:
     # This stage and not the computation: an observer there would keep the host from computing edits together.
-    if text := os.environ.get("EDITCORE_BUDGET"):
-        from editcore_guards.budget import read_budget, require_within
+    from editcore_guards.budget import read_budget, require_within
 
-        require_within(target, patch, read_budget(text))
+    require_within(target, patch, read_budget(os.environ["EDITCORE_BUDGET"]))
     result: Applied = yield
     return result
