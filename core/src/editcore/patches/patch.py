@@ -168,8 +168,7 @@ class Patch(Described, editcore_hooks.Patch):
 
     def with_about(self, **fields: Any) -> Self:
         """The same patch, same id, with annotation set; None takes a field away."""
-        away = {name for name, value in fields.items() if value is None}
-        about = {name: value for name, value in {**self.about, **fields}.items() if name not in away}
+        about = {name: value for name, value in {**self.about, **fields}.items() if value is not None}
         return attrs.evolve(self, about=about)
 
     def redact(self, keep_hashes: bool = False) -> Self:
