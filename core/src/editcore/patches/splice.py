@@ -2,8 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Mapping
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 from attrs import frozen
 
@@ -25,25 +26,28 @@ class Replacement:
 def splice(source: Path, destination: Path, replacements: Mapping[str, Replacement]) -> dict[str, str]:
     """Write `destination`, which must not be there; return the sha256 of each replaced tensor's bytes."""
     hashes: dict[str, str] = {}
-    with source.open("rb") as file:
+    with source.open("rb", buffering=0) as file:
         durable.write_new(destination, _chunks(file, replacements, hashes), source.stat().st_mode & 0o777)
     return hashes
 
 
-def _chunks(file: BinaryIO, replacements: Mapping[str, Replacement], hashes: dict[str, str]) -> Iterator[bytes]:
-    position = 0
+def _chunks(
+    file: FileIO, replacements: Mapping[str, Replacement], hashes: dict[str, str]
+) -> Iterator[bytes | memoryview]:
+    buffer, position = memoryview(bytearray(_CHUNK)), 0
     for key, replacement in sorted(replacements.items(), key=lambda item: item[1].entry.start):
-        yield from _copied(file, position, replacement.entry.start)
+        yield from _copied(file, buffer, position, replacement.entry.start)
         data = replacement.produce()
         hashes[key] = hashlib.sha256(data).hexdigest()
         yield data
         position = replacement.entry.end
-    yield from _copied(file, position, None)
+    yield from _copied(file, buffer, position, None)
 
 
-def _copied(file: BinaryIO, start: int, end: int | None) -> Iterator[bytes]:
+def _copied(file: FileIO, buffer: memoryview, start: int, end: int | None) -> Iterator[memoryview]:
+    """Bytes `start` to `end`, or to the end of the file; each piece in the one buffer, good until the next is taken."""
     file.seek(start)
-    left = _CHUNK if end is None else end - start
-    while left and (chunk := file.read(min(left, _CHUNK))):
-        yield chunk
-        left = _CHUNK if end is None else left - len(chunk)
+    left = len(buffer) if end is None else end - start
+    while left and (n := file.readinto(buffer[:left])):
+        yield buffer[:n]
+        left = len(buffer) if end is None else left - n
