@@ -1,12 +1,16 @@
 """Run every check, or those named, and write the figures."""
 
 import argparse
+import os
 import platform
+import re
+import tempfile
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from unittest import mock
 
 from checks import attacks, bench, crashes, failing_disk, fuzz, interleavings, kills, quality, refusals, writers
 
@@ -27,26 +31,39 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m checks", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(CHECKS)}; all by default")
-    parser.add_argument("--write", type=Path, help="file for the figures")
+    parser.add_argument("--write", type=Path, help="file for the figures; of checks named, their sections")
     arguments = parser.parse_args()
     if unknown := sorted(set(arguments.names) - set(CHECKS)):
         parser.error(f"there is no check {unknown[0]}")
-    sections = [_heading()]
+    sections = _sections(arguments.write) if arguments.names and arguments.write is not None else {}
     for name in arguments.names or CHECKS:
         started = time.monotonic()
-        lines = CHECKS[name]()
-        sections.append(f"## {name}\n\n" + "\n".join(lines) + f"\n\nTook {time.monotonic() - started:.0f} s.\n")
-        print(sections[-1], flush=True)
-    if arguments.write is not None:
-        arguments.write.write_text("\n".join(sections), encoding="utf-8")
+        lines = _alone(CHECKS[name])
+        took = f"Took {time.monotonic() - started:.0f} s, {datetime.now(UTC):%Y-%m-%d}."
+        sections[name] = f"## {name}\n\n" + "\n".join(lines) + f"\n\n{took}\n"
+        print(sections[name], flush=True)
+        if arguments.write is not None:
+            ordered = [sections[each] for each in CHECKS if each in sections]
+            arguments.write.write_text("\n".join([_heading(), *ordered]), encoding="utf-8")
+
+
+def _alone(check: Callable[[], list[str]]) -> list[str]:
+    """In a cache of its own: what another check collected in a hurry would be found by the next, and used."""
+    with tempfile.TemporaryDirectory() as cache, mock.patch.dict(os.environ, {"EDITCORE_CACHE": cache}):
+        return check()
+
+
+def _sections(written: Path) -> dict[str, str]:
+    """The sections of an earlier run, which those named now replace."""
+    if not written.exists():
+        return {}
+    _, *sections = re.split(r"^(?=## )", written.read_text("utf-8"), flags=re.MULTILINE)
+    return {section.splitlines()[0].removeprefix("## "): section.rstrip() + "\n" for section in sections}
 
 
 def _heading() -> str:
     versions = ", ".join(f"{name} {version(name)}" for name in ("editcore", "torch", "transformers", "safetensors"))
-    return (
-        "# Results of `make check`\n\n"
-        f"{datetime.now(UTC):%Y-%m-%d}, Python {platform.python_version()} on {platform.machine()}; {versions}.\n"
-    )
+    return f"# Results of `make check`\n\nPython {platform.python_version()} on {platform.machine()}; {versions}.\n"
 
 
 if __name__ == "__main__":
