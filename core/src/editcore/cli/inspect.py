@@ -60,6 +60,7 @@ def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
     lines = [("id", header.patch_id), ("kind", _kind(header)), ("title", header.title)]
     lines += [("base", " ".join(str(base[name]) for name in ("name", "revision") if base.get(name)))]
     lines += [("method", f"{method.get('name', '')} ({method.get('distribution', '')} {method.get('version', '')})")]
+    lines += [("settings", _settings(header))]
     for request in about.get("requests") or ():
         if isinstance(request, dict) and "prompt" in request:
             prompt = str(request["prompt"]).replace("{}", str(request.get("subject")))
@@ -72,6 +73,15 @@ def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
     lines += [("requires", required) for required in header.requires]
     lines += [("created", str(about.get("created", "")))]
     return [(name, value) for name, value in lines if value.strip()]
+
+
+def _settings(header: "PatchHeader") -> str:
+    """The profile or preset that they are from, and the locator that chose the place."""
+    profile, locator = header.annotation("profile"), header.annotation("locator")
+    parts = [f"profile {profile.get('name')} ({str(profile.get('sha256'))[:12]})"] if profile.get("name") else []
+    parts += [f"preset {preset}"] if isinstance(preset := header.about.get("preset"), str) else []
+    parts += [f"place by {locator.get('name')}"] if locator.get("name") else []
+    return ", ".join(parts)
 
 
 def _kind(header: "PatchHeader") -> str:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from editcore_hooks import Tunable
+from editcore_keyvalue.hparams import tokens_by_width
 from editcore_memit.weight import DIRECTIONS
 
 TOGETHER: Final = 48
@@ -33,4 +34,5 @@ def space(model: Mapping[str, Any]) -> Tunable:
         recipes=recipes,
         cheaper={"context_count": 2},
         together=min(int(model.get("edits", 1)), TOGETHER),
+        tokens=tokens_by_width(width),
     )

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from editcore_hooks import Tunable
+from editcore_keyvalue.hparams import tokens_by_width
 
 _GENTLE: Final = {"v_weight_decay": 0.01, "clamp": 8.0, "kl": 0.0625}
 _HELD: Final = {**_GENTLE, "kl": 0.5}
@@ -34,4 +35,5 @@ def space(model: Mapping[str, Any]) -> Tunable:
         places=tuple({"layer": layer} for layer in layers),
         recipes=RECIPES,
         cheaper={"context_count": 1},
+        tokens=tokens_by_width(model["mlp_width"]),
     )
