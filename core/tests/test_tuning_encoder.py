@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 
 import editcore
 from editcore import EditRequest, Options, Session
@@ -34,11 +34,11 @@ from editcore_hooks import (
 @frozen
 class AnswerHparams:
     layer: int = hparam(1, help="of the decoder")
-    strength: float = hparam(1.0, help="how far towards the target's embedding")
+    strength: float = hparam(1.0, help="how far")
 
 
 class Answer(EditMethod):
-    """Turns what the decoder's MLP says at its first position, after this prompt, towards the target's first token."""
+    """Turns the decoder's MLP, at its first position after this prompt, from the true tokens towards the new."""
 
     name = "answer"
     Hparams = AnswerHparams
@@ -64,7 +64,8 @@ class Answer(EditMethod):
             forward_pair(session.model, pad([encoded.prompt_ids]), pad([[decoder_start(session.model)]]))
         k = trace.input(site)[0, 0]
         head = session.model.get_output_embeddings().weight.detach()
-        v = self.hparams.strength * head[encoded.target_ids[0]]
+        true = session.encode(evolve(requests[0], target_new=requests[0].target_true))
+        v = self.hparams.strength * (head[list(encoded.target_ids)].mean(0) - head[list(true.target_ids)].mean(0))
         return Update(tensors={site: LowRank(v[:, None], (k / (k @ k))[None])})
 
 
