@@ -73,7 +73,7 @@ def test_a_preset_is_named_and_so_is_what_would_measure(
     said = capsys.readouterr().err
     assert f"settings: preset own; editcore tune {model} measures instead" in said
     assert "did not take" in said
-    assert Patch.read_header(patch).about["preset"] == "own"
+    assert Patch.read_header(patch).about["method"]["preset"] == "own"
     assert call("inspect", patch) == 0
     assert "settings  preset own" in capsys.readouterr().out
 

@@ -79,7 +79,8 @@ def _settings(header: "PatchHeader") -> str:
     """The profile or preset that they are from, and the locator that chose the place."""
     profile, locator = header.annotation("profile"), header.annotation("locator")
     parts = [f"profile {profile.get('name')} ({str(profile.get('sha256'))[:12]})"] if profile.get("name") else []
-    parts += [f"preset {preset}"] if isinstance(preset := header.about.get("preset"), str) else []
+    preset = header.annotation("method").get("preset")
+    parts += [f"preset {preset}"] if preset else []
     parts += [f"place by {locator.get('name')}"] if locator.get("name") else []
     return ", ".join(parts)
 
