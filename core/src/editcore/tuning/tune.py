@@ -91,17 +91,9 @@ def tune(
     undone = failed(bench, best)
     about = {
         "facts": "given" if cases else "of the model itself",
-        "n_facts": len(chosen),
-        "together": space.together,
-        "seed": session.seed,
-        "seconds": round(took, 1),
-        "phases": {phase: round(s, 1) for phase, s in watch.laps.items()},
-        "estimate": round(foreseen, 1),
-        "limit": seconds,
-        "stopped": search.stopped,
+        **_about(search, watch, foreseen, seconds),
         **origin(session, cls, space),
         **({} if located is None else {"locator": located.about(best.settings)}),
-        "trials": [_row(trial) for trial in search.trials.values()],
         "failed": list(undone),
     }
     profile = keep_profile(session, method, name or default_name(space.together), best.settings, about)
@@ -135,6 +127,20 @@ def _own(session: "Session", method: str, facts: int) -> list[Case]:
     except UsageError as error:
         hint = f"editcore tune MODEL --method {method} --cases FILE, with facts that it knows; or edit with --no-tune"
         raise UsageError(error.message, hint=hint) from None
+
+
+def _about(search: Search, watch: _Watch, foreseen: float, limit: float) -> dict[str, Any]:
+    return {
+        "n_facts": len(search.bench.cases),
+        "together": search.space.together,
+        "seed": search.session.seed,
+        "seconds": round(watch.total, 1),
+        "phases": {phase: round(s, 1) for phase, s in watch.laps.items()},
+        "estimate": round(foreseen, 1),
+        "limit": limit,
+        "stopped": search.stopped,
+        "trials": [_row(trial) for trial in search.trials.values()],
+    }
 
 
 def _row(trial: Trial) -> dict[str, Any]:
