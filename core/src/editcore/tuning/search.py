@@ -90,7 +90,7 @@ class Search:
         """What a first look can be: all places on fewer facts, or one alone, by the time that the first has taken."""
         least = least_looks(self.space, len(self.bench.cases))
         elapsed = time.monotonic() - self._started
-        fitting = int((self.seconds - elapsed) / (elapsed / least) / len(first))
+        fitting = int((self.seconds - elapsed) / max(elapsed / least, 1e-9) / len(first))
         if fitting >= few:
             return first, few
         self.stopped = True
