@@ -27,7 +27,7 @@ from editcore_demo import cases
 
 @define
 class Commands:
-    """Runs the command line; `seconds` has how long each command took, in their order."""
+    """Runs the command line; `seconds` has how long the first of each command took, in their order."""
 
     environment: Mapping[str, str]
     seconds: dict[str, float] = field(factory=dict)
@@ -38,7 +38,7 @@ class Commands:
         started = time.perf_counter()
         command = [sys.executable, "-m", "editcore", *arguments, "--json"]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)
-        self.seconds[arguments[0]] = time.perf_counter() - started
+        self.seconds.setdefault(arguments[0], time.perf_counter() - started)
         self.said += done.stderr.splitlines()
         if done.returncode:
             raise SystemExit(done.stderr)
@@ -88,22 +88,28 @@ def _start(commands: Commands, folder: Path, fact: Mapping[str, str], method: st
         commands.run("tune", str(folder), "--method", method)
     words = ("--prompt", fact["prompt"], "--subject", fact["subject"], "--target", fact["target_new"])
     edited = commands.run("edit", str(folder), "--method", method, *words, "-o", patch)
+    (profile,) = commands.run("tune", str(folder), "--list", "--method", method)
     commands.run("apply", patch, "--model", str(folder), "--in-place")
     between = digest(folder)
     (row,) = edited["patches"]
     commands.run("revert", row["id"], "--model", str(folder))
     after = digest(folder)
     (effect,) = row["p_target"]
-    first = commands.seconds["edit"] + commands.seconds.get("tune", 0.0)
+    first = commands.seconds["edit"] + (commands.seconds["tune"] if tuned else 0.0)
     print(f"{fact['prompt'].replace('{}', fact['subject'])} … {fact['target_new']}, no settings given")
     for line in commands.said:
         if line.startswith(("tuning", "estimated", "stopped", "no second moments", "settings")):
             print(f"    {line}")
     preset = " (tune and edit: a preset would have been used)" if tuned else ""
     print(f"first edit{preset}: {first:.0f} s, of 180 that are the aim")
-    print(f"settings: {edited['settings']}")
+    phases = ", ".join(f"{name} {took:.1f} s" for name, took in profile["phases"].items())
+    print(
+        f"tuning: {phases}, on {profile['n_facts']} facts; estimated {profile['estimate']} s, took {profile['seconds']}"
+    )
+    print(f"settings: {edited['settings']}, {profile['hparams']}")
     print(f"p(target): {effect['before']:.3g} -> {effect['after']:.3g}, {'took' if effect['took'] else 'did not take'}")
-    seconds = ", ".join(f"{name} {took:.1f} s" for name, took in commands.seconds.items())
+    shown = {name: took for name, took in commands.seconds.items() if tuned or name != "tune"}
+    seconds = ", ".join(f"{name} {took:.1f} s" for name, took in shown.items())
     print(f"commands: {seconds}")
     print(f"sha256 of the folder: {before[:16]} before, {between[:16]} applied, {after[:16]} reverted")
     print("the bytes are those of the base again" if before == after else "THE BYTES DIFFER FROM THE BASE")
