@@ -70,8 +70,8 @@ def main() -> None:
         found = tune(session, "rome", name=f"by-{name}", seconds=arguments.seconds, locator=locator)
         kept = found.profile.about["locator"]
         verdict = "taken" if kept["chosen"] else f"tried: {kept['place']['layer']}"
-        layer = f"{found.best.settings['layer']} ({verdict})"
-        _print_row(f"tune with {name}", layer, found.seconds, best, find_row(rows, found.best.settings))
+        taken = f"{found.best.settings['layer']} ({verdict})"
+        _print_row(f"tune with {name}", taken, found.seconds, best, find_row(rows, found.best.settings))
 
 
 def _print_row(name: str, layer: str, seconds: float, best: Any, row: Any) -> None:

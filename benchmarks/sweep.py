@@ -18,9 +18,9 @@ from editcore_hooks import Case, Location, LowRank, Site
 from editcore_keyvalue.contexts import contexts_of
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.store import Wish, second_moments
-from editcore_rome.hooks import Rome
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.method import fitted, rank_one
+from editcore_rome.space import space
 
 CONTEXTS = 3
 """Sampled contexts of each length, in all settings of a sweep alike."""
@@ -50,8 +50,8 @@ def find_row(rows: Sequence[Mapping[str, Any]], settings: Settings, contexts: in
 
 def in_space(session: Session) -> list[dict[str, Any]]:
     """The settings that `tune` chooses from on this model."""
-    space = Rome.tunable(session.facts())
-    return [{**place, **recipe} for place in space.places for recipe in space.recipes]
+    tried = space(session.facts())
+    return [{**place, **recipe} for place in tried.places for recipe in tried.recipes]
 
 
 def sweep(session: Session, chosen: Sequence[Case], out: Path) -> list[dict[str, Any]]:
@@ -59,7 +59,7 @@ def sweep(session: Session, chosen: Sequence[Case], out: Path) -> list[dict[str,
     rows = read_rows(session, chosen, out)
     layers = range(session.anatomy.n_layers)
     second_moments(session, layers, UNHURRIED)
-    recipes = Rome.tunable(session.facts()).recipes
+    recipes = space(session.facts()).recipes
     for layer in layers:
         for some in trajectories(recipes).values():
             measured(session, chosen, out, rows, [{"layer": layer, **recipe} for recipe in some])
