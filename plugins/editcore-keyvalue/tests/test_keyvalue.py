@@ -223,6 +223,12 @@ def test_the_time_budget_is_kept_and_what_there_is_is_used(session: editcore.Ses
     assert "stopped at" in said[-1]
 
 
+def test_the_time_that_a_search_leaves_is_kept_too(session: editcore.Session) -> None:
+    with session.within(0.0):
+        moment, _ = second_moments(session, [0], Wish(tokens=30_000))[0]
+    assert 0 < moment.count < 30_000
+
+
 def test_a_corpus_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no corpus file"):
         open_corpus(str(tmp_path / "none.txt"))
