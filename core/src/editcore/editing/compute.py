@@ -75,6 +75,8 @@ def _profile(session: "Session", cls: type[EditMethod], options: Options, preset
     found = find_profile(session, cls.name, default_name(space.together if space is not None else 1))
     if found is not None or preset or space is None or not options.tune:
         return found
+    if session.encoder_decoder:
+        return None  # it writes no facts of its own to be tried on
     tried = {name for some in (*space.places, *space.recipes) for name in some}
     if any(tried & layer.keys() for _, layer in options.hparams):
         return None
