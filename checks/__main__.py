@@ -12,7 +12,19 @@ from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
-from checks import attacks, bench, crashes, failing_disk, fuzz, interleavings, kills, quality, refusals, writers
+from checks import (
+    attacks,
+    bench,
+    crashes,
+    failing_disk,
+    families,
+    fuzz,
+    interleavings,
+    kills,
+    quality,
+    refusals,
+    writers,
+)
 
 CHECKS: dict[str, Callable[[], list[str]]] = {
     "refusals": refusals.run,
@@ -23,6 +35,7 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "failing disk": failing_disk.run,
     "two writers": writers.run,
     "fuzz": fuzz.run,
+    "families": families.run,
     "quality": quality.run,
     "bench": bench.run,
 }
