@@ -123,7 +123,7 @@ def forward_pair(
     `source` goes to the encoder, `target` (B, T) to the decoder as it is, beginning with `decoder_start`: logits at its
     position i are for its token i + 1. `encoded` is what `encode_source` gave for `source`, which is then not run.
     """
-    read = {"input_ids": source.ids} if encoded is None else {"encoder_outputs": encoded}
+    read: dict[str, Any] = {"input_ids": source.ids} if encoded is None else {"encoder_outputs": encoded}
     with head_at(model, at):
         logits: torch.Tensor = model(
             attention_mask=source.mask,
@@ -137,7 +137,8 @@ def forward_pair(
 
 def encode_source(model: "PreTrainedModel", source: Batch) -> Any:
     """What the encoder makes of `source`, in its own form."""
-    return model.get_encoder()(input_ids=source.ids, attention_mask=source.mask)
+    encoder: Any = model.get_encoder()  # type: ignore[no-untyped-call]
+    return encoder(input_ids=source.ids, attention_mask=source.mask)
 
 
 def decoder_start(model: "PreTrainedModel") -> int:
