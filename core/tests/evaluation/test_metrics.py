@@ -252,6 +252,17 @@ def test_a_model_that_repeats_itself_is_less_fluent() -> None:
     assert score("fluency.ngram@1", fluent, [case("A")]).value > score("fluency.ngram@1", broken, [case("A")]).value
 
 
+def test_what_was_written_is_read_as_it_was_written() -> None:
+    made, asked = METRIC["ppl_r@1"](), case("A")
+    talk = made.ask(asked)
+    next(talk)
+    above, below = talk.send([". It is old"])
+    assert (above.target, above.target_prefix) == (". It is old", "none")
+    assert (below.target, below.target_prefix) == ("new", "auto")
+    assert above.unedited
+    assert below.unedited
+
+
 def test_silence_has_no_perplexity() -> None:
     silent = evolve(EDITED, written={"A is": " brand new"})
     report = score("ppl_r@1", silent, [case("A"), case("B")])

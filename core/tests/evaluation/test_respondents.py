@@ -1,5 +1,6 @@
 """Questions put to real tiny models: single edits by side branches, answers that are kept, models with an encoder."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,30 @@ def test_ice_reads_a_token_where_the_next_is_predicted(session: Session) -> None
     with torch.no_grad():
         logprobs = session.model(torch.tensor([ids])).logits[0].log_softmax(-1)
     assert list(found) == pytest.approx([float(logprobs[i, ids[i]]) for i in range(n, len(ids))], abs=1e-4)
+
+
+def test_a_text_that_begins_with_a_full_stop_is_read_without_a_blank_before_it(session: Session) -> None:
+    stop = session.tokenizer(".", add_special_tokens=False)["input_ids"][-1]
+
+    def prefer(_: Any, __: Any, logits: torch.Tensor) -> torch.Tensor:
+        return logits.index_add(-1, torch.tensor([stop]), torch.full((*logits.shape[:-1], 1), 20.0))
+
+    handle = session.model.get_output_embeddings().register_forward_hook(prefer)
+    (report,) = session.evaluate(CASES[:1], ["ppl_r@1"])
+    (row,) = report.rows
+    prompt, written = row["prompt"], row["written"]
+    assert written.startswith(".")
+
+    def mean_nll(more: str) -> float:
+        n = len(session.tokenizer(prompt)["input_ids"])
+        ids = session.tokenizer(prompt + more)["input_ids"][: session.max_length]
+        with torch.no_grad():
+            logprobs = session.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        return -sum(float(logprobs[i - 1, ids[i]]) for i in range(n, len(ids))) / (len(ids) - n)
+
+    above, below = mean_nll(written), mean_nll(" Paris")
+    handle.remove()
+    assert math.log(row["value"]) == pytest.approx(above - below, abs=1e-3)
 
 
 def test_readings_that_share_a_row_find_what_each_finds_alone(session: Session) -> None:

@@ -29,8 +29,10 @@ class PerplexityRatio(AskingMetric):
         (written,) = yield [write(case, prompt, TOKENS)]
         if not written.strip():
             return [row(case, "edit", prompt, target, None, written=written, why=_SILENT)]
-        # what was written may be more tokens when it is read than it was when it was written
-        above, below = yield [evolve(score(case, prompt, text, unedited=True), cut=True) for text in (written, target)]
+        # What was written begins where the prompt ends, with a blank only if the model wrote one; the target is joined
+        # by the rule of the case. Either may be more tokens when it is read than the model has room for.
+        asked = evolve(score(case, prompt, target, unedited=True), cut=True)
+        above, below = yield [evolve(asked, target=written, target_prefix="none"), asked]
         return [row(case, "edit", prompt, target, ratio(below.mean - above.mean), written=written)]
 
 
