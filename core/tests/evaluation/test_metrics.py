@@ -231,6 +231,20 @@ def test_every_fact_of_a_case_is_asked() -> None:
     ]
 
 
+def test_another_name_of_the_new_target_counts_where_it_is_written() -> None:
+    other = EditRequest(prompt="{} has", subject="A", target_new="newer")
+    asked = evolve(case("A"), accepted=("Brand-New",), together=(other,))
+    model = Table(written={"A is": " brand new", "A has": " brand new", "so A is 0": "a brand new one"})
+    for metric, values in {
+        "gen.exact@1": [1.0, 0.0],  # the other names are those of the first fact
+        "gen.contains@1": [1.0, 0.0],
+        "gen.exact.rephrase@1": [0.0, 0.0],
+        "gen.contains.rephrase@1": [1.0, 0.0],
+    }.items():
+        assert [row["value"] for row in score(metric, model, [asked]).rows] == values
+    assert score("gen.exact@1", model, [case("A")]).value == 0
+
+
 def test_entropy_of_words_by_hand() -> None:
     assert weighted_entropy([str(i) for i in range(100)]) == pytest.approx(
         (2 / 3 * log(99, 2) + 4 / 3 * log(98, 2)) / 2
@@ -306,6 +320,12 @@ def test_a_question_of_many_metrics_is_a_question_of_each() -> None:
         ("パリです", "パリ", True, True),
         ("“Ångström”", "Ångström", True, True),
         ("", "x", False, False),
+        (" C, and so on", "C++", False, False),
+        (" C++ and so on", "C", False, False),
+        (" C++, and so on", "c++", True, True),
+        ("in C#.", "C#", False, True),
+        ("F#", "F", False, False),
+        ("1+1", "1", True, True),
     ],
 )
 def test_an_answer_is_found_by_whole_words(text: str, answer: str, first: bool, anywhere: bool) -> None:

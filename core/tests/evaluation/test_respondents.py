@@ -1,9 +1,11 @@
 """Questions put to real tiny models: single edits by side branches, answers that are kept, models with an encoder."""
 
+import json
 import math
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import torch
 
@@ -163,6 +165,17 @@ def test_unedited_answers_are_asked_for_once_and_kept(
             later.evaluate([case("Bo", "Lyon")], ["port.gen.alias@1"], answers=20)
 
 
+def test_answers_are_kept_apart_by_configuration_and_quantisation(session: Session, folder: Path) -> None:
+    before = session.unedited._parameters()
+    assert editcore.open(folder, assets=session.assets).unedited._parameters() == before
+    changed = json.loads((folder / "config.json").read_text())
+    session.model.config.update({"layer_norm_epsilon" if "n_embd" in changed else "rms_norm_eps": 0.5})
+    other = session.unedited._parameters()
+    assert other["config_sha256"] != before["config_sha256"]
+    session.loaded = attrs.evolve(session.loaded, quantised=True)
+    assert session.unedited._parameters() == {**other, "quantised": True}
+
+
 def test_the_unedited_model_is_the_base_of_a_patched_folder(session: Session, folder: Path, tmp_path: Path) -> None:
     from editcore.editing.folders import apply_to_copy
 
@@ -287,6 +300,23 @@ def test_a_model_with_an_encoder_reads_several_targets_of_one_source_in_one_row(
 def test_plain_text_is_not_read_by_a_model_with_an_encoder(t5: Session, metric: str) -> None:
     with pytest.raises(UsageError, match=r"leave out damage\.ppl@1"):
         t5.evaluate(CASES, [metric])
+
+
+def test_cases_without_ids_are_cases_by_themselves_and_two_of_one_id_are_refused(session: Session) -> None:
+    bare = [attrs.evolve(each, request=attrs.evolve(each.request, id="")) for each in CASES]
+    patches = [patch_of(session, number) for number in range(3)]
+    for scored in (
+        session.evaluate(bare, ["tf.token@1"], answers=2),
+        session.evaluate_each(bare, patches, ["tf.token@1"]),
+    ):
+        assert scored[0].n == 3
+        assert [row["case"] for row in scored[0].rows] == ["1", "2", "3"]
+    for score in (
+        lambda cases: session.evaluate(cases, ["tf.token@1"]),
+        lambda cases: session.evaluate_each(cases, patches, ["tf.token@1"]),
+    ):
+        with pytest.raises(UsageError, match="2 cases have the id 'Ada'"):
+            score([CASES[0], CASES[1], CASES[0]])
 
 
 def test_a_patch_for_each_case_is_asked_for(session: Session) -> None:

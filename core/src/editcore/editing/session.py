@@ -12,6 +12,7 @@ from editcore.editing.judged import judged_by
 from editcore.editing.live import LiveStack
 from editcore.editing.opened import Opened
 from editcore.editing.talk import Silence, Talk
+from editcore.evaluation.cases import identified
 from editcore.evaluation.each import evaluate_each
 from editcore.evaluation.evaluator import Evaluator
 from editcore.evaluation.respondents import Present
@@ -190,8 +191,10 @@ class Session(Opened):
         """Score `cases` on the model as it stands. With `answers`, rows hold so many tokens of text before and after.
 
         `protocol` is what the reports say of how the edits came about. Raises `PluginError` for an unknown metric and
-        `UsageError` for one that none of the cases can answer.
+        `UsageError` for one that none of the cases can answer, and for two cases of one id; a case without an id is
+        called by its number.
         """
+        cases = identified(cases)
         found = run_evaluate(stage_manager(self.registry, appliers=[Evaluator()]), self, cases, metrics)
         if answers:
             found = with_answers(found, cases, Present(self), answers)
@@ -205,7 +208,7 @@ class Session(Opened):
         Many at once by side branches where that gives the same figures, else one after another. Raises what `evaluate`
         and `apply` raise.
         """
-        found = evaluate_each(self, cases, patches, metrics, answers)
+        found = evaluate_each(self, identified(cases), patches, metrics, answers)
         return [evolve(report, dtype=self.loaded.dtype, protocol="single") for report in found]
 
 

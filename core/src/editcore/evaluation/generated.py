@@ -1,4 +1,4 @@
-"""Whether what the model writes, greedily and with nothing given to it, is or contains the new target."""
+"""Whether what the model writes, greedily and with nothing given to it, is or contains the new target, by any name."""
 
 from typing import ClassVar, Final
 
@@ -18,10 +18,14 @@ class Generated(AskingMetric):
 
     def ask(self, case: Case) -> Conversation:
         asked = facts(case, self.about)
-        texts = yield [write(request, prompt, TOKENS, (request.target_new,)) for prompt, request in asked]
+        # the other names are those of the first fact: of facts written together none are known
+        names = [(one.target_new, *(case.accepted if one is case.request else ())) for _, one in asked]
+        texts = yield [
+            write(request, prompt, TOKENS, answers) for (prompt, request), answers in zip(asked, names, strict=True)
+        ]
         rows = []
-        for (prompt, request), text in zip(asked, texts, strict=True):
-            good = (contains if self.anywhere else begins)(text, (request.target_new,))
+        for (prompt, request), answers, text in zip(asked, names, texts, strict=True):
+            good = (contains if self.anywhere else begins)(text, answers)
             rows.append(row(case, self.about, prompt, request.target_new, float(good), written=text))
         return rows
 
