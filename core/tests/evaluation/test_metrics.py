@@ -9,6 +9,7 @@ from attrs import evolve, field, frozen
 
 from editcore.evaluation.asking import AskingMetric, NothingAskedError, rows_of
 from editcore.evaluation.cases import LOCALITY, PORTABILITY
+from editcore.evaluation.conditions import UNMET
 from editcore.evaluation.fluency import weighted_entropy
 from editcore.evaluation.intervals import normal, wilson
 from editcore.evaluation.metrics import METRICS
@@ -204,6 +205,16 @@ def test_portability_counts_only_what_the_unedited_model_can_answer(facet: str) 
         score(f"port.{facet}@1", model, [evolve(asked, portability={facet: (evolve(unknown, conditions=()),)})]).value
         == 0
     )
+
+
+def test_correctness_counts_only_what_rests_on_what_the_unedited_model_can_answer() -> None:
+    known, unknown = (Probe(text, ("yes",), conditions=(Probe(text.lower(), ("land",)),)) for text in "KU")
+    asked = evolve(case("A"), locality={"other_attribution": (known, unknown)})
+    model = Table(written={"k": "land", "u": "land"}, unedited=Table({("K", "yes"): 0.0}, written={"k": "Land."}))
+    report = score("loc.correct@1", evolve(model, logprobs={("K", "yes"): 0.0}), [asked])
+    assert [(row["value"], row.get("why")) for row in report.rows] == [(1.0, None), (None, UNMET)]
+    assert score("loc.correct@1", model, [asked]).value == 0
+    assert len(score("loc.agree@1", model, [asked]).rows) == 2
 
 
 def test_a_full_answer_names_every_further_one() -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar, Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.cases import LOCALITY
+from editcore.evaluation.conditions import UNMET, met
 from editcore.evaluation.questions import Drift, score
 from editcore.evaluation.rows import probes, row, test_of
 from editcore.evaluation.teacher_forced import best
@@ -42,18 +43,25 @@ class Agreement(Locality):
 
 
 class Correctness(Locality):
-    """Teacher-forced share of tokens; of several accepted answers the one that fares best."""
+    """Teacher-forced share of tokens; of several accepted answers the one that fares best.
+
+    A probe whose conditions the unedited model does not meet does not count, as in portability. Agreement and
+    divergence compare with that model itself and have no need of it.
+    """
 
     name = "loc.correct@1"
     summary = "share of tokens of the true answers of locality probes that are the arg-max, teacher-forced"
 
     def ask(self, case: Case) -> Conversation:
         asked = [(facet, probe) for facet, probe in probes(case, "locality", self.facets) if probe.targets]
-        answers = iter((yield [score(case, probe.prompt, target) for _, probe in asked for target in probe.targets]))
-        return [
-            row(case, facet, probe.prompt, probe.targets[0], best(answers, probe), **test_of(probe))
-            for facet, probe in asked
-        ]
+        holds = yield from met(case, [probe for _, probe in asked])
+        counting = [probe for (_, probe), held in zip(asked, holds, strict=True) if held]
+        answers = iter((yield [score(case, probe.prompt, target) for probe in counting for target in probe.targets]))
+        rows = []
+        for (facet, probe), held in zip(asked, holds, strict=True):
+            value, more = (best(answers, probe), {}) if held else (None, {"why": UNMET})
+            rows.append(row(case, facet, probe.prompt, probe.targets[0], value, **more, **test_of(probe)))
+        return rows
 
 
 class Divergence(Locality):
