@@ -13,7 +13,19 @@ from editcore.evaluation.conditions import UNMET
 from editcore.evaluation.fluency import weighted_entropy
 from editcore.evaluation.intervals import normal, wilson
 from editcore.evaluation.metrics import METRICS
-from editcore.evaluation.questions import Cost, Drift, Neutral, Question, Read, Score, Scored, Unshifted, Write
+from editcore.evaluation.preference import NO_TRUE
+from editcore.evaluation.questions import (
+    Cost,
+    Drift,
+    Neutral,
+    Question,
+    Read,
+    Score,
+    Scored,
+    Unanswered,
+    Unshifted,
+    Write,
+)
 from editcore.evaluation.reports import summarise
 from editcore.evaluation.requirements import check, parse_requirement
 from editcore.evaluation.wording import begins, contains
@@ -172,10 +184,42 @@ def test_a_metric_that_no_case_can_answer_is_refused() -> None:
         score("pref.ps@1", EDITED, [case("A", 0)])
 
 
-def test_preference_without_a_true_target_is_refused() -> None:
-    bare = Case(EditRequest(prompt="{} is", subject="A", target_new="new"))
-    with pytest.raises(UsageError, match="target-true"):
-        score("pref.es@1", EDITED, [bare])
+@pytest.mark.parametrize("metric", ["pref.es@1", "pref.ps@1"])
+def test_a_case_without_a_true_target_does_not_count_for_preference(metric: str) -> None:
+    bare = evolve(case("B"), request=EditRequest(prompt="{} is", subject="B", target_new="new", id="B"))
+    report = score(metric, EDITED, [case("A"), bare])
+    assert (report.value, report.n) == (1.0, 1)
+    assert {row["why"] for row in report.rows if row["case"] == "B"} == {NO_TRUE}
+    with pytest.raises(NothingAskedError) as caught:
+        score(metric, EDITED, [bare])
+    assert "--target-true" in str(caught.value.hint)
+
+
+TOO_LONG = Unanswered("the prompt is 9 tokens, and the model reads 8")
+ASKING = [name for name in METRIC if not name.startswith("cost.")]
+
+
+@pytest.mark.parametrize("metric", ASKING)
+def test_what_the_model_cannot_be_asked_does_not_count_and_the_row_says_why(metric: str) -> None:
+    facets = {facet: (Probe("P", ("old",)), Probe("Q", ("old",))) for facet in LOCALITY}
+    follow = {
+        facet: (Probe("P", ("new",), conditions=(Probe("C", ("c",)),)), Probe("Q", ("new",))) for facet in PORTABILITY
+    }
+    asked = evolve(case("A"), locality=facets, portability=follow)
+    made = METRIC[metric]()
+
+    @frozen
+    class Short(Table):
+        def _answer(self, question: Question) -> Any:
+            return TOO_LONG
+
+    rows = rows_of([made], [asked], Short())[0]
+    assert rows
+    assert {row["value"] for row in rows} == {None}
+    assert {row["why"] for row in rows} <= {TOO_LONG.why, UNMET}
+    with pytest.raises(NothingAskedError) as caught:
+        made.report(rows)
+    assert TOO_LONG.why in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(

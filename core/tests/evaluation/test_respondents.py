@@ -1,5 +1,6 @@
 """Questions put to real tiny models: single edits by side branches, answers that are kept, models with an encoder."""
 
+import hashlib
 import json
 import math
 from pathlib import Path
@@ -13,6 +14,7 @@ import editcore
 from editcore import Session
 from editcore.assets.store import AssetStore
 from editcore.evaluation import each, unedited
+from editcore.evaluation.asking import NothingAskedError
 from editcore.evaluation.questions import Drift, Unshifted
 from editcore.evaluation.respondents import Present
 from editcore.models.reading import read, reading_of
@@ -324,7 +326,46 @@ def test_a_patch_for_each_case_is_asked_for(session: Session) -> None:
         session.evaluate_each(CASES, [patch_of(session, 0)], ["tf.token@1"])
 
 
-def test_what_the_model_is_too_short_for_is_refused(session: Session) -> None:
-    long = "on " * session.max_length
-    with pytest.raises(UsageError, match=f"the model reads {session.max_length}"):
-        session.evaluate([case(long, "Paris")], ["tf.token@1"])
+def test_what_the_model_is_too_short_for_has_rows_that_say_so(session: Session) -> None:
+    long = attrs.evolve(case("on " * session.max_length, "Paris"), locality=CASES[0].locality)
+    reports = session.evaluate([CASES[0], long], METRICS, answers=2)
+    alone = session.evaluate([CASES[0]], METRICS, answers=2)
+    for report, without in zip(reports, alone, strict=True):
+        (asked, _) = report.rows[: len(without.rows)], report.rows[len(without.rows) :]
+        assert all(close(a[key], b[key]) for a, b in zip(asked, without.rows, strict=True) for key in a)
+    rows = {report.metric: [row for row in report.rows if row["case"] == long.request.id] for report in reports}
+    for metric in ("pref.es@1", "tf.token@1", "gen.contains@1", "fluency.ngram@1", "ppl_r@1", "port.gen.alias@1"):
+        assert [row["value"] for row in rows[metric]] == [None]
+        assert f"the model reads {session.max_length}" in rows[metric][0]["why"]
+        assert "answer_after" not in rows[metric][0]
+    assert None not in [row["value"] for row in rows["loc.agree@1"]]  # its probes are short
+    with pytest.raises(NothingAskedError) as caught:
+        session.evaluate([long], ["tf.token@1"])
+    assert f"the model reads {session.max_length}" in str(caught.value.hint)
+
+
+def test_damage_is_measured_on_the_text_that_is_given(folder: Path, tmp_path: Path) -> None:
+    text = tmp_path / "neutral.txt"
+    text.write_text("The dog slept on the hill.\n\nIt rained.\nThe dog slept on the hill.\n.\n", encoding="utf-8")
+    session = editcore.open(folder, assets=AssetStore(tmp_path / "assets"), neutral=text)
+    with session.patched(patch_of(session, 0)):
+        ppl, kl = session.evaluate(CASES, ["damage.ppl@1", "damage.kl@1"])
+    assert [row["prompt"] for row in ppl.rows] == ["The dog slept on the hill.", "It rained.", "."]
+    assert {row["neutral"] for row in (*ppl.rows, *kl.rows)} == {hashlib.sha256(text.read_bytes()).hexdigest()}
+    alone = len(session.tokenizer(".")["input_ids"]) == 1  # before a text of Llama stands its start
+    assert ppl.rows[2].get("why") == ("the text is a single token" if alone else None)
+    assert (ppl.rows[2]["value"] is None) is alone
+    ids = session.tokenizer("It rained.")["input_ids"]
+
+    def nll() -> float:
+        with torch.no_grad():
+            logprobs = session.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        return -sum(float(logprobs[i - 1, ids[i]]) for i in range(1, len(ids))) / (len(ids) - 1)
+
+    before = nll()
+    with session.patched(patch_of(session, 0)):
+        assert ppl.rows[1]["value"] == pytest.approx(math.exp(nll() - before), rel=1e-3)
+    for content in ("", " \n"):
+        text.write_text(content)
+        with pytest.raises(UsageError, match="is empty"):
+            editcore.open(folder, neutral=text)

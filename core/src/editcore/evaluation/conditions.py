@@ -5,7 +5,7 @@ from itertools import chain
 from typing import Any, Final
 
 from editcore.evaluation.generated import TOKENS
-from editcore.evaluation.questions import Question, Write, write
+from editcore.evaluation.questions import Question, Unanswered, Write, write
 from editcore.evaluation.wording import contains
 from editcore_hooks import Case, Probe
 
@@ -20,7 +20,7 @@ def met(case: Case, probes: Sequence[Probe]) -> Generator[Sequence[Question], Se
     asked = [said(case, condition, unedited=True) for probe in probes for condition in probe.conditions]
     texts = dict(zip(asked, (yield asked), strict=True)) if asked else {}
     return [
-        all(names(texts[said(case, condition, unedited=True)], condition) for condition in probe.conditions)
+        all(_told(texts[said(case, condition, unedited=True)], condition) for condition in probe.conditions)
         for probe in probes
     ]
 
@@ -29,6 +29,10 @@ def said(case: Case, probe: Probe, *, unedited: bool = False) -> Write:
     """What is written after a probe's prompt, long enough for any of its answers."""
     every = tuple(chain(probe.targets, *probe.also))
     return write(case, probe.prompt, TOKENS, every, unedited=unedited)
+
+
+def _told(text: str | Unanswered, condition: Probe) -> bool:
+    return isinstance(text, str) and names(text, condition)
 
 
 def names(text: str, probe: Probe) -> bool:

@@ -5,13 +5,13 @@ Facets after Yao et al. 2023, section 5: other subjects (`neighbour`), other rel
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.cases import LOCALITY
 from editcore.evaluation.conditions import UNMET, met
-from editcore.evaluation.questions import Drift, score
-from editcore.evaluation.rows import probes, row, test_of
+from editcore.evaluation.questions import Drift, Scored, Unanswered, score
+from editcore.evaluation.rows import judged, probes, test_of
 from editcore.evaluation.teacher_forced import best
 from editcore_hooks import Case
 
@@ -35,11 +35,10 @@ class Agreement(Locality):
             for _, probe, target in asked
             for unedited in (True, False)
         ]
-        rows = []
-        for (facet, probe, target), before, after in zip(asked, answers[::2], answers[1::2], strict=True):
-            same = [old == new for old, new in zip(before.said, after.said, strict=True)]
-            rows.append(row(case, facet, probe.prompt, target, sum(same) / len(same), **test_of(probe)))
-        return rows
+        return [
+            judged(case, facet, probe.prompt, target, pair, _agreement, **test_of(probe))
+            for (facet, probe, target), *pair in zip(asked, answers[::2], answers[1::2], strict=True)
+        ]
 
 
 class Correctness(Locality):
@@ -59,8 +58,8 @@ class Correctness(Locality):
         answers = iter((yield [score(case, probe.prompt, target) for probe in counting for target in probe.targets]))
         rows = []
         for (facet, probe), held in zip(asked, holds, strict=True):
-            value, more = (best(answers, probe), {}) if held else (None, {"why": UNMET})
-            rows.append(row(case, facet, probe.prompt, probe.targets[0], value, **more, **test_of(probe)))
+            own = [next(answers) for _ in probe.targets] if held else [Unanswered(UNMET)]
+            rows.append(judged(case, facet, probe.prompt, probe.targets[0], own, best, **test_of(probe)))
         return rows
 
 
@@ -75,9 +74,14 @@ class Divergence(Locality):
         asked = probes(case, "locality", self.facets)
         answers = yield [Drift(probe.prompt, case.request.template) for _, probe in asked]
         return [
-            row(case, facet, probe.prompt, _first(probe.targets), kl)
+            judged(case, facet, probe.prompt, _first(probe.targets), (kl,), lambda kl: (kl, {}))
             for (facet, probe), kl in zip(asked, answers, strict=True)
         ]
+
+
+def _agreement(before: Scored, after: Scored) -> tuple[float, dict[str, Any]]:
+    same = [old == new for old, new in zip(before.said, after.said, strict=True)]
+    return sum(same) / len(same), {}
 
 
 def _first(targets: Sequence[str]) -> str | None:

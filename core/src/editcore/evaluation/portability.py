@@ -4,7 +4,8 @@ After Yao et al. 2023 and Cohen et al. 2024 (RippleEdits). A probe with conditio
 meets every one of them: what it cannot answer anyway says nothing of the edit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, ClassVar, Final
 
@@ -12,8 +13,8 @@ from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.cases import PORTABILITY
 from editcore.evaluation.conditions import UNMET, met, names, said
 from editcore.evaluation.generated import TOKENS
-from editcore.evaluation.questions import Question, score
-from editcore.evaluation.rows import probes, row, test_of
+from editcore.evaluation.questions import Question, Unanswered, score
+from editcore.evaluation.rows import judged, probes, test_of
 from editcore.evaluation.teacher_forced import best
 from editcore_hooks import Case, Probe
 
@@ -35,16 +36,17 @@ class Portability(AskingMetric):
         answers = iter((yield list(chain.from_iterable(self.questions(case, probe) for probe in counting))))
         rows = []
         for (facet, probe), held in zip(every, holds, strict=True):
-            value, more = self.value(answers, probe) if held else (None, {"why": UNMET})
-            rows.append(row(case, facet, probe.prompt, probe.targets[0], value, **more, **test_of(probe)))
+            own = [next(answers) for _ in self.questions(case, probe)] if held else [Unanswered(UNMET)]
+            judge = partial(self.judge, probe)
+            rows.append(judged(case, facet, probe.prompt, probe.targets[0], own, judge, **test_of(probe)))
         return rows
 
     def questions(self, case: Case, probe: Probe) -> Sequence[Question]:
         return [score(case, probe.prompt, target) for target in probe.targets]
 
-    def value(self, answers: Iterator[Any], probe: Probe) -> tuple[float, dict[str, Any]]:
-        """Of the next answers, which are those to `questions`; and what the row shows besides."""
-        return best(answers, probe), {}
+    def judge(self, probe: Probe, *answers: Any) -> tuple[float, dict[str, Any]]:
+        """The value by the answers to `questions`, and what the row shows besides."""
+        return best(*answers)
 
 
 class WrittenPortability(Portability):
@@ -56,8 +58,8 @@ class WrittenPortability(Portability):
     def questions(self, case: Case, probe: Probe) -> Sequence[Question]:
         return [said(case, probe)]
 
-    def value(self, answers: Iterator[Any], probe: Probe) -> tuple[float, dict[str, Any]]:
-        text = next(answers)
+    def judge(self, probe: Probe, *answers: Any) -> tuple[float, dict[str, Any]]:
+        (text,) = answers
         return float(names(text, probe)), {"written": text}
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from editcore.assets.identity import Identity, canonical
 from editcore.evaluation.asking_models import Readable, Room, largest_rooms, read_all, write_all
-from editcore.evaluation.questions import Drift, Neutral, Score, Write
+from editcore.evaluation.questions import Drift, Neutral, Score, Unanswered, Write
 from editcore.models.reading import Found
 from editcore.models.spread import LIKELIEST, Spread, stack
 from editcore_hooks import Asset
@@ -42,8 +42,9 @@ class Unedited:
     _written: dict[str, tuple[int, tuple[int, ...]]] = field(factory=dict, repr=False)
     _loaded: bool = False
 
-    def read(self, questions: Sequence[Readable], keep: bool) -> list[Found]:
+    def read(self, questions: Sequence[Readable], keep: bool) -> list[Found | Unanswered]:
         """What is found for each; of a `Drift` or `Neutral` with the spread."""
+        refused: dict[str, Unanswered] = {}
         keys = [_key(question) for question in questions]
         self._load()
         missing = {key: question for key, question in zip(keys, questions, strict=True) if key not in self._found}
@@ -53,11 +54,13 @@ class Unedited:
                 for spreads in (False, True):
                     some = {k: q for k, q in missing.items() if isinstance(q, Drift | Neutral) == spreads}
                     found = read_all(self.session, [(0, question) for question in some.values()], spreads=spreads)
-                    new |= zip(some, found, strict=True)
+                    both = list(zip(some, found, strict=True))
+                    new |= {key: one for key, one in both if isinstance(one, Found)}
+                    refused |= {key: one for key, one in both if isinstance(one, Unanswered)}
             self._found |= new
             if keep:
                 self._keep(new, {})
-        return [self._found[key] for key in keys]
+        return [refused[key] if key in refused else self._found[key] for key in keys]
 
     def write(self, questions: Sequence[Write], rooms: Sequence[Room], keep: bool) -> list[tuple[int, ...]]:
         """The ids written for each, at least as many as there is room for, or all up to the end."""
