@@ -174,6 +174,55 @@ def test_a_wrong_model_scores_nothing(metric: str) -> None:
         assert metric.rpartition(".")[2].removesuffix("@1") in {*LOCALITY[1:], *PORTABILITY[1:]}
 
 
+@frozen
+class Harmed(Table):
+    """A model whose edit did harm: to what it writes, to neutral text, and at a price."""
+
+    def _answer(self, question: Question) -> Any:
+        match question:
+            case Neutral():
+                return Read(nll=9.0, nll_unedited=1.0, kl=6.0)
+            case Cost():
+                return {"seconds": 60.0, "assets_seconds": 0.0, "peak_bytes": 1 << 34}
+        return Table._answer(self, question)
+
+
+HARMED = Harmed(
+    written={"A is": " no no no no no", "B is": " no no no no no"},
+    drift=dict.fromkeys(NEIGHBOURS, 8.0),
+    unedited=Table({("A is", " no no no no no"): -9.0, ("A is", "new"): -2.0, ("B is", " no no no no no"): -9.0}),
+)
+SOUND = evolve(EDITED, written={"A is": " one of a kind, they say", "B is": " one more such, it is said"})
+SOUND.unedited.logprobs.update(
+    {("A is", " one of a kind, they say"): -1.0, ("B is", " one more such, it is said"): -1.0}
+)
+
+
+@pytest.mark.parametrize("metric", ["damage.ppl@1", "damage.kl@1", "cost.seconds@1", "loc.kl@1", "ppl_r@1"])
+def test_a_wrong_model_scores_higher_where_lower_is_better(metric: str) -> None:
+    cases = [case("A"), case("B")]
+    if metric == "ppl_r@1":
+        cases = cases[:1]
+    assert score(metric, HARMED, cases).value > 2 * score(metric, SOUND, cases).value
+
+
+def test_a_model_that_repeats_one_word_is_least_fluent() -> None:
+    cases = [case("A"), case("B")]
+    assert score("fluency.ngram@1", HARMED, cases).value < score("fluency.ngram@1", SOUND, cases).value
+
+
+def test_the_peak_of_memory_is_that_of_the_patch() -> None:
+    report = score("cost.peak_bytes@1", HARMED, [case("A"), case("B")])
+    assert (report.value, report.n) == (1 << 34, 2)
+    assert report.rows[0]["seconds"] == 60.0
+
+
+def test_the_released_ratio_depends_on_the_text_that_is_written() -> None:
+    # |no|, five times, and |Anew|: the figure falls as words get longer, whatever the model thought of them
+    report = score("ppl_r.ice2024@1", HARMED, [case("A")])
+    assert report.value == pytest.approx(exp(2 - 4))
+
+
 def test_cases_count_alike_however_many_prompts_they_have() -> None:
     report = score("pref.ps@1", EDITED, [case("A", 1), case("B", 2)])
     assert report.value == pytest.approx((1.0 + 0.5) / 2)

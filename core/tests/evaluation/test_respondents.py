@@ -13,11 +13,11 @@ import torch
 import editcore
 from editcore import Session
 from editcore.assets.store import AssetStore
-from editcore.evaluation import each, unedited
+from editcore.evaluation import asking_models, each, unedited
 from editcore.evaluation.asking import NothingAskedError
 from editcore.evaluation.questions import Drift, Unshifted
 from editcore.evaluation.respondents import Present
-from editcore.models.reading import read, reading_of
+from editcore.models.reading import PADDING, batches, read, reading_of
 from editcore.models.scoring import target_logprobs
 from editcore.models.spread import LIKELIEST, divergence, spread
 from editcore.patches import Patch, Target, base_identity, seal, to_stored
@@ -101,7 +101,7 @@ def test_single_edits_at_once_are_scored_as_one_after_another(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patches = [patch_of(session, number) for number in range(3)]
-    metrics = [*METRICS, *OF_TEXT, "cost.seconds@1"]
+    metrics = [*METRICS, *OF_TEXT, "cost.seconds@1", "cost.peak_bytes@1"]
     weights = {name: value.clone() for name, value in session.model.state_dict().items()}
     together = session.evaluate_each(CASES, patches, metrics, answers=4)
     monkeypatch.setattr(each, "_branching", lambda *_: None)
@@ -111,6 +111,7 @@ def test_single_edits_at_once_are_scored_as_one_after_another(
     by_metric = {report.metric: report for report in together}
     assert by_metric["loc.kl@1"].value > 0.01
     assert [row["value"] for row in by_metric["cost.seconds@1"].rows] == [1.0, 2.0, 3.0]
+    assert by_metric["cost.peak_bytes@1"].value == 10
     assert {row["case"] for row in by_metric["damage.kl@1"].rows} == {case.request.id for case in CASES}
     assert all(torch.equal(value, weights[name]) for name, value in session.model.state_dict().items())
     with session.patched(patches[1]):
@@ -369,3 +370,28 @@ def test_damage_is_measured_on_the_text_that_is_given(folder: Path, tmp_path: Pa
         text.write_text(content)
         with pytest.raises(UsageError, match="is empty"):
             editcore.open(folder, neutral=text)
+
+
+def test_a_prompt_is_tokenised_once_however_often_it_is_asked(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@1"])
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a prompt was tokenised again")
+
+    monkeypatch.setattr(asking_models, "encode_prompt", refuse)
+    assert same(first, session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@1"]))
+    monkeypatch.undo()
+    monkeypatch.setattr(asking_models, "REMEMBERED", 2)
+    assert same(first, session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@1"]))
+
+
+def test_a_batch_holds_rows_of_like_length() -> None:
+    lengths = [30, 4, 5, 4, 29, 5, 28] + [4] * 100
+    found = batches(lengths, 2048)
+    assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
+    assert [len(batch) for batch in found] == [5, 102]
+    padding = [sum(lengths[batch[0]] - lengths[i] for i in batch) for batch in found]
+    assert max(padding) <= PADDING
+    assert all(len(batch) * lengths[batch[0]] <= 64 for batch in batches(lengths, 64))

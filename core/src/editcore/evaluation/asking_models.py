@@ -22,6 +22,8 @@ Q = TypeVar("Q")
 M = TypeVar("M")
 Edit = Callable[[Sequence[int]], AbstractContextManager[Any]]
 Readable = Score | Drift | Neutral | Unshifted
+REMEMBERED = 1 << 15
+"""Questions whose token rows are kept."""
 LONGEST_TEXT = 128
 """Tokens of a neutral text that are read."""
 ROWS_PER_BATCH = 64
@@ -74,7 +76,7 @@ def read_all(
 
     `edit(owners)` is entered for each batch; row i of it belongs to `owners[i]`.
     """
-    readings = [_attempt(as_reading, session, question) for _, question in asked]
+    readings = [_remembered(session, question, as_reading) for _, question in asked]
     some = {i: one for i, one in enumerate(readings) if isinstance(one, Reading) and one.labels}
     owners = [asked[i][0] for i in some]
     found = read(
@@ -93,7 +95,7 @@ def read_all(
 
 def room_for(session: "Session", question: Write) -> Room | Unanswered:
     """What `tokens` and the answers to be covered ask for, as far as the model's length allows."""
-    return _attempt(_room_for, session, question)
+    return _remembered(session, question, _room_for)
 
 
 def _room_for(session: "Session", question: Write) -> Room:
@@ -139,14 +141,22 @@ def largest_rooms(asked: Iterable[tuple[K, Room]]) -> dict[K, Room]:
     return largest
 
 
-def _attempt(make: Callable[["Session", Q], M], session: "Session", question: Q) -> M | Unanswered:
-    """One prompt that a model cannot be asked is no reason to ask none: its row says why."""
-    if isinstance(question, Neutral | Unshifted):
-        return make(session, question)
-    try:
-        return make(session, question)
-    except UsageError as error:
-        return Unanswered(error.message)
+def _remembered(session: "Session", question: Q, make: Callable[["Session", Q], M]) -> M | Unanswered:
+    """What `make` makes of a question; the edited and the unedited model, and a model that is edited on, are asked the
+    same. One prompt that a model cannot be asked is no reason to ask none: its row says why."""
+    memo: dict[Any, Any] = session.cached("token rows", dict, base=True)
+    key = evolve(question, unedited=False) if isinstance(question, Score | Write) else question
+    if key not in memo:
+        if len(memo) >= REMEMBERED:
+            memo.clear()
+        try:
+            memo[key] = make(session, question)
+        except UsageError as error:
+            if isinstance(question, Neutral | Unshifted):
+                raise
+            memo[key] = Unanswered(error.message)
+    found: M | Unanswered = memo[key]
+    return found
 
 
 def _too_long(session: "Session", prompt: str, length: int) -> UsageError:
