@@ -372,9 +372,7 @@ def test_damage_is_measured_on_the_text_that_is_given(folder: Path, tmp_path: Pa
             editcore.open(folder, neutral=text)
 
 
-def test_a_prompt_is_tokenised_once_however_often_it_is_asked(
-    session: Session, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_prompt_is_tokenised_once_however_often_asked(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     first = session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@1"])
 
     def refuse(*_: Any, **__: Any) -> None:
