@@ -156,11 +156,9 @@ def main() -> None:
     print("| metrics | one prompt at a time | of it patches | together | unedited answers kept | values that differ |")
     print("|---|---|---|---|---|---|")
     for name, slow, patching, cold, warm, differing in lines:
-        rates = [
-            f"{len(chosen) / t:.1f} cases/s, {slow / t:.1f} times ({(slow - patching) / t:.1f})" for t in (cold, warm)
-        ]
-        share = f"{patching / slow:.0%}"
-        print(f"| {name} | {len(chosen) / slow:.1f} cases/s | {share} | {rates[0]} | {rates[1]} | {differing} |")
+        n, asking, share = len(chosen), slow - patching, f"{patching / slow:.0%}"
+        rates = [f"{n / took:.1f} cases/s, {slow / took:.1f} times ({asking / took:.1f})" for took in (cold, warm)]
+        print(f"| {name} | {n / slow:.1f} cases/s | {share} | {rates[0]} | {rates[1]} | {differing} |")
 
 
 if __name__ == "__main__":
