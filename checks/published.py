@@ -23,7 +23,7 @@ from editcore_hooks import Case, Report
 FOLDER: Final = "EDITCORE_DATA"
 SCORED: Final = ("counterfact", "counterfact-flat", "zsre")
 METHODS: Final = ("rome", "ft-l", "ft-m")
-N: Final = 40
+N: Final = 20
 """Edits a method, of the first file in each layout."""
 
 
