@@ -21,6 +21,7 @@ from checks import (
     fuzz,
     interleavings,
     kills,
+    published,
     quality,
     refusals,
     writers,
@@ -38,6 +39,7 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "families": families.run,
     "quality": quality.run,
     "bench": bench.run,
+    "published": published.run,
 }
 
 
