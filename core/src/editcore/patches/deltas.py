@@ -2,13 +2,17 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import torch
 from attrs import field, frozen
 
 from editcore.patches.forms import form_fault
 from editcore.patches.tensors import DTYPE_NAMES
-from editcore_hooks import ConflictError, Dense, LowRank, PluginError, Rows, Sparse, TensorUpdate
+from editcore_hooks import ConflictError, Dense, LowRank, PluginError, RefusedFileError, Rows, Sparse, TensorUpdate
+
+LARGEST: Final = torch.finfo(torch.float32).max
+"""Of a norm. A delta beyond it overflows what it is added to; below it squares and products fit in float64."""
 
 
 @frozen
@@ -51,14 +55,21 @@ def whole(deltas: Sequence[Delta]) -> Delta:
     return Delta("low_rank", {"left": left, "right": right})
 
 
-def norm(delta: Delta) -> float:
-    """Frobenius norm of the scaled delta, without forming a low-rank product: ‖LR‖² = Σ (LᵀL) ∘ (RRᵀ)."""
+def norm(delta: Delta, name: str = "a tensor") -> float:
+    """Frobenius norm of the scaled delta, without forming a low-rank product: ‖LR‖² = Σ (LᵀL) ∘ (RRᵀ).
+
+    Raises `RefusedFileError` when it is over `LARGEST`, infinite or NaN: no other figure of the delta would mean
+    anything then. `name` is that of its tensor.
+    """
     if delta.form == "low_rank":
         left, right = delta.parts["left"].double(), delta.parts["right"].double()
         square = ((left.T @ left) * (right @ right.T)).sum().clamp(min=0)
-        return abs(delta.scale) * float(square.sqrt())
-    name = "delta" if delta.form == "dense" else "values"
-    return abs(delta.scale) * frobenius(delta.parts[name])
+        size = abs(delta.scale) * float(square.sqrt())
+    else:
+        size = abs(delta.scale) * frobenius(delta.parts["delta" if delta.form == "dense" else "values"])
+    if not size <= LARGEST:  # also where it is NaN
+        raise RefusedFileError(f"the change of {name} overflows F32", hint="leave it out; its author has to mend it")
+    return size
 
 
 def frobenius(tensor: torch.Tensor) -> float:

@@ -1,5 +1,6 @@
 """How two patches, two model folders, or a patch and a folder differ: in what they say, and in every tensor."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
@@ -7,7 +8,6 @@ from typing import Literal
 from attrs import frozen
 
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.deltas import Delta, norm
 from editcore.patches.diff_bits import BitFigures
 from editcore.patches.diff_manifest import FieldDifference, Side, manifest_differences
 from editcore.patches.diff_pairs import Pair, Status, pairs_of_both, pairs_of_folders, pairs_of_patches
@@ -86,11 +86,8 @@ def open_side(name: Path | str) -> Side:
 def tensor_difference(pair: Pair) -> TensorDifference:
     """The figures of one tensor."""
     deltas = pair.a, pair.b
-    spectra = [None if delta is None else spectrum(delta, pair.shape) for delta in deltas]
-    one, two = (
-        None if delta is None or found is None else _figures(delta, found, pair.base_norm)
-        for delta, found in zip(deltas, spectra, strict=True)
-    )
+    spectra = [None if delta is None else spectrum(delta, pair.shape, pair.tensor) for delta in deltas]
+    one, two = (None if found is None else _figures(found, pair.base_norm) for found in spectra)
     alone = TensorDifference(pair.tensor, pair.status, pair.base, one, two, bits=pair.bits)
     if pair.a is None or pair.b is None or spectra[0] is None or spectra[1] is None or one is None or two is None:
         return alone
@@ -126,6 +123,6 @@ def _swapped(pair: Pair) -> Pair:
     return Pair(pair.tensor, status, pair.shape, pair.b, pair.a, pair.base, pair.base_norm, bits)
 
 
-def _figures(delta: Delta, found: Spectrum, base_norm: float | None) -> DeltaFigures:
-    size = norm(delta)
-    return DeltaFigures(size, size / base_norm if base_norm else None, found.effective_rank)
+def _figures(found: Spectrum, base_norm: float | None) -> DeltaFigures:
+    relative = found.norm / base_norm if base_norm and math.isfinite(base_norm) else None
+    return DeltaFigures(found.norm, relative, found.effective_rank)

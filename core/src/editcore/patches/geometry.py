@@ -73,6 +73,10 @@ class Spectrum:
     partial: bool = False
 
     @property
+    def norm(self) -> float:
+        return math.sqrt(self.total)
+
+    @property
     def effective_rank(self) -> int | None:
         """How many directions hold 99 % of the squared norm; None when that is more than were computed."""
         held = self.values.square().cumsum(0)
@@ -82,11 +86,13 @@ class Spectrum:
         return int(enough[0]) + 1 if len(enough) else None
 
 
-def spectrum(delta: Delta, shape: Sequence[int]) -> Spectrum:
+def spectrum(delta: Delta, shape: Sequence[int], name: str = "a tensor") -> Spectrum:
     """The directions of a delta: from factors, from the rows that it touches, or of the matrix itself.
 
-    A dense matrix whose smaller side is over 1024 is sketched: its 64 largest directions, with a fixed seed.
+    A dense matrix whose smaller side is over 1024 is sketched: its 64 largest directions, with a fixed seed. Raises
+    `RefusedFileError` where `norm` does.
     """
+    norm(delta, name)
     if delta.form == "low_rank":
         q_left, r_left = torch.linalg.qr(delta.parts["left"].double())  # (d, r), (r, r)
         q_right, r_right = torch.linalg.qr(delta.parts["right"].double().T)  # (k, r), (r, r)

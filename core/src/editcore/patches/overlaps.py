@@ -42,7 +42,7 @@ def overlaps(key: str, shape: Sequence[int], touching: Sequence[Touching]) -> li
     @lru_cache(maxsize=2)  # dense deltas are as large as the tensor: no more of them than are being compared
     def seen(i: int) -> _Seen:
         delta = whole(touching[i].patch.deltas(touching[i].name))
-        return _Seen(touching[i], delta, spectrum(delta, shape))
+        return _Seen(touching[i], delta, spectrum(delta, shape, key))
 
     last = touching[-1]
     side = key_side(last.patch.annotation("sites").get(last.name), shape)
