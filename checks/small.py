@@ -34,6 +34,7 @@ DTYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 _INTEGERS: Final = {2: (torch.int16, torch.uint16), 4: (torch.int32, torch.uint32)}
 
 Draw = torch.Generator
+Make = Callable[[torch.Tensor, Draw], StoredUpdate]
 
 
 def low_rank(base: torch.Tensor, draw: Draw) -> StoredUpdate:
@@ -57,6 +58,17 @@ def rows(base: torch.Tensor, draw: Draw) -> StoredUpdate:
     return StoredUpdate("rows", {"index": index, "values": torch.randn(3, base.shape[1], generator=draw)})
 
 
+def wide(make: Make) -> Make:
+    """The same with values in float64 that float32 does not hold."""
+
+    def widened(base: torch.Tensor, draw: Draw) -> StoredUpdate:
+        update = make(base, draw)
+        parts = {n: p.double() * (1 + 2**-40) if p.is_floating_point() else p for n, p in update.parts.items()}
+        return StoredUpdate(update.form, parts)
+
+    return widened
+
+
 def xor(base: torch.Tensor, draw: Draw) -> StoredUpdate:
     signed, unsigned = _INTEGERS[base.element_size()]
     after = (base.float() + torch.randn(base.shape, generator=draw)).to(base.dtype)
@@ -77,7 +89,7 @@ class Form:
     """How a random update of one form is drawn for a tensor of one of `dims` dimensions; what a base `becomes` under a
     form that excludes others, and so adds nothing."""
 
-    make: Callable[[torch.Tensor, Draw], StoredUpdate]
+    make: Make
     dims: tuple[int, ...] = (2,)
     becomes: Callable[[torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor] | None = None
 
@@ -91,6 +103,9 @@ FORMS: Final[Mapping[str, Form]] = {
     "dense": Form(dense, (1, 2)),
     "sparse": Form(sparse),
     "rows": Form(rows),
+    "dense f64": Form(wide(dense), (1, 2)),
+    "sparse f64": Form(wide(sparse)),
+    "rows f64": Form(wide(rows)),
     "xor": Form(xor, (1, 2), becomes=exchanged),
     "replace": Form(replace, (1, 2), becomes=lambda base, parts: parts["stored"]),
 }
