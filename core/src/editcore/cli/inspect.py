@@ -68,7 +68,8 @@ def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
         if isinstance(metric, dict) and isinstance(metric.get("value"), int | float):
             before = metric.get("before")
             change = f"{before:.3g} -> " if isinstance(before, int | float) else ""
-            lines.append(("measured", f"{metric.get('id')} {change}{metric['value']:.3g} (n = {metric.get('n')})"))
+            name = metric.get("metric", metric.get("id"))  # as the first versions called it
+            lines.append(("measured", f"{name} {change}{metric['value']:.3g} (n = {metric.get('n')})"))
     lines += [("requires", required) for required in header.requires]
     lines += [("created", str(about.get("created", "")))]
     return [(name, value) for name, value in lines if value.strip()]

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from editcore.patches.patch import Described
+from editcore.patches.units import is_units
 
 
 def card(patch: Described, patch_id: str, file_name: str) -> str:
@@ -29,7 +30,11 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
     base, method = patch.annotation("base"), patch.annotation("method")
     yield f"# {_text(patch.title or f'Patch {patch_id[:12]}')}"
     yield ""
-    yield "A change to the weights of a language model, as a patch that can be stacked and taken back bit for bit."
+    yield (
+        "Neurons that are appended to the MLPs of a language model, as a patch that leaves its own weights as they are."
+        if is_units(patch)
+        else "A change to the weights of a language model, as a patch that can be stacked and taken back bit for bit."
+    )
     yield ""
     rows = [
         ("patch", f"`{patch_id}`"),
@@ -58,8 +63,12 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
         yield from ("", "## Settings", "", "```json", json.dumps(hparams, indent=2, ensure_ascii=False), "```")
     yield from ("", "## How to apply it", "", "```")
     yield "pip install editcore"
-    yield f"editcore apply {file_name} --model BASE -o PATCHED   # loads with plain from_pretrained"
-    yield f"editcore revert {patch_id[:12]} --model PATCHED        # the bits of the base again"
+    if is_units(patch):
+        yield f"editcore export {file_name} --to merged --model BASE -o WIDER   # loads with plain from_pretrained"
+        yield f"editcore generate BASE --patch {file_name} --prompt TEXT        # or beside the model, in memory"
+    else:
+        yield f"editcore apply {file_name} --model BASE -o PATCHED   # loads with plain from_pretrained"
+        yield f"editcore revert {patch_id[:12]} --model PATCHED        # the bits of the base again"
     yield from ("```", "", "## Limits", "")
     yield "An edit changes what its requests ask for; what follows from it may stay as it was, and others may move."
     yield "The weights hold what was asked for, also where the requests were taken out of the file."
