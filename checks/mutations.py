@@ -9,15 +9,10 @@ import torch
 
 from checks import small
 from checks.forging import SHA, Forgery, forgery
-from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.forms import FORMS
-from editcore.patches.identity import base_identity
 from editcore.patches.patch import Patch
-from editcore.patches.sealing import seal
 from editcore.patches.squashing import squash
 from editcore.patches.tensors import blob_of, tensor_of
-from editcore.patches.units import Units, units_payload
-from editcore_hooks import Site
 
 FLOATS: Final = (float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-45, 1e-310, 65504.0, 3.4e38, -3.4e38, 1e300)
 INTEGERS: Final = (-1, 0, 1, 2, 31, 47, 2**31, 2**62, -(2**63))
@@ -32,8 +27,6 @@ ABOUT: Final = (
     "metrics", "environment", "created", "title", "license", "author", "state", "sources", "squash", "redacted",
     "result_sha256", "new",
 )  # fmt: skip
-HIDDEN: Final = 32
-"""Of the checkpoint that the patches are for."""
 
 Change = Callable[[random.Random, Forgery, Sequence[Patch]], object]
 
@@ -44,11 +37,7 @@ def corpus(model: Path) -> list[Patch]:
     single = [small.patch(model, {matrix: form}, seed=i) for i, form in enumerate(small.FORMS)]
     several = small.patch(model, {matrix: "low_rank", other: "rows", vector: "dense"}, seed=50, scale=0.5)
     pair = [small.patch(model, {matrix: "low_rank", other: "sparse"}, seed=60 + i, scale=i + 1.0) for i in range(2)]
-    draw = torch.Generator().manual_seed(70)
-    keys, values, gate = (torch.randn(2, HIDDEN, generator=draw) for _ in range(3))
-    units = units_payload({Site("block", 1): Units(keys, values, gate=gate)})
-    appended = seal({}, base_identity(Checkpoint.open(model), "tiny"), {"title": "two"}, "modules", units)
-    return [*single, several, squash(pair).patch, appended]
+    return [*single, several, squash(pair).patch, small.units(model)]
 
 
 def mutate(rng: random.Random, data: bytes) -> bytes:
@@ -125,7 +114,7 @@ def rank(rng: random.Random, made: Forgery, _: Sequence[Patch]) -> None:
         left, right = (made.tensors.get(f"{key}/{part}", torch.zeros(0)) for part in ("left", "right"))
         if target["form"] == "low_rank" and left.dim() == right.dim() == 2:
             n = rng.randint(0, left.shape[1])
-            more = rng.choice((0, 0, 1, HIDDEN))
+            more = rng.choice((0, 0, 1, small.HIDDEN))
             made.set(f"{key}/left", torch.cat([left[:, :n], left[:, :1].repeat(1, more)], 1))
             made.set(f"{key}/right", torch.cat([right[:n], right[:1].repeat(more, 1)]))
 
@@ -171,7 +160,17 @@ def target_field(rng: random.Random, made: Forgery, _: Sequence[Patch]) -> None:
         target = made.core["targets"][rng.choice(sorted(made.core["targets"]))]
         values: dict[str, Sequence[Any]] = {
             "form": (*FORMS, "columns", 3),
-            "shape": ([HIDDEN, 48], [48, HIDDEN], [1], [], [2**20, 2**20], [2**40, 2**40], [0], [-1, 4], "x"),
+            "shape": (
+                [small.HIDDEN, 48],
+                [48, small.HIDDEN],
+                [1],
+                [],
+                [2**20, 2**20],
+                [2**40, 2**40],
+                [0],
+                [-1, 4],
+                "x",
+            ),
             "base_dtype": ("F32", "F16", "BF16", "F64", "I64", "Q4", None),
             "base_sha256": (SHA, "x", None),
         }

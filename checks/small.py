@@ -20,7 +20,9 @@ from editcore.patches.patch import Patch
 from editcore.patches.sealing import Target, seal
 from editcore.patches.shards import INDEX, SINGLE
 from editcore.patches.tensors import tensor_of
+from editcore.patches.units import Units, units_payload
 from editcore.testing.tiny import tiny_model
+from editcore_hooks import Site
 
 KEYS: Final = (
     "model.layers.0.mlp.down_proj.weight",
@@ -29,6 +31,9 @@ KEYS: Final = (
     "model.layers.0.input_layernorm.weight",
 )
 """Three matrices, in different shards of a sharded folder, and a vector."""
+
+HIDDEN: Final = 32
+"""What an MLP takes in and gives."""
 
 DTYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 _INTEGERS: Final = {2: (torch.int16, torch.uint16), 4: (torch.int32, torch.uint32)}
@@ -143,6 +148,14 @@ def patch(base: Path, forms: Mapping[str, str], seed: int = 0, scale: float = 1.
         targets[key] = Target(update, entry.dtype, entry.shape, opened.base_sha256(key))
     about = {"title": title or f"patch {seed}", "method": {"name": "check"}}
     return seal(targets, base_identity(opened, "tiny"), about, scale=scale)
+
+
+def units(base: Path, seed: int = 0, block: int = 1) -> Patch:
+    """Three random neurons for one MLP, without biases: a Llama has no place for those in a file."""
+    draw = torch.Generator().manual_seed(seed)
+    keys, values, gate = (torch.randn(3, HIDDEN, generator=draw) for _ in range(3))
+    payload = units_payload({Site("block", block): Units(keys, values, gate=gate)})
+    return seal({}, base_identity(Checkpoint.open(base), "tiny"), {"title": f"units {seed}"}, "modules", payload)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:
