@@ -11,13 +11,18 @@ from editcore.patches.forms import form_fault
 from editcore.patches.tensors import DTYPE_NAMES
 from editcore_hooks import ConflictError, Dense, LowRank, PluginError, RefusedFileError, Rows, Sparse, TensorUpdate
 
+PIECE: Final = 2**20
+"""Elements of which float64 copies are held at a time."""
 LARGEST: Final = torch.finfo(torch.float32).max
 """Of a norm. A delta beyond it overflows what it is added to; below it squares and products fit in float64."""
 
 
 @frozen
 class Delta:
-    """`scale` times what the parts of `form` describe, in the stored orientation of the tensor."""
+    """`scale` times what the parts of `form` describe, in the stored orientation of the tensor.
+
+    Beside the forms of the file there is `moved`, which is not stored: `after` less `before`, both as they are.
+    """
 
     form: str
     parts: Mapping[str, torch.Tensor] = field(eq=False)
@@ -32,6 +37,9 @@ class Delta:
             case "dense":
                 # A vector counts as a matrix of one column, a stack of matrices as one of longer rows.
                 return parts["delta"].reshape(-1, columns)[start:stop].double()
+            case "moved":
+                after, before = (parts[name].reshape(-1, columns)[start:stop] for name in ("after", "before"))
+                return after.double() - before.double()
             case "xor" | "replace":
                 raise ConflictError(f"{self.form} is no delta without its base", hint="apply it to a copy of the base")
         index = parts["index"]
@@ -63,8 +71,12 @@ def norm(delta: Delta, name: str = "a tensor") -> float:
     """
     if delta.form == "low_rank":
         left, right = delta.parts["left"].double(), delta.parts["right"].double()
-        square = ((left.T @ left) * (right @ right.T)).sum().clamp(min=0)
-        size = abs(delta.scale) * float(square.sqrt())
+        square = float(((left.T @ left) * (right @ right.T)).sum().clamp(min=0))
+        size = abs(delta.scale) * math.sqrt(square)
+    elif delta.form == "moved":
+        pieces = zip(*(torch.split(delta.parts[name].reshape(-1), PIECE) for name in ("after", "before")), strict=True)
+        square = sum(float((after.double() - before.double()).square().sum()) for after, before in pieces)
+        size = abs(delta.scale) * math.sqrt(square)
     else:
         size = abs(delta.scale) * frobenius(delta.parts["delta" if delta.form == "dense" else "values"])
     if not size <= LARGEST:  # also where it is NaN
@@ -74,7 +86,7 @@ def norm(delta: Delta, name: str = "a tensor") -> float:
 
 def frobenius(tensor: torch.Tensor) -> float:
     """The norm in float64, of which no more than a piece is held."""
-    pieces = torch.split(tensor.reshape(-1), 2**20)
+    pieces = torch.split(tensor.reshape(-1), PIECE)
     return math.sqrt(sum(float(piece.double().square().sum()) for piece in pieces))
 
 

@@ -1,6 +1,6 @@
 """The deltas of two sides, tensor by tensor: of patches from their factors, of folders from their stored bytes.
 
-Nothing is held but the tensor at hand, as stored and each side's change of it in float32, however many a folder has.
+Nothing is held but the tensor at hand as stored, before and with each side's change, however many a folder has.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,7 +17,7 @@ from editcore.patches.diff_bits import BitFigures, Changed, compare_bits, moved
 from editcore.patches.exclusive import require_alone
 from editcore.patches.patch import PatchHeader
 from editcore.patches.resolving import require_base
-from editcore.patches.tensors import tensor_of
+from editcore.patches.tensors import view_of
 
 Named = tuple[PatchHeader, str]
 """A patch, and its own name for a tensor."""
@@ -78,8 +78,8 @@ def pairs_of_folders(a: Checkpoint, b: Checkpoint) -> Iterator[Pair]:
             yield Pair(key, "other shape or dtype", one.shape)
         elif a.sha256(key) != b.sha256(key):
             common = a.base_sha256(key) == b.base_sha256(key)
-            base = tensor_of(one.dtype, one.shape, a.read_base(key) if common else a.read(key))
-            deltas = moved(base, _stored(a, key)) if common else None, moved(base, _stored(b, key))
+            base = view_of(one.dtype, one.shape, a.read_base(key) if common else a.read(key))
+            deltas = (_moved(a, key, base), _moved(b, key, base)) if common else (None, moved(base, _stored(b, key)))
             yield Pair(key, "changed", one.shape, *deltas, "base" if common else "a", frobenius(base))
 
 
@@ -91,7 +91,7 @@ def pairs_of_both(a: Sequence[PatchHeader], b: Checkpoint) -> Iterator[Pair]:
             names.setdefault(key, []).append((patch, name))
     for key in dict.fromkeys([*names, *b.stack.targets]):
         entry = b.entries[key]
-        base = tensor_of(entry.dtype, entry.shape, b.read_base(key))
+        base = view_of(entry.dtype, entry.shape, b.read_base(key))
         patched = _changed(names[key]) if key in names else None
         now = _stored(b, key)
         one, _, bits = compare_bits(patched, None, base)
@@ -101,6 +101,11 @@ def pairs_of_both(a: Sequence[PatchHeader], b: Checkpoint) -> Iterator[Pair]:
         if one is not None or two is not None or bits is not None:
             status: Status = "only in b" if one is None else "only in a" if two is None else "changed"
             yield Pair(key, status, entry.shape, one, two, base_norm=frobenius(base), bits=bits)
+
+
+def _moved(side: Checkpoint, key: str, base: torch.Tensor) -> Delta | None:
+    """What the tensor has over its own base; it is not read where it has not changed."""
+    return None if side.sha256(key) == side.base_sha256(key) else moved(base, _stored(side, key))
 
 
 def _pair(key: str, status: Status, a: Changed | None, b: Changed | None, base: torch.Tensor | None) -> Pair:
@@ -142,7 +147,7 @@ def _changed(named: Sequence[Named]) -> Changed:
 def _stored(checkpoint: Checkpoint, key: str) -> torch.Tensor:
     """The tensor as it is now."""
     entry = checkpoint.entries[key]
-    return tensor_of(entry.dtype, entry.shape, checkpoint.read(key))
+    return view_of(entry.dtype, entry.shape, checkpoint.read(key))
 
 
 def _base_of(patch: PatchHeader, key: str, model: Checkpoint | None) -> torch.Tensor | None:
@@ -151,4 +156,4 @@ def _base_of(patch: PatchHeader, key: str, model: Checkpoint | None) -> torch.Te
         return None
     found = require_base(patch, model).keys[key]
     entry = model.entries[found]
-    return tensor_of(entry.dtype, entry.shape, model.read_base(found))
+    return view_of(entry.dtype, entry.shape, model.read_base(found))
