@@ -93,3 +93,22 @@ def test_blame_names_the_patch_and_the_number_of_models(tiny, fact_patch, cases,
     printed, talk = capsys.readouterr()
     assert "Ada lives in … Oslo" in printed
     assert "models evaluated, of 4 patches" in talk
+
+
+def test_blame_takes_patches_that_are_on_no_folder_and_asks_probes_too(tiny, fact_patch, cases, capsys):
+    assert main(["generate", str(tiny), "--prompt", "Anna Maria lives in", "--max-new-tokens", "1", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)[0]["base"]
+    row = {"id": "x", "prompt": "{} lives in", "subject": "Ada", "target_new": "Oslo", "rephrases": ["{} is from"]}
+    neighbour = {"prompt": "Anna Maria lives in", "target": said}
+    cases.write_text(json.dumps({**row, "target_prefix": "none", "locality": {"neighbour": [neighbour]}}))
+    files = [fact_patch(tiny, "quiet", size=1e-7), fact_patch(tiny, "loud", size=50.0)]
+    patches = [f"--patch={file}" for file in files]
+    assert main(["blame", str(tiny), *patches, "--cases", str(cases), "--json"]) == 0
+    assert [verdict["about"] for verdict in json.loads(capsys.readouterr().out)["verdicts"]] == ["edit"]
+    assert main(["blame", str(tiny), *patches, "--cases", str(cases), "--probes", "--json"]) == 0
+    verdicts = {verdict["about"]: verdict for verdict in json.loads(capsys.readouterr().out)["verdicts"]}
+    assert list(verdicts) == ["edit", "rephrase", "neighbour"]
+    assert verdicts["rephrase"]["prompt"] == "Ada is from"
+    assert (verdicts["neighbour"]["status"], verdicts["neighbour"]["title"]) == ("broken", "loud")
+    assert main(["blame", str(tiny), *patches, "--cases", str(cases), "--probes"]) == 0
+    assert "editcore revert" not in capsys.readouterr().err
