@@ -48,12 +48,12 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
         ("requires", ", ".join(f"`{required}`" for required in patch.requires)),
     ]
     yield from _table(("", ""), [(name, value) for name, value in rows if value])
-    requests = [request for request in _objects(patch, "requests") if "prompt" in request]
+    requests = [request for request in patch.objects("requests") if "prompt" in request]
     if requests:
         yield from ("", "## Requests", "")
         asked = [(_prompt(request), request.get("target_new"), request.get("target_true")) for request in requests]
         yield from _table(("prompt", "new", "before"), asked)
-    metrics = [m for m in _objects(patch, "metrics") if isinstance(m.get("value"), int | float)]
+    metrics = [m for m in patch.objects("metrics") if isinstance(m.get("value"), int | float)]
     if metrics:
         yield from ("", "## Measured", "")
         names = ("metric", "before", "value", "n", "dtype")
@@ -76,11 +76,6 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
 
 def _prompt(request: Mapping[str, Any]) -> str:
     return str(request["prompt"]).replace("{}", str(request.get("subject")))
-
-
-def _objects(patch: Described, name: str) -> list[Mapping[str, Any]]:
-    value = patch.about.get(name)
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _table(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Iterator[str]:

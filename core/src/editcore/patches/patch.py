@@ -56,6 +56,11 @@ class Described:
         value = self.about.get(name)
         return value if isinstance(value, dict) else {}
 
+    def objects(self, name: str) -> list[Mapping[str, Any]]:
+        """The objects of a list of `about`; none when it is something else."""
+        value = self.about.get(name)
+        return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
 
 @frozen
 class PatchHeader(Described):
