@@ -25,6 +25,7 @@ from benchmarks.machine import describe_machine, peak_flops, peak_memory
 from editcore.patches.arithmetic import BLOCK_ELEMENTS
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.deltas import to_stored
+from editcore.patches.diff import diff
 from editcore.patches.ondisk import apply_on_disk, revert_on_disk
 from editcore.patches.patch import Patch
 from editcore.patches.sealing import Target, seal
@@ -104,6 +105,11 @@ def revert(folder: Path) -> None:
     revert_on_disk(folder / "model", Checkpoint.open(folder / "model").patch_ids)
 
 
+def compare(folder: Path) -> None:
+    """The patch against the folder that carries it: one tensor, from its file before and after."""
+    diff(patch_file(folder, 1), folder / "model")
+
+
 def transformers_way(folder: Path) -> None:
     """Load the model, add the delta, save the model."""
     from safetensors.torch import load_file
@@ -133,15 +139,16 @@ STEPS = {
     "apply, rank 1": apply(1),
     "apply, rank 300": apply(300),
     "revert": Step(revert, _shard_bytes),
+    "diff": Step(compare, lambda _: 0),
     "load_state_dict and save_pretrained": Step(transformers_way, _saved_bytes),
 }
 
 
 def before(step: str, folder: Path) -> None:
-    """The base in the file cache, or with the patch on that `revert` takes off; nothing left to flush."""
+    """The base in the file cache, or with the patch on that `revert` and `diff` need; nothing left to flush."""
     if Checkpoint.open(folder / "model").patch_ids:
         revert(folder)
-    if step == "revert":
+    if step in ("revert", "diff"):
         apply(1).run(folder)
     for left in (folder / "copy.safetensors", folder / "saved"):
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)

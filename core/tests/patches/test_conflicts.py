@@ -83,6 +83,29 @@ def test_keys_that_collide_and_deltas_that_undo_each_other(root: Path, make: Cal
     assert "undo" in conflict.message
 
 
+def test_one_key_of_many_that_collides_is_found(root: Path, make: Callable[..., Patch]) -> None:
+    many = make(LowRank(random(D, 4), random(4, K, seed=1)))
+    again = random(3, K, seed=2)
+    again[2] = -3 * random(4, K, seed=1)[1]
+    near, far = (make(LowRank(random(D, 3, seed=3), keys)) for keys in (again, random(3, K, seed=2)))
+    (conflict,) = find_conflicts(plan_apply(Checkpoint.open(root), [many, near]))
+    assert conflict.kind == "keys"
+    assert conflict.keys == pytest.approx(-1, abs=1e-6)
+    (shared,) = find_conflicts(plan_apply(Checkpoint.open(root), [many, far]))
+    assert shared.kind == "overlap"
+    assert shared.keys is not None
+    assert abs(shared.keys) < 0.9
+
+
+def test_a_space_that_lies_in_another_is_said_in_words(root: Path, make: Callable[..., Patch]) -> None:
+    values = random(D, 3)
+    one = make(LowRank(values, random(3, K, seed=1)))
+    inside = make(LowRank(values @ random(3, 2, seed=2), random(2, K, seed=3)))
+    (shared,) = find_conflicts(plan_apply(Checkpoint.open(root), [one, inside]))
+    assert shared.left == pytest.approx(1)
+    assert "100% of a column space)" in shared.message
+
+
 def test_disjoint_rows_and_places_are_free(root: Path, make: Callable[..., Patch]) -> None:
     rows, others = make(Rows(torch.tensor([1, 3]), random(2, K))), make(Rows(torch.tensor([2]), random(1, K)))
     place = make(Sparse(torch.tensor([[3], [1]]), torch.ones(1)))

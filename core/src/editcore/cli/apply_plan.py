@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def show_plan(out: Output, patches: "Sequence[Patch]", plan: "Plan", conflicts: "Sequence[Conflict]") -> None:
-    """Print what would be written; of tensors that patches merely share, the number and the largest cosine."""
+    """Print what would be written; of tensors that patches merely share, the number and the closest pair."""
     rows: list[dict[str, Any]] = [
         {
             "patch": patch.patch_id,
@@ -55,10 +55,15 @@ def _lines(conflicts: "Sequence[Conflict]") -> list[str]:
     lines = [f"conflict: {conflict.message}" for conflict in conflicts if conflict.counts]
     shared = [conflict for conflict in conflicts if not conflict.counts]
     if shared:
-        largest = max(shared, key=lambda conflict: abs(conflict.cosine or 0.0))
+        largest = max(shared, key=_closeness)
         pairs = "1 pair shares" if len(shared) == 1 else f"{len(shared)} pairs share"
         lines.append(f"{pairs} a tensor, which is no conflict; the closest: {largest.message}")
     return lines
+
+
+def _closeness(conflict: "Conflict") -> float:
+    """By the cosine, or by the row and column spaces where those lie in each other."""
+    return max(abs(figure or 0.0) for figure in (conflict.cosine, conflict.left, conflict.right))
 
 
 def _norm(value: float | None) -> str:

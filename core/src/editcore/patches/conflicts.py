@@ -20,14 +20,17 @@ Kind = Literal["fact", "keys", "aligned", "overlap"]
 ALIGNED: Final = 0.5
 """Deltas whose cosine is at least this, either way, strengthen or undo each other."""
 COLLIDING: Final = 0.9
-"""Rank-one edits whose keys have at least this cosine answer to each other's subjects."""
+"""Low-rank edits that have keys, one of each, with at least this cosine answer to each other's subjects."""
+NESTED: Final = 0.5
+"""From this share on it is said in words that the smaller column or row space of two deltas lies in the other."""
 
 
 @frozen
 class Conflict:
     """Two patches, the `earlier` and the `later` one by id, that meet at `where`: a prompt, or a tensor.
 
-    `cosine` is that of the deltas, `keys` that of rank-one keys; `left` and `right` are how much of the smaller column
+    `cosine` is that of the deltas, `keys` the largest, either way, of a key of one and a key of the other, where both
+    are low-rank; `left` and `right` are how much of the smaller column
     and row space lies in the other, in [0, 1], the mean squared cosine of the principal angles.
     """
 
