@@ -114,14 +114,14 @@ def test_a_source_that_is_being_written_is_refused(folder: Folder, tmp_path: Pat
 def test_a_full_disk_leaves_no_copy(
     folder: Folder, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from editcore.patches import copying
+    from editcore.patches import durable
 
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
     source = folder("gpt2")
     before = tree(tmp_path)
-    monkeypatch.setattr(copying, "_copy_file", full)
+    monkeypatch.setattr(durable, "copy_new", full)
     with pytest.raises(EditcoreError, match="No space left"):
         copy_checkpoint(source, tmp_path / "copy")
     assert tree(tmp_path) == before
