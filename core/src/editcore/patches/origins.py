@@ -6,8 +6,8 @@ from typing import Any, Final
 from editcore.patches.patch import Patch
 
 _OF_EACH: Final = (
-    "title", "method", "hparams", "locator", "transforms", "profile", "seed", "computed_on", "computed_on_patches", "requests",
-    "redacted", "metrics", "environment", "created", "license", "author", "squash", "sources",
+    "title", "method", "hparams", "locator", "transforms", "profile", "seed", "computed_on", "computed_on_patches",
+    "requests", "redacted", "metrics", "environment", "created", "license", "author", "squash", "sources",
 )  # fmt: skip
 
 _SHARED: Final = ("computed_on", "computed_on_patches", "license", "author")
