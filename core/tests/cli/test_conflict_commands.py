@@ -58,3 +58,47 @@ def test_last_wins_takes_the_earlier_off_and_says_so(clash, tmp_path, capsys, co
     assert json.loads(said)["taken_off"] == [old_id]
     assert f"{old_id[:12]} (old) is left out" in err
     assert Checkpoint.open(tmp_path / "out" if copy else model).patch_ids == (new_id,)
+
+
+def test_patches_that_exclude_each_other_are_shown_before_they_are_refused(clash, tmp_path, capsys):
+    import torch
+
+    from editcore.patches import StoredUpdate, Target, base_identity, seal
+
+    model, _, _ = clash
+    opened = Checkpoint.open(model)
+    (key,) = opened.stack.targets
+    entry = opened.entries[key]
+    stored = StoredUpdate("replace", {"stored": torch.zeros(entry.shape)})
+    target = Target(stored, entry.dtype, entry.shape, opened.base_sha256(key))
+    bits = tmp_path / "bits.safetensors"
+    seal({key: target}, base_identity(opened, "tiny"), {}).save(bits)
+    capsys.readouterr()
+    assert main(["apply", str(bits), "--model", str(model), "--dry-run"]) == 4
+    said = capsys.readouterr()
+    assert "conflict: patches" in said.out
+    assert "last-wins drops the earlier" in said.err
+    assert main(["apply", str(bits), "--model", str(model), "--in-place"]) == 4
+    assert main(["apply", str(bits), "--model", str(model), "--in-place", "--on-conflict", "last-wins"]) == 0
+    assert Checkpoint.open(model).patch_ids == (Patch.read_header(bits).patch_id,)
+
+
+def test_a_large_rank_says_what_its_products_cost(tiny, tmp_path, capsys):
+    import torch
+
+    from editcore.patches import Target, base_identity, seal, to_stored
+    from editcore_hooks import LowRank
+
+    opened = Checkpoint.open(tiny)
+    key = "model.layers.0.mlp.down_proj.weight"
+    entry = opened.entries[key]
+    rows, columns = entry.shape
+    said = {}
+    for rank in (1, rows):
+        update = to_stored(LowRank(torch.eye(rows)[:, :rank] * 0.01, torch.ones(rank, columns)), False)
+        target = Target(update, entry.dtype, entry.shape, opened.base_sha256(key))
+        path = tmp_path / f"rank{rank}.safetensors"
+        seal({key: target}, base_identity(opened, "tiny"), {}).save(path)
+        assert main(["apply", str(path), "--model", str(tiny), "--dry-run", "--json"]) == 0
+        said[rank] = json.loads(capsys.readouterr().out)["flop"]
+    assert said == {1: 2 * rows * columns, rows: 2 * rows * rows * columns}

@@ -1,6 +1,7 @@
 """What a change of a folder would do, decided and checked before a byte is written. `--dry-run` prints it."""
 
 import json
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from editcore.patches.patch import Patch
 from editcore.patches.resolving import Verdict, require_base
 from editcore.patches.shards import INDEX, SINGLE, read_index
 from editcore.patches.stack import original_index_path, stack_hash
+from editcore.patches.stored import stored_patch
 from editcore.patches.units import is_units
 from editcore_hooks import ConflictError, RefusedFileError
 
@@ -50,6 +52,17 @@ class Plan:
         files = sum((checkpoint.folder / rewrite.source).stat().st_size for rewrite in self.rewrites)
         fresh = [checkpoint.entries[key] for key in self.changed if key not in checkpoint.stack.targets]
         return files + sum(entry.end - entry.start for entry in fresh)
+
+    @property
+    def flop(self) -> int:
+        """Of the products of low-rank factors, those of present patches on the same tensors among them."""
+        added, total = {patch.patch_id: patch for patch in self.added}, 0
+        for key in self.changed:
+            for patch_id, name in self.touched.get(key, {}).items():
+                target = (added.get(patch_id) or stored_patch(self.checkpoint, patch_id)).targets[name]
+                if target["form"] == "low_rank":
+                    total += 2 * math.prod(target["shape"]) * target["parts"]["left"]["shape"][1]
+        return total
 
 
 def plan_apply(checkpoint: Checkpoint, patches: Sequence[Patch], strict: bool = False) -> Plan:
