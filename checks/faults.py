@@ -93,7 +93,7 @@ class Disk:
             "fsync": self._on_descriptor("sync", lambda descriptor: None),
             "fchmod": self._on_descriptor("mode", os.fchmod),
             "copy_file_range": self._copying(os.copy_file_range),
-            "utime": self._on_descriptor("mode", os.utime),
+            "utime": self._on_path("mode", os.utime),
             "symlink": self._linking(os.symlink),
             "mkdir": self._on_path("make folder", os.mkdir),
             "replace": self._on_path("rename", os.replace),
@@ -159,11 +159,11 @@ class Disk:
         return call
 
     def _copying(self, original: Callable[..., int]) -> Callable[..., int]:
-        def call(source: int, descriptor: int, count: int) -> int:
+        def call(source: int, descriptor: int, count: int, start: int) -> int:
             place = self._names.get(descriptor)
             if place is not None:
-                self.about_to("write", place, lambda: original(source, descriptor, max(1, count // 2)))
-            copied = original(source, descriptor, count)
+                self.about_to("write", place, lambda: original(source, descriptor, max(1, count // 2), start))
+            copied = original(source, descriptor, count, start)
             self.written += copied
             return copied
 

@@ -83,7 +83,8 @@ def staged_copy(
         if not isinstance(cause, OSError):
             raise
         # The hidden folder is gone, so neither its name nor what to do about it is of use.
-        hint = f"{durable.remedy(cause)} and try again"
+        whole = destination.is_dir() and any(destination.iterdir())
+        hint = "the copy itself is complete" if whole else f"{durable.remedy(cause)} and try again"
         raise EditcoreError(f"cannot copy {source} to {destination}: {cause.strerror}", hint=hint) from cause
 
 
