@@ -17,6 +17,7 @@ from editcore.patches import (
     lock,
     repair,
     revert_on_disk,
+    stack_hash,
     verify,
 )
 from editcore.patches.copying import staged_copy
@@ -184,3 +185,11 @@ def test_a_copy_that_is_being_made_is_left_alone(folder: Folder, tmp_path: Path)
             repair(out)
         assert (staged / "model.safetensors").exists()
     assert Checkpoint.open(out).patch_ids == ()
+
+
+def test_notices_of_a_copy_name_it_and_not_the_hidden_folder(folder: Folder, make_patch: Make, tmp_path: Path) -> None:
+    source = folder("gpt2")
+    patch = make_patch(source, KEY, about={"computed_on": stack_hash(["0" * 64])})
+    _, applied = apply_to_copy(source, tmp_path / "copy", [patch])
+    (notice,) = applied.notices
+    assert f"editcore eval {tmp_path / 'copy'} --cases FILE" in notice

@@ -5,6 +5,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import attrs
+
 from editcore.patches import durable, lock
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.hashes import HashCache
@@ -54,7 +56,9 @@ def apply_to_copy(
         copy = Checkpoint.open(staged)
         copy.hashes.adopt(known[0])
         applied = change_on_disk(copy, patches, without, strict, rewritten)
-    return Checkpoint.open(destination), applied
+    # What they say of the folder is true under its name.
+    notices = tuple(notice.replace(str(staged), str(destination)) for notice in applied.notices)
+    return Checkpoint.open(destination), attrs.evolve(applied, notices=notices)
 
 
 @contextmanager
