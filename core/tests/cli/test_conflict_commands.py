@@ -1,6 +1,7 @@
 """`apply --dry-run` prints conflicts, and `--on-conflict` decides."""
 
 import json
+import shutil
 
 import pytest
 
@@ -102,3 +103,35 @@ def test_a_large_rank_says_what_its_products_cost(tiny, tmp_path, capsys):
         assert main(["apply", str(path), "--model", str(tiny), "--dry-run", "--json"]) == 0
         said[rank] = json.loads(capsys.readouterr().out)["flop"]
     assert said == {1: 2 * rows * columns, rows: 2 * rows * rows * columns}
+
+
+def test_all_that_a_command_puts_on_and_takes_off_is_one_change(clash, fact_patch, capsys):
+    from checks.faults import Disk
+
+    model, old, new = clash
+    other = fact_patch(model, "other", subject="Bo", layer=1)
+    with Disk(model).mounted() as disk:
+        patches = [str(new), str(other)]
+        assert main(["apply", *patches, "--model", str(model), "--in-place", "--on-conflict", "last-wins"]) == 0
+    assert disk.calls.count(("rename", "model.safetensors.editcore.tmp")) == 1
+    assert Patch.read_header(old).patch_id not in Checkpoint.open(model).patch_ids
+    assert len(Checkpoint.open(model).patch_ids) == 2
+
+
+def test_verify_with_the_base_names_what_differs(clash, tmp_path, capsys):
+    model, old, _ = clash
+    plain = tmp_path / "base"
+    assert main(["apply", str(old), "--model", str(model), "--dry-run"]) == 4  # it is on already
+    shutil.copytree(model, plain)
+    assert main(["revert", Patch.read_header(old).patch_id, "--model", str(plain)]) == 0
+    opened, key = Checkpoint.open(model), "model.layers.1.self_attn.q_proj.weight"
+    data = bytearray(opened.file(key).read_bytes())
+    data[opened.entries[key].start] ^= 1
+    opened.file(key).write_bytes(data)
+    capsys.readouterr()
+    assert main(["verify", str(model)]) == 6
+    assert f"verify {model} --base BASE" in capsys.readouterr().err
+    assert main(["verify", str(model), "--base", str(plain), "--json"]) == 6
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert (problem["file"], problem["tensor"]) == ("model.safetensors", key)
+    assert main(["verify", str(old), "--base", str(plain)]) == 2
