@@ -132,6 +132,7 @@ def test_editing_a_patched_folder_says_what_it_was_computed_on(llama_folder: Pat
     first, second = map(Patch.read_header, files)
     assert "computed_on" not in first.about
     assert second.about["computed_on"] == stack_hash([first.patch_id])
+    assert second.about["computed_on_patches"] == [first.patch_id]
     assert second.targets.keys() == first.targets.keys()
     (key,) = first.targets
     assert second.targets[key]["base_sha256"] == first.targets[key]["base_sha256"]

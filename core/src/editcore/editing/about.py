@@ -53,6 +53,7 @@ def describe_run(
         "author": None,
         "license": None,
         "computed_on": session.live.hash if session.live.ids else None,
+        "computed_on_patches": list(session.live.ids) or None,
         "sites": {key: attrs.asdict(site) for key, site in sites.items()},
         "aliases": {key: [name] for key, name in names.items() if name != key},
         "method": {
