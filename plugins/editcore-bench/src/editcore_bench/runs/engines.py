@@ -9,6 +9,7 @@ from typing import Protocol
 
 from attrs import frozen
 
+from editcore_bench.runs.where import processors
 from editcore_bench.runs.work import Done, Failed, Task, run_task
 
 Tick = Callable[[int], None]
@@ -35,7 +36,7 @@ class Processes:
     workers: int
 
     def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[tuple[Task, Done | Failed]]:
-        threads = max(1, (os.cpu_count() or 1) // self.workers)
+        threads = max(1, processors() // self.workers)
         # spawned: a fork of a process that has run torch may wait for threads it does not have
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(threads,)) as pool:
