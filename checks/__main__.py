@@ -12,7 +12,19 @@ from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
-from checks import attacks, bench, crashes, failing_disk, fuzz, interleavings, kills, quality, refusals, writers
+from checks import (
+    attacks,
+    bench,
+    crashes,
+    failing_disk,
+    fuzz,
+    interleavings,
+    killed_bench,
+    kills,
+    quality,
+    refusals,
+    writers,
+)
 
 CHECKS: dict[str, Callable[[], list[str]]] = {
     "refusals": refusals.run,
@@ -25,6 +37,7 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "fuzz": fuzz.run,
     "quality": quality.run,
     "bench": bench.run,
+    "killed bench": killed_bench.run,
 }
 
 
