@@ -1,13 +1,17 @@
 """Runs: what rows say, what is kept, what is run again."""
 
 import json
+from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve, frozen
 
+from editcore_bench.runs.engines import Here, Tick
 from editcore_bench.runs.folder import RunFolder
+from editcore_bench.runs.work import Done, Failed, Task
 from editcore_hooks import ConflictError, UsageError
 
 SHORT = (("  - batch: [2, 6]\n", ""), ("  - sequential: [1, 3, 6]\n    gap: 2\n", ""))
@@ -145,6 +149,25 @@ def test_a_run_is_not_gone_on_with_under_other_versions(run_spec: Any, write_spe
     next((out / "cells").glob("*.json")).unlink()
     with pytest.raises(UsageError, match=r"was begun with editcore-ft 0\.0\.9 and not"):
         run_spec(spec, out)
+
+
+@frozen
+class Elsewhere:
+    """An engine whose workers have another version of the method's plugin."""
+
+    def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[tuple[Task, Done | Failed]]:
+        for task, outcome in Here().run(tasks, tick):
+            assert isinstance(outcome, Done)
+            yield task, evolve(outcome, method={**outcome.method, "version": "0.0.9"})
+
+
+def test_a_cell_of_a_worker_with_other_versions_is_not_kept(run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
+    outcome = run_spec(write_spec(tmp_path, *SHORT), tmp_path / "out", Elsewhere())
+    assert not outcome.done
+    here = version("editcore-ft")
+    assert {failure.message for _, failure in outcome.failed} == {
+        f"the run was begun with editcore-ft {here} and not 0.0.9 of its worker"
+    }
 
 
 def test_two_runs_do_not_write_into_one_folder(small_run: Path, run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
