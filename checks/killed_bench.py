@@ -16,6 +16,7 @@ from typing import Final
 from editcore_bench.compared import Comparison, compare_runs
 from editcore_bench.runs.folder import RunFolder
 
+RUN: Final = ("run", "demo", "--workers", "2")
 KEPT: Final = Path(__file__).parents[1] / "benchmarks" / "runs" / "demo"
 
 
@@ -23,7 +24,7 @@ def run() -> list[str]:
     with tempfile.TemporaryDirectory() as place:
         out, again = Path(place) / "killed", Path(place) / "again"
         cells, there, unchanged = _killed(out)
-        _call("run", "demo", "-o", again, "--workers", "2")
+        _call(*RUN, "-o", again)
         elsewhere = compare_runs(RunFolder.open(out), RunFolder.open(again))
         _call("report", out)
         page = (out / "report.html").stat().st_size
@@ -41,7 +42,7 @@ def run() -> list[str]:
 
 def _killed(out: Path) -> tuple[int, int, int]:
     """How many cells there are, were finished at the kill, and of those are untouched at the end."""
-    running = subprocess.Popen(_command("run", "demo", "-o", out, "--workers", "2"), stdout=subprocess.DEVNULL)
+    running = subprocess.Popen(_command(*RUN, "-o", out), stdout=subprocess.DEVNULL)
     while not (out / "run.json").is_file() or 2 * len(_finished(out)) < len(RunFolder.open(out).manifest()["cells"]):
         if running.poll() is not None:
             raise RuntimeError(f"the run ended by itself with {running.returncode}")
@@ -49,7 +50,7 @@ def _killed(out: Path) -> tuple[int, int, int]:
     os.kill(running.pid, signal.SIGKILL)
     running.wait()
     before = _finished(out)
-    _call("run", "demo", "-o", out, "--workers", "2")
+    _call(*RUN, "-o", out)
     after = _finished(out)
     return len(after), len(before), sum(after[name] == moment for name, moment in before.items())
 
