@@ -20,6 +20,7 @@ from checks import (
     families,
     fuzz,
     interleavings,
+    killed_bench,
     kills,
     published,
     quality,
@@ -40,6 +41,7 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "quality": quality.run,
     "bench": bench.run,
     "published": published.run,
+    "killed bench": killed_bench.run,
 }
 
 
