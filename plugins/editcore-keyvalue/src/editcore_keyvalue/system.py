@@ -20,7 +20,6 @@ from torch.nn.functional import normalize
 
 from editcore_hooks import EditcoreError
 
-
 ALIKE: Final = 0.999
 """Cosine above which two keys are one: such a key has one value, whoever wrote it."""
 
