@@ -223,6 +223,19 @@ def test_the_time_budget_is_kept_and_what_there_is_is_used(session: editcore.Ses
     assert "stopped at" in said[-1]
 
 
+def test_fewer_tokens_than_directions_are_said_once(session: editcore.Session) -> None:
+    width, said = session.anatomy.mlp_width, list[str]()
+    session.talk = _Talk(said)
+    second_moments(session, [0], Wish(tokens=width - 1))
+    second_moments(session, [0], Wish())
+    few = [text for text in said if "directions of the keys" in text]
+    assert len(few) == 1
+    assert f"over {width - 1} tokens" in few[0]
+    assert f"--tokens {10 * width}" in few[0]
+    second_moments(session, [1], Wish(tokens=width))
+    assert "directions of the keys" not in said[-1]
+
+
 def test_a_corpus_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no corpus file"):
         open_corpus(str(tmp_path / "none.txt"))

@@ -10,6 +10,7 @@ import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
 from editcore.models.branches import branch
+from editcore.patches.patch import Patch
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import Location, Site, State, UsageError
 from editcore_ultraedit.features import features
@@ -116,6 +117,34 @@ def test_modules_of_one_shape_share_their_normaliser_and_earlier_edits_count(ses
 def test_nothing_to_edit_is_refused(session: editcore.Session) -> None:
     with pytest.raises(UsageError, match="nothing to edit"):
         compute(session, [], LOCATION, State(""), UltraEditHparams())
+
+
+def test_one_token_at_one_place_is_refused_and_two_are_not(session: editcore.Session) -> None:
+    """(x − μ) of the only row is nought: such an edit would change nothing, and nobody would know."""
+    alone = [EditRequest("{} works as a", "Ada Marlow", "p", id="1")]
+    assert len(session.encode(alone[0]).target) == 1
+    one = Location(SITES[:1], token="last")
+    with pytest.raises(UsageError, match="a single token") as caught:
+        compute(session, alone, one, State(""), UltraEditHparams())
+    assert caught.value.hint
+    update = compute(session, alone, Location(SITES[:2], token="last"), State(""), UltraEditHparams())
+    assert all(float(each.out.norm()) > 0 for each in update.tensors.values())
+
+
+def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Session) -> None:
+    options = editcore.Options("ultraedit", hparams=(("test", {"layers": [1, 2]}),))
+    patches: list[Patch] = []
+    for request in REQUESTS[:2]:
+        with session.patched(*patches):
+            patches.append(session.edit_all([request], options))
+    with session.patched(*patches):
+        both = session.edit_all(REQUESTS[2:], options)
+    with session.patched(patches[1]):
+        without = session.edit_all(REQUESTS[2:], options)
+    other = editcore.open(session.loaded.folder, assets=session.assets)
+    with other.patched(patches[1]):
+        never = other.edit_all(REQUESTS[2:], options)
+    assert without.patch_id == never.patch_id != both.patch_id
 
 
 def test_layers_by_depth() -> None:
