@@ -11,10 +11,11 @@ import editcore
 from editcore import EditcoreError, EditRequest
 from editcore.assets.store import AssetStore
 from editcore.patches.patch import Patch
-from editcore.plugins.hparams import to_json
+from editcore.plugins.hparams import from_mapping, to_json
 from editcore.testing.tiny import tiny_model
 from editcore_alphaedit.hparams import AlphaEditHparams
 from editcore_alphaedit.method import compute, free_directions
+from editcore_alphaedit.space import space
 from editcore_hooks import Location, Site, State, Update
 from editcore_keyvalue.corpus import SelfCorpus
 from editcore_keyvalue.history import fold
@@ -134,3 +135,11 @@ def test_the_threshold_is_absolute_and_the_share_relative(session: editcore.Sess
     with pytest.raises(EditcoreError, match="no direction") as caught:
         free_directions(session, [1], AlphaEditHparams(nullspace_threshold=1e-30, mom2_tokens=1500))
     assert caught.value.hint
+
+
+def test_what_is_tried_are_settings_of_the_method_all_by_the_same_names() -> None:
+    tried = space({"n_layers": 8, "mlp_width": 1024, "edits": 40})
+    assert tried.together == 50
+    for settings in (*tried.places, *tried.recipes):
+        from_mapping(AlphaEditHparams, settings)
+    assert len({tuple(sorted(recipe)) for recipe in tried.recipes}) == 1

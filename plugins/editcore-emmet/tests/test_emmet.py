@@ -10,9 +10,11 @@ import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
 from editcore.patches.patch import Patch
+from editcore.plugins.hparams import from_mapping
 from editcore.testing.tiny import tiny_model
 from editcore_emmet.hparams import EmmetHparams
 from editcore_emmet.method import compute
+from editcore_emmet.space import space
 from editcore_hooks import Location, Site, State, Update, UsageError
 from editcore_keyvalue.store import Wish, second_moments
 
@@ -91,3 +93,11 @@ def test_without_slack_differences_between_contexts_cannot_be_spared(session: ed
     with pytest.raises(UsageError, match="without slack") as caught:
         compute(session, REQUESTS, LOCATION, State(""), EmmetHparams(slack=0.0, context_spread=True, **SETTINGS))
     assert caught.value.hint
+
+
+def test_what_is_tried_are_settings_of_the_method_all_by_the_same_names() -> None:
+    tried = space({"n_layers": 8, "mlp_width": 1024, "edits": 40})
+    assert tried.together == 50
+    for settings in (*tried.places, *tried.recipes):
+        from_mapping(EmmetHparams, settings)
+    assert len({tuple(sorted(recipe)) for recipe in tried.recipes}) == 1

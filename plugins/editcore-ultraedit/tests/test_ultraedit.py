@@ -11,12 +11,14 @@ from editcore import EditRequest
 from editcore.assets.store import AssetStore
 from editcore.models.branches import branch
 from editcore.patches.patch import Patch
+from editcore.plugins.hparams import from_mapping
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import Location, Site, State, UsageError
 from editcore_ultraedit.features import features
 from editcore_ultraedit.hparams import UltraEditHparams, layers_by_depth
 from editcore_ultraedit.method import compute, step
 from editcore_ultraedit.normaliser import Moments, fold, increment, together
+from editcore_ultraedit.space import space
 
 SITES = (Site("mlp_out", 1), Site("mlp_out", 2), Site("mlp_in", 2))
 LOCATION = Location(SITES, token="last")
@@ -150,3 +152,11 @@ def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Sessi
 def test_layers_by_depth() -> None:
     assert layers_by_depth(28) == tuple(range(18, 25))
     assert layers_by_depth(2) == (1,)
+
+
+def test_what_is_tried_are_settings_of_the_method_all_by_the_same_names() -> None:
+    tried = space({"n_layers": 8, "mlp_width": 1024, "edits": 40})
+    assert tried.together == 50
+    for settings in (*tried.places, *tried.recipes):
+        from_mapping(UltraEditHparams, settings)
+    assert len({tuple(sorted(recipe)) for recipe in tried.recipes}) == 1
