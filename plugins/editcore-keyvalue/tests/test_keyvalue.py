@@ -14,7 +14,7 @@ from editcore.assets.store import AssetStore
 from editcore.cli.output import Output
 from editcore_hooks import Site, UsageError
 from editcore_keyvalue.cli import parse_layers, stats
-from editcore_keyvalue.contexts import as_template, check_contexts, in_context, sample_contexts
+from editcore_keyvalue.contexts import as_template, beginnings, check_contexts, in_context, sample_contexts
 from editcore_keyvalue.corpus import SelfCorpus, open_corpus, take
 from editcore_keyvalue.moments import Accumulator
 from editcore_keyvalue.rows import EditRows, edit_rows, lay_out
@@ -51,6 +51,15 @@ def test_sampling_contexts_leaves_the_global_generator_alone(session: editcore.S
 def test_a_sampled_text_becomes_a_template_on_one_line() -> None:
     assert as_template("so {it}\n\n is") == "so it is. {}"
     assert as_template(" \n") == "{}"
+
+
+def test_beginnings_are_seeded_and_leave_a_sentence_open(session: editcore.Session) -> None:
+    found = beginnings(session, 6)
+    assert len(found) == 6
+    assert all(text.endswith("{}") and ". {}" not in text[-4:] for text in found)
+    assert beginnings(session, 0) == ()
+    again = editcore.open(session.loaded.folder, assets=session.assets)
+    assert beginnings(again, 6) == found
 
 
 def test_given_contexts_get_the_clean_prompt_and_need_a_mark() -> None:

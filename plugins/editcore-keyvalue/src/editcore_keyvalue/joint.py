@@ -12,7 +12,7 @@ from torch import Tensor
 
 from editcore_hooks import Asset, EditRequest, Location, Site, State, Update, UsageError
 from editcore_keyvalue import history
-from editcore_keyvalue.contexts import contexts_of
+from editcore_keyvalue.contexts import beginnings, contexts_of
 from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
 from editcore_keyvalue.hparams import SpreadHparams
 from editcore_keyvalue.residual import enters_as_it_is
@@ -20,7 +20,7 @@ from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.spreading import FAR, Share, Written, linear, spread
 from editcore_keyvalue.store import Wish, second_moments
-from editcore_keyvalue.subjects import Shared, by_key
+from editcore_keyvalue.subjects import Shared, by_key, in_beginnings
 from editcore_keyvalue.system import Preserved
 from editcore_keyvalue.value import Value, ValueSettings
 
@@ -98,16 +98,19 @@ def joint_update(
     values = _values(session, rows, sites, settings or value_settings(hparams))
     say_undone(session, shared, values)
     target = torch.stack([value.v0[-1].double() + value.delta[-1].double() for value in values], 1)  # (d, E)
+    more = beginnings(session, hparams.key_contexts)
+    count = len(contexts) + len(more)
+    keyed = [in_beginnings(session, each, more, len(contexts), location.token) for each in shared] if more else rows
     with session.progress(f"{len(layers)} layers", len(layers)) as progress:
         written = spread(
-            session.anatomy, rows, len(contexts), layers, target, sites[-1], system, share, hparams.context_spread,
+            session.anatomy, keyed, count, layers, target, sites[-1], system, share, hparams.context_spread,
             progress.advance,
         )  # fmt: skip
     say_again(session, shared, written)
     say_missing(session, shared, written, name)
-    more = {"contexts": list(contexts), **value_notes(values), **written.notes, **notes}
+    found = {"contexts": list(contexts), **value_notes(values), **written.notes, **notes}
     increment = history.increment(written.keys) if hparams.history else {}
-    return Update(tensors=written.updates, state_increment=increment, notes=more, assets=assets)
+    return Update(tensors=written.updates, state_increment=increment, notes=found, assets=assets)
 
 
 def _values(
