@@ -1,6 +1,9 @@
 """MEMIT as its users meet it: presets, what tune tries, many facts through the command line, edits after edits."""
 
 import json
+import os
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 
@@ -100,6 +103,33 @@ def test_another_process_goes_on_where_one_stopped(session: editcore.Session, tm
     other = editcore.open(session.loaded.folder, assets=session.assets)
     with other.patched(Patch.load(tmp_path / "first.safetensors")):
         assert other.edit_all(REQUESTS[2:], OPTIONS).patch_id == here.patch_id
+
+
+def test_a_folder_that_another_process_patched_is_gone_on_with(session: editcore.Session, tmp_path: Path) -> None:
+    """The keys of the edits that a folder holds are found by whoever opens it: nothing is in a process alone."""
+    rows = [{"id": r.id, "prompt": r.prompt, "subject": r.subject, "target_new": r.target_new} for r in REQUESTS]
+    for name, some in (("first", rows[:2]), ("second", rows[2:])):
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(map(json.dumps, some)))
+    (tmp_path / "quick.yaml").write_text(json.dumps(QUICK))
+
+    def process(*arguments: str | Path) -> None:
+        environment = {**os.environ, "EDITCORE_CACHE": str(session.assets.folder.parent)}
+        command = [sys.executable, "-m", "editcore", *map(str, arguments)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+    def edit(folder: Path, name: str) -> Path:
+        made = tmp_path / f"{name}.safetensors"
+        facts, settings = tmp_path / f"{name}.jsonl", tmp_path / "quick.yaml"
+        process("edit", folder, "--method", "memit", "--requests", facts, "--hparams", settings, "-o", made)
+        return made
+
+    first = edit(session.loaded.folder, "first")
+    process("apply", first, "--model", session.loaded.folder, "-o", tmp_path / "patched")
+    second = Patch.load(edit(tmp_path / "patched", "second"))
+    with session.patched(Patch.load(first)):
+        assert session.edit_all(REQUESTS[2:], OPTIONS).patch_id == second.patch_id
+    assert session.edit_all(REQUESTS[2:], OPTIONS).patch_id != second.patch_id
 
 
 def test_facts_of_a_file_are_written_at_once_by_the_command_line(
