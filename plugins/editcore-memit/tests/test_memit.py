@@ -13,6 +13,7 @@ import editcore
 from editcore import EditcoreError, EditRequest, Options
 from editcore.assets.store import AssetStore
 from editcore.cli import main
+from editcore.editing.talk import Silence
 from editcore.patches.patch import Patch
 from editcore.plugins.hparams import from_mapping
 from editcore.plugins.yaml_text import parse
@@ -95,6 +96,28 @@ def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Sessi
     assert without.patch_id == never.patch_id != both.patch_id
 
 
+def test_a_second_fact_of_an_edited_subject_is_written_whole_and_said(session: editcore.Session) -> None:
+    """Its key is in the history: spared, it would stop half way between the old value and the new one."""
+    second = EditRequest("{} lives in", "Ada Marlow", "Lima", id="4")
+    options = Options("memit", hparams=(("test", {**QUICK, "mom2_weight": 1e-6}),))
+    said: list[str] = []
+    with session.patched(session.edit_all(REQUESTS[:2], options)):
+        session.talk = _Talk(said)
+        patch = session.edit_all([REQUESTS[2], second], options)
+    assert patch.about["notes"][0]["missing"] < 0.05
+    (text,) = [text for text in said if "the same key" in text]
+    assert text.startswith("Ada Marlow: ")
+
+
+def test_subjects_that_are_far_from_their_values_are_named(session: editcore.Session) -> None:
+    said: list[str] = []
+    session.talk = _Talk(said)
+    session.edit_all(REQUESTS, Options("memit", hparams=(("test", {**QUICK, "mom2_weight": 1e9}),)))
+    (text,) = [text for text in said if "is missing for" in text]
+    assert "Ada Marlow, Bo Quist, Cleo Tolland" in text
+    assert "too much for 3 edits" in text
+
+
 def test_another_process_goes_on_where_one_stopped(session: editcore.Session, tmp_path: Path) -> None:
     first = session.edit_all(REQUESTS[:2], OPTIONS)
     first.save(tmp_path / "first.safetensors")
@@ -149,3 +172,11 @@ def test_facts_of_a_file_are_written_at_once_by_the_command_line(
     assert len(patch.about["requests"]) == 4
     assert patch.about["notes"][0]["keys"] == 3
     assert all(target["parts"]["left"]["shape"][1] == 3 for target in patch.targets.values())
+
+
+class _Talk(Silence):
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
