@@ -102,7 +102,10 @@ def edit(
         architecture=architecture,
         trust_remote_code=trust_remote_code,
     )
-    for name, (value, source) in prepare(session, options, len(cases) if single else 1).resolved.resolved.items():
+    run = prepare(session, options, len(cases) if single else 1)
+    if run.source is not None:
+        out.say(f"settings: {run.source}" + (f"; editcore tune {model} measures instead" if run.preset else ""))
+    for name, (value, source) in run.resolved.resolved.items():
         out.detail(f"{name} = {value!r} ({source})")
     writer = _Writer(out, session, options, requirements, {"license": license, "author": author}, redact, overwrite)
     if single:
@@ -110,7 +113,7 @@ def edit(
     else:
         writer.write_folder(path, cases)
     if out.as_json:
-        out.json({"patches": writer.rows})
+        out.json({"settings": run.source, "patches": writer.rows})
 
 
 class _Writer:
@@ -176,12 +179,16 @@ class _Writer:
             self.out.say(f"{prompt} … {target}: p(target) {effect.before:.3g} -> {effect.after:.3g}")
         if failed := [effect.request for effect in measured.effects if not effect.took]:
             some = ", ".join(failed[:5]) + (f" and {len(failed) - 5} more" if len(failed) > 5 else "")
+            finds = "editcore tune MODEL finds settings, " if self._tunable() else ""
             self.out.warn(
                 f"{len(failed)} of {len(measured.effects)} edits did not take: {some}. "
-                "their target is not the likeliest answer; editcore tune MODEL finds settings, --set changes one"
+                f"their target is not the likeliest answer; {finds}--set changes one"
             )
         for report in measured.reports:
             self.out.say(f"{report.metric} {report.value:.3g} (n = {report.n})")
+
+    def _tunable(self) -> bool:
+        return self.session.registry.method(self.options.method).tunable(self.session.facts()) is not None
 
 
 def _row(path: Path, measured: "Measured") -> dict[str, Any]:

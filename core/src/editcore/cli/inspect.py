@@ -59,6 +59,7 @@ def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
     lines = [("id", header.patch_id), ("kind", _kind(header)), ("title", header.title)]
     lines += [("base", " ".join(str(base[name]) for name in ("name", "revision") if base.get(name)))]
     lines += [("method", f"{method.get('name', '')} ({method.get('distribution', '')} {method.get('version', '')})")]
+    lines += [("settings", _settings(header))]
     for request in header.objects("requests"):
         if "prompt" in request:
             prompt = str(request["prompt"]).replace("{}", str(request.get("subject")))
@@ -72,6 +73,16 @@ def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
     lines += [("requires", required) for required in header.requires]
     lines += [("created", str(header.about.get("created", "")))]
     return [(name, value) for name, value in lines if value.strip()]
+
+
+def _settings(header: "PatchHeader") -> str:
+    """The profile or preset that they are from, and the locator that chose the place."""
+    profile, locator = header.annotation("profile"), header.annotation("locator")
+    parts = [f"profile {profile.get('name')} ({str(profile.get('sha256'))[:12]})"] if profile.get("name") else []
+    preset = header.annotation("method").get("preset")
+    parts += [f"preset {preset}"] if preset else []
+    parts += [f"place by {locator.get('name')}"] if locator.get("name") else []
+    return ", ".join(parts)
 
 
 def _kind(header: "PatchHeader") -> str:

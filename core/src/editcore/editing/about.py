@@ -14,7 +14,7 @@ from editcore.plugins.choices import record_of
 from editcore.plugins.hparams import to_json
 from editcore.plugins.locators import make_locator
 from editcore.plugins.transforms import make_transforms, transform_record
-from editcore_hooks import API_VERSION, EditRequest, Site
+from editcore_hooks import API_VERSION, EditRequest, Location, Site
 
 if TYPE_CHECKING:
     from editcore.editing.compute import Run
@@ -62,8 +62,9 @@ def describe_run(
             "version": dist_version,
             "api": API_VERSION,
             "paper": method.paper,
+            **({} if run.preset is None else {"preset": run.preset}),
         },
-        "hparams": to_json(run.resolved.hparams),
+        "hparams": _hparams(run, sites),
         **({} if locator is None else {"locator": record_of(session.registry, locator)}),
         "transforms": transform_record(session.registry, make_transforms(session.registry, options.transforms)),
         "profile": None if profile is None else {"name": profile.name, "sha256": profile.asset.sha256},
@@ -81,6 +82,15 @@ def describe_run(
             "dtype": session.loaded.dtype,
         },
     }
+
+
+def _hparams(run: "Run", sites: Mapping[str, Site]) -> dict[str, Any]:
+    """All of them; where a locator chose the place, without what the method's own choice would have been."""
+    hparams = to_json(run.resolved.hparams)
+    if run.options.locator is None:
+        return hparams
+    unused = run.method.place_at(Location(tuple(sites.values())))
+    return {name: value for name, value in hparams.items() if name not in unused}
 
 
 def _title(requests: Sequence[EditRequest]) -> str:
