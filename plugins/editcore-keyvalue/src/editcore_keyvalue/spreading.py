@@ -68,11 +68,11 @@ def spread(
     norms: dict[str, float] = {}
     first: Tensor | None = None
     for i, layer in enumerate(layers):
-        keys[layer], apart = passage.keys(layer, updates)  # (f, E), (f, E · R)
+        keys[layer], apart = passage.keys(layer, updates, context_spread)  # (f, E), (f, E · R)
         left = target - passage.outputs(site, updates).double()  # (d, E)
         first = left if first is None else first
         r = share(len(layers) - i) * left
-        spared = preserved(layer).sparing(apart) if context_spread else preserved(layer)
+        spared = preserved(layer) if apart is None else preserved(layer).sparing(apart)
         a = right_factor(keys[layer], spared).to(r.device)  # (f, E)
         if not bool(torch.isfinite(r).all() and torch.isfinite(a).all()):
             raise EditcoreError(f"the update of layer {layer} is not finite", hint="try --dtype float32")
