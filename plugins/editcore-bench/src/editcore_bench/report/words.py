@@ -4,7 +4,7 @@ from functools import cache
 from typing import Final
 
 from editcore.plugins.registry import registry
-from editcore_bench.report.figures import MOMENTS, CellFigures, Figure
+from editcore_bench.report.figures import MOMENTS, CellFigures, Figure, early, is_share
 
 LOWER_IS_BETTER: Final = ("loc.kl@", "damage.", "ppl_r", "cost.")
 """Beginnings of metrics where a small value is a good one; of the others a large one is."""
@@ -12,13 +12,6 @@ LOWER_IS_BETTER: Final = ("loc.kl@", "damage.", "ppl_r", "cost.")
 
 def better_low(metric: str) -> bool:
     return metric.startswith(LOWER_IS_BETTER)
-
-
-@cache
-def is_share(metric: str) -> bool:
-    """Whether a value is a share between 0 and 1, and is written in percent: the metric says it of itself."""
-    known = registry().metrics.classes().get(metric)
-    return bool(getattr(known, "share", False))
 
 
 @cache
@@ -37,8 +30,13 @@ def interval_text(figure: Figure) -> str:
 
 def moment_text(cells: CellFigures, phase: str) -> str:
     """When, in words: `right after`, `all at the end`."""
-    gap = cells.cell.protocol.gap
-    return f"{gap} edits later" if phase == "gap" else MOMENTS[phase]
+    match phase:
+        case "gap":
+            return f"{cells.cell.protocol.gap} edits later"
+        case "retained":
+            return f"kept of the first {early(cells.cell)}"
+        case _:
+            return MOMENTS[phase]
 
 
 def bytes_text(count: float) -> str:
