@@ -61,7 +61,8 @@ def main() -> None:
 
         compare(arguments.demo, arguments.threads)
     elif arguments.shape == "6b" or not arguments.plain:
-        _phases(shape, arguments.edits, dtypes[0], arguments.device, arguments.folder)
+        folder = arguments.folder / f"{arguments.shape}-{dtypes[0]}"
+        _phases(shape, arguments.edits, dtypes[0], arguments.device, folder)
     else:
         _compare(shape, arguments.edits, arguments.plain, arguments.most, dtypes, arguments.threads)
 
