@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from editcore.cli import main
-from editcore_bench.report.charts import Bar, Curve, Point, bars, lines
+from editcore_bench.report.charts import MARKS, Bar, Curve, Point, bars, lines, mark
 from editcore_bench.report.figures import CellFigures, cell_figures
 from editcore_bench.report.page import page
 from editcore_bench.report.table import as_csv, terminal
@@ -59,11 +59,23 @@ def test_a_curve_has_a_point_at_every_mark_and_a_table_the_last(found: list[Cell
     assert whole.n == 6
 
 
+def test_what_is_kept_is_counted_over_early_cases_that_were_right(small_run: Path, found: list[CellFigures]) -> None:
+    one = of(found, "ft-m", "sequential 6")
+    rows = [row for row in RunFolder.open(small_run).rows(one.cell) if row["metric"] == "tf.exact@1"]
+    right = {row["case"] for row in rows if row["phase"] == "immediate" and row["edits"] <= 3 and row["value"] == 1}
+    for figure in one.curve("tf.exact@1", "retained"):
+        later = [r["value"] for r in rows if (r["phase"], r["edits"]) == ("final", figure.edits) and r["case"] in right]
+        assert figure.value == pytest.approx(sum(later) / len(right))
+        assert figure.n == len(right) > 0
+    assert [figure.edits for figure in one.curve("tf.exact@1", "retained")] == [3, 6]
+    assert one.curve("damage.ppl@1", "retained") == []
+
+
 def test_the_summary_has_a_line_a_cell_and_moment(found: list[CellFigures]) -> None:
     columns, rows = terminal(found)
     assert columns[:3] == ["method", "protocol", "scored"]
     assert [row[2] for row in rows if row[:2] == ["ft-l", "sequential 6"]] == [
-        "right after", "2 edits later", "all at the end",
+        "right after", "2 edits later", "all at the end", "kept of the first 3",
     ]  # fmt: skip
 
 
@@ -135,6 +147,10 @@ def test_a_chart_is_a_picture_with_a_name_and_escapes_its_texts() -> None:
         assert 'role="img"' in svg
         assert "<b>" not in svg
         assert "<i>" not in svg
+
+
+def test_every_series_has_a_mark_of_its_own() -> None:
+    assert len({mark(kind, 0, 0) for kind in MARKS}) == len(MARKS) == 8  # as many as there are colours
 
 
 def test_sizes_far_apart_stand_on_a_logarithmic_axis() -> None:

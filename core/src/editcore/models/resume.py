@@ -41,6 +41,11 @@ class Resumed:
     heard: frozenset[int] = field(default=frozenset(), repr=False)
 
     @property
+    def width(self) -> int:
+        """Columns of the tail."""
+        return self.batch.ids.shape[1] - self.start
+
+    @property
     def tail(self) -> Batch:
         b, cut = self.batch, slice(self.start, None)
         return Batch(b.ids[:, cut], b.mask[:, cut], b.positions[:, cut], b.mask[:, cut].sum(1))
@@ -135,11 +140,12 @@ def record(anatomy: "Anatomy", batch: Batch) -> Recorded:
 
     What traces of the caller replace is kept as replaced. Raises `UsageError` for a model with an encoder.
     """
+    _require_decoder(anatomy)
     cache = _all_columns()
     heard = tuple(_hooks_on(anatomy, layer) for layer in range(anatomy.n_layers))
     with ExitStack() as stack:
         returned = [stack.enter_context(_output_of(anatomy, layer)) for layer in range(anatomy.n_layers)]
-        _run(anatomy, batch, cache, anatomy.n_layers - 1)
+        _run(anatomy, batch, cache)
     layers: list[Any] = list(cache.layers)
     kept = tuple((layer.keys, layer.values) for layer in layers)
     return Recorded(anatomy, batch, tuple(found[0] for found in returned), kept, heard)
@@ -147,41 +153,49 @@ def record(anatomy: "Anatomy", batch: Batch) -> Recorded:
 
 @torch.no_grad()
 def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through: int | None = None) -> Resumed:
-    """Run `batch` once, up to the head, and keep what forwards from block `layer` and column `start` need.
+    """Run what forwards from block `layer` and column `start` need of `batch`, once, and keep it.
 
-    Sites that the caller traces are reached as in any forward. `layer` may be the number of blocks: what is left is
-    the head. With `start` 0 nothing of the blocks above is kept, and `through` names the last that is run. `start` must
-    not be behind a row's first token that is to change. Raises `UsageError` for a model with an encoder, which reads a
-    prompt in both directions.
+    That is every column below `layer`, and above it those before `start`. The tail is run through the block `through`
+    (none: up to the head), so that sites that the caller traces are reached: where `start` is not 0, with the tail's
+    columns. `layer` may be the number of blocks: what is left is the head. `start` must not be behind a row's first
+    token that is to change. Raises `UsageError` for a model with an encoder, which reads a prompt in both directions.
     """
-    cache: Any = _all_columns() if start else None
-    end = anatomy.n_layers - 1 if through is None or start else through
+    _require_decoder(anatomy)
+    before = _prefix(anatomy, batch, start) if start else ()
+    last = anatomy.n_layers - 1 if through is None else max(through, layer - 1)
+    whole = Resumed(anatomy, batch, 0, start, None, before)
     heard = _hooks_on(anatomy, layer - 1)
-    with _output_of(anatomy, layer - 1) as below:
-        _run(anatomy, batch, cache, end)
-    prefix: list[tuple[Tensor, Tensor]] = []
-    if cache is not None:
-        prefix = [(kept.keys[:, :, :start].clone(), kept.values[:, :, :start].clone()) for kept in cache.layers[layer:]]
-    entering = _map(below[0], lambda hidden: hidden[:, start:].clone()) if below else None
-    return Resumed(anatomy, batch, layer, start, entering, tuple(prefix), heard)
+    taps: dict[Place, Tap] = {Site("block", last): Tap(output=True)}
+    with _output_of(anatomy, layer - 1) as below, Trace(anatomy, taps, stop=True):
+        whole.forward()
+    entering = below[0] if below else None
+    return evolve(whole, layer=layer, entering=entering, prefix=before[layer:], heard=heard)
 
 
-def _run(anatomy: "Anatomy", batch: Batch, cache: Cache | None, end: int) -> None:
-    """The forward of `batch` through the block `end`. Raises `UsageError` for a model with an encoder."""
+def _prefix(anatomy: "Anatomy", batch: Batch, start: int) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Keys and values of the columns before `start` in every block."""
+    cut = slice(None, start)
+    lengths = batch.mask[:, cut].sum(1)
+    cache: Any = _all_columns()
+    _run(anatomy, Batch(batch.ids[:, cut], batch.mask[:, cut], batch.positions[:, cut], lengths), cache)
+    return tuple((kept.keys, kept.values) for kept in cache.layers)
+
+
+def _run(anatomy: "Anatomy", batch: Batch, cache: Cache) -> None:
+    """The forward of `batch` through the last block, which fills `cache`."""
     model = anatomy.model
-    if model.config.is_encoder_decoder:
-        message = f"{model.config.model_type} has an encoder, which has no prefix to keep"
-        raise UsageError(message, hint="choose a model that is a decoder alone")
     options: dict[str, Any] = {"position_ids": batch.positions} if "position_ids" in accepted(model) else {}
-    taps: dict[Place, Tap] = {Site("block", end): Tap(output=True)}
+    taps: dict[Place, Tap] = {Site("block", anatomy.n_layers - 1): Tap(output=True)}
     with Trace(anatomy, taps, stop=True):
-        model(
-            input_ids=batch.ids,
-            attention_mask=batch.mask,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **options,
-        )
+        model(input_ids=batch.ids, attention_mask=batch.mask, past_key_values=cache, use_cache=True, **options)
+
+
+def _require_decoder(anatomy: "Anatomy") -> None:
+    """Raises `UsageError` for a model with an encoder."""
+    config = anatomy.model.config
+    if config.is_encoder_decoder:
+        message = f"{config.model_type} has an encoder, which has no prefix to keep"
+        raise UsageError(message, hint="choose a model that is a decoder alone")
 
 
 @contextmanager

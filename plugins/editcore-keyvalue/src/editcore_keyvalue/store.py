@@ -59,7 +59,7 @@ def _say_few(session: "Session", moments: Mapping[int, Moment]) -> None:
     text = (
         f"the second moments of layer {layers} are over {one.count:,} tokens, fewer than the {len(one.mean):,} "
         "directions of the keys: an update is not held in those that no token showed. Collect more with "
-        f"`editcore stats MODEL --layers {layers.replace(' ', '')} --tokens {TOKENS_PER_WIDTH * len(one.mean)}`, or "
+        f"`editcore stats MODEL --layers {layers.replace(' ', '')} --tokens {tokens_by_width(len(one.mean))}`, or "
         "raise it: --set mom2_ridge=0.01"
     )
     session.cached(("few tokens", layers), lambda: session.say(text), base=True)

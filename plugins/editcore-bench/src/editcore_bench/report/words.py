@@ -6,7 +6,7 @@ from functools import cache
 from typing import Final, Literal
 
 from editcore.plugins.registry import registry
-from editcore_bench.report.figures import MOMENTS, CellFigures, Figure
+from editcore_bench.report.figures import MOMENTS, CellFigures, Figure, early, is_share
 
 Side = Literal["high", "low", "one", "none"]
 """Where good values lie: `one` is a ratio to the unedited model, which neither a rise nor a fall improves."""
@@ -35,10 +35,9 @@ def goodness(metric: str, value: float) -> float | None:
 
 
 @cache
-def is_share(metric: str) -> bool:
-    """Whether a value is a share between 0 and 1, and is written in percent: the metric says it of itself."""
-    known = registry().metrics.classes().get(metric)
-    return bool(getattr(known, "share", False))
+def of_model(metric: str) -> bool:
+    """Whether it says something of the model and nothing of a case."""
+    return bool(getattr(registry().metrics.classes().get(metric), "of_model", False))
 
 
 def value_text(metric: str, value: float) -> str:
@@ -58,8 +57,13 @@ def between_text(figure: Figure) -> str:
 
 def moment_text(cells: CellFigures, phase: str) -> str:
     """When, in words: `right after`, `all at the end`."""
-    gap = cells.cell.protocol.gap
-    return f"{gap} edits later" if phase == "gap" else MOMENTS[phase]
+    match phase:
+        case "gap":
+            return f"{cells.cell.protocol.gap} edits later"
+        case "retained":
+            return f"kept of the first {early(cells.cell)}"
+        case _:
+            return MOMENTS[phase]
 
 
 def bytes_text(count: float) -> str:

@@ -36,6 +36,12 @@ class Task:
             self.cell.protocol.kind
         ]
 
+    @property
+    def together(self) -> int:
+        """How many facts are edited at once: settings are found, and statistics collected, for so many."""
+        size = self.cell.protocol.size if self.cell.protocol.kind == "batch" else 1
+        return sum(len(case.requests) for case in self.cases[:size])
+
 
 @frozen
 class Done:
@@ -82,7 +88,7 @@ def _run(task: Task, tick: Callable[[int], None]) -> Done:
         memory=True,
     )
     started = time.perf_counter()
-    run = prepare(session, options)
+    run = prepare(session, options, task.together)
     type(run.method).make_ready(session, [run.resolved.hparams])
     ready = time.perf_counter() - started
     trace = Trace(tick)
