@@ -13,13 +13,17 @@ def describe_machine(threads: int, dtype: str = "float32") -> str:
     return f"torch {torch.__version__}, {threads} threads of {os.cpu_count()} on {platform.machine()}, {dtype}"
 
 
-def peak_flops(rows: int = 160, inner: int = 1024, columns: int = 4096, dtype: torch.dtype = torch.float32) -> float:
+def peak_flops(
+    rows: int = 160, inner: int = 1024, columns: int = 4096, dtype: torch.dtype = torch.float32, device: str = "cpu"
+) -> float:
     """FLOP/s of a matrix product (rows, inner) × (inner, columns), the best of several."""
-    a, b = torch.randn(rows, inner, dtype=dtype), torch.randn(inner, columns, dtype=dtype)
+    a, b = torch.randn(rows, inner, device=device).to(dtype), torch.randn(inner, columns, device=device).to(dtype)
     best = 0.0
     for _ in range(20):
         started = time.perf_counter()
         a @ b
+        if a.is_cuda:
+            torch.cuda.synchronize()
         best = max(best, 2 * rows * inner * columns / (time.perf_counter() - started))
     return best
 

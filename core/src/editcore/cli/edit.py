@@ -1,6 +1,6 @@
 """`editcore edit`: requests in, patches out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ import click
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+from editcore.cli.patch_files import named, naming_options
 from editcore.cli.requests import read_requests, request_options
 from editcore_hooks import Case, UsageError
 
@@ -34,7 +35,7 @@ TOGETHER = 32
 @click.option("--transform", "transforms", multiple=True, metavar="NAME:KEY=VALUE", help="Change the update, in order.")
 @click.option("--locate", "locator", metavar="NAME:KEY=VALUE", help="Locator to use in place of the method's own.")
 @click.option("--require", multiple=True, metavar="METRIC>=X", help="A figure to reach, else nothing is written.")
-@click.option("--title", help="A line on the patch.")
+@naming_options
 @click.option("--redact", is_flag=True, help="Leave the texts of the requests out of the file.")
 @click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
 @model_options
@@ -52,6 +53,8 @@ def edit(
     locator: str | None,
     require: tuple[str, ...],
     title: str | None,
+    license: str | None,
+    author: str | None,
     redact: bool,
     overwrite: bool,
     device: str,
@@ -104,7 +107,7 @@ def edit(
         out.say(f"settings: {run.source}" + (f"; editcore tune {model} measures instead" if run.preset else ""))
     for name, (value, source) in run.resolved.resolved.items():
         out.detail(f"{name} = {value!r} ({source})")
-    writer = _Writer(out, session, options, requirements, redact, overwrite)
+    writer = _Writer(out, session, options, requirements, {"license": license, "author": author}, redact, overwrite)
     if single:
         writer.write(path, cases)
     else:
@@ -122,11 +125,12 @@ class _Writer:
         session: "Session",
         options: "Options",
         requirements: Sequence[Any],
+        names: Mapping[str, str | None],
         redact: bool,
         overwrite: bool,
     ) -> None:
         self.out, self.session, self.options = out, session, options
-        self.requirements, self.redact, self.overwrite = requirements, redact, overwrite
+        self.requirements, self.names, self.redact, self.overwrite = requirements, names, redact, overwrite
         self.rows: list[dict[str, Any]] = []
 
     def write(self, path: Path, cases: Sequence[Case]) -> None:
@@ -161,7 +165,7 @@ class _Writer:
         measured = measure(self.session, patch, cases, metrics)
         self._report(measured, cases)
         check(self.requirements, measured.reports)
-        sealed = measured.patch.redact() if self.redact else measured.patch
+        sealed = named(measured.patch.redact() if self.redact else measured.patch, **self.names)
         path.parent.mkdir(parents=True, exist_ok=True)
         sealed.save(path)
         self.rows.append(_row(path, measured))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from editcore.evaluation.cases import request_to_json
+from editcore.patches.identity import license_of
 from editcore.plugins.choices import record_of
 from editcore.plugins.hparams import to_json
 from editcore.plugins.locators import make_locator
@@ -27,7 +28,7 @@ def describe_base(session: "Session") -> dict[str, Any]:
         "revision": session.loaded.revision,
         "architecture": session.model.config.model_type,
         **({} if session.anatomy.given is None else {"architecture_map": dict(session.anatomy.given.content)}),
-        "license": None,
+        "license": license_of(session.checkpoint.folder),
         "weights_root": session.weights_root,
         "config_sha256": session.checkpoint.config_sha256,
         "tokenizer_sha256": session.tokenizer_sha256,
@@ -52,6 +53,7 @@ def describe_run(
         "author": None,
         "license": None,
         "computed_on": session.live.hash if session.live.ids else None,
+        "computed_on_patches": list(session.live.ids) or None,
         "sites": {key: attrs.asdict(site) for key, site in sites.items()},
         "aliases": {key: [name] for key, name in names.items() if name != key},
         "method": {

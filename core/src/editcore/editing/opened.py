@@ -11,6 +11,7 @@ from attrs import define
 
 from editcore.assets.store import AssetStore
 from editcore.editing.talk import Progress, Silence, Talk
+from editcore.evaluation.neutral import OURS, NeutralText
 from editcore.models.anatomy import Anatomy
 from editcore.models.loading import Loaded
 from editcore.models.offload import device_of
@@ -32,6 +33,8 @@ class Opened:
     seed: int = 0
     beside: bool = False
     """Whether low-rank patches in memory run beside weights that could be written as well."""
+    neutral: NeutralText = OURS
+    """What damage is measured on."""
     until: float = math.inf
     """The moment, of `time.monotonic`, by which what can be cut short is done; set by `within`."""
 

@@ -45,8 +45,8 @@ def _profile(
     if options.profile is not None:
         return named_profile(session, cls.name, options.profile)
     found = find_profile(session, cls.name, default_name(space.together if space is not None else 1))
-    if space is None or not options.tune or _chosen(space, options):
-        return found
+    if space is None or not options.tune or session.encoder_decoder or _chosen(space, options):
+        return found  # with an encoder it writes no facts of its own to be tried on
     if found is not None and not outdated(session, found, cls, space):
         return found
     if found is None and preset:

@@ -17,7 +17,7 @@ from editcore.models.scoring import Item, target_logprobs
 from editcore.models.spans import encode_prompt
 from editcore.tuning.facts import sentences
 from editcore.tuning.unrelated import Unrelated
-from editcore_hooks import Case, EditcoreError, LowRank, Update
+from editcore_hooks import Case, Dense, EditcoreError, LowRank, Update
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session
@@ -102,7 +102,7 @@ class Bench:
         requests = [self.cases[i].request for i in chosen]
         with self.session.silence():  # what a method says of an edit is of no use in a trial
             updates = compute_updates(self.session, run, requests)
-        if all(_all_low_rank(update) for update in updates):
+        if all(_in_branches(update) for update in updates):
             return self._by_branches(updates, chosen)
         patches = compute_patches(
             self.session, requests, Options(run.method.name, tune=False, hparams=(("trial", _settings(run)),))
@@ -118,15 +118,15 @@ class Bench:
         requests = [self.cases[i].request for i in chosen]
         with self.session.silence():
             update = compute_update(self.session, run, requests)
-        if _all_low_rank(update):
+        if _in_branches(update):
             with branch(self.session.anatomy, update.tensors):  # type: ignore[arg-type]
                 return self._score(chosen, None)
         with self.session.patched(seal_update(self.session, run, requests, update)):
             return self._score(chosen, None)
 
     def _by_branches(self, updates: Sequence[Update], chosen: Sequence[int]) -> list[Outcome]:
-        factors: list[Mapping[Any, LowRank]] = [update.tensors for update in updates]  # type: ignore[misc]
-        return self._score(chosen, Branches.of(self.session.anatomy, factors))
+        parts: list[Mapping[Any, LowRank | Dense]] = [update.tensors for update in updates]  # type: ignore[misc]
+        return self._score(chosen, Branches.of(self.session.anatomy, parts))
 
     def _score(self, chosen: Sequence[int], branches: Branches | None) -> list[Outcome]:
         model = self.session.model
@@ -160,8 +160,9 @@ class Bench:
         return found
 
 
-def _all_low_rank(update: Update) -> bool:
-    return update.payload is None and all(isinstance(part, LowRank) for part in update.tensors.values())
+def _in_branches(update: Update) -> bool:
+    """Whether rows of a batch can run with it beside the weights."""
+    return update.payload is None and all(isinstance(part, LowRank | Dense) for part in update.tensors.values())
 
 
 @frozen

@@ -98,6 +98,12 @@ class SpreadHparams(KeyValueHparams):
         help="spare how a key differs from context to context: KKᵀ is then summed over contexts and not of their mean, "
         "so that a small weight of ordinary keys does not blow those differences up; false: as published",
     )
+    key_contexts: int = hparam(
+        0,
+        help="beginnings of sentences, sampled, in which keys are read too: with context_spread, what is written then "
+        "holds for a subject amid a sentence; they cost little, as values are not found in them",
+        validator=not_negative,
+    )
     history: bool = hparam(
         True,
         help="keep the keys in the patch, and spare those of the method's patches that are on the model already; "

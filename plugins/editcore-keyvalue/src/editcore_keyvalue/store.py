@@ -45,7 +45,24 @@ def second_moments(session: "Session", layers: Sequence[int], wish: Wish) -> Map
     missing = sorted(set(layers) - set(found))
     if missing:
         found |= _collect(session, missing, corpus, wish)
-    return {layer: (_read(session, asset), asset) for layer, asset in found.items()}
+    moments = {layer: (_read(session, asset), asset) for layer, asset in found.items()}
+    _say_few(session, {layer: moment for layer, (moment, _) in moments.items()})
+    return moments
+
+
+def _say_few(session: "Session", moments: Mapping[int, Moment]) -> None:
+    """Say, once a session, when fewer tokens than directions were seen: of the others C says nothing."""
+    few = [layer for layer, moment in moments.items() if moment.count < len(moment.mean)]
+    if not few:
+        return
+    layers, one = ", ".join(map(str, sorted(few))), moments[few[0]]
+    text = (
+        f"the second moments of layer {layers} are over {one.count:,} tokens, fewer than the {len(one.mean):,} "
+        "directions of the keys: an update is not held in those that no token showed. Collect more with "
+        f"`editcore stats MODEL --layers {layers.replace(' ', '')} --tokens {tokens_by_width(len(one.mean))}`, or "
+        "raise it: --set mom2_ridge=0.01"
+    )
+    session.cached(("few tokens", layers), lambda: session.say(text), base=True)
 
 
 def collect(session: "Session", wanted: Iterable[tuple[KeyValueHparams, Iterable[int]]]) -> None:
