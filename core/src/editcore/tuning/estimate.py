@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 TOKENS_A_TRIAL: Final = 2_500
 """Of one fact: forward and backward of its rows in every step, and its questions; a rough count."""
-TOKENS_A_FACT: Final = 1_250
+TOKENS_A_FACT: Final = 4_000
 """Read and written for each fact that is looked for."""
 SAMPLED: Final = 2
 """What a token of statistics costs in tokens of one forward: most are sampled first."""
