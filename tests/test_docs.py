@@ -50,8 +50,10 @@ def test_the_commands_and_the_python_of_the_readme_run(place: Path) -> None:
 PLUGINS = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("plugins/*/README.md"))]
 
 
-@pytest.mark.parametrize("document", [document for document in PLUGINS if blocks(document, "console")])
-def test_the_commands_of_a_plugin_run(
+@pytest.mark.parametrize(
+    "document", [*(document for document in PLUGINS if blocks(document, "console")), "docs/locating.md"]
+)
+def test_the_commands_of_a_page_run(
     document: str, gpt2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those of its `console` blocks, on a small model in the place of MODEL."""

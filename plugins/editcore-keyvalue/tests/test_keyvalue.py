@@ -17,7 +17,7 @@ from editcore_keyvalue.cli import parse_layers, stats
 from editcore_keyvalue.contexts import as_template, beginnings, check_contexts, in_context, sample_contexts
 from editcore_keyvalue.corpus import SelfCorpus, open_corpus, take
 from editcore_keyvalue.moments import Accumulator
-from editcore_keyvalue.rows import EditRows, edit_rows, lay_out
+from editcore_keyvalue.rows import KL_APART, EditRows, edit_rows, lay_out
 from editcore_keyvalue.solve import factor, solve
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_keyvalue.value import Stop, Value, ValueSettings, in_batches, optimise_values
@@ -91,17 +91,62 @@ def test_a_layout_has_every_edited_token_in_one_column_and_weighs_contexts_alike
     contexts = ("{}", "Bo Quist lives in Rome. {}")
     edits = [edit_rows(session, request, contexts, "subject_last") for request in (REQUEST, OTHER)]
     layout = lay_out(edits, session.device)
-    rows = [row for edit in edits for row in edit.all]
-    assert layout.batch.ids[:, layout.start].tolist() == [row.ids[row.s] for row in rows]
-    assert layout.edit.tolist() == [0, 0, 0, 1, 1, 1]
-    assert layout.clean.tolist() == [0, 3]
+    (part,) = layout.parts
+    # REQUEST begins with its subject, so that its KL row is read in its clean one
+    rows = [*edits[0].contexts, *edits[1].contexts, edits[1].kl]
+    assert part.batch.ids[:, part.start].tolist() == [row.ids[row.s] for row in rows]
+    assert part.edit.tolist() == [0, 0, 1, 1, 1]
+    assert layout.clean.tolist() == [0, 2]
     assert layout.nll(torch.full((len(layout.labels), 500), -2.0)).tolist() == pytest.approx([2.0, 2.0])
-    scored = [(r, layout.start + c) for r, c in zip(*(part.tolist() for part in layout.at), strict=True)]
+    scored = [(r, part.start + c) for r, c in zip(*(each.tolist() for each in part.at), strict=True)]
     n = len(layout.labels)
     for (r, column), label in zip(scored[:n], layout.labels.tolist(), strict=True):
-        ids = layout.batch.ids[r].tolist()
-        assert column == layout.batch.ids.shape[1] - 1 or ids[column + 1] in (label, 0)
-    assert scored[n:] == [(2, layout.start), (5, layout.start)]
+        ids = part.batch.ids[r].tolist()
+        assert column == len(ids) - 1 or ids[column + 1] in (label, 0)
+    assert [scored[i] for i in layout.kl] == [(0, part.start), (4, part.start)]
+
+
+def test_kl_rows_of_many_edits_are_not_padded_to_their_prompts(session: editcore.Session) -> None:
+    edits = [edit_rows(session, request, ("{}",), "subject_last") for request in (OTHER, REQUEST) * KL_APART]
+    first, alone = lay_out(edits, session.device).parts
+    assert len(first.edit) == len(edits)
+    assert alone.batch.ids.shape[1] == alone.start + 1
+    assert alone.edit.tolist() == list(range(0, len(edits), 2))
+
+
+def test_many_edits_together_have_the_values_of_few(session: editcore.Session) -> None:
+    """Their KL rows are in a part of their own, which is empty once only the others are left."""
+    settings = ValueSettings(steps=12, lr=0.2, weight_decay=0.01, kl=0.5, clamp=8.0, stop="loss")
+    requests = [
+        *(EditRequest("The home of {} is in", "Bo Quist", "Cairo", id=str(i)) for i in range(KL_APART)),
+        REQUEST,
+    ]
+    edits = [edit_rows(session, request, ("{}", "So it is. {}"), "subject_last") for request in requests]
+
+    def run(chosen: list[EditRows]) -> list[Value]:
+        return optimise_values(session.anatomy, chosen, Site("mlp_out", 1), settings, lambda n: None)
+
+    together, few = run(edits), run(edits[-2:])
+    for value, alone in zip(together[-2:], few, strict=True):
+        assert value.steps == alone.steps
+        assert value.losses == pytest.approx(alone.losses, rel=1e-3, abs=1e-3)
+
+
+def test_a_layout_of_fewer_edits_reads_what_theirs_would(session: editcore.Session) -> None:
+    edits = [edit_rows(session, request, ("{}",), "subject_last") for request in (OTHER, REQUEST) * KL_APART]
+    kept = torch.tensor([1, 4, 6])
+    (first, alone), (own,) = (
+        lay_out(edits, session.device).parts,
+        lay_out([edits[i] for i in kept], session.device).parts,
+    )
+    layout, rows = lay_out(edits, session.device).keeping(kept)
+    assert [each.tolist() for each in rows] == [[1, 4, 6], [2, 3]]
+    assert torch.equal(layout.parts[0].batch.ids, first.batch.ids[kept])
+    assert torch.equal(layout.parts[1].batch.ids, alone.batch.ids[[2, 3]])
+    assert [part.edit.tolist() for part in layout.parts] == [[0, 1, 2], [1, 2]]
+    logits = sum(len(part.at[0]) for part in layout.parts)
+    assert logits == len(own.at[0])
+    assert sorted([*range(len(layout.labels)), *layout.kl.tolist()]) == list(range(logits))
 
 
 @pytest.mark.parametrize("stop", ["loss", "argmax", "never"])

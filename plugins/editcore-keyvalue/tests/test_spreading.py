@@ -14,7 +14,7 @@ from editcore.models.tracing import Tap, Trace
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import LowRank, Site, UsageError
 from editcore_keyvalue.nullspace import Eigenbasis, eigenbasis
-from editcore_keyvalue.passage import Passage
+from editcore_keyvalue.passage import Passage, last_column
 from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.spreading import spread
 from editcore_keyvalue.store import Wish, second_moments
@@ -66,7 +66,8 @@ def test_keys_are_those_of_the_model_with_lower_updates_written_in(session: edit
     passage = Passage.of_edits(session.anatomy, rows, len(CONTEXTS))
     updates: dict[Site, LowRank] = {}
     for layer in (0, 2, 3):
-        found, apart = passage.keys(layer, updates)  # (f, E), (f, E · R)
+        found, apart = passage.keys(layer, updates, apart=True)  # (f, E), (f, E · R)
+        assert apart is not None
         outputs = passage.outputs(Site("block", 3), updates)  # (d, E)
         for e, edit in enumerate(rows):
             clean, *others = (
@@ -81,6 +82,20 @@ def test_keys_are_those_of_the_model_with_lower_updates_written_in(session: edit
             wanted = written_in(session, updates, row.ids[: row.s + 1], Site("block", 3))
             torch.testing.assert_close(outputs[:, e], wanted, rtol=1e-3, atol=1e-3)
         updates |= update_of(session, layer)
+
+
+def test_no_key_holds_the_tensor_that_it_was_read_from() -> None:
+    traced = torch.randn(5, 40, 8)
+    kept = last_column(traced)
+    assert torch.equal(kept, traced[:, -1])
+    assert kept.untyped_storage().nbytes() == kept.numel() * 4
+
+
+def test_how_contexts_differ_is_not_formed_unless_asked_for(session: editcore.Session) -> None:
+    rows = rows_of(session, REQUESTS)
+    found, apart = Passage.of_edits(session.anatomy, rows, len(CONTEXTS)).keys(1, {})
+    assert apart is None
+    assert torch.equal(found, Passage.of_edits(session.anatomy, rows, len(CONTEXTS)).keys(1, {}, apart=True)[0])
 
 
 def test_keys_do_not_depend_on_the_company(session: editcore.Session) -> None:
@@ -145,7 +160,7 @@ def test_contexts_that_are_spared_change_less_of_a_value(session: editcore.Sessi
     """What is put out in a context differs less from what it put out before plus what was asked for."""
     rows = rows_of(session, REQUESTS)
     start = Passage.of_edits(session.anatomy, rows, len(CONTEXTS))
-    _, apart = start.keys(1, {})
+    _, apart = start.keys(1, {}, apart=True)
     target = start.outputs(Site("block", 1), {}) + 1.0
     site, changes = Site("mlp_out", 1), []
     for spared in (False, True):

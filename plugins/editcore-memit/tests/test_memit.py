@@ -174,6 +174,11 @@ def test_facts_of_a_file_are_written_at_once_by_the_command_line(
     assert all(target["parts"]["left"]["shape"][1] == 3 for target in patch.targets.values())
 
 
+def test_a_locator_s_layers_are_a_place_of_memit() -> None:
+    sites = tuple(Site("mlp_out", layer) for layer in (3, 2))
+    assert Memit.place_at(Location(sites)) == {"layers": [2, 3]}
+
+
 class _Talk(Silence):
     def __init__(self, said: list[str]) -> None:
         self.said = said

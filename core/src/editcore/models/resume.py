@@ -28,7 +28,8 @@ class Resumed:
 
     `tail` is what is left of the batch, columns counted from `start`, (B, T − start). `entering` is what block
     `layer` is given at these columns, in the form in which a block returns it; None when `layer` is 0. `prefix` holds
-    keys and values (B, heads, start, width) of each block from `layer` up.
+    keys and values (B, heads, start, width) of each block from `layer` up. `heard` are the hooks of the block below
+    that `entering` has been through.
     """
 
     anatomy: "Anatomy" = field(repr=False)
@@ -37,6 +38,12 @@ class Resumed:
     start: int
     entering: Any = field(repr=False)
     prefix: tuple[tuple[Tensor, Tensor], ...] = field(repr=False)
+    heard: frozenset[int] = field(default=frozenset(), repr=False)
+
+    @property
+    def width(self) -> int:
+        """Columns of the tail."""
+        return self.batch.ids.shape[1] - self.start
 
     @property
     def tail(self) -> Batch:
@@ -47,7 +54,7 @@ class Resumed:
         """Logits of the tail, (B, T − start, V), or (n, V) at n of its positions; with gradients if enabled.
 
         Hooks on sites from `layer` up see tensors of the tail's columns, and so do those on the block before, whose
-        output is what enters. Sites inside skipped blocks are never reached.
+        output is what enters, unless they were on when it was kept. Sites inside skipped blocks are never reached.
         """
         model, tail = self.anatomy.model, self.tail
         options: dict[str, Any] = {"position_ids": tail.positions} if "position_ids" in accepted(model) else {}
@@ -79,20 +86,27 @@ class Resumed:
                 f"a batch resumed at layer {self.layer}, column {self.start} cannot go on to layer {layer}"
             )
         last: dict[Place, Tap] = {Site("block", layer): Tap(output=True)}
+        heard = _hooks_on(self.anatomy, layer - 1)
         with _output_of(self.anatomy, layer - 1) as below, Trace(self.anatomy, last, stop=True):
             self.forward()
-        return evolve(self, layer=layer, entering=below[0] if below else None)
+        return evolve(self, layer=layer, entering=below[0] if below else None, heard=heard)
 
     @contextmanager
     def _skipping(self) -> Iterator[None]:
         """Blocks below `layer` return what enters `layer`, whatever they are given."""
         blocks = [self.anatomy.module(Site("block", i)) for i in range(self.layer)]
         wrapped = [vars(block).get("forward") for block in blocks]  # accelerate puts its own there
+        hooks: dict[int, Any] = blocks[-1]._forward_hooks if blocks else {}
+        kept = dict(hooks)
         for block in blocks:
             block.forward = lambda *_, **__: self.entering
+        for each in self.heard & hooks.keys():
+            del hooks[each]  # it would change a second time what it has changed already
         try:
             yield
         finally:
+            hooks.clear()
+            hooks.update(kept)
             for block, own in zip(blocks, wrapped, strict=True):
                 del block.forward
                 if own is not None:
@@ -110,12 +124,14 @@ class Recorded:
     batch: Batch
     returned: tuple[Any, ...] = field(repr=False)
     kept: tuple[tuple[Tensor, Tensor], ...] = field(repr=False)
+    heard: tuple[frozenset[int], ...] = field(repr=False)
 
     def at(self, layer: int, start: int = 0) -> Resumed:
         """What `resume` gives at that layer and column. At the number of blocks only final norm and head are left."""
         entering = _map(self.returned[layer - 1], lambda hidden: hidden[:, start:]) if layer else None
         prefix = tuple((keys[:, :, :start], values[:, :, :start]) for keys, values in self.kept[layer:])
-        return Resumed(self.anatomy, self.batch, layer, start, entering, prefix if start else ())
+        heard = self.heard[layer - 1] if layer else frozenset()
+        return Resumed(self.anatomy, self.batch, layer, start, entering, prefix if start else (), heard)
 
 
 @torch.no_grad()
@@ -124,51 +140,62 @@ def record(anatomy: "Anatomy", batch: Batch) -> Recorded:
 
     What traces of the caller replace is kept as replaced. Raises `UsageError` for a model with an encoder.
     """
+    _require_decoder(anatomy)
     cache = _all_columns()
+    heard = tuple(_hooks_on(anatomy, layer) for layer in range(anatomy.n_layers))
     with ExitStack() as stack:
         returned = [stack.enter_context(_output_of(anatomy, layer)) for layer in range(anatomy.n_layers)]
-        _run(anatomy, batch, cache, anatomy.n_layers - 1)
+        _run(anatomy, batch, cache)
     layers: list[Any] = list(cache.layers)
     kept = tuple((layer.keys, layer.values) for layer in layers)
-    return Recorded(anatomy, batch, tuple(found[0] for found in returned), kept)
+    return Recorded(anatomy, batch, tuple(found[0] for found in returned), kept, heard)
 
 
 @torch.no_grad()
 def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through: int | None = None) -> Resumed:
-    """Run `batch` once, up to the head, and keep what forwards from block `layer` and column `start` need.
+    """Run what forwards from block `layer` and column `start` need of `batch`, once, and keep it.
 
-    Sites that the caller traces are reached as in any forward. `layer` may be the number of blocks: what is left is
-    the head. With `start` 0 nothing of the blocks above is kept, and `through` names the last that is run. `start` must
-    not be behind a row's first token that is to change. Raises `UsageError` for a model with an encoder, which reads a
-    prompt in both directions.
+    That is every column below `layer`, and above it those before `start`. The tail is run through the block `through`
+    (none: up to the head), so that sites that the caller traces are reached: where `start` is not 0, with the tail's
+    columns. `layer` may be the number of blocks: what is left is the head. `start` must not be behind a row's first
+    token that is to change. Raises `UsageError` for a model with an encoder, which reads a prompt in both directions.
     """
-    cache: Any = _all_columns() if start else None
-    end = anatomy.n_layers - 1 if through is None or start else through
-    with _output_of(anatomy, layer - 1) as below:
-        _run(anatomy, batch, cache, end)
-    prefix: list[tuple[Tensor, Tensor]] = []
-    if cache is not None:
-        prefix = [(kept.keys[:, :, :start].clone(), kept.values[:, :, :start].clone()) for kept in cache.layers[layer:]]
-    entering = _map(below[0], lambda hidden: hidden[:, start:].clone()) if below else None
-    return Resumed(anatomy, batch, layer, start, entering, tuple(prefix))
+    _require_decoder(anatomy)
+    before = _prefix(anatomy, batch, start) if start else ()
+    last = anatomy.n_layers - 1 if through is None else max(through, layer - 1)
+    whole = Resumed(anatomy, batch, 0, start, None, before)
+    heard = _hooks_on(anatomy, layer - 1)
+    taps: dict[Place, Tap] = {Site("block", last): Tap(output=True)}
+    with _output_of(anatomy, layer - 1) as below, Trace(anatomy, taps, stop=True):
+        whole.forward()
+    entering = below[0] if below else None
+    return evolve(whole, layer=layer, entering=entering, prefix=before[layer:], heard=heard)
 
 
-def _run(anatomy: "Anatomy", batch: Batch, cache: Cache | None, end: int) -> None:
-    """The forward of `batch` through the block `end`. Raises `UsageError` for a model with an encoder."""
+def _prefix(anatomy: "Anatomy", batch: Batch, start: int) -> tuple[tuple[Tensor, Tensor], ...]:
+    """Keys and values of the columns before `start` in every block."""
+    cut = slice(None, start)
+    lengths = batch.mask[:, cut].sum(1)
+    cache: Any = _all_columns()
+    _run(anatomy, Batch(batch.ids[:, cut], batch.mask[:, cut], batch.positions[:, cut], lengths), cache)
+    return tuple((kept.keys, kept.values) for kept in cache.layers)
+
+
+def _run(anatomy: "Anatomy", batch: Batch, cache: Cache) -> None:
+    """The forward of `batch` through the last block, which fills `cache`."""
     model = anatomy.model
-    if model.config.is_encoder_decoder:
-        message = f"{model.config.model_type} has an encoder, which has no prefix to keep"
-        raise UsageError(message, hint="choose a model that is a decoder alone")
     options: dict[str, Any] = {"position_ids": batch.positions} if "position_ids" in accepted(model) else {}
-    taps: dict[Place, Tap] = {Site("block", end): Tap(output=True)}
+    taps: dict[Place, Tap] = {Site("block", anatomy.n_layers - 1): Tap(output=True)}
     with Trace(anatomy, taps, stop=True):
-        model(
-            input_ids=batch.ids,
-            attention_mask=batch.mask,
-            past_key_values=cache,
-            use_cache=cache is not None,
-            **options,
-        )
+        model(input_ids=batch.ids, attention_mask=batch.mask, past_key_values=cache, use_cache=True, **options)
+
+
+def _require_decoder(anatomy: "Anatomy") -> None:
+    """Raises `UsageError` for a model with an encoder."""
+    config = anatomy.model.config
+    if config.is_encoder_decoder:
+        message = f"{config.model_type} has an encoder, which has no prefix to keep"
+        raise UsageError(message, hint="choose a model that is a decoder alone")
 
 
 @contextmanager
@@ -183,6 +210,11 @@ def _output_of(anatomy: "Anatomy", layer: int) -> Iterator[list[Any]]:
         yield found
     finally:
         handle.remove()
+
+
+def _hooks_on(anatomy: "Anatomy", layer: int) -> frozenset[int]:
+    """The hooks that see what a block returns; none for a layer below the first."""
+    return frozenset(anatomy.module(Site("block", layer))._forward_hooks) if layer >= 0 else frozenset()
 
 
 def _map(output: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -42,36 +42,39 @@ def draw(report: "Report", model: str, path: Path) -> None:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    low = report.low if report.absolute else 0.0
-    high = max([float(effects.max()) for effects in report.effects.values()]) + low
     n, n_layers = next(iter(report.effects.values())).shape
-    size = (min(3.2 + 0.14 * n_layers, 9) * len(report.effects), 1.9 + 0.28 * n)
+    size = (1.4 + min(2.4 + 0.14 * n_layers, 8.2) * len(report.effects), 1.9 + 0.28 * n)
     # text stays text, so that a picture of names can be searched; a fixed salt and no date: the same bytes each time
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "editcore"}):
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "editcore", "font.size": 8}):
         figure = Figure(figsize=size, layout="constrained")
-        axes = figure.subplots(1, len(report.effects), squeeze=False)[0]
+        axes = figure.subplots(1, len(report.effects), squeeze=False, sharey=True)[0]
         for axis, (kind, effects) in zip(axes, report.effects.items(), strict=True):
-            values = effects.numpy() + low
-            image = axis.imshow(
-                values, cmap=COLOURS[kind], vmin=low, vmax=max(high, low + 1e-6), aspect="auto", interpolation="nearest"
-            )
+            low, high = _scale(report, kind)
+            values = effects.numpy() + (low if report.absolute else 0.0)
+            image = axis.imshow(values, cmap=COLOURS[kind], vmin=low, vmax=high, aspect="auto", interpolation="nearest")
             axis.set_title(TITLES[kind], fontsize=9)
-            axis.set_yticks(range(n), labels=[_literal(row) for row in report.rows], fontsize=8)
+            axis.tick_params(length=2)
             step = max(1, n_layers // 8)
-            axis.set_xticks(range(0, n_layers, step), labels=[str(i) for i in range(0, n_layers, step)], fontsize=8)
-            axis.set_xlabel(_across(report, kind, _literal(model)), fontsize=8)
-            label = f"p({_literal(report.answer.strip())})" if report.answer is not None else "indirect effect"
-            figure.colorbar(image, ax=axis, label=label)
-        figure.suptitle(
-            "the answer after a corrupted subject" if report.absolute else f"average over {report.n} facts", fontsize=10
-        )
+            axis.set_xticks(range(0, n_layers, step), labels=[str(i) for i in range(0, n_layers, step)])
+            axis.set_xlabel(f"centre of {report.window} blocks" if kind in ("mlp", "attn") else "block")
+            figure.colorbar(image, ax=axis, pad=0.02)
+        axes[0].set_yticks(range(n), labels=[_literal(row) for row in report.rows])
+        figure.suptitle(_literal(_title(report, model)), fontsize=10)
         _write(figure, path)
 
 
-def _across(report: "Report", kind: "Kind", model: str) -> str:
-    if kind in ("mlp", "attn"):
-        return f"centre of {report.window} restored blocks of {model}"
-    return f"restored block of {model}"
+def _scale(report: "Report", kind: "Kind") -> tuple[float, float]:
+    """Of one fact the panels are probabilities and share a scale; of averages each has its own, as in the paper."""
+    if report.absolute:
+        most = max(float(effects.max()) for effects in report.effects.values())
+        return report.low, report.low + max(most, 1e-6)
+    return 0.0, max(float(report.effects[kind].max()), 1e-6)
+
+
+def _title(report: "Report", model: str) -> str:
+    if report.answer is not None:
+        return f"{model}: p({report.answer.strip()}) with the subject corrupted, but for what is restored"
+    return f"{model}: how much of the probability of the answer returns, mean of {report.n} facts"
 
 
 def _literal(text: str) -> str:

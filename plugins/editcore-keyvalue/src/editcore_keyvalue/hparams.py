@@ -1,10 +1,15 @@
 """The hyper-parameters that the family shares; each method gives its own defaults. Light: no torch."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
+
+TOKENS_PER_WIDTH: Final = 10
+"""Tokens for each of the f directions of C when no number is asked for: enough for GPT- and Llama-type models
+(arXiv:2506.04226 finds 2 to 10)."""
+LEAST_TOKENS: Final = 20_000
 
 positive = validators.gt(0)
 not_negative = validators.ge(0)
@@ -105,6 +110,11 @@ class SpreadHparams(KeyValueHparams):
         "false: as first published, later edits do not know of earlier ones",
         source="Fang et al. 2025, arXiv:2410.02355, for MEMIT as its baseline",
     )
+
+
+def tokens_by_width(width: int) -> int:
+    """Tokens of a second moment of keys of that width, when no number is asked for."""
+    return max(TOKENS_PER_WIDTH * width, LEAST_TOKENS)
 
 
 def layers_by_depth(n_layers: int, most: int = 5) -> tuple[int, ...]:

@@ -18,6 +18,7 @@ from editcore_keyvalue.hparams import SpreadHparams
 from editcore_keyvalue.residual import enters_as_it_is
 from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.solve import factor
+from editcore_keyvalue.solved import Solved
 from editcore_keyvalue.spreading import FAR, Share, Written, linear, spread
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_keyvalue.subjects import Shared, by_key, in_beginnings
@@ -58,7 +59,8 @@ def second_moment_system(
         c = moment.mean.to(session.device)
         ridge = hparams.mom2_ridge + add / float(c.diagonal().double().mean())
         lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(c, ridge), base=True)
-        return Preserved(weight, lower, history=earlier(state, layer, hparams))
+        solved = session.cached(("solved", asset.sha256, ridge), lambda: Solved(lower), base=True)
+        return Preserved(weight, lower, history=earlier(state, layer, hparams), solved=solved)
 
     counts = {str(layer): moment.count for layer, (moment, _) in moments.items()}
     return system, {"mom2_count": counts}, tuple(asset for _, asset in moments.values())

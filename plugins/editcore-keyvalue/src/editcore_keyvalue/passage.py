@@ -65,11 +65,12 @@ class Passage:
         return cls(anatomy, of, made)
 
     @torch.no_grad()
-    def keys(self, layer: int, written: Written) -> tuple[Tensor, Tensor]:
+    def keys(self, layer: int, written: Written, apart: bool = False) -> tuple[Tensor, Tensor | None]:
         """Keys (f, E) at `layer`, which must not be below the last one asked for; `written` is of lower layers.
 
-        A key is half that of the clean prompt and half the mean over the other contexts, as in MEMIT's code. With it
-        how those of single contexts differ from it, (f, E · R), so scaled that D Dᵀ sums their weighted squares.
+        A key is half that of the clean prompt and half the mean over the other contexts, as in MEMIT's code. With
+        `apart`, how those of single contexts differ from it, (f, E · R), so scaled that D Dᵀ sums their weighted
+        squares.
         """
         site = Site("mlp_out", layer)
         found: dict[int, Tensor] = {}
@@ -79,14 +80,15 @@ class Passage:
                     chunk.resumed = resume(self.anatomy, chunk.batch, layer, through=layer)
                 else:
                     chunk.resumed = chunk.resumed.onward(layer)
-            found |= zip(chunk.rows.tolist(), trace.input(site)[:, -1].float(), strict=True)
+            found |= zip(chunk.rows.tolist(), last_column(trace.input(site)), strict=True)
         every = torch.stack([found[i] for i in range(len(found))])  # (U, f)
         each = torch.stack([every[rows] for rows in self.of])  # (E, R, f)
         n_others = each.shape[1] - 1
         weight = torch.tensor([0.5, *[0.5 / n_others] * n_others] if n_others else [1.0], device=each.device)[:, None]
         mean = (weight * each).sum(1)  # (E, f)
-        apart = weight.sqrt() * (each - mean[:, None])  # (E, R, f)
-        return mean.T, apart.flatten(0, 1).T
+        if not apart:
+            return mean.T, None
+        return mean.T, (weight.sqrt() * (each - mean[:, None])).flatten(0, 1).T
 
     @torch.no_grad()
     def outputs(self, site: Site, written: Written) -> Tensor:
@@ -101,5 +103,10 @@ class Passage:
             some = chunk.resumed.rows(index.to(chunk.batch.ids.device))
             with branch(self.anatomy, written), Trace(self.anatomy, {site: Tap(output=True)}, stop=True) as trace:
                 some.forward()
-            found |= zip(chunk.rows[index].tolist(), trace.output(site)[:, -1].float(), strict=True)
+            found |= zip(chunk.rows[index].tolist(), last_column(trace.output(site)), strict=True)
         return torch.stack([found[rows[0]] for rows in self.of]).T  # (d, E)
+
+
+def last_column(traced: Tensor) -> Tensor:
+    """The last column of (B, T, ·), (B, ·), in memory of its own: a view would keep every chunk's whole (B, T, ·)."""
+    return traced[:, -1].float().clone()

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from editcore_hooks import Tunable
+from editcore_keyvalue.hparams import tokens_by_width
 
 DEEPEST: Final = 0.5
 """Facts are recalled from the subject's token in early and middle layers."""
@@ -37,6 +38,9 @@ def spread_space(
 ) -> Tunable:
     """Every place with every recipe, on as many facts at once as asked for."""
     return Tunable(
-        places=spread_places(model, counts), recipes=tuple(recipes), cheaper={"context_count": 2},
+        places=spread_places(model, counts),
+        recipes=tuple(recipes),
+        cheaper={"context_count": 2},
         together=together(model),
-    )  # fmt: skip
+        tokens=tokens_by_width(int(model["mlp_width"])),
+    )

@@ -71,13 +71,13 @@ def spread(
     first: Tensor | None = None
     again = torch.zeros(len(edits), dtype=torch.bool)
     for i, layer in enumerate(layers):
-        keys[layer], apart = passage.keys(layer, updates)  # (f, E), (f, E · R)
+        keys[layer], apart = passage.keys(layer, updates, context_spread)  # (f, E), (f, E · R)
         left = target - passage.outputs(site, updates).double()  # (d, E)
         first = left if first is None else first
         r = share(len(layers) - i) * left
         spared, written = preserved(layer).writing(keys[layer])
         again |= written.cpu()
-        spared = spared.sparing(apart) if context_spread else spared
+        spared = spared if apart is None else spared.sparing(apart)
         a = right_factor(keys[layer], spared).to(r.device)  # (f, E)
         if not bool(torch.isfinite(r).all() and torch.isfinite(a).all()):
             raise EditcoreError(f"the update of layer {layer} is not finite", hint="try --dtype float32")

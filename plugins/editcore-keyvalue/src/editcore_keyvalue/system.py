@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from editcore_hooks import EditcoreError
+from editcore_keyvalue.solved import Solved
 
 ALIKE: Final = 0.999
 """Cosine above which two keys are one: such a key has one value, whoever wrote it."""
@@ -35,7 +36,7 @@ class Preserved:
     """M: what an update should leave as it is, and how much.
 
     `lower` is the Cholesky factor of C (f, f), float64, `second_moment` C itself, used only where there are more keys
-    than directions; both None for C = I. `history` is H (f, m).
+    than directions; both None for C = I. `history` is H (f, m). `solved` knows what was solved for with `lower` before.
     """
 
     weight: float
@@ -43,6 +44,7 @@ class Preserved:
     second_moment: Tensor | None = None
     history: Tensor | None = None
     projector: Projector | None = None
+    solved: Solved | None = None
 
     def sparing(self, columns: Tensor) -> "Preserved":
         """With `columns` (f, m) beside the keys of earlier edits."""
@@ -87,8 +89,11 @@ def right_factor(keys: Tensor, preserved: Preserved) -> Tensor:
         c = torch.eye(f, dtype=g.dtype, device=device) if preserved.lower is None else _whole(preserved)
         lower = _cholesky(preserved.weight * c.to(device, torch.float64) + g @ g.T)
         return torch.cholesky_solve(k, lower).to(keys.device)
-    x = g if preserved.lower is None else torch.cholesky_solve(g, preserved.lower)  # C⁻¹G
-    small = g.T @ x  # (m + n, m + n)
+    if preserved.solved is not None:
+        x, small = preserved.solved(g)
+    else:
+        x = g if preserved.lower is None else torch.cholesky_solve(g, preserved.lower)  # C⁻¹G
+        small = g.T @ x  # (m + n, m + n)
     small = (small + small.T) / 2
     small.diagonal().add_(preserved.weight)
     last = torch.eye(total, dtype=g.dtype, device=device)[:, total - n :]

@@ -10,7 +10,7 @@ from attrs import frozen
 WIDTH: Final = 360
 HEIGHT: Final = 230
 LEFT, RIGHT, TOP, BOTTOM = 42, 14, 12, 34
-MARKS: Final = ("circle", "square", "triangle", "diamond", "down", "plus")
+MARKS: Final = ("circle", "square", "triangle", "diamond", "down", "plus", "bar", "star")
 
 
 @frozen
@@ -124,6 +124,9 @@ def mark(kind: str, x: float, y: float) -> str:
         "down": ((0, r + 0.6), (r + 0.6, -r), (-r - 0.6, -r)),
         "plus": ((-1.5, -r), (1.5, -r), (1.5, -1.5), (r, -1.5), (r, 1.5), (1.5, 1.5), (1.5, r), (-1.5, r), (-1.5, 1.5),
                  (-r, 1.5), (-r, -1.5), (-1.5, -1.5)),
+        "bar": ((-r - 0.8, -2), (r + 0.8, -2), (r + 0.8, 2), (-r - 0.8, 2)),
+        "star": ((0, -r - 1.4), (1.5, -1.5), (r + 1.4, 0), (1.5, 1.5), (0, r + 1.4), (-1.5, 1.5), (-r - 1.4, 0),
+                 (-1.5, -1.5)),
     }[kind]  # fmt: skip
     points = " ".join(f"{x + dx:.1f},{y + dy:.1f}" for dx, dy in corners)
     return f'<polygon class="mark" points="{points}"/>'

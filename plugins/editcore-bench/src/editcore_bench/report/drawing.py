@@ -70,6 +70,16 @@ def sequence_charts(cells: Sequence[CellFigures], metrics: Sequence[str], legend
         if curves:
             svg = lines(curves, f"{metric} along a sequence of edits", "edits made", is_share(metric))
             yield Chart(metric, "line: all edits so far; dashed: right after each edit", svg)
+    for metric in metrics:
+        curves = []
+        for place, some in _by_series(chosen, legend):
+            kept = [figure for one in some for figure in one.curve(metric, "retained")]
+            if kept:
+                what = moment_text(some[0], "retained")
+                curves.append(Curve(place, False, tuple(_point(figure, legend, what) for figure in kept)))
+        if curves:
+            svg = lines(curves, f"{metric} kept along a sequence of edits", "edits made", is_share(metric))
+            yield Chart(f"{metric}, kept", "of early edits that were right right after, the share that still is", svg)
 
 
 def cost_charts(cells: Sequence[CellFigures], legend: Legend) -> Iterator[Chart]:

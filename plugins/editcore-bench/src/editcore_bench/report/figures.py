@@ -1,6 +1,7 @@
 """From the rows of a run to figures: each a metric over the cases of one cell at one moment, with its interval."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
 from itertools import pairwise
 from typing import Any, Final
 
@@ -8,6 +9,7 @@ from attrs import frozen
 
 from editcore.evaluation.asking import NothingAskedError
 from editcore.evaluation.reports import summarise
+from editcore.plugins.registry import registry
 from editcore_bench.runs.folder import RunFolder
 from editcore_bench.runs.record import CellRecord
 from editcore_bench.spec.values import Cell
@@ -21,8 +23,13 @@ MOMENTS: Final = {
     "immediate": "right after",
     "gap": "after a gap",
     "final": "all at the end",
+    "retained": "of the first ones",
 }
-"""When a case was scored, in words; the order in which they are shown."""
+"""When a case was scored, in words; the order in which they are shown. `retained` is `final` of some cases alone: early
+ones that were right right after their edit."""
+
+EARLY: Final = 100
+"""Most cases of a sequence that count as its beginning; of a short one it is the first half."""
 
 
 @frozen
@@ -79,6 +86,34 @@ def _figures(cell: Cell, rows: Sequence[Row], metrics: Sequence[str]) -> Iterato
             for metric in metrics:
                 if (report := summary(metric, some)) is not None:
                     yield Figure(cell, phase, edits, since, metric, report.value, report.low, report.high, report.n)
+    for metric in (metric for metric in metrics if is_share(metric)):
+        for edits, some in _retained(cell, rows, metric):
+            if (report := summary(metric, some)) is not None:
+                yield Figure(cell, "retained", edits, 0, metric, report.value, report.low, report.high, report.n)
+
+
+def early(cell: Cell) -> int:
+    """How many edits are the beginning of a sequence, of which it is asked what is left of them."""
+    return min(EARLY, cell.protocol.size // 2)
+
+
+@cache
+def is_share(metric: str) -> bool:
+    """Whether a value is a share between 0 and 1, and is written in percent: the metric says it of itself."""
+    known = registry().metrics.classes().get(metric)
+    return bool(getattr(known, "share", False))
+
+
+def _retained(cell: Cell, rows: Sequence[Row], metric: str) -> Iterator[tuple[int, Sequence[Row]]]:
+    """By how many edits were on, the rows of the early cases of which every prompt was right right after the edit."""
+    own = [row for row in rows if row["metric"] == metric and "part" not in row]
+    right: dict[str, bool] = {}
+    for row in own:
+        if row["phase"] == "immediate" and row["edits"] <= early(cell) and row["value"] is not None:
+            right[row["case"]] = right.get(row["case"], True) and row["value"] == 1
+    later = [row for row in own if row["phase"] == "final" and right.get(row["case"], False)]
+    for edits in sorted({row["edits"] for row in later if row["edits"] >= early(cell)}):
+        yield edits, [row for row in later if row["edits"] == edits]
 
 
 def _moments(cell: Cell, phase: str, rows: Sequence[Row]) -> Iterator[tuple[int, int, Sequence[Row]]]:
