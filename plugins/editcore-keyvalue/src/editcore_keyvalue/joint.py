@@ -28,7 +28,7 @@ from editcore_keyvalue.value import Value, ValueSettings
 if TYPE_CHECKING:
     from editcore import Session
 
-KEPT: Final = 128
+KEPT: Final = 512
 """Edits whose values are kept: tuning tries several weights with each."""
 
 System = Callable[[int], Preserved]
@@ -118,12 +118,19 @@ def joint_update(
 def _values(
     session: "Session", rows: Sequence[EditRows], sites: Sequence[Site], settings: ValueSettings
 ) -> list[Value]:
-    """Values of some hundred edits at most are kept for the stack: with another weight they are the same."""
+    """Values of some hundred edits at most are kept for the stack: with another weight they are the same.
+
+    Without their keys, which are read anew layer by layer and would be most of what is kept.
+    """
     label = f"values of {len(rows)} edits"
-    if len(rows) > KEPT:
-        return fit_values(session, rows, sites, settings, label)
-    key = ("values", tuple(rows), tuple(sites), settings)
-    return session.cached(key, lambda: fit_values(session, rows, sites, settings, label))
+
+    def fit() -> list[Value]:
+        values = fit_values(session, rows, sites, settings, label)
+        for value in values:
+            value.keys = value.keys[:0]
+        return values
+
+    return fit() if len(rows) > KEPT else session.cached(("values", tuple(rows), tuple(sites), settings), fit)
 
 
 def some(session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str) -> list[Shared]:

@@ -34,7 +34,7 @@ def _tried(session: "Session", layer: int) -> bool:
     before = trace.output(block)[0, -1].float()  # (d,)
     generator = torch.Generator().manual_seed(0)
     direction = torch.randn(len(before), generator=generator).to(before.device)
-    added = direction * before.norm() / direction.norm()
+    added: Tensor = direction * before.norm() / direction.norm()
 
     def add(output: Tensor) -> Tensor:
         return output + added.to(output)
