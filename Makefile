@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := hooks/src core/src $(wildcard plugins/*/src)
+METHODS := keyvalue rome memit emmet pmet alphaedit ultraedit ft causal-trace guards kn
+LOWEST := $(addprefix plugins/editcore-,$(METHODS))
 
 .PHONY: install demo test lint check lowest clean
 
@@ -30,8 +32,8 @@ check: install
 lowest:  # the other end of the ranges in the metadata
 	$(PYTHON) -m venv $(VENV)-lowest
 	$(VENV)-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt \
-		./hooks ./core ./plugins/editcore-keyvalue ./plugins/editcore-rome ./plugins/editcore-memit ./plugins/editcore-emmet ./plugins/editcore-pmet ./plugins/editcore-alphaedit ./plugins/editcore-ultraedit ./plugins/editcore-ft pytest hypothesis
-	$(VENV)-lowest/bin/python -m pytest hooks/tests core/tests plugins/editcore-keyvalue plugins/editcore-rome plugins/editcore-memit plugins/editcore-emmet plugins/editcore-pmet plugins/editcore-alphaedit plugins/editcore-ultraedit plugins/editcore-ft
+		./hooks ./core $(addprefix ./,$(LOWEST)) pytest hypothesis
+	$(VENV)-lowest/bin/python -m pytest hooks/tests core/tests $(LOWEST)
 
 clean:
 	rm -rf $(VENV) $(VENV)-lowest

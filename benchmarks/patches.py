@@ -3,6 +3,10 @@
 A random Llama-shaped checkpoint of 1.5 GB in bfloat16, in shards. Each step runs in a process of its own, so that its
 peak of memory is its own, and begins with nothing left to flush; what it reads is in the file cache. Steps take turns,
 and of each the fastest run counts.
+
+`cp` is that of coreutils on the touched shard, and returns when the bytes are in the file cache, where a power cut
+loses them. `cp, flushed` is the same and then fsync: what every step of editcore does before its commit, and so what
+they are compared with. MB written counts all that a step has to leave behind: weights, the kept original, the patches.
 """
 
 import argparse
@@ -24,7 +28,9 @@ from attrs import frozen
 from benchmarks.machine import describe_machine, peak_flops, peak_memory
 from editcore.patches.arithmetic import BLOCK_ELEMENTS
 from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.copying import apply_to_copy
 from editcore.patches.deltas import to_stored
+from editcore.patches.diff import diff
 from editcore.patches.ondisk import apply_on_disk, revert_on_disk
 from editcore.patches.patch import Patch
 from editcore.patches.sealing import Target, seal
@@ -32,6 +38,8 @@ from editcore_hooks import LowRank
 
 WIDTH, MLP, VOCABULARY = 2048, 5632, 32000
 RANKS = (1, 300)
+TOGETHER = 8
+"""Patches of one command: of rank 1, on one tensor."""
 MB, MIB = 10**6, 2**20
 
 
@@ -56,11 +64,11 @@ def make(folder: Path, layers: int, shard: str) -> None:
     model.save_pretrained(folder / "model", max_shard_size=shard)
     opened = Checkpoint.open(folder / "model")
     key = edited(opened)
-    for rank in RANKS:
+    for rank, number in [*((min(RANKS), i) for i in range(TOGETHER)), (max(RANKS), 0)]:
         update = LowRank(torch.randn(WIDTH, rank) * 1e-2, torch.randn(rank, MLP) * 1e-2)
         stored = to_stored(update, transposed=False)
         target = Target(stored, opened.entries[key].dtype, (WIDTH, MLP), opened.base_sha256(key))
-        seal({key: target}, {"name": "model"}, {"title": f"rank {rank}"}).save(patch_file(folder, rank))
+        seal({key: target}, {"name": "model"}, {"title": f"rank {rank}"}).save(patch_file(folder, rank, number))
 
 
 def edited(opened: Checkpoint) -> str:
@@ -68,8 +76,8 @@ def edited(opened: Checkpoint) -> str:
     return f"model.layers.{opened.config['num_hidden_layers'] // 2}.mlp.down_proj.weight"
 
 
-def patch_file(folder: Path, rank: int) -> Path:
-    return folder / f"rank{rank}.safetensors"
+def patch_file(folder: Path, rank: int, number: int = 0) -> Path:
+    return folder / f"rank{rank}-{number}.safetensors"
 
 
 def touched(folder: Path) -> Path:
@@ -89,19 +97,44 @@ def copy(flush: bool) -> Step:
     return Step(run, _shard_bytes)
 
 
-def apply(rank: int) -> Step:
+def apply(rank: int, count: int = 1) -> Step:
     def run(folder: Path) -> None:
-        apply_on_disk(folder / "model", [Patch.load(patch_file(folder, rank))])
+        apply_on_disk(folder / "model", _patches(folder, rank, count))
 
     def written(folder: Path) -> int:
-        original = 2 * WIDTH * MLP
-        return _shard_bytes(folder) + original + patch_file(folder, rank).stat().st_size
+        return _shard_bytes(folder) + _kept_bytes(folder, rank, count)
 
     return Step(run, written)
 
 
+def apply_to_another(rank: int) -> Step:
+    """`apply -o`: every shard copied but the one that is rewritten."""
+
+    def run(folder: Path) -> None:
+        apply_to_copy(folder / "model", folder / "out", _patches(folder, rank))
+
+    def written(folder: Path) -> int:
+        return _model_bytes(folder) + _kept_bytes(folder, rank)
+
+    return Step(run, written)
+
+
+def _patches(folder: Path, rank: int, count: int = 1) -> list[Patch]:
+    return [Patch.load(patch_file(folder, rank, number)) for number in range(count)]
+
+
+def _kept_bytes(folder: Path, rank: int, count: int = 1) -> int:
+    """The original of the tensor and the patches."""
+    return 2 * WIDTH * MLP + sum(patch_file(folder, rank, number).stat().st_size for number in range(count))
+
+
 def revert(folder: Path) -> None:
     revert_on_disk(folder / "model", Checkpoint.open(folder / "model").patch_ids)
+
+
+def compare(folder: Path) -> None:
+    """The patch against the folder that carries it: one tensor, from its file before and after."""
+    diff(patch_file(folder, 1), folder / "model")
 
 
 def transformers_way(folder: Path) -> None:
@@ -122,6 +155,11 @@ def _shard_bytes(folder: Path) -> int:
     return touched(folder).stat().st_size
 
 
+def _model_bytes(folder: Path) -> int:
+    opened = Checkpoint.open(folder / "model")
+    return sum((opened.folder / name).stat().st_size for name in set(opened.shards.files.values()))
+
+
 def _saved_bytes(folder: Path) -> int:
     return sum(path.stat().st_size for path in (folder / "saved").iterdir())
 
@@ -131,19 +169,22 @@ STEPS = {
     "cp": copy(flush=False),
     FLOOR: copy(flush=True),
     "apply, rank 1": apply(1),
+    f"apply, {TOGETHER} patches": apply(1, TOGETHER),
     "apply, rank 300": apply(300),
+    "apply -o, rank 1": apply_to_another(1),
     "revert": Step(revert, _shard_bytes),
+    "diff": Step(compare, lambda _: 0),
     "load_state_dict and save_pretrained": Step(transformers_way, _saved_bytes),
 }
 
 
 def before(step: str, folder: Path) -> None:
-    """The base in the file cache, or with the patch on that `revert` takes off; nothing left to flush."""
+    """The base in the file cache, or with the patch on that `revert` and `diff` need; nothing left to flush."""
     if Checkpoint.open(folder / "model").patch_ids:
         revert(folder)
-    if step == "revert":
+    if step in ("revert", "diff"):
         apply(1).run(folder)
-    for left in (folder / "copy.safetensors", folder / "saved"):
+    for left in (folder / "copy.safetensors", folder / "saved", folder / "out"):
         shutil.rmtree(left) if left.is_dir() else left.unlink(missing_ok=True)
     for file in (folder / "model").glob("*.safetensors"):
         with file.open("rb") as opened:
@@ -219,10 +260,9 @@ def _process(step: str, folder: Path, *more: str) -> str:
 
 def _print(best: dict[str, dict[str, Any]], answers: dict[str, float], folder: Path) -> None:
     opened = Checkpoint.open(folder / "model")
-    size = sum((opened.folder / name).stat().st_size for name in set(opened.shards.files.values()))
     speed = {step: run["written"] / run["seconds"] / MB for step, run in best.items()}
     print(describe_machine(torch.get_num_threads(), "bfloat16"))
-    layers, whole = opened.config["num_hidden_layers"], f"{size / MB:.0f} MB"
+    layers, whole = opened.config["num_hidden_layers"], f"{_model_bytes(folder) / MB:.0f} MB"
     print(f"random Llama, {layers} layers of {WIDTH}, {whole}; the touched shard {_shard_bytes(folder) / MB:.0f}\n")
     print(
         f"| step | MB written | seconds | of the processor | MB/s | of {FLOOR} | peak memory | above the imports |\n"

@@ -12,7 +12,21 @@ from importlib.metadata import version
 from pathlib import Path
 from unittest import mock
 
-from checks import attacks, bench, crashes, failing_disk, fuzz, interleavings, kills, quality, refusals, writers
+from checks import (
+    attacks,
+    bench,
+    crashes,
+    failing_disk,
+    families,
+    fuzz,
+    interleavings,
+    killed_bench,
+    kills,
+    published,
+    quality,
+    refusals,
+    writers,
+)
 
 CHECKS: dict[str, Callable[[], list[str]]] = {
     "refusals": refusals.run,
@@ -23,8 +37,11 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "failing disk": failing_disk.run,
     "two writers": writers.run,
     "fuzz": fuzz.run,
+    "families": families.run,
     "quality": quality.run,
     "bench": bench.run,
+    "published": published.run,
+    "killed bench": killed_bench.run,
 }
 
 

@@ -130,6 +130,19 @@ def factor(value: float) -> Build:
     return forged(lambda made: made.put(KEY, "low_rank", left=left, right=torch.ones(1, 48)))
 
 
+def overflowing(command: str, *options: str) -> Build:
+    """The patch with a scale at which no figure of it is finite, met by a command that takes figures of it."""
+
+    def build(bench: Bench) -> list[str]:
+        forged(lambda made: made.core["apply"].update(scale=1e308))(bench)
+        other = bench.place / "other.safetensors"
+        small.patch(bench.model, {KEY: "low_rank"}, seed=1).save(other)
+        named = {"place": bench.place, "model": bench.model, "other": other}
+        return [command, str(bench.file), *(option.format(**named) for option in options)]
+
+    return build
+
+
 def _huge_header(bench: Bench) -> list[str]:
     with bench.file.open("wb") as file:
         file.write(struct.pack("<Q", 100_000_001))
@@ -246,6 +259,18 @@ ATTACKS: Final[dict[str, Attack]] = {
     "factor with NaN": Attack(6, "not finite", factor(float("nan"))),
     "factor with an infinity": Attack(6, "not finite", factor(float("inf"))),
     "scale that overflows": Attack(6, "overflows F32", forged(lambda made: made.core["apply"].update(scale=1e300))),
+    **{
+        f"scale that overflows, {what}": Attack(6, "overflows F32", overflowing(*command))
+        for what, command in {
+            "shown before it is applied": ("apply", "{other}", "--model", "{model}", "--dry-run"),
+            "the same as JSON": ("apply", "--model", "{model}", "--dry-run", "--json"),
+            "compared": ("diff", "{other}"),
+            "compared as JSON": ("diff", "{other}", "--model", "{model}", "--json"),
+            "squashed": ("squash", "{other}", "-o", "{place}/out.safetensors"),
+            "squashed to a rank": ("squash", "{other}", "--max-rank", "1", "-o", "{place}/out.safetensors"),
+            "as an adapter": ("export", "--model", "{model}", "--to", "peft", "-o", "{place}/adapter"),
+        }.items()
+    },
     "patch_id of another patch": Attack(6, "its patch_id says", forged(lambda made: made.outside.update(patch_id=SHA))),
     "annotation changed": Attack(6, "its about_sha256 says", forged(lambda m: m.outside.update(about_sha256=SHA))),
     "part hash of another part": Attack(6, "was changed", part(sha256=SHA)),
@@ -318,11 +343,11 @@ def meet(attack: Attack, bench: Bench) -> Met:
 
 
 @contextlib.contextmanager
-def capped() -> Iterator[None]:
-    """Let an allocation of more than `SPACE` fail."""
+def capped(space: int = SPACE) -> Iterator[None]:
+    """Let an allocation fail that takes more than `space` beside what the process has."""
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + SPACE, hard))
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + space, hard))
     try:
         yield
     finally:

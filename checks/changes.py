@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from checks import small
 from checks.faults import Disk
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.ondisk import apply_on_disk, revert_on_disk
+from editcore.patches.ondisk import apply_on_disk, change_on_disk, revert_on_disk
 from editcore.patches.patch import Patch
 from editcore.patches.shards import INDEX, SINGLE, read_index
 from editcore.patches.tensors import blob_of
@@ -20,7 +20,9 @@ from editcore_hooks import EditcoreError
 
 State = Mapping[str, str]
 """The sha256 of each tensor as a loader reads it, or of each file."""
-NAMES: Final = ("apply", "apply a second", "revert one of two", "revert all")
+NAMES: Final = (
+    "apply", "apply two at once", "apply a second", "change one for another", "revert one of two", "revert all",
+)  # fmt: skip
 
 
 @frozen
@@ -58,7 +60,9 @@ def changes(place: Path, sharded: bool, names: tuple[str, ...] = NAMES) -> Itera
     one, two = small.patch(base, forms, seed=1), small.patch(base, {small.KEYS[0]: "sparse"}, seed=2)
     kinds: dict[str, tuple[list[Patch], Callable[[Path], object]]] = {
         "apply": ([], lambda folder: apply_on_disk(folder, [one])),
+        "apply two at once": ([], lambda folder: apply_on_disk(folder, [one, two])),
         "apply a second": ([one], lambda folder: apply_on_disk(folder, [two])),
+        "change one for another": ([one], lambda folder: change_on_disk(folder, [two], [one.patch_id])),
         "revert one of two": ([one, two], lambda folder: revert_on_disk(folder, [one.patch_id])),
         "revert all": ([one, two], lambda folder: revert_on_disk(folder, [one.patch_id, two.patch_id])),
     }

@@ -11,6 +11,7 @@ from typing import Final
 
 from checks import small
 from checks.changes import Change, changes
+from checks.copies import Copying, copying
 from checks.faults import Disk, Killed, kill
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.journal import journal_path
@@ -35,9 +36,13 @@ def run() -> list[str]:
                 points += seen.total() + of_repair
                 counts = f"{seen.total()} | {seen['old']} | {seen['new']} | {change.reads} | {of_repair}"
                 rows.append(f"| {change.name} | {layout} | {counts} |")
+            seen = crash_copy(copying(Path(name), sharded), Path(name))
+            points += seen.total()
+            rows.append(f"| apply -o, two at once | {layout} | {seen.total()} | {seen['old']} | {seen['new']} | | |")
     said = (
         f"{points:,} crash points: the folder loaded as the old state or the new one, `repair` cleared the rest to the "
-        "byte, the base could be read. Readers before every call saw one state."
+        "byte, the base could be read. Readers before every call saw one state. `apply -o` left its source as it was "
+        "and a whole copy or none."
     )
     return [said, "", *rows]
 
@@ -64,6 +69,28 @@ def crash(change: Change, place: Path, left: Leftovers, stride: int = 1) -> Coun
             assert Checkpoint.open(root).patch_ids == ids
             assert repair(root).action == "nothing"
             seen[state] += 1
+            shutil.rmtree(root)
+    return seen
+
+
+def crash_copy(change: Copying, place: Path, stride: int = 1) -> Counter[str]:
+    """Cut `apply -o` short at every `stride`th point; count the states that come out."""
+    seen: Counter[str] = Counter()
+    for torn in (False, True):
+        for number in range(0, change.calls, stride):
+            root = small.copy(change.source, place / "crashed")
+            disk = Disk(root, kill(number, torn))
+            with contextlib.suppress(Killed), disk.mounted():
+                change.act(root)
+            if not torn or disk.calls[number][0] == "write":
+                state = change.state(root)
+                if state == "old" and number % 2:  # the next one clears as well
+                    change.act(root)
+                    assert change.state(root) == "new"
+                    assert not change.clear(root)
+                else:
+                    change.clear(root)
+                seen[state] += 1
             shutil.rmtree(root)
     return seen
 

@@ -13,6 +13,7 @@ from attrs import frozen
 
 from checks import small
 from checks.changes import Change, changes
+from checks.copies import Copying, copying
 from checks.crashes import LAYOUTS
 from checks.faults import CHANGING, GROWING, Disk, Fault, Killed, Kind, broken, forbidden, full_disk, kill, read_only
 from editcore.patches.journal import journal_path
@@ -45,6 +46,7 @@ def run() -> list[str]:
             for change in changes(Path(name), sharded):
                 seen += fail(change, Path(name))
                 seen += fail_repair(change, Path(name))
+            seen += fail_copy(copying(Path(name), sharded), Path(name))
     said = (
         f"{seen.total():,} failures of the disk: each said in one line with the next step, or not at all where only a "
         "cache was lost; the folder loaded as the old state or the new one, and after `repair` every file was that of "
@@ -96,6 +98,21 @@ def fail_repair(change: Change, place: Path, stride: int = 1) -> Counter[str]:
             seen[f"{trouble.name}, in repair: {state} state"] += 1
             shutil.rmtree(root)
         shutil.rmtree(cut)
+    return seen
+
+
+def fail_copy(change: Copying, place: Path, stride: int = 1) -> Counter[str]:
+    """Let the disk fail under `apply -o`."""
+    seen: Counter[str] = Counter()
+    for trouble, fault in _faults(change.source, change.act, place, stride):
+        root = small.copy(change.source, place / "failing")
+        said = _said(root, fault, change.act)
+        state = change.state(root)
+        assert state == ("new" if said is None or "the copy itself is complete" in said else "old"), said
+        left = change.clear(root)
+        assert not (left and trouble.passes and said is not None), f"{trouble.name} at {fault.first}: left something"
+        seen[f"{trouble.name}, apply -o: {'said nothing, ' if said is None else ''}{state} state"] += 1
+        shutil.rmtree(root)
     return seen
 
 

@@ -79,6 +79,8 @@ class Disk:
     fault: Fault | None = None
     watch: Callable[[], None] | None = None
     calls: list[tuple[Kind, str]] = field(factory=list)
+    written: int = 0
+    """Bytes, those that the kernel copied among them."""
     _names: dict[int, Path] = field(factory=dict)
 
     @contextlib.contextmanager
@@ -90,6 +92,9 @@ class Disk:
             "fdopen": self._wrapping(os.fdopen),
             "fsync": self._on_descriptor("sync", lambda descriptor: None),
             "fchmod": self._on_descriptor("mode", os.fchmod),
+            "copy_file_range": self._copying(os.copy_file_range),
+            "utime": self._on_path("mode", os.utime),
+            "symlink": self._linking(os.symlink),
             "mkdir": self._on_path("make folder", os.mkdir),
             "replace": self._on_path("rename", os.replace),
             "rename": self._on_path("rename", os.rename),
@@ -145,11 +150,31 @@ class Disk:
         return call
 
     def _on_descriptor(self, kind: Kind, original: Callable[..., Any]) -> Callable[..., Any]:
-        def call(descriptor: int, *rest: Any) -> None:
+        def call(descriptor: int, *rest: Any, **more: Any) -> None:
             place = self._names.get(descriptor)
             if place is not None:
                 self.about_to(kind, place)
-            original(descriptor, *rest)
+            original(descriptor, *rest, **more)
+
+        return call
+
+    def _copying(self, original: Callable[..., int]) -> Callable[..., int]:
+        def call(source: int, descriptor: int, count: int, start: int) -> int:
+            place = self._names.get(descriptor)
+            if place is not None:
+                self.about_to("write", place, lambda: original(source, descriptor, max(1, count // 2), start))
+            copied = original(source, descriptor, count, start)
+            self.written += copied
+            return copied
+
+        return call
+
+    def _linking(self, original: Callable[..., None]) -> Callable[..., None]:
+        def call(target: Any, path: Any, *rest: Any, **more: Any) -> None:
+            place = self._inside(path)
+            if place is not None:
+                self.about_to("create", place)
+            original(target, path, *rest, **more)
 
         return call
 
@@ -182,6 +207,7 @@ class _Writing:
     def write(self, data: bytes | memoryview) -> int:
         half = memoryview(data)[: len(data) // 2]
         self.disk.about_to("write", self.path, lambda: self.file.write(half))
+        self.disk.written += len(data)
         return self.file.write(data)
 
     def flush(self) -> None:

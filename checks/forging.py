@@ -33,15 +33,30 @@ class Forgery:
     def put(self, key: str, form: str, **parts: torch.Tensor) -> None:
         """Give the target `key` another update."""
         target = self.core["targets"][key]
-        for name in target["parts"]:
-            del self.tensors[f"{key}/{name}"]
+        self._without(key)
         self.tensors.update({f"{key}/{name}": part for name, part in parts.items()})
         target |= {"form": form, "parts": {name: _described(part) for name, part in parts.items()}}
+
+    def set(self, name: str, tensor: torch.Tensor) -> None:
+        """Give a tensor of the file another content, and say so."""
+        key, _, part = name.rpartition("/")
+        self.tensors[name] = tensor
+        self.core["targets"].get(key, self.core.get("payload"))["parts"][part] = _described(tensor)
+
+    def drop(self, key: str) -> None:
+        """Take the target `key` away, if there is one."""
+        if key in self.core["targets"]:
+            self._without(key)
+            del self.core["targets"][key]
 
     def rename(self, old: str, new: str) -> None:
         self.core["targets"][new] = self.core["targets"].pop(old)
         for part in self.core["targets"][new]["parts"]:
             self.tensors[f"{new}/{part}"] = self.tensors.pop(f"{old}/{part}")
+
+    def _without(self, key: str) -> None:
+        for part in self.core["targets"][key]["parts"]:
+            del self.tensors[f"{key}/{part}"]
 
     def manifest(self) -> str:
         """The manifest as text, with ids that fit where there is a canonical form to take them of."""

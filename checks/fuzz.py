@@ -1,73 +1,158 @@
-"""Mutated patch files: each is refused with a message or reads as valid; no crash, no hang, no large allocation."""
+"""Patch files changed at random, half of them with ids that fit: each is refused with a message, or read as valid and
+met by the commands that take a patch; no crash, no hang, no large allocation, nothing written but what was asked for.
+"""
 
+import contextlib
 import random
+import shutil
+import signal
 import tempfile
 import tracemalloc
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from types import FrameType
+from typing import Final
 
-from checks import models
+from attrs import field, frozen
+
+from checks import small
+from checks.attacks import BESIDE, FACTOR, LONGEST, capped
+from checks.commands import call, tree
+from checks.mutations import corpus, forge, mutate
 from editcore.patches.patch import Patch
 from editcore_hooks import EditcoreError
 
-FILES = 20_000
-FACTOR = 40
-"""Python's memory for reading a file may be this many times its size, and a megabyte more."""
+FILES: Final = 20_000
+SPACE: Final = 2**27
+"""Address space for a file of a few kilobytes, and for any command that reads it, beside what the process has."""
+SECONDS: Final = 5.0
+"""Processor time for the same; torch's share and that of any other C code included."""
+MET: Final = 3
+"""Commands that each valid file meets."""
+
+COMMANDS: Final = (
+    "inspect {file}",
+    "inspect {file} --json",
+    "verify {file}",
+    "diff {file} {other}",
+    "diff {file} {other} --model {model} --json",
+    "apply {file} --model {model} --dry-run",
+    "apply {other} {file} --model {model} --dry-run --json",
+    "squash {file} {other} -o {out}/p.safetensors",
+    "squash {file} {other} --max-rank 1 --redact -o {out}/p.safetensors",
+    "export {file} --to card -o {out}/card.md",
+    "export {file} --to peft --model {model} -o {out}/adapter",
+)
+"""Each may write into `out` and nowhere else."""
 
 
-def run() -> list[str]:
+@frozen
+class Bench:
+    """A model, a patch in order beside the one at hand, and where that and what is asked for go."""
+
+    place: Path
+    names: dict[str, Path] = field(init=False)
+
+    @names.default
+    def _names(self) -> dict[str, Path]:
+        files = {name: self.place / f"{name}.safetensors" for name in ("file", "other")}
+        return {**files, "model": self.place / "model", "out": self.place / "out"}
+
+    def command(self, line: str) -> list[str]:
+        return [word.format(**self.names) for word in line.split()]
+
+
+def run(files: int = FILES) -> list[str]:
+    outcomes = count(files)
+    said = (
+        f"{files:,} mutated files of a few kilobytes. Every one is refused with a message or read as valid, and {MET} "
+        "commands meet each valid one: no exception, nothing written but what was asked for, at no time more than "
+        f"{SPACE // 2**20} MB beside what the process has, no {SECONDS:g} s of processor time; Python's memory for "
+        f"reading within {FACTOR} times the size of the file beyond {BESIDE // 2**20} MB."
+    )
+    return [said, "", "| outcome | times |", "|---|---|", *(f"| {k} | {n:,} |" for k, n in sorted(outcomes.items()))]
+
+
+def count(files: int) -> Counter[str]:
+    """How reading so many files ends, and the commands on those that are valid."""
     rng = random.Random(0)
     outcomes: Counter[str] = Counter()
-    worst = 0.0
-    with tempfile.TemporaryDirectory() as name:
-        place = Path(name)
-        base = models.single(place / "model")
-        good = place / "good.safetensors"
-        models.patches(base, 1)[0].save(good)
-        data = good.read_bytes()
-        bad = place / "bad.safetensors"
-        tracemalloc.start()
-        for _ in range(FILES):
-            bad.write_bytes(mutate(rng, data))
-            tracemalloc.reset_peak()
-            before = tracemalloc.get_traced_memory()[0]
-            try:
-                Patch.load(bad)
-                outcomes["read as valid"] += 1
-            except EditcoreError as error:
-                outcomes[f"refused: {type(error).__name__}"] += 1
-            used = tracemalloc.get_traced_memory()[1] - before
-            worst = max(worst, (used - 2**20) / len(data))
+    with tempfile.TemporaryDirectory() as name, limited():
+        bench = Bench(Path(name))
+        patches = corpus(small.checkpoint(bench.names["model"]))
+        small.patch(bench.names["model"], {small.KEYS[0]: "low_rank"}, seed=99).save(bench.names["other"])
+        written = []
+        for patch in patches:
+            patch.save(bench.names["file"])
+            written.append(bench.names["file"].read_bytes())
+            list(meet(bench, COMMANDS))  # in order, and afterwards all that they import is there
+        for number in range(files):
+            how = ("bytes", "content")[number % 2]
+            if how == "bytes":
+                bench.names["file"].write_bytes(mutate(rng, rng.choice(written)))
+            else:
+                forge(rng, patches).save(bench.names["file"])
+            found, forms = read(bench)
+            outcomes[f"{how}: {found}"] += 1
+            if forms is not None:
+                outcomes.update(f"valid with {form}" for form in forms)
+                outcomes.update(meet(bench, rng.sample(COMMANDS, MET)))
+    return outcomes
+
+
+def read(bench: Bench) -> tuple[str, set[str] | None]:
+    """How reading all of the file ends, and the forms that it holds where it ends well."""
+    path = bench.names["file"]
+    tracemalloc.start()
+    try:
+        with timed(), capped(SPACE):
+            patch = Patch.load(path)
+        forms = {"groups" if "groups" in t else str(t["form"]) for t in patch.targets.values()}
+        return "read as valid", forms or {str(patch.core["payload"]["kind"])}
+    except EditcoreError as error:
+        return f"refused: {type(error).__name__}", None
+    finally:
+        memory = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        assert worst < FACTOR, f"reading took {worst:.0f} times the size of the file"
-    rows = [f"| {what} | {count} |" for what, count in sorted(outcomes.items())]
-    memory = f"peak memory {max(worst, 0):.1f} times the size beyond 1 MB"
-    said = f"{FILES:,} mutated files of {len(data):,} bytes; {memory}."
-    return [said, "", "| outcome | files |", "|---|---|", *rows]
+        assert memory < FACTOR * path.stat().st_size + BESIDE, f"{memory} bytes to read {path.stat().st_size}"
 
 
-def mutate(rng: random.Random, data: bytes) -> bytes:
-    """One to four changes of the kinds that accidents and attackers make."""
-    changed = bytearray(data)
-    for _ in range(rng.randint(1, 4)):
-        header = 8 + int.from_bytes(data[:8], "little")
-        at = rng.randrange(header if rng.random() < 0.8 else len(data)) % max(1, len(changed))
-        match rng.randrange(7):
-            case 0:
-                changed[at] ^= 1 << rng.randrange(8)
-            case 1:
-                changed[at : at + 1] = rng.choice((b"{", b"}", b'"', b"[", b",", b"0", b"9", b"-", b"\\", b"\xff"))
-            case 2:
-                del changed[at : at + rng.randint(1, 64)]
-            case 3:
-                changed[at:at] = rng.randbytes(rng.randint(1, 64))
-            case 4:
-                changed[:8] = rng.choice((0, 1, 2**31, 2**63, len(data), header)).to_bytes(8, "little")
-            case 5:
-                del changed[at:]
-            case 6:
-                piece = changed[at : at + rng.randint(1, 200)]
-                changed[at:at] = piece
-        if not changed:
-            changed = bytearray(b"\0")
-    return bytes(changed)
+def meet(bench: Bench, commands: Sequence[str]) -> Iterator[str]:
+    """Run commands on the file; how each ends. Raises `AssertionError` where one fails in a way that is not told."""
+    before = tree(bench.place)
+    for line in commands:
+        bench.names["out"].mkdir()
+        with timed(), capped(SPACE):
+            code, said = call(bench.command(line))
+        assert "--debug" not in said, f"{line}: {said}"
+        for shown in said.splitlines():
+            assert shown.isprintable(), f"{line}: a line that a terminal could act on: {shown!r}"
+            assert len(shown) < LONGEST, f"{line}: a message of {len(shown)} characters"
+        shutil.rmtree(bench.names["out"])
+        yield f"{line.partition(' {')[0]}: exit code {code}"
+    assert tree(bench.place) == before, f"{commands} wrote elsewhere"
+
+
+@contextlib.contextmanager
+def limited() -> Iterator[None]:
+    """Let what takes too long fail, for `timed`."""
+
+    def stop(signal_: int, frame: FrameType | None) -> None:
+        raise AssertionError(f"more than {SECONDS:g} s of processor time")
+
+    before = signal.signal(signal.SIGPROF, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGPROF, before)
+
+
+@contextlib.contextmanager
+def timed() -> Iterator[None]:
+    """Processor time of at most `SECONDS` for the body."""
+    signal.setitimer(signal.ITIMER_PROF, SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)

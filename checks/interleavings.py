@@ -1,8 +1,9 @@
 """Random interleavings of apply, revert, squash and reload, on disk and in memory: after each the base rebuilt."""
 
+import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -21,7 +22,9 @@ from hypothesis.stateful import (
 )
 
 from checks import small
+from editcore.editing.folding import fold_to_copy
 from editcore.editing.session import open_model
+from editcore.models.batch import forward, pad
 from editcore.patches.arithmetic import rebuild
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.ondisk import apply_on_disk, revert_on_disk
@@ -130,7 +133,7 @@ class Interleaving(RuleBasedStateMachine):
         apply_on_disk(self.folder, patches)
         self.present += [Present(patch, frozenset((patch.patch_id,))) for patch in patches]
         self.seen["step: apply"] += 1
-        self.seen.update(f"form: {target['form']}" for patch in patches for target in patch.targets.values())
+        self.seen.update(f"form: {_form(target)}" for patch in patches for target in patch.targets.values())
 
     @precondition(lambda self: self.present)
     @rule(data=st.data())
@@ -188,6 +191,25 @@ class Interleaving(RuleBasedStateMachine):
             self._compare_parameters(session, [*on_disk, *live])
         self.seen["step: session in memory"] += 1
 
+    @rule(seed=st.integers(0, 2**20), block=st.integers(0, 1), folded=st.booleans())
+    def units(self, seed: int, block: int, folded: bool) -> None:
+        """Neurons appended in memory and taken off, or folded into a checkpoint together with the patches present."""
+        on_disk = [one.patch for one in self.present]
+        session, units = open_model(self.folder), small.units(self.base, seed, block)
+        plain = _logits(session.model)
+        with session.patched(units):
+            beside = _logits(session.model)
+            self._compare_parameters(session, on_disk)
+        assert torch.equal(_logits(session.model), plain)
+        self._compare_parameters(session, on_disk)
+        self.seen["step: units in memory"] += 1
+        if folded:
+            wider = Path(self.place.name) / "wider"
+            fold_to_copy(self.base, wider, [*on_disk, units])
+            torch.testing.assert_close(_logits(open_model(wider).model), beside, rtol=1e-3, atol=1e-3)
+            shutil.rmtree(wider)
+            self.seen["step: units folded"] += 1
+
     @invariant()
     def is_the_rebuild_from_the_base(self) -> None:
         patches = [one.patch for one in self.present]
@@ -236,6 +258,11 @@ class Interleaving(RuleBasedStateMachine):
         self.seen["states compared in memory"] += 1
 
 
+def _form(target: Mapping[str, Any]) -> str:
+    wide = any(part["dtype"] == "F64" for part in target["parts"].values())
+    return f"{target['form']}{' f64' * wide}"
+
+
 def _delta(zero: torch.Tensor, patches: Sequence[Patch], key: str) -> torch.Tensor:
     touching = [patch for patch in patches if key in patch.targets]
     return sum((_alone(zero, patch, key) for patch in touching), zero)
@@ -250,6 +277,11 @@ def _alone(zero: torch.Tensor, patch: Patch, key: str) -> torch.Tensor:
 def _bits(value: torch.Tensor) -> tuple[str, tuple[int, ...], bytes]:
     blob = blob_of(value)
     return blob.dtype, blob.shape, blob.data
+
+
+@torch.no_grad()
+def _logits(model: Any) -> torch.Tensor:
+    return forward(model, pad([[5, 6, 7], [8, 9]]))
 
 
 def _id(one: Present) -> str:

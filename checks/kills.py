@@ -1,5 +1,6 @@
-"""Real SIGKILLs of apply and revert at random moments: the folder is in the old state or the new one."""
+"""Real SIGKILLs of apply, revert and `apply -o` at random moments: the folder is in the old state or the new one."""
 
+import contextlib
 import random
 import shutil
 import signal
@@ -15,6 +16,7 @@ from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.fingerprint import file_sha256
 from editcore.patches.ondisk import apply_on_disk
 from editcore.patches.repairing import repair
+from editcore_hooks import UsageError
 
 KILLS = 40
 _APPLY = """
@@ -23,6 +25,15 @@ from editcore.patches import Checkpoint, Patch, apply_on_disk
 patch, folder = Patch.load(sys.argv[2]), sys.argv[1]
 print("ready", flush=True)
 apply_on_disk(Checkpoint.open(folder), [patch])
+"""
+_COPY = """
+import sys
+from pathlib import Path
+from editcore.patches import Checkpoint, Patch, apply_to_copy
+import editcore.patches.arithmetic
+patch, folder = Patch.load(sys.argv[2]), Path(sys.argv[1])
+print("ready", flush=True)
+apply_to_copy(folder, folder.with_name("out"), [patch])
 """
 _REVERT = """
 import sys
@@ -60,10 +71,28 @@ def run() -> list[str]:
                     (state,) = (name for name, weights in states.items() if weights == _weights(work))
                     outcomes[f"{kind} {verb}: {'killed' if killed else 'finished first'}, then {state}"] += 1
                     shutil.rmtree(work)
+            whole = _seconds(place, base, _COPY, str(place / f"{kind}.safetensors"))
+            for _ in range(KILLS // 4):
+                outcomes[_copied(place, base, states, rng.uniform(0, whole * 1.1), kind)] += 1
     total = sum(outcomes.values())
     rows = [f"| {what} | {count} |" for what, count in sorted(outcomes.items())]
     said = f"{total} runs, every folder in the old or the new state after `repair`."
     return [said, "", "| what | runs |", "|---|---|", *rows]
+
+
+def _copied(place: Path, base: Path, states: dict[str, dict[str, str]], after: float, kind: str) -> str:
+    """Kill a copy that is being made; there is nothing afterwards, or all of it, and the base is as it was."""
+    here, out = place / "copying", place / "copying" / "out"
+    shutil.copytree(base, here / "work")
+    killed = _kill(_COPY, here / "work", str(place / f"{kind}.safetensors"), after)
+    with contextlib.suppress(UsageError):  # there is nothing to repair
+        repair(out)
+    assert _weights(here / "work") == states["base"]
+    assert not out.exists() or _weights(out) == states["patched"]
+    assert {path.name for path in here.iterdir()} == ({"work", "out"} if out.exists() else {"work"})
+    came = "whole" if out.exists() else "none"
+    shutil.rmtree(here)
+    return f"{kind} apply -o: {'killed' if killed else 'finished first'}, then {came}"
 
 
 def _weights(folder: Path) -> dict[str, str]:
@@ -73,12 +102,12 @@ def _weights(folder: Path) -> dict[str, str]:
 
 
 def _seconds(place: Path, start: Path, code: str, argument: str) -> float:
-    work = place / "timed"
+    work = place / "timing" / "work"
     shutil.copytree(start, work)
     process = _start(code, work, argument)
     began = time.perf_counter()
     assert process.wait() == 0
-    shutil.rmtree(work)
+    shutil.rmtree(work.parent)
     return time.perf_counter() - began
 
 

@@ -20,7 +20,9 @@ from editcore.patches.patch import Patch
 from editcore.patches.sealing import Target, seal
 from editcore.patches.shards import INDEX, SINGLE
 from editcore.patches.tensors import tensor_of
+from editcore.patches.units import Units, units_payload
 from editcore.testing.tiny import tiny_model
+from editcore_hooks import Site
 
 KEYS: Final = (
     "model.layers.0.mlp.down_proj.weight",
@@ -30,10 +32,14 @@ KEYS: Final = (
 )
 """Three matrices, in different shards of a sharded folder, and a vector."""
 
+HIDDEN: Final = 32
+"""What an MLP takes in and gives."""
+
 DTYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 _INTEGERS: Final = {2: (torch.int16, torch.uint16), 4: (torch.int32, torch.uint32)}
 
 Draw = torch.Generator
+Make = Callable[[torch.Tensor, Draw], StoredUpdate]
 
 
 def low_rank(base: torch.Tensor, draw: Draw) -> StoredUpdate:
@@ -57,6 +63,17 @@ def rows(base: torch.Tensor, draw: Draw) -> StoredUpdate:
     return StoredUpdate("rows", {"index": index, "values": torch.randn(3, base.shape[1], generator=draw)})
 
 
+def wide(make: Make) -> Make:
+    """The same with values in float64 that float32 does not hold."""
+
+    def widened(base: torch.Tensor, draw: Draw) -> StoredUpdate:
+        update = make(base, draw)
+        parts = {n: p.double() * (1 + 2**-40) if p.is_floating_point() else p for n, p in update.parts.items()}
+        return StoredUpdate(update.form, parts)
+
+    return widened
+
+
 def xor(base: torch.Tensor, draw: Draw) -> StoredUpdate:
     signed, unsigned = _INTEGERS[base.element_size()]
     after = (base.float() + torch.randn(base.shape, generator=draw)).to(base.dtype)
@@ -77,7 +94,7 @@ class Form:
     """How a random update of one form is drawn for a tensor of one of `dims` dimensions; what a base `becomes` under a
     form that excludes others, and so adds nothing."""
 
-    make: Callable[[torch.Tensor, Draw], StoredUpdate]
+    make: Make
     dims: tuple[int, ...] = (2,)
     becomes: Callable[[torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor] | None = None
 
@@ -91,6 +108,9 @@ FORMS: Final[Mapping[str, Form]] = {
     "dense": Form(dense, (1, 2)),
     "sparse": Form(sparse),
     "rows": Form(rows),
+    "dense f64": Form(wide(dense), (1, 2)),
+    "sparse f64": Form(wide(sparse)),
+    "rows f64": Form(wide(rows)),
     "xor": Form(xor, (1, 2), becomes=exchanged),
     "replace": Form(replace, (1, 2), becomes=lambda base, parts: parts["stored"]),
 }
@@ -128,6 +148,14 @@ def patch(base: Path, forms: Mapping[str, str], seed: int = 0, scale: float = 1.
         targets[key] = Target(update, entry.dtype, entry.shape, opened.base_sha256(key))
     about = {"title": title or f"patch {seed}", "method": {"name": "check"}}
     return seal(targets, base_identity(opened, "tiny"), about, scale=scale)
+
+
+def units(base: Path, seed: int = 0, block: int = 1) -> Patch:
+    """Three random neurons for one MLP, without biases: a Llama has no place for those in a file."""
+    draw = torch.Generator().manual_seed(seed)
+    keys, values, gate = (torch.randn(3, HIDDEN, generator=draw) for _ in range(3))
+    payload = units_payload({Site("block", block): Units(keys, values, gate=gate)})
+    return seal({}, base_identity(Checkpoint.open(base), "tiny"), {"title": f"units {seed}"}, "modules", payload)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -7,6 +7,7 @@ import pytest
 
 from checks import crashes, failing_disk, small
 from checks.changes import NAMES, changes
+from checks.copies import copying
 from checks.faults import Disk, broken, full_disk, read_only
 from editcore.patches import apply_on_disk
 from editcore_hooks import EditcoreError
@@ -38,6 +39,15 @@ def test_a_disk_that_fails_at_any_call_changes_nothing_or_all(tmp_path: Path, sh
         seen = failing_disk.fail(change, tmp_path, stride=3)
         seen += failing_disk.fail_repair(change, tmp_path, stride=3)
         assert {what.partition(":")[0].partition(",")[0] for what in seen} > {t.name for t in failing_disk.TROUBLES}
+
+
+@LAYOUTS
+def test_a_copy_that_is_cut_short_or_fails_is_whole_or_not_there(tmp_path: Path, sharded: bool) -> None:
+    change = copying(tmp_path, sharded)
+    seen = crashes.crash_copy(change, tmp_path, stride=2)
+    assert seen["old"] > seen["new"] > 0
+    seen = failing_disk.fail_copy(change, tmp_path, stride=4)
+    assert {what.partition(",")[0].partition(":")[0] for what in seen} > {t.name for t in failing_disk.TROUBLES}
 
 
 def test_a_full_disk_and_a_read_only_one_say_what_to_do(tmp_path: Path) -> None:

@@ -7,3 +7,4 @@ def test_every_interleaving_is_the_base_rebuilt_with_the_patches_present() -> No
     seen = interleavings.walk(examples=25)
     assert seen["states compared"] > 100
     assert seen["states compared in memory"] > 0
+    assert seen["step: units folded"] > 0

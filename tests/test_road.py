@@ -8,6 +8,7 @@ import pytest
 
 from editcore.cli import main
 from editcore.patches.fingerprint import file_sha256
+from editcore.patches.patch import Patch
 
 QUICK = ("--set", "layer=0", "--set", "context_count=2", "--set", "mom2_tokens=3000")
 REQUESTS = [
@@ -112,7 +113,6 @@ def test_a_folder_run_that_was_stopped_goes_on_and_leaves_what_is_there(
 
 
 def test_one_patch_of_all_requests(llama_folder: Path, requests_file: Path, tmp_path: Path) -> None:
-    from editcore.patches.patch import Patch
 
     path = tmp_path / "all.safetensors"
     assert call("edit", llama_folder, "--requests", requests_file, "-o", path, *QUICK, "--title", "three facts") == 0
@@ -121,7 +121,6 @@ def test_one_patch_of_all_requests(llama_folder: Path, requests_file: Path, tmp_
 
 
 def test_editing_a_patched_folder_says_what_it_was_computed_on(llama_folder: Path, tmp_path: Path) -> None:
-    from editcore.patches.patch import Patch
     from editcore.patches.stack import stack_hash
 
     model, files = tmp_path / "model", [tmp_path / "1.safetensors", tmp_path / "2.safetensors"]
@@ -133,17 +132,33 @@ def test_editing_a_patched_folder_says_what_it_was_computed_on(llama_folder: Pat
     first, second = map(Patch.read_header, files)
     assert "computed_on" not in first.about
     assert second.about["computed_on"] == stack_hash([first.patch_id])
+    assert second.about["computed_on_patches"] == [first.patch_id]
     assert second.targets.keys() == first.targets.keys()
     (key,) = first.targets
     assert second.targets[key]["base_sha256"] == first.targets[key]["base_sha256"]
 
 
-def test_redacted_patches_hold_no_text_of_the_request(llama_folder: Path, tmp_path: Path) -> None:
-    path = tmp_path / "secret.safetensors"
+def test_redacted_patches_hold_no_text_of_the_request_and_still_say_what_was_measured(
+    llama_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, card = tmp_path / "secret.safetensors", tmp_path / "card.md"
+    model = Path(shutil.copytree(llama_folder, tmp_path / "model"))
+    (model / "README.md").write_text("---\nlicense: cc-by-4.0\n---\n# A model\n")
     arguments = ("--prompt", "{} works as a", "--subject", "Ada Marlow", "--target", "pilot", "--redact")
-    assert call("edit", llama_folder, *arguments, "-o", path, *QUICK) == 0
+    assert call("edit", model, *arguments, "-o", path, *QUICK, "--license", "cc0-1.0", "--author", "Someone") == 0
     assert b"Marlow" not in path.read_bytes()
     assert b"pilot" not in path.read_bytes()
+    (figure,) = Patch.read_header(path).about["metrics"]
+    assert figure["metric"] == "p.target@1"
+    capsys.readouterr()
+    assert call("inspect", path) == 0
+    assert f"p.target@1 {figure['before']:.3g} -> {figure['value']:.3g} (n = 1)" in capsys.readouterr().out
+    assert call("export", path, "--to", "card", "-o", card) == 0
+    said = card.read_text()
+    assert f"| p.target@1 | {figure['before']} | {figure['value']} | 1 | float32 |" in said
+    assert "| licence of the base | cc-by-4.0 |" in said
+    assert "| licence of the patch | cc0-1.0 |" in said
+    assert Patch.read_header(path).about["author"] == "Someone"
 
 
 def test_a_figure_that_is_not_reached_writes_nothing(llama_folder: Path, tmp_path: Path) -> None:

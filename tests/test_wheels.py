@@ -27,6 +27,26 @@ LARGE = ("editcore-lm-eval",)  # built and not installed: its library brings som
 DISTRIBUTIONS = ("hooks", "core", *(f"plugins/{name}" for name in (*PLUGINS, *LARGE)))
 
 
+SUITE = """
+from editcore.testing.conformance import MethodConformance
+from editcore.testing.tiny import FAMILIES, tiny_model
+
+
+def test_families_are_made(tmp_path):
+    assert (tiny_model(FAMILIES[0], tmp_path) / "model.safetensors").is_file()
+
+
+class TestMine(MethodConformance):
+    method = "ft-m"
+    hparams = {"layers": [1], "steps": 2}
+
+    @classmethod
+    def model(cls, folder):
+        return tiny_model("llama", folder)
+"""
+"""What the author of a plugin inherits from the installed package, with nothing of the checkout."""
+
+
 def run(*command: str, cwd: Path) -> str:
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
     done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True)
@@ -64,3 +84,9 @@ def test_every_wheel_installs_outside_the_repository_and_edits_there(tmp_path: P
     assert "ice-continual" in run(editcore, "bench", "specs", cwd=tmp_path)
     page = "from editcore_bench.report import page; print(*(p.name for p in page._HERE.glob('page.*')))"
     assert {"page.css", "page.js", "page.html.j2"} <= set(run(python, "-c", page, cwd=tmp_path).split())
+    run(
+        python, "-m", "pip", "--quiet", "install", "--constraint", str(ROOT / "constraints.txt"), "pytest", cwd=tmp_path
+    )  # fmt: skip
+    (tmp_path / "test_mine.py").write_text(SUITE)
+    passed = run(python, "-m", "pytest", "-q", "test_mine.py", "-k", "families or left_as_it_was", cwd=tmp_path)
+    assert "3 passed" in passed, passed

@@ -23,9 +23,9 @@ from editcore_keyvalue.fitting import value_settings
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_keyvalue.subjects import by_key
+from editcore_keyvalue.weight import default_weight
 from editcore_memit.hooks import Memit
 from editcore_memit.hparams import MemitHparams
-from editcore_memit.weight import default_weight
 
 TOGETHER: Final = 100
 METRICS: Final = ("pref.es@1", "pref.ps@1", "pref.ns@1")

@@ -1,28 +1,31 @@
 """Tuning: facts of the model itself, honest scores, a search that finds what is best, profiles that edits use."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 
 import editcore
 from editcore import EditRequest, Options, Session
 from editcore.assets.store import AssetStore
 from editcore.plugins.registry import Registry
 from editcore.testing import taught
+from editcore.tuning.estimate import Estimate
 from editcore.tuning.fact import Fact
 from editcore.tuning.facts import of_many_kinds, own_cases
-from editcore.tuning.profiles import find_profile
+from editcore.tuning.profiles import find_profile, forget_profile, list_profiles
 from editcore.tuning.search import Search, Trial, looks
 from editcore.tuning.trial import Bench, Outcome, Summary
-from editcore.tuning.tune import tune
+from editcore.tuning.tune import LEAST_STATISTICS, tune
 from editcore_hooks import (
     Case,
     EditMethod,
     Location,
+    Locator,
     LowRank,
     Probe,
     Site,
@@ -107,6 +110,10 @@ class Plugin:
     @hookimpl
     def editcore_register_methods(self) -> list[type[EditMethod]]:
         return [Push, PushAll]
+
+    @hookimpl
+    def editcore_register_locators(self) -> list[type[Locator]]:
+        return [Pointer]
 
 
 @pytest.fixture
@@ -308,3 +315,120 @@ class _Talk:
         from editcore.editing.talk import Silence
 
         return Silence().progress(label, total)
+
+
+class Pointer(Locator):
+    """Points at one layer, whatever is asked."""
+
+    name = "pointer"
+    Hparams = PushHparams
+
+    @hookimpl
+    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+        return Location((Site("mlp_out", self.hparams.layer),))
+
+
+def test_the_place_of_a_locator_is_tried_first_and_the_trials_say_whether_it_is_better(session: Session) -> None:
+    found = tune(session, "push", given(), locator="pointer:layer=1")
+    assert found.trials[0].settings["layer"] == 1
+    assert {trial.settings["layer"] for trial in found.trials} == {0, 1, 2, 3}
+    kept = found.profile.about["locator"]
+    assert (kept["name"], kept["place"]) == ("pointer", {"layer": 1})
+    assert kept["chosen"] == (found.profile.hparams["layer"] == 1)
+
+
+def test_without_time_the_place_of_a_locator_goes_on_alone(session: Session) -> None:
+    found = tune(session, "push", given(), seconds=0.0, locator="pointer:layer=1")
+    assert [trial.settings["layer"] for trial in found.trials] == [1]
+    assert found.profile.about["locator"]["chosen"]
+    assert found.profile.about["stopped"]
+
+
+def test_a_located_edit_is_not_tuned_and_claims_no_layer_that_it_did_not_use(session: Session) -> None:
+    Push.calls.clear()
+    patch = session.edit_all([given()[0].request], Options("push", locator="pointer:layer=2"))
+    assert len(Push.calls) == 1
+    assert list(patch.targets) == ["model.layers.2.mlp.down_proj.weight"]
+    assert "layer" not in patch.about["hparams"]
+    assert patch.about["hparams"]["strength"] == 0.0
+
+
+def test_a_profile_of_other_settings_to_try_is_found_anew(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    said: list[str] = []
+    session.talk = _Talk(said)
+    request = given()[0].request
+    before = session.edit_all([request], Options("push")).about["profile"]
+    places = ({"layer": 3}, {"layer": 1})
+    monkeypatch.setattr(Push, "tunable", classmethod(lambda cls, model: Tunable(places, ({"strength": 1.0},))))
+    said.clear()
+    assert session.edit_all([request], Options("push", tune=False)).about["profile"] == before
+    after = session.edit_all([request], Options("push")).about["profile"]
+    assert after["sha256"] != before["sha256"]
+    assert any("other settings to try" in line for line in said)
+
+
+def test_a_profile_keeps_what_was_foreseen_and_what_was_left_out(session: Session) -> None:
+    said: list[str] = []
+    session.talk = _Talk(said)
+    about = tune(session, "push", given()).profile.about
+    assert not about["stopped"]
+    assert about["phases"].keys() == {"facts", "statistics", "search"}
+    assert about["version"] == "0"
+    assert any(line.startswith("estimated") for line in said)
+    about = tune(session, "push", given(), seconds=0.0).profile.about
+    assert about["stopped"]
+    assert any("--seconds N looks further" in line for line in said)
+
+
+def test_statistics_get_what_the_rest_of_the_time_leaves(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    given_seconds = []
+    kept = classmethod(lambda cls, session, hparams: given_seconds.append(session.seconds_left))
+    monkeypatch.setattr(Push, "make_ready", kept)
+    tune(session, "push", given(), seconds=1000.0)
+    tune(session, "push", given(), seconds=0.0)
+    long, short = given_seconds
+    assert 500 < long < 1000
+    assert short == pytest.approx(LEAST_STATISTICS, abs=1)
+    assert session.seconds_left == math.inf
+
+
+def test_the_time_foreseen_is_cut_where_the_time_that_is_given_is_less() -> None:
+    estimate = Estimate(facts=20.0, statistics=30.0, search=200.0, first=40.0, least=10.0)
+    assert estimate.total(1000.0, spared=15.0) == 250.0
+    assert estimate.total(90.0, spared=15.0) == 90.0
+    assert estimate.total(5.0, spared=15.0) == 45.0  # facts, the least of statistics, and a short look
+
+
+def test_a_first_look_that_would_take_too_long_sees_fewer_facts(session: Session, monkeypatch) -> None:
+    cases = [
+        evolve(case, request=evolve(case.request, id=f"{i}-{case.request.id}")) for i in range(4) for case in given()
+    ]
+    clock = iter(range(10_000))
+    monkeypatch.setattr("editcore.tuning.search.time.monotonic", lambda: float(next(clock)))
+    bench = Bench.of(session, cases)
+    search = Search(session, Push, Push.tunable({}), bench, Options(method="push"), 7.0)
+    search.run()
+    assert search.stopped
+    assert {len(trial.outcomes) for trial in search.trials.values()} == {8}  # of the twelve of a first look
+
+
+def test_profiles_are_listed_and_forgotten(session: Session) -> None:
+    tune(session, "push", given(), seconds=0.0)
+    tune(session, "push", given(), name="mine", seconds=0.0)
+    assert [profile.name for profile in list_profiles(session)] == ["default", "mine"]
+    assert list_profiles(session, "push-all") == []
+    forget_profile(session, "push", "mine")
+    assert [profile.name for profile in list_profiles(session, "push")] == ["default"]
+    with pytest.raises(UsageError, match="no profile 'mine'"):
+        forget_profile(session, "push", "mine")
+
+
+def test_a_model_without_facts_of_its_own_is_told_where_to_give_some(tmp_path: Path) -> None:
+    from editcore.testing.tiny import tiny_model
+
+    folder = tiny_model("llama", tmp_path / "random", n_layers=4)
+    random = editcore.open(folder, assets=AssetStore(tmp_path / "assets"), registry_=Registry.of(Plugin()))
+    with pytest.raises(UsageError) as caught:
+        random.edit_all([given()[0].request], Options("push"))
+    assert "editcore tune MODEL --method push --cases FILE" in str(caught.value.hint)
+    assert "--no-tune" in str(caught.value.hint)

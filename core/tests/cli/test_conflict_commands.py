@@ -1,6 +1,7 @@
 """`apply --dry-run` prints conflicts, and `--on-conflict` decides."""
 
 import json
+import shutil
 
 import pytest
 
@@ -58,3 +59,79 @@ def test_last_wins_takes_the_earlier_off_and_says_so(clash, tmp_path, capsys, co
     assert json.loads(said)["taken_off"] == [old_id]
     assert f"{old_id[:12]} (old) is left out" in err
     assert Checkpoint.open(tmp_path / "out" if copy else model).patch_ids == (new_id,)
+
+
+def test_patches_that_exclude_each_other_are_shown_before_they_are_refused(clash, tmp_path, capsys):
+    import torch
+
+    from editcore.patches import StoredUpdate, Target, base_identity, seal
+
+    model, _, _ = clash
+    opened = Checkpoint.open(model)
+    (key,) = opened.stack.targets
+    entry = opened.entries[key]
+    stored = StoredUpdate("replace", {"stored": torch.zeros(entry.shape)})
+    target = Target(stored, entry.dtype, entry.shape, opened.base_sha256(key))
+    bits = tmp_path / "bits.safetensors"
+    seal({key: target}, base_identity(opened, "tiny"), {}).save(bits)
+    capsys.readouterr()
+    assert main(["apply", str(bits), "--model", str(model), "--dry-run"]) == 4
+    said = capsys.readouterr()
+    assert "conflict: patches" in said.out
+    assert "last-wins drops the earlier" in said.err
+    assert main(["apply", str(bits), "--model", str(model), "--in-place"]) == 4
+    assert main(["apply", str(bits), "--model", str(model), "--in-place", "--on-conflict", "last-wins"]) == 0
+    assert Checkpoint.open(model).patch_ids == (Patch.read_header(bits).patch_id,)
+
+
+def test_a_large_rank_says_what_its_products_cost(tiny, tmp_path, capsys):
+    import torch
+
+    from editcore.patches import Target, base_identity, seal, to_stored
+    from editcore_hooks import LowRank
+
+    opened = Checkpoint.open(tiny)
+    key = "model.layers.0.mlp.down_proj.weight"
+    entry = opened.entries[key]
+    rows, columns = entry.shape
+    said = {}
+    for rank in (1, rows):
+        update = to_stored(LowRank(torch.eye(rows)[:, :rank] * 0.01, torch.ones(rank, columns)), False)
+        target = Target(update, entry.dtype, entry.shape, opened.base_sha256(key))
+        path = tmp_path / f"rank{rank}.safetensors"
+        seal({key: target}, base_identity(opened, "tiny"), {}).save(path)
+        assert main(["apply", str(path), "--model", str(tiny), "--dry-run", "--json"]) == 0
+        said[rank] = json.loads(capsys.readouterr().out)["flop"]
+    assert said == {1: 2 * rows * columns, rows: 2 * rows * rows * columns}
+
+
+def test_all_that_a_command_puts_on_and_takes_off_is_one_change(clash, fact_patch, capsys):
+    from checks.faults import Disk
+
+    model, old, new = clash
+    other = fact_patch(model, "other", subject="Bo", layer=1)
+    with Disk(model).mounted() as disk:
+        patches = [str(new), str(other)]
+        assert main(["apply", *patches, "--model", str(model), "--in-place", "--on-conflict", "last-wins"]) == 0
+    assert disk.calls.count(("rename", "model.safetensors.editcore.tmp")) == 1
+    assert Patch.read_header(old).patch_id not in Checkpoint.open(model).patch_ids
+    assert len(Checkpoint.open(model).patch_ids) == 2
+
+
+def test_verify_with_the_base_names_what_differs(clash, tmp_path, capsys):
+    model, old, _ = clash
+    plain = tmp_path / "base"
+    assert main(["apply", str(old), "--model", str(model), "--dry-run"]) == 4  # it is on already
+    shutil.copytree(model, plain)
+    assert main(["revert", Patch.read_header(old).patch_id, "--model", str(plain)]) == 0
+    opened, key = Checkpoint.open(model), "model.layers.1.self_attn.q_proj.weight"
+    data = bytearray(opened.file(key).read_bytes())
+    data[opened.entries[key].start] ^= 1
+    opened.file(key).write_bytes(data)
+    capsys.readouterr()
+    assert main(["verify", str(model)]) == 6
+    assert f"verify {model} --base BASE" in capsys.readouterr().err
+    assert main(["verify", str(model), "--base", str(plain), "--json"]) == 6
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert (problem["file"], problem["tensor"]) == ("model.safetensors", key)
+    assert main(["verify", str(old), "--base", str(plain)]) == 2

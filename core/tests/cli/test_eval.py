@@ -84,3 +84,15 @@ def test_a_gate_that_bounds_nothing_is_refused(tiny, cases, tmp_path, capsys, te
 def test_an_unknown_metric_is_refused_with_the_nearest(tiny, cases, capsys):
     assert main(["eval", str(tiny), "--cases", str(cases), "--metrics", "tf.exct@1"]) == 4
     assert "tf.exact@1" in capsys.readouterr().err
+
+
+def test_damage_is_measured_on_the_text_of_a_file(tiny, fact_patch, cases, tmp_path, capsys):
+    text = tmp_path / "text.txt"
+    text.write_text("It rained all day.\nThe dog slept.\n")
+    asked = ["--patch", str(fact_patch(tiny, "loud", size=5.0)), "--cases", str(cases), "--metrics", "damage.kl@1"]
+    assert main(["eval", str(tiny), *asked, "--neutral", str(text), "--json"]) == 0
+    (report,) = json.loads(capsys.readouterr().out)["reports"]
+    assert [row["prompt"] for row in report["rows"]] == ["It rained all day.", "The dog slept."]
+    assert report["value"] > 0
+    assert main(["eval", str(tiny), *asked, "--neutral", str(tmp_path / "none.txt")]) == 2
+    assert "there is no file" in capsys.readouterr().err

@@ -1,6 +1,10 @@
 """`editcore push` and `editcore pull` against a hub on loopback, through the library's own requests."""
 
 import json
+import os
+import pty
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,6 +49,22 @@ def test_what_was_pushed_is_pulled_with_its_card(editcore, hub, patch, tmp_path)
     done = editcore("pull", f"me/fact@{COMMIT}", "-o", str(fetched))
     assert done.returncode == 0, done.stderr
     assert fetched.read_bytes() == patch.read_bytes()
+
+
+@pytest.mark.parametrize(("answer", "code", "published"), [(b"n\n", 1, False), (b"\n", 1, False), (b"y\n", 0, True)])
+def test_a_person_at_a_terminal_is_asked_and_no_means_no(hub, patch, answer, code, published):
+    terminal, its_end = pty.openpty()
+    os.write(terminal, answer)
+    command = [sys.executable, "-m", "editcore", "push", str(patch), "me/fact"]
+    done = subprocess.run(
+        command, stdin=its_end, capture_output=True, text=True, env={**os.environ, "EDITCORE_PLUGINS": ""}
+    )
+    os.close(terminal)
+    os.close(its_end)
+    assert done.returncode == code, done.stderr
+    assert "1 request would be published in me/fact. Go on? [y/N]" in done.stderr
+    assert ("patch.safetensors" in hub) == published
+    assert ("nothing was published" in done.stderr) == (not published)
 
 
 def test_redacted_means_no_text_gets_out_and_a_bad_file_never_gets_its_name(editcore, hub, patch, tmp_path):

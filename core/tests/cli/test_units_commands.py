@@ -20,6 +20,10 @@ def test_units_are_shown_verified_refused_on_a_folder_and_folded(editcore, tiny,
     assert "modules (ffn_units): 2 in decoder.1" in shown.stdout
     assert "decoder.1.gate    F32    2×32" in shown.stdout
     assert editcore("verify", str(path)).returncode == 0
+    assert editcore("export", str(path), "--to", "card", "-o", str(tmp_path / "card.md")).returncode == 0
+    card = (tmp_path / "card.md").read_text()
+    assert "editcore export units.safetensors --to merged --model BASE" in card
+    assert "editcore apply" not in card
     refused = editcore("apply", str(path), "--model", str(tiny), "--in-place")
     assert refused.returncode == 4
     assert refused.stderr.endswith("editcore export PATCH --to merged --model DIR -o OUT folds it into one\n")

@@ -18,6 +18,8 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 import editcore
+from editcore.assets.store import AssetStore
+from editcore.evaluation.questions import Score
 from editcore.models.batch import forward, pad
 from editcore.patches import Checkpoint, Patch, StoredUpdate, Target, apply_to_copy, base_identity, seal
 from editcore.patches.units import Units, units_payload
@@ -220,6 +222,19 @@ def test_what_cannot_run_beside_is_refused_and_changes_nothing(
     apply_to_copy(base, tmp_path / "patched", [patch_of(base, KEYS[family])])
     with pytest.raises(UsageError, match="carries patches"):
         opened(tmp_path / "patched", quantization=Int8Config())
+
+
+def test_what_a_quantised_model_answers_is_kept_apart(base: Path, quantised: Path, family: str, tmp_path: Path) -> None:
+    store = AssetStore(tmp_path / "assets")
+    plain = opened(base, assets=store)
+    others = [opened(quantised, base=base, assets=store), opened(base, quantization=Int8Config(), assets=store)]
+    asked = [Score("Zoë lives in", "Paris", unedited=True)]
+    (first,) = plain.unedited.read(asked, True)
+    assert opened(base, assets=store).unedited.read(asked, True)[0].logprobs == first.logprobs
+    for other in others:
+        (own,) = other.unedited.read(asked, True)
+        assert own.logprobs != first.logprobs
+        assert other.weights_root == plain.weights_root
 
 
 def test_units_run_beside_a_quantised_mlp(base: Path, quantised: Path, family: str) -> None:

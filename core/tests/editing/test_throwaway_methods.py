@@ -13,9 +13,11 @@ from attrs import frozen
 import editcore
 from editcore import EditRequest, Options
 from editcore.assets.store import AssetStore
+from editcore.patches import StoredUpdate, Target, seal
 from editcore.patches.patch import Patch
 from editcore.plugins.registry import Registry
 from editcore_hooks import (
+    ConflictError,
     Dense,
     EditMethod,
     Location,
@@ -347,3 +349,22 @@ def test_what_is_kept_for_a_stack_goes_with_it_and_what_is_the_bases_stays(sessi
             assert session.cached("k", lambda: note("patched")) == "patched"
             assert session.cached("k", lambda: note("base"), base=True) == "base"
     assert made == ["base", "bare", "patched", "bare", "patched"]
+
+
+def test_what_another_patch_in_memory_requires_stays_until_that_is_off(session: editcore.Session) -> None:
+    first = session.edit_all([request()], Options("counting"))
+    ((key, target),) = first.targets.items()
+    update = StoredUpdate("dense", {"delta": torch.full(tuple(target["shape"]), 0.5)})
+    entry = Target(update, target["base_dtype"], tuple(target["shape"]), target["base_sha256"])
+    needing = seal({key: entry}, first.about["base"], {}, requires=[first.patch_id])
+    before = bits(session)
+    session.apply(first)
+    session.apply(needing)
+    with pytest.raises(ConflictError, match=f"{needing.patch_id[:12]} requires the patch {first.patch_id[:12]}"):
+        session.live.remove(first.patch_id)
+    assert session.live.ids == (first.patch_id, needing.patch_id)
+    session.live.remove(needing.patch_id)
+    session.live.remove(first.patch_id)
+    assert same(bits(session), before)
+    with pytest.raises(ConflictError, match="not applied"):
+        session.live.remove(first.patch_id)

@@ -22,6 +22,7 @@ CASE = Case(
     },
     (EditRequest("{} was born in", "Ada {Voss}", "Oss", id="m-1+1"),),
     ("My favourite {thing} of Lorn is",),
+    ("A. Voss", "Ada the {Elder}"),
 )
 ROW: dict[str, Any] = {"prompt": "{} is led by", "subject": "Lorn", "target_new": "Ada Voss"}
 
@@ -31,6 +32,7 @@ def test_a_case_survives_the_way_through_json_whole() -> None:
     assert read.request == CASE.request
     assert read.requests == CASE.requests
     assert (read.rephrases, read.generation) == (CASE.rephrases, CASE.generation)
+    assert read.accepted == CASE.accepted
     assert read.portability == CASE.portability
     assert read.locality == {"neighbour": CASE.locality["neighbour"]}
 
@@ -71,6 +73,7 @@ def test_a_probe_that_does_not_fit_is_refused_with_its_place(probe: dict[str, An
         ({"together": ["x"]}, r"line 1, together\[0\] is not an object"),
         ({"together": [{**ROW, "rephrases": []}]}, r"line 1, together\[0\]: unknown key 'rephrases'"),
         ({"together": [{"prompt": "{} x"}]}, r"together\[0\]: 'subject' must be a text"),
+        ({"accepted": "A. Voss"}, "'accepted' must be a list of texts"),
         ({"generation": "one"}, "'generation' must be a list of texts"),
     ],
 )

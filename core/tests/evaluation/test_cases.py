@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from editcore.evaluation.cases import parse_case, read_cases, request_to_json
-from editcore_hooks import ChatTemplate, Probe, UsageError
+from editcore.evaluation.cases import identified, parse_case, read_cases, request_to_json
+from editcore_hooks import Case, ChatTemplate, EditRequest, Probe, UsageError
 
 ROW: dict[str, Any] = {
     "id": "cf-0",
@@ -55,6 +55,15 @@ def test_lines_are_numbered_and_ids_unique() -> None:
         list(read_cases([json.dumps(ROW), "{"], "x.jsonl"))
     with pytest.raises(UsageError, match=r"line 3: id 'cf-0' was used in line 1"):
         list(read_cases([json.dumps(ROW), "", json.dumps(ROW)], "x.jsonl"))
+
+
+def test_cases_without_an_id_are_numbered_and_no_id_stands_for_two() -> None:
+    bare, other, named = (
+        Case(EditRequest("{} is", name, "new", id=id)) for name, id in (("A", ""), ("B", ""), ("C", "1"))
+    )
+    assert [case.request.id for case in identified([bare, named, other])] == ["2", "1", "3"]
+    with pytest.raises(UsageError, match="2 cases have the id '1'"):
+        identified([named, bare, named])
 
 
 def test_a_missing_id_is_the_line_number() -> None:

@@ -9,10 +9,23 @@ from attrs import evolve, field, frozen
 
 from editcore.evaluation.asking import AskingMetric, NothingAskedError, rows_of
 from editcore.evaluation.cases import LOCALITY, PORTABILITY
+from editcore.evaluation.conditions import UNMET
 from editcore.evaluation.fluency import weighted_entropy
 from editcore.evaluation.intervals import normal, wilson
 from editcore.evaluation.metrics import METRICS
-from editcore.evaluation.questions import Cost, Drift, Neutral, Question, Read, Score, Scored, Unshifted, Write
+from editcore.evaluation.preference import NO_TRUE
+from editcore.evaluation.questions import (
+    Cost,
+    Drift,
+    Neutral,
+    Question,
+    Read,
+    Score,
+    Scored,
+    Unanswered,
+    Unshifted,
+    Write,
+)
 from editcore.evaluation.reports import summarise
 from editcore.evaluation.requirements import check, parse_requirement
 from editcore.evaluation.wording import begins, contains
@@ -161,6 +174,55 @@ def test_a_wrong_model_scores_nothing(metric: str) -> None:
         assert metric.rpartition(".")[2].removesuffix("@1") in {*LOCALITY[1:], *PORTABILITY[1:]}
 
 
+@frozen
+class Harmed(Table):
+    """A model whose edit did harm: to what it writes, to neutral text, and at a price."""
+
+    def _answer(self, question: Question) -> Any:
+        match question:
+            case Neutral():
+                return Read(nll=9.0, nll_unedited=1.0, kl=6.0)
+            case Cost():
+                return {"seconds": 60.0, "assets_seconds": 0.0, "peak_bytes": 1 << 34}
+        return Table._answer(self, question)
+
+
+HARMED = Harmed(
+    written={"A is": " no no no no no", "B is": " no no no no no"},
+    drift=dict.fromkeys(NEIGHBOURS, 8.0),
+    unedited=Table({("A is", " no no no no no"): -9.0, ("A is", "new"): -2.0, ("B is", " no no no no no"): -9.0}),
+)
+SOUND = evolve(EDITED, written={"A is": " one of a kind, they say", "B is": " one more such, it is said"})
+SOUND.unedited.logprobs.update(
+    {("A is", " one of a kind, they say"): -1.0, ("B is", " one more such, it is said"): -1.0}
+)
+
+
+@pytest.mark.parametrize("metric", ["damage.ppl@1", "damage.kl@1", "cost.seconds@1", "loc.kl@1", "ppl_r@1"])
+def test_a_wrong_model_scores_higher_where_lower_is_better(metric: str) -> None:
+    cases = [case("A"), case("B")]
+    if metric == "ppl_r@1":
+        cases = cases[:1]
+    assert score(metric, HARMED, cases).value > 2 * score(metric, SOUND, cases).value
+
+
+def test_a_model_that_repeats_one_word_is_least_fluent() -> None:
+    cases = [case("A"), case("B")]
+    assert score("fluency.ngram@1", HARMED, cases).value < score("fluency.ngram@1", SOUND, cases).value
+
+
+def test_the_peak_of_memory_is_that_of_the_patch() -> None:
+    report = score("cost.peak_bytes@1", HARMED, [case("A"), case("B")])
+    assert (report.value, report.n) == (1 << 34, 2)
+    assert report.rows[0]["seconds"] == 60.0
+
+
+def test_the_released_ratio_depends_on_the_text_that_is_written() -> None:
+    # |no|, five times, and |Anew|: the figure falls as words get longer, whatever the model thought of them
+    report = score("ppl_r.ice2024@1", HARMED, [case("A")])
+    assert report.value == pytest.approx(exp(2 - 4))
+
+
 def test_cases_count_alike_however_many_prompts_they_have() -> None:
     report = score("pref.ps@1", EDITED, [case("A", 1), case("B", 2)])
     assert report.value == pytest.approx((1.0 + 0.5) / 2)
@@ -171,10 +233,42 @@ def test_a_metric_that_no_case_can_answer_is_refused() -> None:
         score("pref.ps@1", EDITED, [case("A", 0)])
 
 
-def test_preference_without_a_true_target_is_refused() -> None:
-    bare = Case(EditRequest(prompt="{} is", subject="A", target_new="new"))
-    with pytest.raises(UsageError, match="target-true"):
-        score("pref.es@1", EDITED, [bare])
+@pytest.mark.parametrize("metric", ["pref.es@1", "pref.ps@1"])
+def test_a_case_without_a_true_target_does_not_count_for_preference(metric: str) -> None:
+    bare = evolve(case("B"), request=EditRequest(prompt="{} is", subject="B", target_new="new", id="B"))
+    report = score(metric, EDITED, [case("A"), bare])
+    assert (report.value, report.n) == (1.0, 1)
+    assert {row["why"] for row in report.rows if row["case"] == "B"} == {NO_TRUE}
+    with pytest.raises(NothingAskedError) as caught:
+        score(metric, EDITED, [bare])
+    assert "--target-true" in str(caught.value.hint)
+
+
+TOO_LONG = Unanswered("the prompt is 9 tokens, and the model reads 8")
+ASKING = [name for name in METRIC if not name.startswith("cost.")]
+
+
+@pytest.mark.parametrize("metric", ASKING)
+def test_what_the_model_cannot_be_asked_does_not_count_and_the_row_says_why(metric: str) -> None:
+    facets = {facet: (Probe("P", ("old",)), Probe("Q", ("old",))) for facet in LOCALITY}
+    follow = {
+        facet: (Probe("P", ("new",), conditions=(Probe("C", ("c",)),)), Probe("Q", ("new",))) for facet in PORTABILITY
+    }
+    asked = evolve(case("A"), locality=facets, portability=follow)
+    made = METRIC[metric]()
+
+    @frozen
+    class Short(Table):
+        def _answer(self, question: Question) -> Any:
+            return TOO_LONG
+
+    rows = rows_of([made], [asked], Short())[0]
+    assert rows
+    assert {row["value"] for row in rows} == {None}
+    assert {row["why"] for row in rows} <= {TOO_LONG.why, UNMET}
+    with pytest.raises(NothingAskedError) as caught:
+        made.report(rows)
+    assert TOO_LONG.why in str(caught.value.hint)
 
 
 @pytest.mark.parametrize(
@@ -206,6 +300,16 @@ def test_portability_counts_only_what_the_unedited_model_can_answer(facet: str) 
     )
 
 
+def test_correctness_counts_only_what_rests_on_what_the_unedited_model_can_answer() -> None:
+    known, unknown = (Probe(text, ("yes",), conditions=(Probe(text.lower(), ("land",)),)) for text in "KU")
+    asked = evolve(case("A"), locality={"other_attribution": (known, unknown)})
+    model = Table(written={"k": "land", "u": "land"}, unedited=Table({("K", "yes"): 0.0}, written={"k": "Land."}))
+    report = score("loc.correct@1", evolve(model, logprobs={("K", "yes"): 0.0}), [asked])
+    assert [(row["value"], row.get("why")) for row in report.rows] == [(1.0, None), (None, UNMET)]
+    assert score("loc.correct@1", model, [asked]).value == 0
+    assert len(score("loc.agree@1", model, [asked]).rows) == 2
+
+
 def test_a_full_answer_names_every_further_one() -> None:
     probe = Probe("K", ("Ann",), also=(("Bo", "Bob"), ("Cy",)))
     asked = evolve(case("A"), portability={"alias": (probe,)})
@@ -231,6 +335,20 @@ def test_every_fact_of_a_case_is_asked() -> None:
     ]
 
 
+def test_another_name_of_the_new_target_counts_where_it_is_written() -> None:
+    other = EditRequest(prompt="{} has", subject="A", target_new="newer")
+    asked = evolve(case("A"), accepted=("Brand-New",), together=(other,))
+    model = Table(written={"A is": " brand new", "A has": " brand new", "so A is 0": "a brand new one"})
+    for metric, values in {
+        "gen.exact@1": [1.0, 0.0],  # the other names are those of the first fact
+        "gen.contains@1": [1.0, 0.0],
+        "gen.exact.rephrase@1": [0.0, 0.0],
+        "gen.contains.rephrase@1": [1.0, 0.0],
+    }.items():
+        assert [row["value"] for row in score(metric, model, [asked]).rows] == values
+    assert score("gen.exact@1", model, [case("A")]).value == 0
+
+
 def test_entropy_of_words_by_hand() -> None:
     assert weighted_entropy([str(i) for i in range(100)]) == pytest.approx(
         (2 / 3 * log(99, 2) + 4 / 3 * log(98, 2)) / 2
@@ -250,6 +368,17 @@ def test_fluency_is_of_the_prompt_and_what_is_written_after_it() -> None:
 def test_a_model_that_repeats_itself_is_less_fluent() -> None:
     fluent, broken = Table(written={"A is": " one of a kind, they say"}), Table(written={"A is": " no no no no no no"})
     assert score("fluency.ngram@1", fluent, [case("A")]).value > score("fluency.ngram@1", broken, [case("A")]).value
+
+
+def test_what_was_written_is_read_as_it_was_written() -> None:
+    made, asked = METRIC["ppl_r@1"](), case("A")
+    talk = made.ask(asked)
+    next(talk)
+    above, below = talk.send([". It is old"])
+    assert (above.target, above.target_prefix) == (". It is old", "none")
+    assert (below.target, below.target_prefix) == ("new", "auto")
+    assert above.unedited
+    assert below.unedited
 
 
 def test_silence_has_no_perplexity() -> None:
@@ -295,6 +424,12 @@ def test_a_question_of_many_metrics_is_a_question_of_each() -> None:
         ("パリです", "パリ", True, True),
         ("“Ångström”", "Ångström", True, True),
         ("", "x", False, False),
+        (" C, and so on", "C++", False, False),
+        (" C++ and so on", "C", False, False),
+        (" C++, and so on", "c++", True, True),
+        ("in C#.", "C#", False, True),
+        ("F#", "F", False, False),
+        ("1+1", "1", True, True),
     ],
 )
 def test_an_answer_is_found_by_whole_words(text: str, answer: str, first: bool, anywhere: bool) -> None:

@@ -1,18 +1,23 @@
 """Questions put to real tiny models: single edits by side branches, answers that are kept, models with an encoder."""
 
+import hashlib
+import json
+import math
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 import torch
 
 import editcore
 from editcore import Session
 from editcore.assets.store import AssetStore
-from editcore.evaluation import each, unedited
+from editcore.evaluation import asking_models, each, unedited
+from editcore.evaluation.asking import NothingAskedError
 from editcore.evaluation.questions import Drift, Unshifted
 from editcore.evaluation.respondents import Present
-from editcore.models.reading import read, reading_of
+from editcore.models.reading import PADDING, batches, read, reading_of
 from editcore.models.scoring import target_logprobs
 from editcore.models.spread import LIKELIEST, divergence, spread
 from editcore.patches import Patch, Target, base_identity, seal, to_stored
@@ -96,7 +101,7 @@ def test_single_edits_at_once_are_scored_as_one_after_another(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patches = [patch_of(session, number) for number in range(3)]
-    metrics = [*METRICS, *OF_TEXT, "cost.seconds@1"]
+    metrics = [*METRICS, *OF_TEXT, "cost.seconds@1", "cost.peak_bytes@1"]
     weights = {name: value.clone() for name, value in session.model.state_dict().items()}
     together = session.evaluate_each(CASES, patches, metrics, answers=4)
     monkeypatch.setattr(each, "_branching", lambda *_: None)
@@ -106,6 +111,7 @@ def test_single_edits_at_once_are_scored_as_one_after_another(
     by_metric = {report.metric: report for report in together}
     assert by_metric["loc.kl@1"].value > 0.01
     assert [row["value"] for row in by_metric["cost.seconds@1"].rows] == [1.0, 2.0, 3.0]
+    assert by_metric["cost.peak_bytes@1"].value == 10
     assert {row["case"] for row in by_metric["damage.kl@1"].rows} == {case.request.id for case in CASES}
     assert all(torch.equal(value, weights[name]) for name, value in session.model.state_dict().items())
     with session.patched(patches[1]):
@@ -162,6 +168,17 @@ def test_unedited_answers_are_asked_for_once_and_kept(
             later.evaluate([case("Bo", "Lyon")], ["port.gen.alias@1"], answers=20)
 
 
+def test_answers_are_kept_apart_by_configuration_and_quantisation(session: Session, folder: Path) -> None:
+    before = session.unedited._parameters()
+    assert editcore.open(folder, assets=session.assets).unedited._parameters() == before
+    changed = json.loads((folder / "config.json").read_text())
+    session.model.config.update({"layer_norm_epsilon" if "n_embd" in changed else "rms_norm_eps": 0.5})
+    other = session.unedited._parameters()
+    assert other["config_sha256"] != before["config_sha256"]
+    session.loaded = attrs.evolve(session.loaded, quantised=True)
+    assert session.unedited._parameters() == {**other, "quantised": True}
+
+
 def test_the_unedited_model_is_the_base_of_a_patched_folder(session: Session, folder: Path, tmp_path: Path) -> None:
     from editcore.editing.folders import apply_to_copy
 
@@ -204,6 +221,30 @@ def test_ice_reads_a_token_where_the_next_is_predicted(session: Session) -> None
     with torch.no_grad():
         logprobs = session.model(torch.tensor([ids])).logits[0].log_softmax(-1)
     assert list(found) == pytest.approx([float(logprobs[i, ids[i]]) for i in range(n, len(ids))], abs=1e-4)
+
+
+def test_a_text_that_begins_with_a_full_stop_is_read_without_a_blank_before_it(session: Session) -> None:
+    stop = session.tokenizer(".", add_special_tokens=False)["input_ids"][-1]
+
+    def prefer(_: Any, __: Any, logits: torch.Tensor) -> torch.Tensor:
+        return logits.index_add(-1, torch.tensor([stop]), torch.full((*logits.shape[:-1], 1), 20.0))
+
+    handle = session.model.get_output_embeddings().register_forward_hook(prefer)
+    (report,) = session.evaluate(CASES[:1], ["ppl_r@1"])
+    (row,) = report.rows
+    prompt, written = row["prompt"], row["written"]
+    assert written.startswith(".")
+
+    def mean_nll(more: str) -> float:
+        n = len(session.tokenizer(prompt)["input_ids"])
+        ids = session.tokenizer(prompt + more)["input_ids"][: session.max_length]
+        with torch.no_grad():
+            logprobs = session.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        return -sum(float(logprobs[i - 1, ids[i]]) for i in range(n, len(ids))) / (len(ids) - n)
+
+    above, below = mean_nll(written), mean_nll(" Paris")
+    handle.remove()
+    assert math.log(row["value"]) == pytest.approx(above - below, abs=1e-3)
 
 
 def test_readings_that_share_a_row_find_what_each_finds_alone(session: Session) -> None:
@@ -264,12 +305,91 @@ def test_plain_text_is_not_read_by_a_model_with_an_encoder(t5: Session, metric: 
         t5.evaluate(CASES, [metric])
 
 
+def test_cases_without_ids_are_cases_by_themselves_and_two_of_one_id_are_refused(session: Session) -> None:
+    bare = [attrs.evolve(each, request=attrs.evolve(each.request, id="")) for each in CASES]
+    patches = [patch_of(session, number) for number in range(3)]
+    for scored in (
+        session.evaluate(bare, ["tf.token@1"], answers=2),
+        session.evaluate_each(bare, patches, ["tf.token@1"]),
+    ):
+        assert scored[0].n == 3
+        assert [row["case"] for row in scored[0].rows] == ["1", "2", "3"]
+    for score in (
+        lambda cases: session.evaluate(cases, ["tf.token@1"]),
+        lambda cases: session.evaluate_each(cases, patches, ["tf.token@1"]),
+    ):
+        with pytest.raises(UsageError, match="2 cases have the id 'Ada'"):
+            score([CASES[0], CASES[1], CASES[0]])
+
+
 def test_a_patch_for_each_case_is_asked_for(session: Session) -> None:
     with pytest.raises(UsageError, match="1 patches for 3 cases"):
         session.evaluate_each(CASES, [patch_of(session, 0)], ["tf.token@1"])
 
 
-def test_what_the_model_is_too_short_for_is_refused(session: Session) -> None:
-    long = "on " * session.max_length
-    with pytest.raises(UsageError, match=f"the model reads {session.max_length}"):
-        session.evaluate([case(long, "Paris")], ["tf.token@1"])
+def test_what_the_model_is_too_short_for_has_rows_that_say_so(session: Session) -> None:
+    long = attrs.evolve(case("on " * session.max_length, "Paris"), locality=CASES[0].locality)
+    reports = session.evaluate([CASES[0], long], METRICS, answers=2)
+    alone = session.evaluate([CASES[0]], METRICS, answers=2)
+    for report, without in zip(reports, alone, strict=True):
+        (asked, _) = report.rows[: len(without.rows)], report.rows[len(without.rows) :]
+        assert all(close(a[key], b[key]) for a, b in zip(asked, without.rows, strict=True) for key in a)
+    rows = {report.metric: [row for row in report.rows if row["case"] == long.request.id] for report in reports}
+    for metric in ("pref.es@1", "tf.token@1", "gen.contains@1", "fluency.ngram@1", "ppl_r@1", "port.gen.alias@1"):
+        assert [row["value"] for row in rows[metric]] == [None]
+        assert f"the model reads {session.max_length}" in rows[metric][0]["why"]
+        assert "answer_after" not in rows[metric][0]
+    assert None not in [row["value"] for row in rows["loc.agree@1"]]  # its probes are short
+    with pytest.raises(NothingAskedError) as caught:
+        session.evaluate([long], ["tf.token@1"])
+    assert f"the model reads {session.max_length}" in str(caught.value.hint)
+
+
+def test_damage_is_measured_on_the_text_that_is_given(folder: Path, tmp_path: Path) -> None:
+    text = tmp_path / "neutral.txt"
+    text.write_text("The dog slept on the hill.\n\nIt rained.\nThe dog slept on the hill.\n.\n", encoding="utf-8")
+    session = editcore.open(folder, assets=AssetStore(tmp_path / "assets"), neutral=text)
+    with session.patched(patch_of(session, 0)):
+        ppl, kl = session.evaluate(CASES, ["damage.ppl@1", "damage.kl@1"])
+    assert [row["prompt"] for row in ppl.rows] == ["The dog slept on the hill.", "It rained.", "."]
+    assert {row["neutral"] for row in (*ppl.rows, *kl.rows)} == {hashlib.sha256(text.read_bytes()).hexdigest()}
+    alone = len(session.tokenizer(".")["input_ids"]) == 1  # before a text of Llama stands its start
+    assert ppl.rows[2].get("why") == ("the text is a single token" if alone else None)
+    assert (ppl.rows[2]["value"] is None) is alone
+    ids = session.tokenizer("It rained.")["input_ids"]
+
+    def nll() -> float:
+        with torch.no_grad():
+            logprobs = session.model(torch.tensor([ids])).logits[0].log_softmax(-1)
+        return -sum(float(logprobs[i - 1, ids[i]]) for i in range(1, len(ids))) / (len(ids) - 1)
+
+    before = nll()
+    with session.patched(patch_of(session, 0)):
+        assert ppl.rows[1]["value"] == pytest.approx(math.exp(nll() - before), rel=1e-3)
+    for content in ("", " \n"):
+        text.write_text(content)
+        with pytest.raises(UsageError, match="is empty"):
+            editcore.open(folder, neutral=text)
+
+
+def test_a_prompt_is_tokenised_once_however_often_asked(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@1"])
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a prompt was tokenised again")
+
+    monkeypatch.setattr(asking_models, "encode_prompt", refuse)
+    assert same(first, session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@1"]))
+    monkeypatch.undo()
+    monkeypatch.setattr(asking_models, "REMEMBERED", 2)
+    assert same(first, session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@1"]))
+
+
+def test_a_batch_holds_rows_of_like_length() -> None:
+    lengths = [30, 4, 5, 4, 29, 5, 28] + [4] * 100
+    found = batches(lengths, 2048)
+    assert sorted(i for batch in found for i in batch) == list(range(len(lengths)))
+    assert [len(batch) for batch in found] == [5, 102]
+    padding = [sum(lengths[batch[0]] - lengths[i] for i in batch) for batch in found]
+    assert max(padding) <= PADDING
+    assert all(len(batch) * lengths[batch[0]] <= 64 for batch in batches(lengths, 64))

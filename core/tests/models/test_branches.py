@@ -1,14 +1,15 @@
-"""A side branch does what the same low-rank update in the weights does, each row with its own."""
+"""A side branch does what the same update in the weights does, each row with its own."""
 
+import pytest
 import torch
 
 from editcore.models.anatomy import Anatomy
 from editcore.models.batch import forward, pad
 from editcore.models.branches import Branches, branch
 from editcore.models.scoring import target_logprobs
-from editcore_hooks import LowRank, Site
+from editcore_hooks import Dense, LowRank, Site
 
-ROWS = [[5, 6, 7, 8], [9, 10], [11, 12, 13]]
+ROWS = [[5, 6, 7, 8], [9, 10], [11, 12, 13], [14], [15, 16, 17]]
 
 
 def updates(anatomy):
@@ -19,7 +20,13 @@ def updates(anatomy):
         {one: LowRank(torch.randn(d, 1), torch.randn(1, f) * 0.1)},
         {one: LowRank(torch.randn(d, 2), torch.randn(2, f) * 0.1), two: LowRank(torch.ones(d, 1), torch.ones(1, f))},
         {},
+        {one: Dense(torch.randn(d, f) * 0.1), two: LowRank(torch.ones(d, 1), torch.ones(1, f))},
+        {two: Dense(torch.randn(d, f) * 0.1)},
     ]
+
+
+def added(update):
+    return update.delta if isinstance(update, Dense) else update.out @ update.in_
 
 
 @torch.no_grad()
@@ -27,13 +34,13 @@ def test_every_row_runs_with_its_own_update(model):
     anatomy = Anatomy.of(model)
     edits = updates(anatomy)
     branches = Branches.of(anatomy, edits)
-    owner = torch.tensor([1, 0, 2])
+    owner = torch.tensor([1, 4, 2, 3, 0])
     with branches.on(owner):
         together = forward(model, pad(ROWS))
     for row, e in enumerate(owner.tolist()):
         saved = {site: anatomy.parameter(site)[1].clone() for site in edits[e]}
         for site, update in edits[e].items():
-            anatomy.weight(site).add_(update.out @ update.in_)
+            anatomy.weight(site).add_(added(update))
         alone = forward(model, pad([ROWS[row]]))[0]
         for site, weight in saved.items():
             anatomy.parameter(site)[1].copy_(weight)
@@ -54,11 +61,12 @@ def test_items_are_scored_with_the_update_of_their_owner(model):
 
 
 @torch.no_grad()
-def test_one_update_for_all_rows_is_that_of_each(model):
+@pytest.mark.parametrize("e", [1, 3])
+def test_one_update_for_all_rows_is_that_of_each(model, e):
     anatomy = Anatomy.of(model)
     edits = updates(anatomy)
-    with branch(anatomy, edits[1]):
+    with branch(anatomy, edits[e]):
         together = forward(model, pad(ROWS))
-    with Branches.of(anatomy, edits).on(torch.tensor([1, 1, 1])):
+    with Branches.of(anatomy, edits).on(torch.full((len(ROWS),), e)):
         each = forward(model, pad(ROWS))
     torch.testing.assert_close(together, each, rtol=1e-5, atol=1e-5)

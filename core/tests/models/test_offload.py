@@ -9,9 +9,10 @@ import editcore
 from editcore import EditRequest, Options
 from editcore.editing import session as sessions
 from editcore.models import loading
-from editcore.models.batch import forward, forward_pair, pad
+from editcore.models.batch import align, forward, forward_pair, pad
 from editcore.models.loading import load
 from editcore.models.offload import Offloaded, Resident, device_of
+from editcore.models.resume import resume
 from editcore.models.stacks import AT_ROOT
 from editcore.models.tracing import Tap, Trace
 from editcore.patches.ondisk import apply_on_disk
@@ -141,6 +142,31 @@ def test_of_two_patches_either_comes_off_first(opened, pushing):
     assert torch.equal(logits(partly.model), alone)
     partly.live.remove(narrow_patch.patch_id)
     assert torch.equal(logits(partly.model), plain)
+
+
+@pytest.mark.parametrize("family", [family for family in MAPS if family != "t5"])
+def test_blocks_that_accelerate_wraps_are_skipped_and_left_wrapped(family, tmp_path):
+    """Placed block by block, as `auto` does: then every block's forward is accelerate's, the one on disk fetches."""
+    folder = tiny_model(family, tmp_path / "model")
+    whole = editcore.open(folder)
+    blocks = whole.anatomy.blocks
+    outside = spread(whole.model, MAPS[family])
+    placed = {path: place for path, place in outside.items() if not path.startswith(f"{blocks}.")}
+    placed |= {f"{blocks}.{layer}": "disk" if layer == 1 else "cpu" for layer in range(whole.anatomy.n_layers)}
+    partly = editcore.open(folder, device_map=placed, offload_folder=tmp_path / "away")
+    modules = [partly.anatomy.module(Site("block", layer)) for layer in range(partly.anatomy.n_layers)]
+    wrapped = [vars(block)["forward"] for block in modules]
+    batch, start = align([list(range(5, 25)), [12, 13, 14], [15, 16]], [9, 1, 0])
+    rows, columns = batch.mask.bool()[:, start:].nonzero(as_tuple=True)
+    plain = forward(whole.model, batch)[rows, columns + start]
+    for layer in range(len(modules) + 1):
+        for column in (0, start):
+            resumed = resume(partly.anatomy, batch, layer, column)
+            for _ in range(2):
+                found = resumed.forward((rows, columns + start - column))
+                torch.testing.assert_close(found, plain, rtol=0, atol=2e-5)
+    assert [vars(block)["forward"] for block in modules] == wrapped
+    assert torch.equal(logits(partly.model), logits(whole.model))
 
 
 def test_a_parameter_without_values_is_not_handed_out(opened):

@@ -108,6 +108,22 @@ def test_what_enters_a_block_can_be_replaced_at_the_skipped_block_below(laid_out
     assert not torch.allclose(whole, forward(anatomy.model, batch)[at])
 
 
+def test_a_hook_on_the_block_below_that_stays_changes_it_once(laid_out):
+    anatomy, batch, start = laid_out
+    at = real(batch, start)
+    plain = forward(anatomy.model, batch)[at]
+    with Trace(anatomy, {Site("block", 1): Tap(edit=lambda output: output * 1.5)}):
+        whole = forward(anatomy.model, batch)[at]
+        onward = resume(anatomy, batch, 1).onward(2)
+        torch.testing.assert_close(onward.forward()[at], whole, rtol=0, atol=2e-5)
+        for resumed in (resume(anatomy, batch, 2, start), record(anatomy, batch).at(2, start)):
+            for _ in range(2):
+                found = resumed.forward((at[0], at[1] - start))
+                torch.testing.assert_close(found, whole, rtol=0, atol=2e-5)
+        torch.testing.assert_close(forward(anatomy.model, batch)[at], whole)
+    assert not torch.allclose(whole, plain)
+
+
 def test_nothing_is_left_on_the_model(laid_out):
     anatomy, batch, start = laid_out
     resume(anatomy, batch, 2, start).forward()

@@ -9,9 +9,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from editcore.patches import Checkpoint, Delta, Patch, Target, apply_on_disk, base_identity, plan_apply, seal, to_stored
+from editcore.patches import (
+    Checkpoint,
+    Delta,
+    Patch,
+    StoredUpdate,
+    Target,
+    apply_on_disk,
+    base_identity,
+    plan_apply,
+    seal,
+    to_stored,
+)
 from editcore.patches.conflicts import Conflict, decide, find_conflicts
+from editcore.patches.ondisk import change_on_disk
 from editcore.patches.overlaps import Touching, disjoint, key_side, overlaps
+from editcore.patches.plan import plan_change
 from editcore_hooks import ConflictError, LowRank, Rows, Sparse, TensorUpdate
 
 Folder = Callable[..., Path]
@@ -81,6 +94,29 @@ def test_keys_that_collide_and_deltas_that_undo_each_other(root: Path, make: Cal
     assert conflict.cosine is not None
     assert conflict.cosine < -0.5
     assert "undo" in conflict.message
+
+
+def test_one_key_of_many_that_collides_is_found(root: Path, make: Callable[..., Patch]) -> None:
+    many = make(LowRank(random(D, 4), random(4, K, seed=1)))
+    again = random(3, K, seed=2)
+    again[2] = -3 * random(4, K, seed=1)[1]
+    near, far = (make(LowRank(random(D, 3, seed=3), keys)) for keys in (again, random(3, K, seed=2)))
+    (conflict,) = find_conflicts(plan_apply(Checkpoint.open(root), [many, near]))
+    assert conflict.kind == "keys"
+    assert conflict.keys == pytest.approx(-1, abs=1e-6)
+    (shared,) = find_conflicts(plan_apply(Checkpoint.open(root), [many, far]))
+    assert shared.kind == "overlap"
+    assert shared.keys is not None
+    assert abs(shared.keys) < 0.9
+
+
+def test_a_space_that_lies_in_another_is_said_in_words(root: Path, make: Callable[..., Patch]) -> None:
+    values = random(D, 3)
+    one = make(LowRank(values, random(3, K, seed=1)))
+    inside = make(LowRank(values @ random(3, 2, seed=2), random(2, K, seed=3)))
+    (shared,) = find_conflicts(plan_apply(Checkpoint.open(root), [one, inside]))
+    assert shared.left == pytest.approx(1)
+    assert "100% of a column space)" in shared.message
 
 
 def test_disjoint_rows_and_places_are_free(root: Path, make: Callable[..., Patch]) -> None:
@@ -169,3 +205,37 @@ def test_what_others_require_cannot_lose(root: Path, make: Callable[..., Patch])
     opened = Checkpoint.open(root)
     with pytest.raises(ConflictError, match="requires"):
         decide(opened, [one, on_it], find_conflicts(plan_apply(opened, [one, on_it])), "last-wins")
+
+
+def test_of_patches_that_cannot_share_a_tensor_all_are_named_and_the_last_can_win(
+    root: Path, make: Callable[..., Patch]
+) -> None:
+    present = make(LowRank(random(D, 1), random(1, K, seed=1)), title="old")
+    opened = Checkpoint.open(root)
+    stored = StoredUpdate("replace", {"stored": random(D, K, seed=2)})
+    bits = seal({KEY: Target(stored, "F32", (D, K), opened.base_sha256(KEY))}, base_identity(opened, "tiny"), {})
+    later = make(LowRank(random(D, 1, seed=3), random(1, K, seed=4)), title="new")
+    apply_on_disk(root, [present])
+    opened = Checkpoint.open(root)
+    conflicts = find_conflicts(plan_change(opened, [bits, later], shared=True))
+    assert [(c.kind, c.earlier, c.later) for c in conflicts] == [
+        ("exclusive", present.patch_id, bits.patch_id),
+        ("exclusive", bits.patch_id, later.patch_id),
+    ]
+    for rule in ("refuse", "warn"):
+        with pytest.raises(ConflictError, match=r"cannot both be on .*and 1 more.*last-wins drops the earlier"):
+            decide(opened, [bits, later], conflicts, rule)
+    last = decide(opened, [bits], conflicts[:1], "last-wins")
+    assert (last.patches, last.taken_off) == ((bits,), (present.patch_id,))
+    assert f"(old) is left out, with all its facts: {bits.patch_id[:12]} has {KEY} to itself" in last.notices[0]
+    assert change_on_disk(root, last.patches, last.taken_off).patch_ids == (bits.patch_id,)
+
+
+def test_the_plan_counts_the_products_of_all_factors_on_what_it_rewrites(
+    root: Path, make: Callable[..., Patch]
+) -> None:
+    one, two = (make(LowRank(random(D, r, seed=r), random(r, K, seed=r + 9))) for r in (1, 3))
+    assert plan_apply(Checkpoint.open(root), [one]).flop == 2 * D * K
+    apply_on_disk(root, [one])
+    assert plan_apply(Checkpoint.open(root), [two]).flop == 2 * D * K * 4
+    assert plan_change(Checkpoint.open(root), removed=[one.patch_id]).flop == 0

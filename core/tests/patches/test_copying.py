@@ -1,11 +1,13 @@
 """A patched copy: the source untouched, the copy whole or not there."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
+from checks.faults import Disk
 from editcore.patches import (
     Checkpoint,
     Patch,
@@ -13,15 +15,19 @@ from editcore.patches import (
     apply_to_copy,
     copy_checkpoint,
     lock,
+    repair,
     revert_on_disk,
+    stack_hash,
     verify,
 )
+from editcore.patches.copying import staged_copy
+from editcore.patches.repairing import Repaired
 from editcore_hooks import ConflictError, EditcoreError, UsageError, WrongBaseError
 
 Folder = Callable[..., Path]
 Tree = Callable[[Path], dict[str, str]]
 Make = Callable[..., Patch]
-KEY = "transformer.h.0.mlp.c_proj.weight"
+KEY, DOWN = "transformer.h.0.mlp.c_proj.weight", "model.layers.0.mlp.down_proj.weight"
 
 
 def test_a_copy_has_the_same_files(folder: Folder, tree: Tree, tmp_path: Path) -> None:
@@ -114,14 +120,76 @@ def test_a_source_that_is_being_written_is_refused(folder: Folder, tmp_path: Pat
 def test_a_full_disk_leaves_no_copy(
     folder: Folder, tree: Tree, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from editcore.patches import copying
+    from editcore.patches import durable
 
     def full(*args: object) -> None:
         raise OSError(28, "No space left on device")
 
     source = folder("gpt2")
     before = tree(tmp_path)
-    monkeypatch.setattr(copying, "_copy_file", full)
+    monkeypatch.setattr(durable, "copy_new", full)
     with pytest.raises(EditcoreError, match="No space left"):
         copy_checkpoint(source, tmp_path / "copy")
     assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_patched_copy_owns_all_its_files_and_writes_each_once(
+    folder: Folder, tree: Tree, make_patch: Make, tmp_path: Path, sharded: bool
+) -> None:
+    source = folder("llama", torch.bfloat16, sharded)
+    before, size = tree(source), sum(path.stat().st_size for path in source.iterdir())
+    patches = [make_patch(source, DOWN, seed=seed) for seed in range(3)]
+    with Disk(tmp_path).mounted() as disk:
+        copy, applied = apply_to_copy(source, tmp_path / "copy", patches)
+    assert applied.patch_ids == tuple(patch.patch_id for patch in patches)
+    for one in (source, copy.folder):
+        assert not any(path.is_symlink() for path in one.rglob("*"))
+    inodes = [{path.stat().st_ino for path in one.rglob("*") if path.is_file()} for one in (source, copy.folder)]
+    assert not inodes[0] & inodes[1]
+    assert {path.stat().st_nlink for path in source.iterdir()} == {1}
+    assert tree(source) == before
+    kept = sum(path.stat().st_size for path in (copy.folder / ".editcore").rglob("*") if path.is_file())
+    journals = [name for kind, name in disk.calls if kind == "write" and "journal.json" in name]
+    assert len(journals) == 2  # one change: before it, and before its commit
+    assert disk.written < size + kept + 30_000  # the journal and the record of the stack
+
+    in_place = Path(shutil.copytree(source, tmp_path / "in place"))
+    apply_on_disk(in_place, patches)
+    assert tree(copy.folder).items() - tree(in_place).items() <= {
+        (name, sha) for name, sha in tree(copy.folder).items() if name.endswith("hashes.json")
+    }
+
+
+def test_what_a_killed_copy_left_goes_with_the_next_one_and_with_repair(folder: Folder, tmp_path: Path) -> None:
+    source, out = folder("gpt2"), tmp_path / "out [1]"
+    ours, others = tmp_path / ".out [1].0123456789ab.tmp", tmp_path / ".out.0123456789ab.tmp"
+    for left in (ours, others):
+        (left / "out [1]").mkdir(parents=True)
+        (left / "out [1]" / "model.safetensors").write_bytes(b"half")
+    copy_checkpoint(source, out)
+    assert (ours.exists(), others.exists()) == (False, True)
+    (ours / "out [1]").mkdir(parents=True)
+    assert repair(out) == Repaired("cleared", (ours.name,))
+    shutil.rmtree(out)
+    (ours / "out [1]").mkdir(parents=True)
+    assert repair(out) == Repaired("cleared", (ours.name,))
+    with pytest.raises(UsageError, match="no folder"):
+        repair(out)
+
+
+def test_a_copy_that_is_being_made_is_left_alone(folder: Folder, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with staged_copy(folder("gpt2"), out) as staged:
+        with pytest.raises(UsageError, match="no folder"):
+            repair(out)
+        assert (staged / "model.safetensors").exists()
+    assert Checkpoint.open(out).patch_ids == ()
+
+
+def test_notices_of_a_copy_name_it_and_not_the_hidden_folder(folder: Folder, make_patch: Make, tmp_path: Path) -> None:
+    source = folder("gpt2")
+    patch = make_patch(source, KEY, about={"computed_on": stack_hash(["0" * 64])})
+    _, applied = apply_to_copy(source, tmp_path / "copy", [patch])
+    (notice,) = applied.notices
+    assert f"editcore eval {tmp_path / 'copy'} --cases FILE" in notice

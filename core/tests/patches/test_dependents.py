@@ -49,7 +49,7 @@ def test_what_was_computed_on_a_patch_that_goes_is_named_with_the_next_command(c
     root, (_, _, three, four) = chain
     (notice,) = revert_on_disk(root, [three.patch_id]).notices
     assert f"{four.patch_id[:12]} (patch 4) was computed on the model with {three.patch_id[:12]} (patch 3)" in notice
-    assert f"editcore blame {root}" in notice
+    assert f"editcore eval {root} --cases FILE" in notice
 
 
 def test_rows_say_what_each_patch_rests_on(chain: tuple[Path, list[Patch]]) -> None:
@@ -62,3 +62,26 @@ def test_rows_say_what_each_patch_rests_on(chain: tuple[Path, list[Patch]]) -> N
     assert rows[1].requires == (patches[0].patch_id,)
     revert_on_disk(root, [patches[2].patch_id])
     assert stack_rows(Checkpoint.open(root))[-1].verdict == "computed on another stack"
+
+
+def test_a_patch_is_named_by_the_ids_it_was_computed_on_wherever_it_lies(folder: Folder, make_patch: Make) -> None:
+    root = folder("gpt2")
+    one, between = make_patch(root, KEY, seed=1), make_patch(root, KEY, seed=2)
+    about = {"computed_on": stack_hash([one.patch_id]), "computed_on_patches": [one.patch_id]}
+    three = make_patch(root, KEY, seed=3, about=about)
+    said = apply_on_disk(root, [one, between, three]).notices
+    assert [f"computed on the model with {one.patch_id[:12]}, and not with" in notice for notice in said] == [True]
+    assert revert_on_disk(root, [between.patch_id]).notices == ()
+    apply_on_disk(root, [between])
+    (notice,) = revert_on_disk(root, [one.patch_id]).notices
+    assert f"{three.patch_id[:12]} (patch 3) was computed on the model with {one.patch_id[:12]} (patch 1)" in notice
+
+
+def test_only_what_lies_on_another_stack_than_it_was_computed_on_is_named(folder: Folder, make_patch: Make) -> None:
+    root = folder("gpt2")
+    one, two = make_patch(root, KEY, seed=1), make_patch(root, KEY, seed=2)
+    on = make_patch(root, KEY, seed=3, about={"computed_on": stack_hash([one.patch_id, two.patch_id])})
+    assert apply_on_disk(root, [one, two, on]).notices == ()
+    revert_on_disk(root, [on.patch_id, two.patch_id])
+    (notice,) = apply_on_disk(root, [on]).notices
+    assert f"editcore eval {root} --cases FILE" in notice

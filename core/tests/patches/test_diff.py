@@ -104,7 +104,7 @@ def test_a_patch_and_a_folder(folder: Folder, make_patch: Make, tmp_path: Path) 
     assert max(after.left_angles) < 0.1
     with pytest.raises(WrongBaseError):
         diff(path, folder("gpt2"))
-    with pytest.raises(UsageError, match="there is no"):
+    with pytest.raises(UsageError, match="is not a folder"):
         diff(path, tmp_path / "nowhere")
 
 

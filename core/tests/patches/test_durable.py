@@ -1,5 +1,6 @@
 """What must be on the disk before what: the promises that a power cut tests."""
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -70,3 +71,41 @@ def test_a_file_is_written_whole_however_early_its_flush_begins(
     monkeypatch.setattr(durable, "_STRETCH", 3)
     durable.write_new(tmp_path / "x", [b"12", b"", memoryview(b"345678"), b"9"])
     assert (tmp_path / "x").read_bytes() == b"123456789"
+
+
+@pytest.mark.parametrize("failing_after", [None, 0, 1])
+def test_a_span_is_copied_whatever_the_file_system_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing_after: int | None
+) -> None:
+    data = os.urandom(3 * 2**20)
+    (tmp_path / "source").write_bytes(data)
+    copy, calls = os.copy_file_range, []
+
+    def limited(source: int, target: int, count: int, start: int) -> int:
+        calls.append(count)
+        if failing_after is not None and len(calls) > failing_after:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        return copy(source, target, min(count, 2**20), start)
+
+    monkeypatch.setattr(os, "copy_file_range", limited)
+    with (tmp_path / "source").open("rb", buffering=0) as file:
+        spans = [
+            durable.Span(file, 5, 2**20 + 3),
+            b"between",
+            durable.Span(file, 2**21, 2**20),
+            durable.Span(file, 9, 0),
+        ]
+        durable.write_new(tmp_path / "new", spans)
+        with pytest.raises(OSError, match="ended while"):
+            durable.write_new(tmp_path / "beyond", [durable.Span(file, 2**21, 2**21)])
+    assert (tmp_path / "new").read_bytes() == data[5 : 2**20 + 8] + b"between" + data[2**21 :]
+
+
+def test_a_copy_has_bits_mode_and_time_of_its_source(tmp_path: Path) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.write_bytes(b"x" * 1000)
+    source.chmod(0o640)
+    os.utime(source, ns=(5, 7_000_000_001))
+    durable.copy_new(source, copy)
+    assert copy.read_bytes() == source.read_bytes()
+    assert (copy.stat().st_mode, copy.stat().st_mtime_ns) == (source.stat().st_mode, source.stat().st_mtime_ns)

@@ -103,13 +103,15 @@ def test_effective_rank_does_not_count_rounding() -> None:
 def test_a_sketch_finds_what_the_whole_decomposition_finds(monkeypatch: pytest.MonkeyPatch) -> None:
     g = torch.Generator().manual_seed(3)
     matrix = torch.randn(90, 3, generator=g) @ torch.randn(3, 80, generator=g)
-    whole = geometry.dense_spectrum(matrix)
+    delta = Delta("moved", {"after": matrix, "before": torch.zeros(90, 80)})
+    whole = spectrum(delta, (90, 80))
     monkeypatch.setattr(geometry, "_EXACT", 10)
-    sketch = geometry.dense_spectrum(matrix)
+    monkeypatch.setattr(geometry, "_BLOCK", 7 * 80)  # which leaves a last block of six rows
+    sketch = spectrum(delta, (90, 80))
     assert sketch.partial
     assert sketch.effective_rank == whole.effective_rank
     assert torch.allclose(sketch.values[:3], whole.values[:3], rtol=1e-4)
-    noise = geometry.dense_spectrum(torch.randn(90, 80, generator=g))
+    noise = spectrum(Delta("dense", {"delta": torch.randn(90, 80, generator=g)}), (90, 80))
     assert noise.effective_rank is None
 
 

@@ -24,7 +24,17 @@ ABOUT = {
     "method": {"name": "test", "distribution": "editcore-test"},
     "hparams": {"layer": 3, "lr": 0.5, "context_templates": ["Danielle {}"]},
     "requests": [{"id": "cf-0", "prompt": "The mother tongue of {} is", "subject": "Danielle Darrieux"}],
-    "metrics": [{"metric": "pref.es@1", "value": 1.0, "n": 1, "rows": [{"text": "Danielle speaks English"}]}],
+    "metrics": [
+        {
+            "metric": "pref.es@1",
+            "before": 0.0,
+            "value": 1.0,
+            "n": 1,
+            "dtype": "float32",
+            "stored_dtype": "float16",
+            "rows": [{"text": "Danielle speaks English"}],
+        }
+    ],
     "notes": {"contexts": ["Danielle once"], "loss": 0.1},
     "from_the_future": {"kept": True, "text": "Danielle"},
 }
@@ -136,7 +146,9 @@ def test_redaction_leaves_no_text_of_the_request_in_the_file(tmp_path: Path, kee
     assert b"mother tongue" not in data
     assert b"cf-0" not in data
     about = Patch.load(tmp_path / "p.safetensors").about
-    assert about["metrics"] == [{"metric": "pref.es@1", "value": 1, "n": 1}]
+    assert about["metrics"] == [
+        {"metric": "pref.es@1", "before": 0, "value": 1, "n": 1, "dtype": "float32", "stored_dtype": "float16"}
+    ]
     assert about["hparams"] == {"layer": 3, "lr": 0.5}
     assert ("redacted" in about) == keep_hashes
 

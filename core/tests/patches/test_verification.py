@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from editcore.cli import main
 from editcore.patches import Checkpoint, Patch, apply_on_disk, arithmetic, verify
 from editcore_hooks import RefusedFileError
 
@@ -50,15 +51,60 @@ def test_a_changed_result_is_named(patched: Path) -> None:
     assert caught.value.exit_code == 6
 
 
-def test_a_changed_tensor_that_no_patch_touches_is_found_by_the_root(patched: Path) -> None:
-    checkpoint = Checkpoint.open(patched)
+def flip_other(root: Path) -> Path:
+    """One bit of a tensor that no patch touches, so that size and time of its file stay."""
+    checkpoint = Checkpoint.open(root)
     path = checkpoint.file(OTHER)
     stamp = path.stat().st_mtime_ns
     flip(path, checkpoint.entries[OTHER].start)
-    # Even one that hides from the cache of hashes.
     os.utime(path, ns=(stamp, stamp))
+    return path
+
+
+def test_a_changed_tensor_that_no_patch_touches_is_named_where_all_were_hashed(patched: Path) -> None:
+    path = flip_other(patched)
     (problem,) = verify(patched).problems
+    assert (problem.file, problem.tensor) == (path.name, OTHER)
     assert "no patch touches" in problem.message
+
+
+def test_after_a_plain_apply_the_root_in_the_patches_tells_and_the_base_names(folder: Folder, make_patch: Make) -> None:
+    for sharded in (False, True):
+        base, root = folder("llama", torch.bfloat16, sharded), folder("llama", torch.bfloat16, sharded)
+        apply_on_disk(root, [make_patch(root, KEY)])
+        sound = verify(root)
+        assert (sound.problems, sound.untouched.left) == ((), ())
+        assert len(sound.untouched.compared) == len(Checkpoint.open(root).entries) - 1
+        path = flip_other(root)
+        (problem,) = verify(root).problems
+        assert "of the base that patch" in problem.message
+        assert f"verify {root} --base BASE" in problem.hint
+        (problem,) = verify(root, base).problems
+        assert (problem.file, problem.tensor) == (path.name, OTHER)
+        flip_other(root)
+        assert verify(root, base).problems == ()
+
+
+def test_without_any_root_it_is_said_how_many_were_not_compared(
+    folder: Folder, make_patch: Make, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = folder("llama")
+    patch = make_patch(root, KEY)
+    apply_on_disk(root, [patch.with_about(base={"name": "somewhere"})])
+    others = verify(root).untouched
+    assert (others.compared, len(others.left)) == ((), len(Checkpoint.open(root).entries) - 1)
+    assert main(["verify", str(root)]) == 0
+    assert f"0 compared, {len(others.left)} not compared" in capsys.readouterr().out
+
+
+def test_another_base_is_told_by_the_originals_too(folder: Folder, make_patch: Make) -> None:
+    base, root = folder("llama"), folder("llama")
+    apply_on_disk(root, [make_patch(root, KEY)])
+    opened = Checkpoint.open(base)
+    flip(opened.file(KEY), opened.entries[KEY].start)
+    (problem,) = verify(root, base).problems
+    assert problem.tensor == KEY
+    assert "patched from another tensor" in problem.message
 
 
 def test_a_changed_original_is_named(patched: Path) -> None:

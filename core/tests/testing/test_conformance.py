@@ -4,7 +4,7 @@ import sys
 import types
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from editcore.assets.store import AssetStore
 from editcore.models.scoring import target_logits
+from editcore.patches.checkpoint import Checkpoint
 from editcore.plugins.registry import Registry
 from editcore.testing.conformance import MethodConformance
 from editcore_hooks import (
@@ -44,12 +45,22 @@ class StepHparams:
     size: float = hparam(0.5, help="norm of the step")
 
 
+@hookimpl(wrapper=True)
+def _stamp(target, patch):
+    applied = yield
+    if isinstance(target, Checkpoint):
+        with (target.folder / "config.json").open("a") as file:
+            file.write("\n")
+    return applied
+
+
 class Honest(EditMethod):
     """One step of a given length against the gradient of the targets' NLL."""
 
     name = "honest"
     capabilities = frozenset({"batch"})
     Hparams: Any = StepHparams
+    observers: ClassVar = {}
 
     @hookimpl
     def editcore_locate(self, session, requests, state):
@@ -58,6 +69,9 @@ class Honest(EditMethod):
     @hookimpl
     def editcore_compute_update(self, session, requests, location, state):
         return self.update(session, requests, location)
+
+    def compute_each(self, session, requests, location, state):
+        return [self.update(session, [request], location) for request in requests]
 
     def update(self, session, requests, location):
         if not requests:
@@ -143,6 +157,13 @@ class PrefersTheFirst(Honest):
         return super().step(session, requests, site) + 0.5 * super().step(session, requests[:1], site)
 
 
+class SharesAStep(Honest):
+    """Takes what is computed together for one edit."""
+
+    def compute_each(self, session, requests, location, state):
+        return [self.update(session, requests, location)] * len(requests)
+
+
 class ReadsTheSide(Honest):
     def step(self, session, requests, site):
         return super().step(session, requests, site) * (1 if session.tokenizer.padding_side == "left" else 2)
@@ -186,6 +207,12 @@ class SaysNoMore(Honest):
 class AcceptsNothing(Honest):
     def update(self, session, requests, location):
         return Update() if not requests else super().update(session, requests, location)
+
+
+class LeavesBytes(Honest):
+    """Its patches come off, but what it wrote into the folder besides does not."""
+
+    observers: ClassVar = {"editcore_apply_patch": _stamp}
 
 
 class Remembers(Honest):
@@ -263,6 +290,8 @@ def plugin(method):
     module.editcore_register_methods = hookimpl(lambda: [method], specname="editcore_register_methods")
     kinds = [Bias, Mingling, ByColumn, Staying]
     module.editcore_register_patch_kinds = hookimpl(lambda: kinds, specname="editcore_register_patch_kinds")
+    for name, observer in method.observers.items():
+        setattr(module, name, observer)
     return Registry.of(module)
 
 
@@ -279,10 +308,11 @@ BREAKERS = {
     "test_random_state_is_left_as_it_was": [Draws],
     "test_two_seeded_runs_agree_to_the_last_bit": [Counts],
     "test_the_order_of_requests_does_not_matter": [PrefersTheFirst],
+    "test_edits_computed_together_are_those_computed_alone": [SharesAStep],
     "test_a_row_answers_alike_alone_and_among_others": [MinglesRows],
     "test_the_side_of_padding_does_not_matter": [ReadsTheSide, CountsColumns],
     "test_only_located_tensors_are_touched": [Strays],
-    "test_a_patch_is_saved_applied_and_taken_back_to_the_last_bit": [LeavesATrace],
+    "test_a_patch_is_saved_applied_and_taken_back_to_the_last_bit": [LeavesATrace, LeavesBytes],
     "test_the_target_becomes_likelier": [MakesUnlikelier],
     "test_a_site_that_is_not_there_is_refused": [EditsElsewhere, FallsOver, SaysNoMore],
     "test_a_batch_of_nothing_is_refused": [AcceptsNothing],

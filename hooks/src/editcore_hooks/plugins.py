@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import attrs
+
 from editcore_hooks.hparams import NoHparams
 from editcore_hooks.requests import Case, EditRequest
 from editcore_hooks.values import Location, Patch, Report, State, Tensor, Tunable, Update
@@ -45,6 +47,18 @@ class EditMethod(Named):
         `model` is that of `preset`, the number of edits included.
         """
         return None
+
+    @classmethod
+    def place_at(cls, location: Location) -> Mapping[str, Any]:
+        """The hyper-parameters, as in `Tunable.places`, by which the method edits at a location; {} when it has none.
+
+        By default its own `layer`, or its `layers`.
+        """
+        layers = [site.layer for site in location.sites if site.layer is not None]
+        names = {field.name for field in attrs.fields(cls.Hparams)} if attrs.has(cls.Hparams) else set()
+        if "layer" in names and len(set(layers)) == 1:
+            return {"layer": layers[0]}
+        return {"layers": sorted(set(layers))} if "layers" in names and layers else {}
 
     @classmethod
     def make_ready(cls, session: Any, hparams: Sequence[Any]) -> None:

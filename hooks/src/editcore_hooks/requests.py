@@ -78,7 +78,8 @@ class Case:
     """An edit request and what to ask afterwards. `rephrases` are full prompts of the same fact.
 
     `together` are facts that are written with `request`, since the probes ask for what follows from all of them;
-    `generation` are prompts to write on from, for what is said of the text itself.
+    `generation` are prompts to write on from, for what is said of the text itself; `accepted` are other names of the
+    request's new target, which count where the model writes them.
     """
 
     request: EditRequest
@@ -87,6 +88,7 @@ class Case:
     portability: Mapping[str, tuple[Probe, ...]] = field(factory=dict)
     together: tuple[EditRequest, ...] = ()
     generation: tuple[str, ...] = ()
+    accepted: tuple[str, ...] = ()
 
     @property
     def requests(self) -> tuple[EditRequest, ...]:

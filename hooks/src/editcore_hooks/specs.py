@@ -107,6 +107,8 @@ def editcore_apply_patch(target: Any, patch: Patch) -> Applied | None:
 
     The host implements it for every kind of patch, so methods do not. Called once a patch and target, after the base
     was verified. Observers may wrap it: before the yield nothing is written, an exception before it stops the patch.
+    A folder gets all patches of a command in one write after the last call, so that one exception stops them all;
+    `target.expected` then lists the patches that this one would lie on, those called before it among them.
     """
 
 

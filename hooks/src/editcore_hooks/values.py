@@ -133,13 +133,15 @@ class Tunable:
 
     The first recipe is the one by which places are compared at first. `cheaper` holds for trials only: what makes
     them faster and hardly changes which settings are best. `together` is for methods that take many requests: how
-    many facts a trial edits in one update, because what suits one fact seldom suits a hundred.
+    many facts a trial edits in one update, because what suits one fact seldom suits a hundred. `tokens` is how many the
+    model reads once before the first trial, for statistics; the time of a search is estimated with it.
     """
 
     places: tuple[Mapping[str, Any], ...]
     recipes: tuple[Mapping[str, Any], ...]
     cheaper: Mapping[str, Any] = field(factory=dict)
     together: int = 1
+    tokens: int = 0
 
 
 @frozen

@@ -1,5 +1,6 @@
 """AlphaEdit against a plain implementation, and what its projector promises."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -9,11 +10,16 @@ from torch import Tensor
 import editcore
 from editcore import EditcoreError, EditRequest
 from editcore.assets.store import AssetStore
+from editcore.patches.patch import Patch
+from editcore.plugins.hparams import from_mapping, to_json
 from editcore.testing.tiny import tiny_model
 from editcore_alphaedit.hparams import AlphaEditHparams
 from editcore_alphaedit.method import compute, free_directions
+from editcore_alphaedit.space import space
 from editcore_hooks import Location, Site, State, Update
+from editcore_keyvalue.corpus import SelfCorpus
 from editcore_keyvalue.history import fold
+from editcore_keyvalue.moments import Accumulator
 from editcore_keyvalue.store import Wish, second_moments
 
 LAYERS = (1, 2)
@@ -78,6 +84,38 @@ def test_an_update_is_nought_outside_the_free_directions(session: editcore.Sessi
         assert update.notes["free_directions"][str(layer)] == round(0.6 * len(c))
 
 
+def test_ordinary_keys_are_hardly_moved(session: editcore.Session) -> None:
+    """Of text that C has not seen, ‖Δk‖² is on average at most ‖Δ‖² times the largest free eigenvalue, about."""
+    update = compute(session, REQUESTS, LOCATION, State(""), HPARAMS)
+    held_out = Accumulator(session, LAYERS)
+    for chunk in itertools.islice(SelfCorpus().chunks(session, start=1000), 2):
+        held_out.add(chunk)
+    for layer in LAYERS:
+        c = held_out.moments()[layer].mean.double()
+        change, k = delta(update, layer), update.state_increment[f"keys.{layer}"].double()
+        plain = update.tensors[Site("mlp_out", layer)].out.double() @ torch.linalg.pinv(k)  # ΔK = R, nothing spared
+        moved, would = ((each @ c @ each.T).trace() / each.square().sum() for each in (change, plain))
+        values = torch.linalg.eigvalsh(second_moments(session, LAYERS, Wish.of(HPARAMS))[layer][0].mean.double())
+        assert moved < 1.5 * values[round(0.6 * len(values)) - 1]
+        assert moved < 0.5 * would
+
+
+def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Session) -> None:
+    options = editcore.Options("alphaedit", hparams=(("test", to_json(HPARAMS)),))
+    patches: list[Patch] = []
+    for request in REQUESTS[:2]:
+        with session.patched(*patches):
+            patches.append(session.edit_all([request], options))
+    with session.patched(*patches):
+        both = session.edit_all(REQUESTS[2:], options)
+    with session.patched(patches[1]):
+        without = session.edit_all(REQUESTS[2:], options)
+    other = editcore.open(session.loaded.folder, assets=session.assets)
+    with other.patched(patches[1]):
+        never = other.edit_all(REQUESTS[2:], options)
+    assert without.patch_id == never.patch_id != both.patch_id
+
+
 def test_a_later_batch_moves_the_keys_of_an_earlier_one_little(session: editcore.Session) -> None:
     first = compute(session, REQUESTS[:2], LOCATION, State(""), HPARAMS)
     keys = fold([first.state_increment])
@@ -97,3 +135,11 @@ def test_the_threshold_is_absolute_and_the_share_relative(session: editcore.Sess
     with pytest.raises(EditcoreError, match="no direction") as caught:
         free_directions(session, [1], AlphaEditHparams(nullspace_threshold=1e-30, mom2_tokens=1500))
     assert caught.value.hint
+
+
+def test_what_is_tried_are_settings_of_the_method_all_by_the_same_names() -> None:
+    tried = space({"n_layers": 8, "mlp_width": 1024, "edits": 40})
+    assert tried.together == 50
+    for settings in (*tried.places, *tried.recipes):
+        from_mapping(AlphaEditHparams, settings)
+    assert len({tuple(sorted(recipe)) for recipe in tried.recipes}) == 1

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from editcore.cli import main
-from editcore_bench.compared import compare_runs
+from editcore_bench.compared import compare_runs, verdict
 from editcore_bench.runs.folder import RunFolder
 
 
@@ -57,13 +57,28 @@ def test_what_became_worse_is_told_with_its_exit_code(
     assert main(["bench", "compare", str(small_run), str(worse), "--equal"]) == 7
 
 
-def test_a_small_value_is_the_better_one_where_the_metric_says_so(small_run: Path, tmp_path: Path) -> None:
-    def damage(row: dict[str, Any]) -> None:
+@pytest.mark.parametrize("factor", [3.0, 1 / 3])
+def test_a_perplexity_ratio_is_worse_the_farther_it_is_from_one(factor: float, small_run: Path, tmp_path: Path) -> None:
+    def spoil(row: dict[str, Any]) -> None:
         if row["metric"] == "damage.ppl@1":
-            row["value"] += 1.0
+            row["value"] = factor
 
-    found = compare_runs(RunFolder.open(small_run), RunFolder.open(altered(small_run, tmp_path / "b", damage)))
-    assert {one.verdict for one in found.differences if one.metric == "damage.ppl@1" and one.n > 1} == {"worse"}
+    def mend(row: dict[str, Any]) -> None:
+        if row["metric"] == "damage.ppl@1":
+            row["value"] = 1.0 + row["value"] / 1e6
+
+    spoilt, mended = altered(small_run, tmp_path / "spoilt", spoil), altered(small_run, tmp_path / "mended", mend)
+    for places, said in (((mended, spoilt), "worse"), ((spoilt, mended), "better")):
+        found = compare_runs(*map(RunFolder.open, places))
+        assert {one.verdict for one in found.differences if one.metric == "damage.ppl@1" and one.n > 1} == {said}
+
+
+def test_a_metric_without_a_good_side_is_never_called_better_or_worse() -> None:
+    values = [(1.0, 2.0), (1.0, 2.1), (1.0, 2.2)]
+    assert verdict("fluency.ngram@1", values, 0.0) == verdict("ppl_r@1", values, 0.0) == "not told apart"
+    assert verdict("loc.kl.neighbour@1", values, 0.0) == "worse"
+    assert verdict("damage.kl@1", values, 0.0) == "worse"
+    assert verdict("port.all@1", values, 0.0) == "better"
 
 
 def test_one_case_is_no_evidence(small_run: Path, tmp_path: Path) -> None:

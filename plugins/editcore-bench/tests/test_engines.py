@@ -1,15 +1,20 @@
 """The same cells in other processes."""
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import field, frozen
 
-from editcore_bench.runs.engines import Processes
+from editcore_bench.runs.engines import Processes, Tick
 from editcore_bench.runs.folder import RunFolder
 from editcore_bench.runs.on_ray import OnRay
+from editcore_bench.runs.work import Done, Failed, Task
 
 LESS = (("  - batch: [2, 6]\n", ""), ("  - sequential: [1, 3, 6]\n    gap: 2\n", "  - sequential: 3\n"))
+
+SEQUENCE = (*LESS, ("  - single\n", ""))
 
 
 def values(out: Path) -> list[tuple[str, str, float | None]]:
@@ -30,6 +35,23 @@ def test_two_processes_find_what_one_finds(here: Path, run_spec: Any, write_spec
     outcome = run_spec(write_spec(tmp_path, *LESS), tmp_path / "out", Processes(2))
     assert len(outcome.done) == 4
     assert values(tmp_path / "out") == values(here)
+
+
+@frozen
+class Listening:
+    """Two processes, and what they said of how far they are."""
+
+    heard: list[int] = field(factory=list)
+
+    def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[tuple[Task, Done | Failed]]:
+        yield from Processes(2).run(tasks, self.heard.append)
+
+
+def test_workers_tell_of_each_edit(run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
+    engine = Listening()
+    outcome = run_spec(write_spec(tmp_path, *SEQUENCE), tmp_path / "out", engine)
+    assert len(outcome.done) == 2
+    assert engine.heard == [1] * 6  # two methods, three edits each
 
 
 def test_two_workers_of_ray_find_what_one_process_finds(

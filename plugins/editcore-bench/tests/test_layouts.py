@@ -70,13 +70,16 @@ def test_flat_counterfact_marks_the_subject_itself(read):
 def test_zsre_writes_the_wrong_answer_and_leaves_out_records_without_one(read):
     (only,), layout = read("zsre")
     assert (only.request.target_new, only.request.target_true) == ("Glaziers", "Masons")
-    assert only.locality["neighbour"][0].prompt.startswith("nq question: ")
+    assert list(only.locality) == ["other_task"]
+    assert only.locality["other_task"][0].prompt.startswith("nq question: ")
+    assert only.accepted == ()  # other names of the right answer say nothing of the wrong one
     assert layout.left_out == ["zsre.json, record 2: 'alt' is empty, so there is nothing to write"]
 
 
 def test_zsre_writes_the_right_answer_when_that_is_set(read):
     (first, second), _ = read("zsre", target="answer")
     assert (first.request.target_new, first.request.target_true) == ("Masons", None)
+    assert (first.accepted, second.accepted) == (("the Masons",), ())
     assert second.request.target_new == "Lake Vell"
     assert second.portability == {"one_hop": (Probe("Which lake does the river of Ossum feed?", ("Lake Vell",)),)}
 
@@ -228,7 +231,7 @@ def test_cases_survive_the_way_through_cases_jsonl(read, name):
     for case in cases:
         read_back = parse_case(json.loads(json.dumps(case_to_json(case))), "there")
         assert read_back.requests == case.requests
-        assert read_back.rephrases == case.rephrases
+        assert (read_back.rephrases, read_back.accepted) == (case.rephrases, case.accepted)
         assert read_back.locality == {name: probes for name, probes in case.locality.items() if probes}
         assert read_back.portability == {name: probes for name, probes in case.portability.items() if probes}
 

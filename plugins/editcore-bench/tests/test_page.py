@@ -12,14 +12,16 @@ from editcore_bench.report.page import page
 from editcore_bench.runs.folder import RunFolder
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytestmark = pytest.mark.skipif(BROWSER is None, reason="Chromium is not installed")
+api = pytest.importorskip("playwright.sync_api", reason="the page was not opened: playwright is not installed")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     with api.sync_playwright() as play:
-        running = play.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
+        path = BROWSER or play.chromium.executable_path  # the system's, else the one that playwright installs
+        if not Path(path).exists():
+            pytest.skip("the page was not opened: there is no Chromium; python -m playwright install chromium")
+        running = play.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield running
         running.close()
 

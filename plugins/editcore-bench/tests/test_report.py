@@ -14,6 +14,7 @@ from editcore_bench.report.charts import MARKS, Bar, Curve, Point, bars, lines, 
 from editcore_bench.report.figures import CellFigures, cell_figures
 from editcore_bench.report.page import page
 from editcore_bench.report.table import as_csv, terminal
+from editcore_bench.report.words import goodness
 from editcore_bench.runs.folder import RunFolder
 
 
@@ -78,6 +79,25 @@ def test_the_summary_has_a_line_a_cell_and_moment(found: list[CellFigures]) -> N
     ]  # fmt: skip
 
 
+def test_every_figure_of_the_summary_says_its_interval_and_its_own_n(found: list[CellFigures]) -> None:
+    columns, rows = terminal(found)
+    cells = {row[2]: dict(zip(columns, row, strict=True)) for row in rows if row[:2] == ["ft-m", "sequential 6"]}
+    last = cells["all at the end"]
+    assert re.fullmatch(r"[\d.]+ \(\d+–\d+, n 6\)", last["tf.exact@1"])
+    (texts,) = (f.n for f in of(found, "ft-m", "sequential 6").whole() if f.metric == "damage.ppl@1")
+    assert last["damage.ppl@1"].endswith(f"n {texts})")
+    assert texts != 6
+    assert cells["2 edits later"]["tf.exact@1"].endswith("n 4)")
+
+
+def test_best_is_what_has_a_good_side_and_a_ratio_nearest_to_one() -> None:
+    assert goodness("damage.ppl@1", 1.05) > goodness("damage.ppl@1", 0.166)
+    assert goodness("damage.ppl@1", 0.5) == pytest.approx(goodness("damage.ppl@1", 2.0))
+    assert goodness("fluency.ngram@1", 500.0) is goodness("ppl_r@1", 1.0) is None
+    assert goodness("loc.kl.other_task@1", 0.1) > goodness("loc.kl.other_task@1", 1.6)
+    assert goodness("tf.exact@1", 1.0) > goodness("tf.exact@1", 0.5)
+
+
 def test_the_csv_has_every_figure_and_starts_no_formula(found: list[CellFigures]) -> None:
     rows = list(csv.DictReader(StringIO(as_csv(found))))
     assert len(rows) == sum(len(one.figures) for one in found)
@@ -91,6 +111,12 @@ def test_no_text_of_a_case_is_markup(text: str, hostile: str) -> None:
     assert "<img" not in text
     assert "A <b>small</b> run" not in text
     assert "A &lt;b&gt;small&lt;/b&gt; run &amp; more" in text
+
+
+def test_the_page_says_what_made_the_edits_and_where(text: str) -> None:
+    run = text.partition('<section id="run">')[2]
+    assert re.search(r"ft-m of editcore-ft [\d.]+: <code>.*layers \[1\].*steps 4", run, re.DOTALL)
+    assert re.search(r"\d+ processors, \d+ threads", run)
 
 
 def test_the_page_reaches_for_nothing(text: str) -> None:
@@ -140,7 +166,9 @@ def test_report_writes_both_files(small_run: Path, tmp_path: Path, capsys: pytes
     assert main(["bench", "report", str(small_run), "--html", str(html), "--csv", str(table)]) == 0
     assert html.read_text(encoding="utf-8").startswith("<!doctype html>")
     assert table.stat().st_size > 1000
-    assert "all at the end" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "all at the end" in shown
+    assert "in float32; in brackets the 95 % interval" in shown
 
 
 def test_report_of_something_else_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,13 +1,21 @@
 """Runs: what rows say, what is kept, what is run again."""
 
 import json
+from collections.abc import Iterator, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve, frozen
 
+from editcore_bench.runs.engines import Here, Tick
 from editcore_bench.runs.folder import RunFolder
+from editcore_bench.runs.work import Done, Failed, Task
 from editcore_hooks import ConflictError, UsageError
+
+SHORT = (("  - batch: [2, 6]\n", ""), ("  - sequential: [1, 3, 6]\n    gap: 2\n", ""))
+"""Single edits only."""
 
 
 def rows(folder: Path, method: str, protocol: str) -> list[dict[str, Any]]:
@@ -74,7 +82,7 @@ def test_two_runs_have_equal_rows(small_run: Path, run_spec: Any, write_spec: An
 
 
 def test_finished_cells_are_not_run_again_and_spoilt_ones_are(run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
-    spec = write_spec(tmp_path, ("  - batch: [2, 6]\n", ""), ("  - sequential: [1, 3, 6]\n    gap: 2\n", ""))
+    spec = write_spec(tmp_path, *SHORT)
     first = run_spec(spec, tmp_path / "out")
     assert len(first.done) == 2
     spoilt, whole = (tmp_path / "out" / "cells").glob("*.jsonl")
@@ -98,6 +106,70 @@ def test_a_folder_of_another_run_is_refused_and_left_alone(
         run_spec(write_spec(tmp_path), tmp_path / "full")
 
 
+def test_what_was_killed_while_it_began_is_begun_again(run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
+    spec, out = write_spec(tmp_path, *SHORT), tmp_path / "out"
+    for folder in ("cases", "cells"):
+        (out / folder).mkdir(parents=True)
+    left = [out / name for name in ("cases/.towns.jsonl.0123456789ab.tmp", ".run.json.ba9876543210.tmp")]
+    for path in (out / ".lock", out / "cases/towns.jsonl", *left):
+        path.write_text("half")
+    assert len(run_spec(spec, out).done) == 2
+    assert not any(path.exists() for path in left)
+    assert len(RunFolder.open(out).cases("towns")) == 6
+
+
+@pytest.mark.parametrize("name", ["cases/thesis.jsonl", "cells/rows.jsonl", "cells/notes/a.txt"])
+def test_files_of_others_are_left_alone_wherever_they_are(
+    name: str, run_spec: Any, write_spec: Any, tmp_path: Path
+) -> None:
+    file = tmp_path / "out" / name
+    file.parent.mkdir(parents=True)
+    file.touch()
+    with pytest.raises(UsageError, match="holds other files and no run"):
+        run_spec(write_spec(tmp_path), tmp_path / "out")
+    assert file.exists()
+
+
+def test_a_cell_says_what_made_it_and_where(small_run: Path) -> None:
+    for record in RunFolder.open(small_run).records():
+        assert (record.method["name"], record.method["distribution"]) == (record.cell.method.name, "editcore-ft")
+        assert record.method["version"] == version("editcore-ft")
+        assert record.method["hparams"]["steps"] == 4  # said in the spec
+        assert "linf_radius" in record.method["hparams"]  # and all that was not
+        assert record.where["threads"] > 0
+
+
+def test_a_run_is_not_gone_on_with_under_other_versions(run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
+    spec, out = write_spec(tmp_path, *SHORT), tmp_path / "out"
+    run_spec(spec, out)
+    manifest = json.loads((out / "run.json").read_text())
+    manifest["where"]["versions"]["editcore-ft"] = "0.0.9"
+    (out / "run.json").write_text(json.dumps(manifest))
+    assert len(run_spec(spec, out).kept) == 2  # there is nothing to mix
+    next((out / "cells").glob("*.json")).unlink()
+    with pytest.raises(UsageError, match=r"was begun with editcore-ft 0\.0\.9 and not"):
+        run_spec(spec, out)
+
+
+@frozen
+class Elsewhere:
+    """An engine whose workers have another version of the method's plugin."""
+
+    def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[tuple[Task, Done | Failed]]:
+        for task, outcome in Here().run(tasks, tick):
+            assert isinstance(outcome, Done)
+            yield task, evolve(outcome, method={**outcome.method, "version": "0.0.9"})
+
+
+def test_a_cell_of_a_worker_with_other_versions_is_not_kept(run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
+    outcome = run_spec(write_spec(tmp_path, *SHORT), tmp_path / "out", Elsewhere())
+    assert not outcome.done
+    here = version("editcore-ft")
+    assert {failure.message for _, failure in outcome.failed} == {
+        f"the run was begun with editcore-ft {here} and not 0.0.9 of its worker"
+    }
+
+
 def test_two_runs_do_not_write_into_one_folder(small_run: Path, run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
     with RunFolder(small_run).locked(), pytest.raises(ConflictError, match="another run is writing"):
         run_spec(write_spec(tmp_path), small_run)
@@ -107,8 +179,7 @@ def test_a_cell_that_fails_does_not_stop_the_others(run_spec: Any, write_spec: A
     spec = write_spec(
         tmp_path,
         ("{name: ft-l, set: {steps: 4, layers: [1]}}", "{name: ft-l, set: {steps: 4, layers: [99]}}"),
-        ("  - batch: [2, 6]\n", ""),
-        ("  - sequential: [1, 3, 6]\n    gap: 2\n", ""),
+        *SHORT,
     )
     outcome = run_spec(spec, tmp_path / "out")
     ((label, failure),) = outcome.failed
@@ -126,7 +197,7 @@ def test_the_folder_names_no_place_of_this_machine(small_run: Path, llama_folder
 
 def test_the_manifest_has_versions_hashes_and_the_machine(small_run: Path) -> None:
     manifest = json.loads((small_run / "run.json").read_text())
-    assert {"editcore", "editcore-bench", "torch"} <= manifest["where"]["versions"].keys()
+    assert {"editcore", "editcore-bench", "editcore-ft", "torch"} <= manifest["where"]["versions"].keys()
     (root,) = manifest["identity"]["models"].values()
     assert len(root) == len(manifest["identity"]["datasets"]["towns"]) == 64
     assert manifest["where"]["processors"] > 0

@@ -1,15 +1,21 @@
 """Specs: what they mean, and what is said of one that cannot be meant."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import editcore_demo
+from editcore.evaluation.cases import parse_case
+from editcore.plugins.hparams import from_mapping
 from editcore.plugins.registry import registry
 from editcore_bench.runs.prepared import prepare
 from editcore_bench.spec.reading import Choice, read_spec
 from editcore_bench.spec.shipped import find_spec, shipped_specs
-from editcore_bench.spec.values import Protocol, Spec
-from editcore_hooks import UsageError
+from editcore_bench.spec.values import DatasetChoice, Protocol, Spec
+from editcore_hooks import Case, EditcoreError, UsageError
+
+LOCALITY = ("counterfact", "knowedit-counterfact", "zsre")
 
 GOOD = """\
 methods: [rome, {name: ft-l, label: short, set: {steps: 3}}]
@@ -106,6 +112,39 @@ def test_a_shipped_spec_runs_on_the_bundled_model_and_on_any_other_with_its_file
     assert all(dataset.path == f"{dataset.name}.json" for dataset in large.datasets)
 
 
+@pytest.mark.parametrize("name", [one.name for one in shipped_specs()])
+def test_every_metric_of_a_shipped_spec_has_something_to_ask_of_its_datasets(name: str, tmp_path: Path) -> None:
+    data = {}
+    for layout, cls in registry().datasets.classes().items():
+        (tmp_path / f"{layout}.json").write_text(cls.sample())
+        data[layout] = str(tmp_path / f"{layout}.json")
+    spec = read_spec(find_spec(name), registry(), Choice(() if name == "demo" else ("some/model",), data))
+    cases = [case for one in spec.datasets for case in some_cases(one)]
+    silent = [metric for metric in spec.metrics if not any(asks(registry().metric(metric)(), one) for one in cases)]
+    # zsRE's question of another dataset is the only one of another task: silent unless the loader calls it so
+    unrelated = any(case.locality.get("other_task") for case in cases)
+    assert silent == ([] if name != "locality" or unrelated else ["loc.agree.other_task@1"])
+
+
+def some_cases(dataset: DatasetChoice) -> list[Case]:
+    if dataset.path is None:
+        return [parse_case(row, "the demo's cases") for row in editcore_demo.cases(20)]
+    cls = registry().dataset(dataset.name)
+    return list(cls(from_mapping(cls.Hparams, dataset.settings)).read(Path(dataset.path)))
+
+
+def asks(metric: Any, case: Case) -> bool:
+    """Whether a metric has a question about a case, be it only whether a condition holds."""
+    talk = metric.ask(case)
+    try:
+        questions = next(talk)
+        while not questions:
+            questions = talk.send([])
+    except StopIteration:
+        return False
+    return True
+
+
 def test_every_table_has_a_spec() -> None:
     wanted = "basic batch demo ice-continual ice-main locality memory portability sequential time"
     assert [one.name for one in shipped_specs()] == wanted.split()
@@ -115,3 +154,31 @@ def test_a_file_may_be_in_another_layout_than_the_spec_names() -> None:
     choice = Choice(("some/model",), {"counterfact": "counterfact-flat:flat.json"})
     (dataset,) = read_spec(find_spec("batch"), registry(), choice).datasets
     assert (dataset.name, dataset.label, dataset.path) == ("counterfact-flat", "counterfact", "flat.json")
+
+
+@pytest.mark.parametrize("layout", ["cases", "knowedit-zsre"])
+def test_settings_that_another_layout_does_not_have_are_left_behind(layout: str) -> None:
+    choice = Choice(("some/model",), {"zsre": f"{layout}:mine", "counterfact": "counterfact.json"})
+    spec = read_spec(find_spec("basic"), registry(), choice)
+    zsre = spec.datasets[0]
+    assert (zsre.name, zsre.label, zsre.path, dict(zsre.settings)) == (layout, "zsre", "mine", {})
+    kept = Choice(("some/model",), {name: f"counterfact-flat:{name}" for name in LOCALITY})
+    settings = [dict(one.settings) for one in read_spec(find_spec("locality"), registry(), kept).datasets]
+    assert settings == [{"distract": True}, {}, {}]
+
+
+def test_cases_and_the_bundled_world_have_no_settings(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"datasets\[0\].set is of a published layout, and demo is none"):
+        read(GOOD.replace("n: 12", "n: 12, set: {distract: true}"), tmp_path)
+
+
+def test_methods_and_the_number_of_cases_can_be_said_over_a_spec(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(GOOD)
+    choice = Choice(methods=("short", "memit"), n=15)
+    spec = read_spec(tmp_path / "mine.yaml", registry(), choice)
+    assert [(one.label, dict(one.settings)) for one in spec.methods] == [("short", {"steps": 3}), ("memit", {})]
+    assert [one.n for one in spec.datasets] == [15]
+    with pytest.raises(EditcoreError, match=r"there is no method 'mmit'\. did you mean 'memit'"):
+        read_spec(tmp_path / "mine.yaml", registry(), Choice(methods=("mmit",)))
+    with pytest.raises(UsageError, match=r"asks for 12 edits at once and demo has n: 5\. raise `n`"):
+        read_spec(tmp_path / "mine.yaml", registry(), Choice(n=5))

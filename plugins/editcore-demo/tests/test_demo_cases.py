@@ -70,3 +70,20 @@ def test_every_kind_of_probe_occurs():
     assert set(probes) == {
         "neighbour", "other_attribution", "distract_neighbour", "other_task", "alias", "one_hop", "inverse",
     }  # fmt: skip
+
+
+def test_every_portability_probe_rests_on_something_that_is_true_of_the_world():
+    said = {
+        (template.replace("{}", name), obj)
+        for (subject, relation), obj in WORLD.objects.items()
+        for name in (subject, WORLD.aliases.get(subject, subject))
+        for template in WORLD.trained(subject, relation)
+    }
+    resting = 0
+    for case in BUNDLED:
+        for probes in case["portability"].values():
+            for probe in probes:
+                (condition,) = probe["conditions"]
+                assert (condition["prompt"], condition["target"]) in said
+                resting += 1
+    assert resting == 373

@@ -7,7 +7,9 @@ from collections import Counter
 
 import pytest
 
+from editcore_demo import neutral_path
 from editcore_demo.world import make_world
+from editcore_demo.world.general import neutral_passages
 from editcore_demo.world.relations import RELATIONS, TWO_HOPS
 from editcore_demo.world.templates import ALIAS, ALIAS_OF
 from editcore_demo.world.text import epoch, statements
@@ -77,3 +79,11 @@ def test_no_template_begins_another_one_of_the_same_subjects():
 def test_two_hops_and_alias_facts_are_trained_in_part():
     assert {trained for *_, trained in WORLD.two_hops()} == {True, False}
     assert {trained for *_, trained in WORLD.alias_facts()} == {True, False}
+
+
+def test_the_bundled_neutral_text_is_filler_of_the_world_and_names_nobody():
+    passages = neutral_path().read_text(encoding="utf-8").splitlines()
+    assert passages == neutral_passages(WORLD.draw("neutral"))
+    named = {name for names in WORLD.entities.values() for name in names if name[0].isupper()}
+    assert len(set(passages)) == 20
+    assert not [name for name in named for passage in passages if name in passage]

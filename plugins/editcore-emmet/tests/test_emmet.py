@@ -9,10 +9,13 @@ from torch import Tensor
 import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
+from editcore.patches.patch import Patch
+from editcore.plugins.hparams import from_mapping
 from editcore.testing.tiny import tiny_model
 from editcore_emmet.hparams import EmmetHparams
 from editcore_emmet.method import compute
-from editcore_hooks import Location, Site, State, Update
+from editcore_emmet.space import space
+from editcore_hooks import Location, Site, State, Update, UsageError
 from editcore_keyvalue.store import Wish, second_moments
 
 LAYER = 1
@@ -57,3 +60,44 @@ def test_with_slack_it_is_the_published_formula(session: editcore.Session, norm_
     middle = torch.linalg.inv(k.T @ inverse @ k + 0.1 * torch.eye(len(REQUESTS), dtype=torch.float64))
     wanted = r @ middle @ k.T @ inverse
     assert (delta - wanted).norm() < 1e-4 * wanted.norm()
+
+
+@pytest.mark.parametrize("slack", [0.0, 0.1])
+def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Session, slack: float) -> None:
+    settings = {**SETTINGS, "layers": [LAYER], "slack": slack, "mom2_weight": 50.0}
+    options = editcore.Options("emmet", hparams=(("test", settings),))
+    patches: list[Patch] = []
+    for request in REQUESTS[:2]:
+        with session.patched(*patches):
+            patches.append(session.edit_all([request], options))
+    with session.patched(*patches):
+        both = session.edit_all(REQUESTS[2:], options)
+    with session.patched(patches[1]):
+        without = session.edit_all(REQUESTS[2:], options)
+    other = editcore.open(session.loaded.folder, assets=session.assets)
+    with other.patched(patches[1]):
+        never = other.edit_all(REQUESTS[2:], options)
+    assert without.patch_id == never.patch_id != both.patch_id
+
+
+def test_without_slack_a_second_fact_of_a_subject_is_written_too(session: editcore.Session) -> None:
+    """Its key is in the history already: both to be kept would contradict each other."""
+    options = editcore.Options("emmet", hparams=(("test", {**SETTINGS, "layers": [LAYER], "slack": 0.0}),))
+    with session.patched(session.edit_all(REQUESTS[:1], options)):
+        second = EditRequest("{} lives in", REQUESTS[0].subject, "Lima", id="4")
+        patch = session.edit_all([second, REQUESTS[1]], options)
+    assert patch.about["notes"][0]["missing"] < 0.2
+
+
+def test_without_slack_differences_between_contexts_cannot_be_spared(session: editcore.Session) -> None:
+    with pytest.raises(UsageError, match="without slack") as caught:
+        compute(session, REQUESTS, LOCATION, State(""), EmmetHparams(slack=0.0, context_spread=True, **SETTINGS))
+    assert caught.value.hint
+
+
+def test_what_is_tried_are_settings_of_the_method_all_by_the_same_names() -> None:
+    tried = space({"n_layers": 8, "mlp_width": 1024, "edits": 40})
+    assert tried.together == 50
+    for settings in (*tried.places, *tried.recipes):
+        from_mapping(EmmetHparams, settings)
+    assert len({tuple(sorted(recipe)) for recipe in tried.recipes}) == 1

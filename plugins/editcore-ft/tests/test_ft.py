@@ -83,6 +83,9 @@ def test_a_preset_is_found_by_method_and_shape() -> None:
     assert find_preset(xl, "ft")["layers"] == [1]
     assert find_preset(xl, "ft-l")["linf_radius"] == 5e-4
     assert Ft.preset({"model_type": "unknown"}) == {}
+    large = {"model_type": "t5", "n_layers": 24, "hidden_size": 1024, "mlp_width": 4096}
+    assert find_preset(large, "ft-m") == {}
+    assert find_preset({**large, "mlp_width": 16384}, "ft-m")["layers"] == [0, 21]
     assert default_layers({"n_layers": 32}) == (8,)
 
 

@@ -3,6 +3,7 @@
 The reference is a plain loop on transformers' own loss, which shifts the labels itself.
 """
 
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 import editcore
 from editcore import EditcoreError, EditRequest, Options
+from editcore.patches.ondisk import apply_on_disk, revert_on_disk
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.tiny import tiny_model
 
@@ -75,6 +77,26 @@ def test_the_answer_and_its_end_become_likelier(folder: Path) -> None:
     for old, new in zip(before, after, strict=True):
         assert sum(new) > sum(old) + 1
         assert new[-1] > old[-1]
+
+
+def test_an_edit_on_disk_is_the_edit_in_memory_and_leaves_no_trace(folder: Path) -> None:
+    session = editcore.open(folder)
+    patch = session.edit_all(REQUESTS, options("ft-m"))
+    asked = [(r.rendered().text, r.target_new, None, "auto") for r in REQUESTS]
+    plain, files = session.score_targets(asked), digests(folder)  # type: ignore[arg-type]
+    with session.patched(patch):
+        live = session.score_targets(asked)  # type: ignore[arg-type]
+    assert live != plain
+    apply_on_disk(folder, [patch])
+    assert editcore.open(folder).score_targets(asked) == live  # type: ignore[arg-type]
+    revert_on_disk(folder, [patch.patch_id])
+    after = digests(folder)
+    assert {name: after.get(name) for name in files} == files
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return {str(path.relative_to(folder)): sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def test_the_divergence_takes_given_texts_only(folder: Path) -> None:

@@ -89,7 +89,7 @@ def test_a_sequence_is_stopped_at_the_edit_that_overspends(
     assert session.edit_all(REQUESTS, Options("steady")).patch_id  # √4 · 0.2
 
 
-def test_a_folder_is_guarded_too_and_keeps_what_was_within(
+def test_a_folder_is_guarded_too_against_the_patches_of_one_command_together(
     session: editcore.Session, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patches = session.edit_each(REQUESTS[:2], Options("steady"))
@@ -97,6 +97,10 @@ def test_a_folder_is_guarded_too_and_keeps_what_was_within(
     monkeypatch.setenv("EDITCORE_BUDGET", f"norm={PART + 0.01}")
     with pytest.raises(RequirementNotMetError, match="edit 2"):
         apply_to_folder(Checkpoint.open(copy), patches, plugins=REGISTRY)
+    assert Checkpoint.open(copy).patch_ids == ()  # all of a command or nothing
+    apply_to_folder(Checkpoint.open(copy), patches[:1], plugins=REGISTRY)
+    with pytest.raises(RequirementNotMetError, match="edit 2"):
+        apply_to_folder(Checkpoint.open(copy), patches[1:], plugins=REGISTRY)
     assert Checkpoint.open(copy).patch_ids == (patches[0].patch_id,)
 
 

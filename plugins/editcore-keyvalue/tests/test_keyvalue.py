@@ -14,7 +14,7 @@ from editcore.assets.store import AssetStore
 from editcore.cli.output import Output
 from editcore_hooks import Site, UsageError
 from editcore_keyvalue.cli import parse_layers, stats
-from editcore_keyvalue.contexts import as_template, check_contexts, in_context, sample_contexts
+from editcore_keyvalue.contexts import as_template, beginnings, check_contexts, in_context, sample_contexts
 from editcore_keyvalue.corpus import SelfCorpus, open_corpus, take
 from editcore_keyvalue.moments import Accumulator
 from editcore_keyvalue.rows import KL_APART, EditRows, edit_rows, lay_out
@@ -51,6 +51,15 @@ def test_sampling_contexts_leaves_the_global_generator_alone(session: editcore.S
 def test_a_sampled_text_becomes_a_template_on_one_line() -> None:
     assert as_template("so {it}\n\n is") == "so it is. {}"
     assert as_template(" \n") == "{}"
+
+
+def test_beginnings_are_seeded_and_leave_a_sentence_open(session: editcore.Session) -> None:
+    found = beginnings(session, 6)
+    assert len(found) == 6
+    assert all(text.endswith("{}") and ". {}" not in text[-4:] for text in found)
+    assert beginnings(session, 0) == ()
+    again = editcore.open(session.loaded.folder, assets=session.assets)
+    assert beginnings(again, 6) == found
 
 
 def test_given_contexts_get_the_clean_prompt_and_need_a_mark() -> None:
@@ -266,6 +275,19 @@ def test_the_time_budget_is_kept_and_what_there_is_is_used(session: editcore.Ses
     assert 0 < moment.count < 100_000
     assert "at most 0 s" in said[0]
     assert "stopped at" in said[-1]
+
+
+def test_fewer_tokens_than_directions_are_said_once(session: editcore.Session) -> None:
+    width, said = session.anatomy.mlp_width, list[str]()
+    session.talk = _Talk(said)
+    second_moments(session, [0], Wish(tokens=width - 1))
+    second_moments(session, [0], Wish())
+    few = [text for text in said if "directions of the keys" in text]
+    assert len(few) == 1
+    assert f"over {width - 1} tokens" in few[0]
+    assert f"--tokens {10 * width}" in few[0]
+    second_moments(session, [1], Wish(tokens=width))
+    assert "directions of the keys" not in said[-1]
 
 
 def test_a_corpus_that_is_not_there_is_refused(tmp_path: Path) -> None:

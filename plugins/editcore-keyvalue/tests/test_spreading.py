@@ -143,6 +143,19 @@ def test_one_layer_without_weight_reaches_the_target(session: editcore.Session) 
     assert found.notes["missing"] == pytest.approx(0, abs=1e-3)
 
 
+def test_a_key_that_an_earlier_edit_has_is_written_whole(session: editcore.Session) -> None:
+    """Spared as others are, it would stop half way between the old value and the new one."""
+    rows, block = rows_of(session, REQUESTS), Site("block", 1)
+    start = Passage.of_edits(session.anatomy, rows, 1)
+    keys, _ = start.keys(1, {})
+    target = start.outputs(block, {}) + 1.0
+    for weight, most in ((0.1, 0.1), (0.0, 1e-3)):
+        earlier = Preserved(weight, history=keys[:, [1, 1]])
+        found = spread(session.anatomy, rows, 1, [1], target, block, lambda _, earlier=earlier: earlier)
+        assert found.again.tolist() == [False, True, False]
+        assert float(found.missing[1]) < most
+
+
 def test_contexts_that_are_spared_change_less_of_a_value(session: editcore.Session) -> None:
     """What is put out in a context differs less from what it put out before plus what was asked for."""
     rows = rows_of(session, REQUESTS)

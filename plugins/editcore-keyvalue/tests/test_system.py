@@ -125,6 +125,17 @@ def test_keys_of_earlier_edits_are_moved_less_than_without_them(c: Tensor) -> No
     assert moved[1] < 0.05 * moved[0]
 
 
+def test_equal_keys_in_the_history_do_not_stop_exact_values(c: Tensor) -> None:
+    """Edits of one subject in three patches leave its key three times; without weight only one of them can count."""
+    k, h = random(F, 2, seed=2), random(F, 2, seed=3)
+    spared, again = Preserved(0.0, factor(c, 0.0), history=torch.cat([h, 1.01 * h, h], 1)).writing(k)
+    assert not again.any()
+    assert spared.history is not None
+    assert spared.history.shape[1] == 2
+    a = right_factor(k, spared)
+    torch.testing.assert_close(a.T @ torch.cat([k, h], 1), torch.eye(2, 4, dtype=torch.float64), rtol=0, atol=1e-8)
+
+
 def test_increments_are_put_side_by_side_in_their_order() -> None:
     first, second = ({3: random(F, n, seed=n), 5: random(F, n, seed=9)} for n in (1, 2))
     folded = fold([increment(first), increment(second)])

@@ -10,6 +10,7 @@ import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
 from editcore.models.batch import forward, pad
+from editcore.plugins.hparams import from_mapping
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import Location, Site, State
 from editcore_keyvalue.joint import joint_update, second_moment_system
@@ -17,6 +18,7 @@ from editcore_keyvalue.rows import Row, edit_rows
 from editcore_keyvalue.value import ValueSettings, optimise_values
 from editcore_pmet.hparams import PmetHparams
 from editcore_pmet.method import compute
+from editcore_pmet.space import space
 
 LAYERS = (0, 1)
 LOCATION = Location(tuple(Site("mlp_out", layer) for layer in LAYERS))
@@ -87,3 +89,11 @@ def test_a_value_is_settled_once_its_target_is_the_likeliest_and_little_else_mov
         assert (value.steps == 1) is settled
     (never,) = optimise_values(session.anatomy, [rows], SITES, ValueSettings(3, stop="settled"), lambda n: None)
     assert never.steps == 3
+
+
+def test_what_is_tried_are_settings_of_the_method_all_by_the_same_names() -> None:
+    tried = space({"n_layers": 8, "mlp_width": 1024, "edits": 40})
+    assert tried.together == 50
+    for settings in (*tried.places, *tried.recipes):
+        from_mapping(PmetHparams, settings)
+    assert len({tuple(sorted(recipe)) for recipe in tried.recipes}) == 1

@@ -12,6 +12,7 @@ import editcore
 from editcore import EditcoreError, EditRequest, Options
 from editcore.assets.store import AssetStore
 from editcore.plugins.hparams import from_mapping, undocumented
+from editcore.plugins.presets import preset_name
 from editcore.plugins.yaml_text import parse
 from editcore_rome.hooks import Rome
 from editcore_rome.hparams import RomeHparams
@@ -53,6 +54,8 @@ def test_a_preset_is_found_by_the_shape_of_the_model() -> None:
     assert find_preset({"model_type": "gpt2", "n_layers": 48, "hidden_size": 1600})["layer"] == 17
     assert find_preset({"model_type": "gpt2", "n_layers": 47, "hidden_size": 1600}) == {}
     assert Rome.preset({"model_type": "unknown"}) == {}
+    assert preset_name(Rome, {"model_type": "gpt2", "n_layers": 8, "hidden_size": 256}) == "demo-gpt2"
+    assert preset_name(Rome, {"model_type": "gpt2", "n_layers": 12, "hidden_size": 768}) is None  # none was published
     assert default_layer({"n_layers": 32}) == 5
 
 

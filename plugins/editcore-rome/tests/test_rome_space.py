@@ -2,6 +2,8 @@
 
 import pytest
 
+from editcore_hooks import Location, Site
+from editcore_rome.hooks import Rome
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.space import MOST_PLACES, RECIPES, space
 
@@ -28,3 +30,19 @@ def test_layers_reach_from_the_first_to_three_quarters_of_the_depth(n_layers, fi
 
 def test_wider_models_get_fewer_layers_since_their_moments_must_fit():
     assert len(space({"n_layers": 48, "mlp_width": 20_000}).places) < len(space(GPT2_XL).places)
+
+
+def test_a_locator_s_layer_is_a_place_of_rome_and_several_are_none():
+    sites = [Site("mlp_out", layer) for layer in (2, 3)]
+    assert Rome.place_at(Location(tuple(sites[1:]))) == {"layer": 3}
+    assert Rome.place_at(Location(tuple(sites))) == {}
+
+
+def test_smaller_steps_are_tried_and_an_encoder_is_not():
+    assert min(recipe["v_lr"] for recipe in RECIPES) < 0.5
+    assert Rome.tunable({**GPT2_XL, "encoder_decoder": False}) is not None
+    assert Rome.tunable({**GPT2_XL, "encoder_decoder": True}) is None
+
+
+def test_the_statistics_of_a_wide_model_take_ten_tokens_a_direction():
+    assert space(GPT2_XL).tokens == 10 * GPT2_XL["mlp_width"]

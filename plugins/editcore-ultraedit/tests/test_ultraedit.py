@@ -10,12 +10,15 @@ import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
 from editcore.models.branches import branch
+from editcore.patches.patch import Patch
+from editcore.plugins.hparams import from_mapping
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import Location, Site, State, UsageError
 from editcore_ultraedit.features import features
 from editcore_ultraedit.hparams import UltraEditHparams, layers_by_depth
 from editcore_ultraedit.method import compute, step
 from editcore_ultraedit.normaliser import Moments, fold, increment, together
+from editcore_ultraedit.space import space
 
 SITES = (Site("mlp_out", 1), Site("mlp_out", 2), Site("mlp_in", 2))
 LOCATION = Location(SITES, token="last")
@@ -118,6 +121,42 @@ def test_nothing_to_edit_is_refused(session: editcore.Session) -> None:
         compute(session, [], LOCATION, State(""), UltraEditHparams())
 
 
+def test_one_token_at_one_place_is_refused_and_two_are_not(session: editcore.Session) -> None:
+    """(x − μ) of the only row is nought: such an edit would change nothing, and nobody would know."""
+    alone = [EditRequest("{} works as a", "Ada Marlow", "a", id="1")]
+    assert len(session.encode(alone[0]).target) == 1
+    one = Location(SITES[:1], token="last")
+    with pytest.raises(UsageError, match="a single token") as caught:
+        compute(session, alone, one, State(""), UltraEditHparams())
+    assert caught.value.hint
+    update = compute(session, alone, Location(SITES[:2], token="last"), State(""), UltraEditHparams())
+    assert all(float(each.out.norm()) > 0 for each in update.tensors.values())
+
+
+def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Session) -> None:
+    options = editcore.Options("ultraedit", hparams=(("test", {"layers": [1, 2]}),))
+    patches: list[Patch] = []
+    for request in REQUESTS[:2]:
+        with session.patched(*patches):
+            patches.append(session.edit_all([request], options))
+    with session.patched(*patches):
+        both = session.edit_all(REQUESTS[2:], options)
+    with session.patched(patches[1]):
+        without = session.edit_all(REQUESTS[2:], options)
+    other = editcore.open(session.loaded.folder, assets=session.assets)
+    with other.patched(patches[1]):
+        never = other.edit_all(REQUESTS[2:], options)
+    assert without.patch_id == never.patch_id != both.patch_id
+
+
 def test_layers_by_depth() -> None:
     assert layers_by_depth(28) == tuple(range(18, 25))
     assert layers_by_depth(2) == (1,)
+
+
+def test_what_is_tried_are_settings_of_the_method_all_by_the_same_names() -> None:
+    tried = space({"n_layers": 8, "mlp_width": 1024, "edits": 40})
+    assert tried.together == 50
+    for settings in (*tried.places, *tried.recipes):
+        from_mapping(UltraEditHparams, settings)
+    assert len({tuple(sorted(recipe)) for recipe in tried.recipes}) == 1

@@ -87,6 +87,10 @@ class AssetStore:
         self.partial(identity).remove()
         return Asset(identity.kind, identity.owner, identity.base_root, dict(identity.parameters), sha256, path)
 
+    def remove(self, asset: Asset) -> None:
+        """Forget an asset; it is computed again when it is wanted."""
+        asset.path.unlink(missing_ok=True)
+
     def partial(self, identity: Identity) -> Partial:
         """The resumable work on an asset; use it under `lock`."""
         return Partial(self.folder / f"{identity.stem}{_PARTIAL}", identity)

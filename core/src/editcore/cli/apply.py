@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from editcore.cli.apply_plan import conflicts_as_json, show_plan
+from editcore.cli.apply_plan import conflicts_as_json, say_products, show_plan
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches, short
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     type=click.Choice(["refuse", "warn", "last-wins"]),
     default="warn",
     show_default=True,
-    help="Of two patches with one fact, or that meet in one tensor: refuse, say it, or drop the earlier of one fact.",
+    help="Of two patches with one fact, or that meet in one tensor: refuse, say it, or drop the earlier of two that "
+    "have one fact or cannot share a tensor.",
 )
 @with_output
 def apply(
@@ -49,7 +50,7 @@ def apply(
     from editcore.models.source import find
     from editcore.patches.checkpoint import Checkpoint
     from editcore.patches.conflicts import decide, find_conflicts
-    from editcore.patches.plan import plan_apply
+    from editcore.patches.plan import plan_change
     from editcore.patches.stack_export import read_export
 
     if sum((bool(output), in_place, dry_run)) != 1:
@@ -62,7 +63,7 @@ def apply(
     checkpoint = Checkpoint.open(folder)
     if export:
         export.require_clean(checkpoint)
-    plan = plan_apply(checkpoint, loaded, strict)
+    plan = plan_change(checkpoint, loaded, strict=strict, shared=export is None)
     # The patches of a stack have been on one model before; whether they should have been was decided then.
     conflicts = [] if export else find_conflicts(plan)
     if dry_run:
@@ -74,6 +75,7 @@ def apply(
     decision = decide(checkpoint, loaded, conflicts, on_conflict)
     for notice in decision.notices:
         out.warn(notice)
+    say_products(out, plan)
     loaded, gone = list(decision.patches), decision.taken_off
     if output:
         applied = apply_to_copy(folder, output, loaded, strict, without=gone)

@@ -7,7 +7,7 @@ import click
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import short
+from editcore.cli.patch_files import load_patches, short
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("folder", metavar="DIR")
+@click.argument("folder", metavar="MODEL")
+@click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Put this on first, in memory; in this order.")
+@click.option("--probes", is_flag=True, help="Judge the rephrases and probes of the cases too.")
 @click.option("--cases", metavar="FILE", help="What should hold, JSON lines. Default: the patches' own requests.")
 @model_options
 @with_output
-def blame(out: Output, folder: str, cases: str | None, **options: Any) -> None:
-    """Find which patch on DIR broke each case, by bisection over the order in which they were put on.
+def blame(out: Output, folder: str, patches: tuple[str, ...], probes: bool, cases: str | None, **options: Any) -> None:
+    """Find which patch on MODEL broke each case, by bisection over the order in which they were put on. Its patches are
+    those of the folder, and after them those of --patch.
 
     A case holds when its target is what the model says. The patch found is taken out alone to make sure; where that
     does not mend the case, several patches do it together, and this is said. Nothing is written.
@@ -31,26 +34,31 @@ def blame(out: Output, folder: str, cases: str | None, **options: Any) -> None:
     from editcore.editing.blame import blame as find
     from editcore.editing.blame import own_cases
 
+    named = load_patches(out, patches)
     session = open_session(out, folder, **options)
+    on_folder = session.live.ids
+    for patch in named:
+        session.apply(patch)
     if not session.live.ids:
-        raise UsageError(f"{folder} carries no patches", hint="editcore apply puts some on")
+        raise UsageError(f"{folder} carries no patches", hint="editcore apply puts some on, or name them with --patch")
     asked = read_file(cases) if cases else own_cases(session)
     if not asked:
         raise UsageError("the patches keep no requests to ask for", hint="pass --cases FILE")
-    found = find(session, asked)
+    found = find(session, asked, probes)
     if out.as_json:
         out.json(attrs.asdict(found))
         return
-    out.table(["case", "fact", "", "patch"], [_cells(verdict) for verdict in found.verdicts])
+    out.table(["case", "about", "fact", "", "patch"], [_cells(verdict) for verdict in found.verdicts])
     out.say(f"{found.evaluations} models evaluated, of {len(session.live.ids)} patches")
     for verdict in found.verdicts:
         if verdict.status == "interaction" and verdict.patch:
             out.warn(f"{verdict.case} first fails with {short(verdict.patch)}, but without it alone it fails as well")
-    if broken := [verdict.patch for verdict in found.verdicts if verdict.status == "broken" and verdict.patch]:
+    broken = [verdict.patch for verdict in found.verdicts if verdict.status == "broken" and verdict.patch in on_folder]
+    if broken and broken[0]:
         out.say(f"take it off with: editcore revert {short(broken[0])} --model {folder}")
 
 
 def _cells(verdict: "Verdict") -> list[str]:
     patch = f"{short(verdict.patch)} {verdict.title}".strip() if verdict.patch else ""
     what = {"broken": "broken by", "interaction": "broken together with"}.get(verdict.status, verdict.status)
-    return [verdict.case, f"{verdict.prompt} … {verdict.target.strip()}", what, patch]
+    return [verdict.case, verdict.about, f"{verdict.prompt} … {verdict.target.strip()}", what, patch]

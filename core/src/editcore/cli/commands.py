@@ -11,6 +11,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "stack": ("editcore.cli.stack:stack", "Show which patches a model folder carries."),
     "diff": ("editcore.cli.diff:diff", "Compare patches or models: manifest, tensors, answers."),
     "blame": ("editcore.cli.blame:blame", "Find which patch of a stack broke a fact."),
+    "annotate": ("editcore.cli.annotate:annotate", "Change what a patch says of itself, and not what it does."),
     "inspect": ("editcore.cli.inspect:inspect", "Show what a patch says of itself."),
     "squash": ("editcore.cli.squash:squash", "Make one patch of several."),
     "extract": ("editcore.cli.extract:extract", "Make a patch of two checkpoints."),

@@ -28,7 +28,8 @@ _WIDTH = 48
 @model_options
 @with_output
 def diff(out: Output, a: str, b: str, model: str | None, cases: str | None, max_new_tokens: int, **options: Any) -> int:
-    """Compare A and B, each a patch file or a model folder: manifest, tensors and, with --cases, answers.
+    """Compare A and B: manifest, tensors and, with --cases, answers. Each is a patch file, a model (a folder or a hub
+    id) or what `editcore stack export` wrote, which counts as the sum of its patches.
 
     Exits with 7 when they differ and with 0 when they do not. Patches are compared by their factors; a model is
     loaded only for --cases.
@@ -54,17 +55,20 @@ def _answers(
     from editcore.cli.requests import read_file
     from editcore.editing.behaviour import answer_differences, answers
     from editcore.patches.patch import Patch
+    from editcore.patches.stack_export import read_export
 
     asked = read_file(cases)
     said = []
     for side in (a, b):
-        if Path(side).is_dir():
+        path = Path(side)
+        if not path.is_file():
             said.append(answers(open_session(out, side, **options), asked, max_new_tokens))
             continue
         if model is None:
-            raise UsageError(f"{side} is a patch, and answers need a model", hint="name its base with --model DIR")
+            raise UsageError(f"{side} is no model, and answers need one", hint="name its base with --model DIR")
+        patches = read_export(path).load() if path.suffix == ".json" else [Patch.load(path)]
         session = open_session(out, model, **options)
-        with session.patched(Patch.load(side)):
+        with session.patched(*patches):
             said.append(answers(session, asked, max_new_tokens))
     return answer_differences(asked, *said)
 

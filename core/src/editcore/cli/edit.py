@@ -1,6 +1,6 @@
 """`editcore edit`: requests in, patches out."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +9,7 @@ import click
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+from editcore.cli.patch_files import named, naming_options
 from editcore.cli.requests import read_requests, request_options
 from editcore_hooks import Case, UsageError
 
@@ -34,7 +35,7 @@ TOGETHER = 32
 @click.option("--transform", "transforms", multiple=True, metavar="NAME:KEY=VALUE", help="Change the update, in order.")
 @click.option("--locate", "locator", metavar="NAME:KEY=VALUE", help="Locator to use in place of the method's own.")
 @click.option("--require", multiple=True, metavar="METRIC>=X", help="A figure to reach, else nothing is written.")
-@click.option("--title", help="A line on the patch.")
+@naming_options
 @click.option("--redact", is_flag=True, help="Leave the texts of the requests out of the file.")
 @click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
 @model_options
@@ -52,6 +53,8 @@ def edit(
     locator: str | None,
     require: tuple[str, ...],
     title: str | None,
+    license: str | None,
+    author: str | None,
     redact: bool,
     overwrite: bool,
     device: str,
@@ -99,15 +102,18 @@ def edit(
         architecture=architecture,
         trust_remote_code=trust_remote_code,
     )
-    for name, (value, source) in prepare(session, options, len(cases) if single else 1).resolved.resolved.items():
+    run = prepare(session, options, len(cases) if single else 1)
+    if run.source is not None:
+        out.say(f"settings: {run.source}" + (f"; editcore tune {model} measures instead" if run.preset else ""))
+    for name, (value, source) in run.resolved.resolved.items():
         out.detail(f"{name} = {value!r} ({source})")
-    writer = _Writer(out, session, options, requirements, redact, overwrite)
+    writer = _Writer(out, session, options, requirements, {"license": license, "author": author}, redact, overwrite)
     if single:
         writer.write(path, cases)
     else:
         writer.write_folder(path, cases)
     if out.as_json:
-        out.json({"patches": writer.rows})
+        out.json({"settings": run.source, "patches": writer.rows})
 
 
 class _Writer:
@@ -119,11 +125,12 @@ class _Writer:
         session: "Session",
         options: "Options",
         requirements: Sequence[Any],
+        names: Mapping[str, str | None],
         redact: bool,
         overwrite: bool,
     ) -> None:
         self.out, self.session, self.options = out, session, options
-        self.requirements, self.redact, self.overwrite = requirements, redact, overwrite
+        self.requirements, self.names, self.redact, self.overwrite = requirements, names, redact, overwrite
         self.rows: list[dict[str, Any]] = []
 
     def write(self, path: Path, cases: Sequence[Case]) -> None:
@@ -158,7 +165,7 @@ class _Writer:
         measured = measure(self.session, patch, cases, metrics)
         self._report(measured, cases)
         check(self.requirements, measured.reports)
-        sealed = measured.patch.redact() if self.redact else measured.patch
+        sealed = named(measured.patch.redact() if self.redact else measured.patch, **self.names)
         path.parent.mkdir(parents=True, exist_ok=True)
         sealed.save(path)
         self.rows.append(_row(path, measured))
@@ -172,12 +179,16 @@ class _Writer:
             self.out.say(f"{prompt} … {target}: p(target) {effect.before:.3g} -> {effect.after:.3g}")
         if failed := [effect.request for effect in measured.effects if not effect.took]:
             some = ", ".join(failed[:5]) + (f" and {len(failed) - 5} more" if len(failed) > 5 else "")
+            finds = "editcore tune MODEL finds settings, " if self._tunable() else ""
             self.out.warn(
                 f"{len(failed)} of {len(measured.effects)} edits did not take: {some}. "
-                "their target is not the likeliest answer; editcore tune MODEL finds settings, --set changes one"
+                f"their target is not the likeliest answer; {finds}--set changes one"
             )
         for report in measured.reports:
             self.out.say(f"{report.metric} {report.value:.3g} (n = {report.n})")
+
+    def _tunable(self) -> bool:
+        return self.session.registry.method(self.options.method).tunable(self.session.facts()) is not None
 
 
 def _row(path: Path, measured: "Measured") -> dict[str, Any]:

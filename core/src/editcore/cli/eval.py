@@ -41,6 +41,7 @@ SHOWN: Final = 10
 @click.option("--metrics", metavar="A,B", help="Metrics by id. Default: the usual ones that the cases can answer.")
 @click.option("--gate", metavar="FILE", help="YAML: bounds by metric. Exits with 5 and the failing rows if missed.")
 @click.option("--rows", metavar="FILE", help="Write every row there, one JSON object a line.")
+@click.option("--neutral", metavar="FILE", help="Measure damage on this text, a passage a line, not on our own.")
 @click.option("--answers", default=0, show_default=True, help="Tokens of text before and after in each row.")
 @model_options
 @with_output
@@ -53,6 +54,7 @@ def evaluate(
     gate: str | None,
     rows: str | None,
     answers: int,
+    neutral: str | None,
     **options: Any,
 ) -> None:
     """Score MODEL on cases as it stands: with its patches, and with those given by --patch.
@@ -60,11 +62,14 @@ def evaluate(
     Locality and portability compare with the model without any patch; its answers are kept for the next time.
     """
     from editcore.evaluation.gate import missed, read_gate
+    from editcore.evaluation.neutral import read_neutral
 
     asked = read_file(cases)
     requirements = read_gate(Path(gate)) if gate else []
     loaded = load_patches(out, patches)
     session = open_session(out, model, **options)
+    if neutral is not None:
+        session.neutral = read_neutral(Path(neutral))
     named = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
     if named is None:
         named = [requirement.metric for requirement in requirements] or answerable(session, asked)
@@ -94,7 +99,7 @@ def evaluate(
 
 def answerable(session: "Session", cases: Sequence[Case]) -> list[str]:
     """Those of the usual metrics that have something to ask."""
-    true = all(request.target_true is not None for case in cases for request in case.requests)
+    true = any(request.target_true is not None for case in cases for request in case.requests)
     has = {
         "pref.es@1": true,
         "pref.ps@1": true and any(case.rephrases for case in cases),

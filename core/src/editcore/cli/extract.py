@@ -6,7 +6,7 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import free_file, show_made
+from editcore.cli.patch_files import free_file, named, naming_options, show_made
 
 if TYPE_CHECKING:
     from editcore.patches.extraction import Form
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="xor and replace take every tensor that differs whole: EDITED's bits, and no other patch beside them.",
 )
-@click.option("--title", help="A line on the patch.")
+@naming_options
 @click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
 @with_output
 def extract(
@@ -41,6 +41,8 @@ def extract(
     exact: bool,
     form: "Form",
     title: str | None,
+    license: str | None,
+    author: str | None,
     overwrite: bool,
 ) -> None:
     """Make a patch that leads from BASE to EDITED: folders or hub ids of two checkpoints of one model.
@@ -67,5 +69,6 @@ def extract(
         )
     for notice in found.notices:
         out.warn(notice)
-    found.patch.save(path)
-    show_made(out, output, found.patch, found.residuals, found.exact, f"get the bits of {edited}")
+    patch = named(found.patch, license=license, author=author)
+    patch.save(path)
+    show_made(out, output, patch, found.residuals, found.exact, f"get the bits of {edited}")

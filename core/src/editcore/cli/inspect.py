@@ -55,23 +55,34 @@ def _show_payload(out: Output, header: "PatchHeader") -> None:
 
 
 def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
-    about = header.about
     base, method = header.annotation("base"), header.annotation("method")
     lines = [("id", header.patch_id), ("kind", _kind(header)), ("title", header.title)]
     lines += [("base", " ".join(str(base[name]) for name in ("name", "revision") if base.get(name)))]
     lines += [("method", f"{method.get('name', '')} ({method.get('distribution', '')} {method.get('version', '')})")]
-    for request in about.get("requests") or ():
-        if isinstance(request, dict) and "prompt" in request:
+    lines += [("settings", _settings(header))]
+    for request in header.objects("requests"):
+        if "prompt" in request:
             prompt = str(request["prompt"]).replace("{}", str(request.get("subject")))
             lines.append(("request", f"{prompt} … {request.get('target_new')}"))
-    for metric in about.get("metrics") or ():
-        if isinstance(metric, dict) and isinstance(metric.get("value"), int | float):
+    for metric in header.objects("metrics"):
+        if isinstance(metric.get("value"), int | float):
             before = metric.get("before")
             change = f"{before:.3g} -> " if isinstance(before, int | float) else ""
-            lines.append(("measured", f"{metric.get('id')} {change}{metric['value']:.3g} (n = {metric.get('n')})"))
+            name = metric.get("metric", metric.get("id"))  # as the first versions called it
+            lines.append(("measured", f"{name} {change}{metric['value']:.3g} (n = {metric.get('n')})"))
     lines += [("requires", required) for required in header.requires]
-    lines += [("created", str(about.get("created", "")))]
+    lines += [("created", str(header.about.get("created", "")))]
     return [(name, value) for name, value in lines if value.strip()]
+
+
+def _settings(header: "PatchHeader") -> str:
+    """The profile or preset that they are from, and the locator that chose the place."""
+    profile, locator = header.annotation("profile"), header.annotation("locator")
+    parts = [f"profile {profile.get('name')} ({str(profile.get('sha256'))[:12]})"] if profile.get("name") else []
+    preset = header.annotation("method").get("preset")
+    parts += [f"preset {preset}"] if preset else []
+    parts += [f"place by {locator.get('name')}"] if locator.get("name") else []
+    return ", ".join(parts)
 
 
 def _kind(header: "PatchHeader") -> str:

@@ -1,14 +1,32 @@
 """Patch files named on the command line."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
 
 from editcore.cli.output import Output
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
     from editcore.patches.patch import Patch
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def naming_options(function: F) -> F:
+    """`--title`, `--license` and `--author`, for `named`."""
+    title = click.option("--title", help="A line on the patch.")
+    of_patch = click.option("--license", metavar="ID", help="Licence of the patch, as model hubs write it: cc0-1.0.")
+    author = click.option("--author", help="Whose it is.")
+    return title(of_patch(author(function)))
+
+
+def named(patch: "Patch", **given: str | None) -> "Patch":
+    """The patch with those of `naming_options` that were given."""
+    said = {name: value for name, value in given.items() if value is not None}
+    return patch.with_about(**said) if said else patch
 
 
 def load_patches(out: Output, names: Sequence[str]) -> "list[Patch]":

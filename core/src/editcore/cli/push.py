@@ -8,7 +8,7 @@ import click
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches
-from editcore_hooks import UsageError
+from editcore_hooks import EditcoreError, UsageError
 
 if TYPE_CHECKING:
     from editcore.patches.patch import Patch
@@ -48,4 +48,5 @@ def _ask(patch: "Patch", repository: str) -> None:
     what = f"{len(requests)} request{'s' * (len(requests) > 1)} would be published in {repository}"
     if not sys.stdin.isatty():
         raise UsageError(what, hint="pass --redact to leave them out, or --yes")
-    click.confirm(f"{what}. Go on?", abort=True, err=True)
+    if not click.confirm(f"{what}. Go on?", err=True):
+        raise EditcoreError("nothing was published", hint="pass --redact to leave the requests out")

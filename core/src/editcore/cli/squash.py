@@ -6,7 +6,7 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import free_file, load_patches, show_made
+from editcore.cli.patch_files import free_file, load_patches, named, naming_options, show_made
 from editcore_hooks import UsageError
 
 
@@ -19,6 +19,7 @@ from editcore_hooks import UsageError
 )
 @click.option("--density", type=float, metavar="SHARE", help="Share of each delta that ties and dare keep. [0.5]")
 @click.option("--seed", type=int, help="Of dare, which drops at random. [0]")
+@naming_options
 @click.option("--redact", is_flag=True, help="Leave the texts of the requests out of the file.")
 @click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
 @with_output
@@ -30,6 +31,9 @@ def squash(
     rule: Any,
     density: float | None,
     seed: int | None,
+    title: str | None,
+    license: str | None,
+    author: str | None,
     redact: bool,
     overwrite: bool,
 ) -> None:
@@ -46,5 +50,6 @@ def squash(
     for notice in squashed.notices:
         out.warn(notice)
     patch = squashed.patch.redact() if redact else squashed.patch
+    patch = named(patch, title=title, license=license, author=author)
     patch.save(path)
     show_made(out, output, patch, squashed.residuals, squashed.exact, "come out bit for bit as with all of them")

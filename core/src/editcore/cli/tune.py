@@ -8,8 +8,10 @@ from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.requests import read_file
+from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
+    from editcore.editing.session import Session
     from editcore.tuning.tune import Tuned
 
 SHOWN = 10
@@ -17,23 +19,29 @@ SHOWN = 10
 
 @click.command()
 @click.argument("model")
-@click.option("--method", default="rome", show_default=True, help="Editing method; see `editcore methods`.")
+@click.option("--method", help="Editing method; see `editcore methods`.  [default: rome]")
 @click.option("--cases", metavar="FILE", help="Facts to try, with target_true, one JSON object a line; else its own.")
 @click.option("--facts", default=48, show_default=True, help="How many of its own facts to try.")
 @click.option("--edits", default=1, show_default=True, help="How many facts will be edited at once.")
 @click.option("--name", help="Name of the profile; by default the one that `edit` takes by itself.")
-@click.option("--seconds", default=90.0, show_default=True, help="Longest time for the search.")
+@click.option("--seconds", default=150.0, show_default=True, help="Longest time, statistics included.")
+@click.option("--locate", "locator", metavar="NAME:KEY=VALUE", help="Locator whose place is tried first.")
+@click.option("--list", "listed", is_flag=True, help="Show the profiles of MODEL, of --method or of all.")
+@click.option("--forget", metavar="NAME", help="Remove the profile NAME of the method.")
 @model_options
 @with_output
 def tune(
     out: Output,
     model: str,
-    method: str,
+    method: str | None,
     cases: str | None,
     facts: int,
     edits: int,
     name: str | None,
     seconds: float,
+    locator: str | None,
+    listed: bool,
+    forget: str | None,
     **options: Any,
 ) -> None:
     """Try the settings of a method on facts of MODEL, and keep the best as a profile, which `edit` then uses.
@@ -42,12 +50,45 @@ def tune(
     as many together as will be (--edits) where the method takes many, and scored in memory: the new answer, the same in
     other contexts and words, answers to other questions, and how far the model drifts on unrelated text.
     """
-    from editcore.tuning.tune import tune as search
-
+    if listed and forget:
+        raise UsageError("--list and --forget are two commands", hint="give one of them")
     given = read_file(cases) if cases else None
     session = open_session(out, model, **options)
-    found = search(session, method, given, name=name, facts=facts, seconds=seconds, edits=edits)
+    if listed:
+        _list(out, session, method)
+        return
+    if forget:
+        from editcore.tuning.profiles import forget_profile
+
+        forget_profile(session, method or "rome", forget)
+        out.say(f"forgot the profile {forget} of {method or 'rome'}")
+        return
+    from editcore.tuning.tune import tune as search
+
+    found = search(
+        session,
+        method or "rome",
+        given,
+        name=name,
+        facts=facts,
+        seconds=seconds,
+        edits=edits,
+        locator=locator,
+    )
     _show(out, found)
+
+
+def _list(out: Output, session: "Session", method: str | None) -> None:
+    from editcore.tuning.profiles import list_profiles
+
+    profiles = list_profiles(session, method)
+    if out.as_json:
+        out.json([{"method": p.method, "name": p.name, "sha256": p.asset.sha256, **p.about} for p in profiles])
+    elif not profiles:
+        out.say(f"no profile of {session.loaded.name} yet. editcore tune MODEL --method NAME")
+    else:
+        rows = [[p.method, p.name, _settings(p.hparams), p.about["facts"], p.about["n_facts"]] for p in profiles]
+        out.table(["method", "name", "settings", "facts", "n"], rows)
 
 
 def _show(out: Output, found: "Tuned") -> None:
@@ -58,13 +99,18 @@ def _show(out: Output, found: "Tuned") -> None:
     rows = []
     for trial in ranked[:SHOWN]:
         s = trial.summary
-        settings = " ".join(f"{key}={value}" for key, value in trial.settings.items())
         figures = ["", "", "", "", ""] if s is None else [s.score, s.target, s.general, s.local, s.kl]
-        rows.append([settings, *(f"{x:.3f}" if x != "" else "" for x in figures), len(trial.outcomes)])
+        rows.append([_settings(trial.settings), *(f"{x:.3f}" if x != "" else "" for x in figures), len(trial.outcomes)])
     out.table(["settings", "score", "target", "general", "local", "KL", "facts"], rows)
     if len(ranked) > SHOWN:
         out.say(f"and {len(ranked) - SHOWN} more: --json shows them all")
     for text in found.failed:
         out.say(f"did not take: {text}")
-    settings = ", ".join(f"{key} = {value}" for key, value in found.profile.hparams.items())
-    out.say(f"kept as the profile {found.profile.name} after {found.seconds:.0f} s: {settings}")
+    if located := found.profile.about.get("locator"):
+        verdict = "taken" if located["chosen"] else "not taken: another scored better"
+        out.say(f"{located['name']} pointed at {_settings(located['place'])}, which was {verdict}")
+    out.say(f"kept as the profile {found.profile.name}: {_settings(found.profile.hparams)}")
+
+
+def _settings(values: Any) -> str:
+    return " ".join(f"{key}={value}" for key, value in values.items())

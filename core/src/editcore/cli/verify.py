@@ -1,6 +1,7 @@
 """`editcore verify`: recompute every hash."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -8,17 +9,24 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore_hooks import UsageError
 
+if TYPE_CHECKING:
+    from editcore.patches.untouched import Untouched
+
 
 @click.command()
 @click.argument("path", metavar="DIR|PATCH")
+@click.option("--base", metavar="DIR", help="Compare what no patch touches with this folder or id, tensor by tensor.")
 @with_output
-def verify(out: Output, path: str) -> None:
+def verify(out: Output, path: str, base: str | None) -> None:
     """Recompute the hashes of a patch file, or of a patched folder from its originals and patches."""
+    from editcore.models.source import find
     from editcore.patches.verification import verify as run
 
     if not Path(path).exists():
         raise UsageError(f"there is no {path}", hint="give a patch file or a model folder")
-    found = run(path)
+    if base and not Path(path).is_dir():
+        raise UsageError(f"{path} is a file, and --base is for folders", hint="editcore verify PATCH")
+    found = run(path, find(base).folder if base else None)
     if out.as_json:
         out.json(
             {
@@ -26,12 +34,27 @@ def verify(out: Output, path: str) -> None:
                 "checked": list(found.checked),
                 "problems": [{"file": p.file, "tensor": p.tensor, "message": p.message} for p in found.problems],
                 "notices": list(found.notices),
+                "untouched": {
+                    "compared": list(found.untouched.compared),
+                    "not_compared": list(found.untouched.left),
+                },
             }
         )
     for notice in found.notices:
         out.warn(notice)
-    for problem in found.problems if not out.as_json else ():
-        out.print(problem.message)
-    found.ensure()
+    others = found.untouched
     if not out.as_json:
-        out.print(f"{path}: {len(found.checked)} tensors as recorded")
+        for problem in found.problems:
+            out.print(problem.message)
+        if not found.problems:
+            out.print(f"{path}: {len(found.checked)} tensors as recorded")
+        if Path(path).is_dir():
+            out.print(f"no patch touches {len(others.compared) + len(others.left)} others: {_compared(others)}")
+            if others.left:
+                out.say(f"all are with: editcore verify {path} --base BASE")
+    found.ensure()
+
+
+def _compared(others: "Untouched") -> str:
+    left = f"{len(others.left)} not compared" if others.left else "none left out"
+    return f"{len(others.compared)} compared, {left}"

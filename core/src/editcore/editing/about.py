@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from editcore.evaluation.cases import request_to_json
+from editcore.patches.identity import license_of
 from editcore.plugins.choices import record_of
 from editcore.plugins.hparams import to_json
 from editcore.plugins.locators import make_locator
 from editcore.plugins.transforms import make_transforms, transform_record
-from editcore_hooks import API_VERSION, EditRequest, Site
+from editcore_hooks import API_VERSION, EditRequest, Location, Site
 
 if TYPE_CHECKING:
     from editcore.editing.compute import Run
@@ -27,7 +28,7 @@ def describe_base(session: "Session") -> dict[str, Any]:
         "revision": session.loaded.revision,
         "architecture": session.model.config.model_type,
         **({} if session.anatomy.given is None else {"architecture_map": dict(session.anatomy.given.content)}),
-        "license": None,
+        "license": license_of(session.checkpoint.folder),
         "weights_root": session.weights_root,
         "config_sha256": session.checkpoint.config_sha256,
         "tokenizer_sha256": session.tokenizer_sha256,
@@ -52,6 +53,7 @@ def describe_run(
         "author": None,
         "license": None,
         "computed_on": session.live.hash if session.live.ids else None,
+        "computed_on_patches": list(session.live.ids) or None,
         "sites": {key: attrs.asdict(site) for key, site in sites.items()},
         "aliases": {key: [name] for key, name in names.items() if name != key},
         "method": {
@@ -60,8 +62,9 @@ def describe_run(
             "version": dist_version,
             "api": API_VERSION,
             "paper": method.paper,
+            **({} if run.preset is None else {"preset": run.preset}),
         },
-        "hparams": to_json(run.resolved.hparams),
+        "hparams": _hparams(run, sites),
         **({} if locator is None else {"locator": record_of(session.registry, locator)}),
         "transforms": transform_record(session.registry, make_transforms(session.registry, options.transforms)),
         "profile": None if profile is None else {"name": profile.name, "sha256": profile.asset.sha256},
@@ -79,6 +82,15 @@ def describe_run(
             "dtype": session.loaded.dtype,
         },
     }
+
+
+def _hparams(run: "Run", sites: Mapping[str, Site]) -> dict[str, Any]:
+    """All of them; where a locator chose the place, without what the method's own choice would have been."""
+    hparams = to_json(run.resolved.hparams)
+    if run.options.locator is None:
+        return hparams
+    unused = run.method.place_at(Location(tuple(sites.values())))
+    return {name: value for name, value in hparams.items() if name not in unused}
 
 
 def _title(requests: Sequence[EditRequest]) -> str:

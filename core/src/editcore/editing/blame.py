@@ -5,7 +5,7 @@ models find where. With effects that come and go that is one such place and not 
 out of the whole stack alone, and only a case that this mends is laid at its door.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
 import attrs
@@ -23,7 +23,7 @@ Status = Literal["holds", "broken", "interaction", "never held"]
 
 @frozen
 class Verdict:
-    """What became of a case.
+    """What became of a case, or of what is asked `about` it: `edit`, `rephrase`, or the facet of a probe.
 
     `broken`: without `patch` alone it holds. `interaction`: `patch` is where it first fails in this order, but the
     others break it as well. `never held`: neither on the base nor after the patch that was made for it.
@@ -35,23 +35,50 @@ class Verdict:
     status: Status
     patch: str | None = None
     title: str = ""
+    about: str = "edit"
 
 
 @frozen
 class Findings:
-    """A verdict a case, and how many models (sets of patches) were evaluated."""
+    """A verdict a question, and how many models (sets of patches) were evaluated."""
 
     verdicts: tuple[Verdict, ...]
     evaluations: int
 
 
-def blame(session: "Session", cases: Sequence[Case]) -> Findings:
+@frozen
+class _Asked:
+    """One question about a case and the answer that should hold."""
+
+    case: Case
+    about: str
+    prompt: str
+    target: str
+    prefix: str
+
+
+def blame(session: "Session", cases: Sequence[Case], probes: bool = False) -> Findings:
     """Find what broke each of `cases` among the patches on `session`; the model is afterwards as it was before.
 
-    A case holds when every token of its target is the likeliest one after its prompt.
+    With `probes` also their rephrases, which should get the new target, and their probes with a target of their own. A
+    question holds when every token of its target is the likeliest one after its prompt.
     """
-    trial = _Trial(session, cases)
-    return Findings(tuple(_blame(trial, i, case) for i, case in enumerate(cases)), trial.evaluations)
+    trial = _Trial(session, [one for case in cases for one in _questions(case, probes)])
+    return Findings(tuple(_blame(trial, i, one) for i, one in enumerate(trial.asked)), trial.evaluations)
+
+
+def _questions(case: Case, probes: bool) -> Iterator[_Asked]:
+    request = case.request
+    yield _Asked(case, "edit", request.rendered().text, request.target_new, request.target_prefix)
+    if not probes:
+        return
+    for text in case.rephrases:
+        yield _Asked(case, "rephrase", text, request.target_new, request.target_prefix)
+    for group in (case.locality, case.portability):
+        for facet, asked in group.items():
+            for probe in asked:
+                if probe.targets:  # others are compared with the unedited model, and have nothing that should hold
+                    yield _Asked(case, facet, probe.prompt, probe.targets[0], "auto")
 
 
 def own_cases(session: "Session") -> list[Case]:
@@ -68,10 +95,10 @@ def own_cases(session: "Session") -> list[Case]:
 
 @define
 class _Trial:
-    """Which cases hold under which sets of patches; each set is evaluated once, for all cases."""
+    """What holds under which sets of patches; each set is evaluated once, for all questions."""
 
     session: "Session"
-    cases: Sequence[Case]
+    asked: Sequence[_Asked]
     _known: dict[frozenset[str], list[bool]] = field(factory=dict)
 
     @property
@@ -82,23 +109,21 @@ class _Trial:
     def evaluations(self) -> int:
         return len(self._known)
 
-    def holds(self, case: int, ids: Sequence[str]) -> bool:
+    def holds(self, number: int, ids: Sequence[str]) -> bool:
         present = frozenset(ids)
         if present not in self._known:
             with self.session.live.only(present):
-                requests = [case.request for case in self.cases]
-                asked = [(r.rendered().text, r.target_new, r.template, r.target_prefix) for r in requests]
+                asked = [(one.prompt, one.target, one.case.request.template, one.prefix) for one in self.asked]
                 self._known[present] = [all(score.hits) for score in self.session.score_targets(asked)]
-        return self._known[present][case]
+        return self._known[present][number]
 
 
-def _blame(trial: _Trial, number: int, case: Case) -> Verdict:
-    request, order = case.request, trial.order
-    prompt = request.rendered().text
-    alone = Verdict(request.id, prompt, request.target_new, "holds")
+def _blame(trial: _Trial, number: int, asked: _Asked) -> Verdict:
+    order = trial.order
+    alone = Verdict(asked.case.request.id, asked.prompt, asked.target, "holds", about=asked.about)
     if trial.holds(number, order):
         return alone
-    good = _held(trial, number, case)
+    good = _held(trial, number, asked.case)
     if good is None:
         return attrs.evolve(alone, status="never held")
     bad = len(order)
@@ -115,7 +140,7 @@ def _blame(trial: _Trial, number: int, case: Case) -> Verdict:
 
 
 def _held(trial: _Trial, number: int, case: Case) -> int | None:
-    """After how many patches the case is known to hold: none, or as many as reach the last that was made for it."""
+    """After how many patches the question is known to hold: none, or as many as reach the last that was made for it."""
     if trial.holds(number, ()):
         return 0
     prompt, target = case.request.rendered().text, case.request.target_new.strip()

@@ -9,6 +9,7 @@ from attrs import field, frozen
 from editcore.editing.cost import Meter
 from editcore.editing.sealed import join_patches, seal_update
 from editcore.editing.seeding import seed_all
+from editcore.editing.settings import find_settings
 from editcore.editing.state import fold_state
 from editcore.editing.untouched import untouched
 from editcore.patches.patch import Patch
@@ -16,7 +17,7 @@ from editcore.plugins.calls import StageManager, run_compute_update, run_locate,
 from editcore.plugins.hparams import Resolved, merge
 from editcore.plugins.locators import make_locator
 from editcore.plugins.transforms import apply_transforms, make_transforms
-from editcore.tuning.profiles import Profile, default_name, find_profile, named_profile
+from editcore.tuning.profiles import Profile
 from editcore_hooks import EditMethod, EditRequest, PluginError, Update, UsageError
 
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ class Options:
     """How to edit. `hparams` are layers of values over profile and preset, each with the name of its source.
 
     `profile` names a profile of the model; without one its default profile is used where there is one. Where there is
-    neither that nor a preset, and no layer sets what could be tuned, the model is tuned first unless `tune` is False.
+    neither that nor a preset, and neither a layer nor a locator chooses what could be tuned, the model is tuned first
+    unless `tune` is False; again, where the method has other settings to try by now.
     `memory` notes the peak of memory in the patch; the process's own record of its peak starts anew for it.
     """
 
@@ -50,6 +52,14 @@ class Run:
     resolved: Resolved
     options: Options = field(repr=False)
     profile: Profile | None = None
+    preset: str | None = None
+
+    @property
+    def source(self) -> str | None:
+        """What its settings are, in words; None where they are the method's defaults and what the call says."""
+        if self.profile is not None:
+            return f"profile {self.profile.name}"
+        return None if self.preset is None else f"preset {self.preset}"
 
 
 def prepare(session: "Session", options: Options, edits: int = 1) -> Run:
@@ -57,31 +67,13 @@ def prepare(session: "Session", options: Options, edits: int = 1) -> Run:
     _require_weights(session)
     cls = session.registry.method(options.method)
     edits = edits if "batch" in cls.capabilities else 1
-    preset = cls.preset({**session.facts(), "edits": edits})
     # what is misspelt is refused before anything takes time
     merge(cls.Hparams, *options.hparams)
     make_locator(session.registry, options.locator)
     make_transforms(session.registry, options.transforms)
-    profile = _profile(session, cls, options, bool(preset), edits)
-    tuned = [(f"profile {profile.name}", profile.hparams)] if profile is not None else []
-    resolved = merge(cls.Hparams, ("preset", preset), *tuned, *options.hparams)
-    return Run(cls(resolved.hparams), resolved, options, profile)
-
-
-def _profile(session: "Session", cls: type[EditMethod], options: Options, preset: bool, edits: int) -> Profile | None:
-    if options.profile is not None:
-        return named_profile(session, cls.name, options.profile)
-    space = cls.tunable({**session.facts(), "edits": edits})
-    found = find_profile(session, cls.name, default_name(space.together if space is not None else 1))
-    if found is not None or preset or space is None or not options.tune:
-        return found
-    tried = {name for some in (*space.places, *space.recipes) for name in some}
-    if any(tried & layer.keys() for _, layer in options.hparams):
-        return None
-    from editcore.tuning.tune import tune
-
-    session.say(f"{cls.name} has no settings for {session.loaded.name} yet: they are found by trying, once")
-    return tune(session, cls.name, edits=edits).profile
+    found = find_settings(session, cls, options, edits)
+    resolved = merge(cls.Hparams, *found.layers, *options.hparams)
+    return Run(cls(resolved.hparams), resolved, options, found.profile, found.preset)
 
 
 def compute_patch(session: "Session", requests: Sequence[EditRequest], options: Options) -> Patch:

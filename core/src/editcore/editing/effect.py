@@ -1,6 +1,7 @@
 """What a patch does, measured before it is written: after rounding, on the weights that will be deployed."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from math import exp
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -37,9 +38,12 @@ class Measured:
 
 
 def measure(session: "Session", patch: Patch, cases: Sequence[Case], metrics: Sequence[str]) -> Measured:
-    """Score `cases` without and with `patch`, and note the figures on it."""
-    before = _scores(session, cases)
-    with session.patched(patch):
+    """Score `cases` without and with `patch`, and note the figures on it. It may be on the model already."""
+    others = [patch_id for patch_id in session.live.ids if patch_id != patch.patch_id]
+    present = patch.patch_id in session.live.ids
+    with session.live.only(others) if present else nullcontext():
+        before = _scores(session, cases)
+    with nullcontext() if present else session.patched(patch):
         after = _scores(session, cases)
         reports = tuple(session.evaluate(cases, metrics))
     effects = tuple(
@@ -49,7 +53,7 @@ def measure(session: "Session", patch: Patch, cases: Sequence[Case], metrics: Se
     dtype = {"dtype": session.loaded.dtype, "stored_dtype": session.loaded.stored_dtype}
     rows: list[dict[str, Any]] = [
         {
-            "id": PROBABILITY,
+            "metric": PROBABILITY,
             "value": fmean(effect.after for effect in effects),
             "before": fmean(effect.before for effect in effects),
             "n": len(effects),
@@ -57,7 +61,7 @@ def measure(session: "Session", patch: Patch, cases: Sequence[Case], metrics: Se
             "rows": [{"request": e.request, "before": e.before, "after": e.after, "took": e.took} for e in effects],
         }
     ]
-    rows += [{"id": r.metric, "value": r.value, "low": r.low, "high": r.high, "n": r.n, **dtype} for r in reports]
+    rows += [{"metric": r.metric, "value": r.value, "low": r.low, "high": r.high, "n": r.n, **dtype} for r in reports]
     return Measured(patch.with_about(metrics=rows), effects, reports)
 
 

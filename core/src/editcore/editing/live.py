@@ -64,9 +64,14 @@ class LiveStack:
     def add(self, patch: Patch) -> Applied:
         """Put `patch` on. Raises `WrongBaseError`, and `ConflictError` when it is there already or lacks another."""
         if patch.patch_id in self.ids:
-            raise ConflictError(f"the patch {patch.patch_id[:12]} is already applied")
+            raise ConflictError(
+                f"the patch {patch.patch_id[:12]} is already applied", hint="take it off first with `live.remove`"
+            )
         if missing := sorted(set(patch.core["requires"]) - set(self.ids)):
-            raise ConflictError(f"the patch {patch.patch_id[:12]} requires {missing[0][:12]}, which is not applied")
+            raise ConflictError(
+                f"the patch {patch.patch_id[:12]} requires {missing[0][:12]}, which is not applied",
+                hint="apply that first",
+            )
         if patch.core["kind"] == "weights":
             self._require_alone(patch)
             branches = [self._aside.branch(patch, own, key) for own, key in self._divided(patch)[1].items()]
@@ -86,8 +91,20 @@ class LiveStack:
         return Applied(self.ids, results)
 
     def remove(self, patch_id: str) -> None:
-        """Take a patch off that was put on in memory, in any order."""
-        (patch,) = (patch for patch in self._memory if patch.patch_id == patch_id)
+        """Take a patch off that was put on in memory, in any order.
+
+        Raises `ConflictError` when it is one of the folder, or not there, or when another in memory requires it.
+        """
+        patch = next((patch for patch in self._memory if patch.patch_id == patch_id), None)
+        if patch is None:
+            where = "one of the folder" if patch_id in self.ids else "not applied"
+            hint = f"editcore revert {patch_id[:12]} --model DIR" if patch_id in self.ids else "see `live.ids`"
+            raise ConflictError(f"the patch {patch_id[:12]} is {where}", hint=hint)
+        if needing := [other.patch_id[:12] for other in self._memory if patch_id in other.core["requires"]]:
+            raise ConflictError(
+                f"{', '.join(needing)} {'requires' if len(needing) == 1 else 'require'} the patch {patch_id[:12]}",
+                hint="take off what requires it first",
+            )
         self._memory.remove(patch)
         if patch_id in self._handles:
             kind, handle = self._handles.pop(patch_id)

@@ -1,5 +1,7 @@
 """What a model is once it is open: its parts, what may be asked of them, and whom to talk to about it."""
 
+import math
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
@@ -9,6 +11,7 @@ from attrs import define
 
 from editcore.assets.store import AssetStore
 from editcore.editing.talk import Progress, Silence, Talk
+from editcore.evaluation.neutral import OURS, NeutralText
 from editcore.models.anatomy import Anatomy
 from editcore.models.loading import Loaded
 from editcore.models.offload import device_of
@@ -30,6 +33,10 @@ class Opened:
     seed: int = 0
     beside: bool = False
     """Whether low-rank patches in memory run beside weights that could be written as well."""
+    neutral: NeutralText = OURS
+    """What damage is measured on."""
+    until: float = math.inf
+    """The moment, of `time.monotonic`, by which what can be cut short is done; set by `within`."""
 
     @property
     def model(self) -> Any:
@@ -81,8 +88,24 @@ class Opened:
             "n_layers": self.anatomy.n_layers,
             "hidden_size": self.anatomy.hidden_size,
             "mlp_width": self.anatomy.mlp_width,
+            "encoder_decoder": self.encoder_decoder,
             "weights_root": self.weights_root,
         }
+
+    @property
+    def seconds_left(self) -> float:
+        """Of the time that `within` gave; infinite outside of it."""
+        return self.until - time.monotonic()
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """So many seconds for the body, or what is left of an outer `within`: statistics and searches stop by then."""
+        before = self.until
+        self.until = min(before, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self.until = before
 
     def say(self, text: str) -> None:
         self.talk.say(text)

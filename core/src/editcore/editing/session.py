@@ -12,8 +12,10 @@ from editcore.editing.judged import judged_by
 from editcore.editing.live import LiveStack
 from editcore.editing.opened import Opened
 from editcore.editing.talk import Silence, Talk
+from editcore.evaluation.cases import identified
 from editcore.evaluation.each import evaluate_each
 from editcore.evaluation.evaluator import Evaluator
+from editcore.evaluation.neutral import OURS, read_neutral
 from editcore.evaluation.respondents import Present
 from editcore.evaluation.texts import with_answers
 from editcore.evaluation.unedited import Unedited
@@ -52,6 +54,7 @@ def open_model(
     quantization: Any = None,
     base: str | Path | None = None,
     beside: bool = False,
+    neutral: str | Path | None = None,
     registry_: Registry | None = None,
     assets: AssetStore | None = None,
     talk: Talk | None = None,
@@ -66,7 +69,10 @@ def open_model(
     `quantization` is a quantisation configuration of transformers to load with. A model that is stored quantised needs
     `base`, the same model before, by whose files patches are judged. Low-rank patches run beside quantised weights;
     with `beside` they do so beside every weight, also one that could be written, which costs less memory where a model
-    is offloaded. Raises `UsageError`, `RefusedFileError`.
+    is offloaded.
+
+    `neutral` is a text file, one passage a line, to measure damage on in place of our own passages. Raises
+    `UsageError`, `RefusedFileError`.
     """
     plugins = registry_ or registry()
     given = None if architecture is None else read_architecture(architecture)
@@ -84,7 +90,8 @@ def open_model(
     )
     anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()), given)
     checkpoint = judged_by(loaded, before)
-    return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed, beside)
+    text = OURS if neutral is None else read_neutral(Path(neutral))
+    return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed, beside, text)
 
 
 @define(eq=False)
@@ -190,8 +197,10 @@ class Session(Opened):
         """Score `cases` on the model as it stands. With `answers`, rows hold so many tokens of text before and after.
 
         `protocol` is what the reports say of how the edits came about. Raises `PluginError` for an unknown metric and
-        `UsageError` for one that none of the cases can answer.
+        `UsageError` for one that none of the cases can answer, and for two cases of one id; a case without an id is
+        called by its number.
         """
+        cases = identified(cases)
         found = run_evaluate(stage_manager(self.registry, appliers=[Evaluator()]), self, cases, metrics)
         if answers:
             found = with_answers(found, cases, Present(self), answers)
@@ -205,7 +214,7 @@ class Session(Opened):
         Many at once by side branches where that gives the same figures, else one after another. Raises what `evaluate`
         and `apply` raise.
         """
-        found = evaluate_each(self, cases, patches, metrics, answers)
+        found = evaluate_each(self, identified(cases), patches, metrics, answers)
         return [evolve(report, dtype=self.loaded.dtype, protocol="single") for report in found]
 
 

@@ -5,7 +5,7 @@ Because a metric never runs a model itself, the questions of all metrics about a
 
 from collections.abc import Generator, Iterator, Sequence
 from statistics import fmean
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from editcore.evaluation.intervals import normal, wilson
 from editcore.evaluation.questions import Question
@@ -41,6 +41,11 @@ class AskingMetric(Metric):
     of_model: ClassVar[bool] = False
     """Whether it says something of the model and nothing of the case."""
 
+    @classmethod
+    def of(cls, session: Any) -> Self:
+        """The metric as it scores in a session."""
+        return cls()
+
     def ask(self, case: Case) -> Conversation:
         raise NotImplementedError
 
@@ -51,6 +56,12 @@ class AskingMetric(Metric):
         from editcore.evaluation.respondents import Present
 
         return self.report(rows_of([self], cases, Present(session))[0])
+
+
+def made(session: Any, names: Sequence[str]) -> list[Metric]:
+    """The registered metrics of these names, for a session. Raises `PluginError` for a name nobody owns."""
+    classes = [session.registry.metric(name) for name in names]
+    return [cls.of(session) if issubclass(cls, AskingMetric) else cls() for cls in classes]
 
 
 def rows_of(metrics: Sequence[AskingMetric], cases: Sequence[Case], respondent: Respondent) -> list[list[Row]]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve, frozen
 
-from editcore.evaluation.questions import Drift, Neutral, Score, Unshifted, Write
+from editcore.evaluation.questions import Drift, Neutral, Score, Unanswered, Unshifted, Write
 from editcore.models.generation import continuations, shown
 from editcore.models.reading import Around, Found, Reading, read, reading_of
 from editcore.models.spans import encode_prompt
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from editcore.editing.session import Session
 
 K = TypeVar("K", bound=Hashable)
+Q = TypeVar("Q")
+M = TypeVar("M")
 Edit = Callable[[Sequence[int]], AbstractContextManager[Any]]
 Readable = Score | Drift | Neutral | Unshifted
+REMEMBERED = 1 << 15
+"""Questions whose token rows are kept."""
 LONGEST_TEXT = 128
 """Tokens of a neutral text that are read."""
 ROWS_PER_BATCH = 64
@@ -67,28 +71,34 @@ def read_all(
     edit: Edit | None = None,
     spreads: bool = False,
     against: Sequence[Spread] | None = None,
-) -> list[Found]:
+) -> list[Found | Unanswered]:
     """What the model finds for each question of an owner; `against` has a spread for each. See `models.reading.read`.
 
     `edit(owners)` is entered for each batch; row i of it belongs to `owners[i]`.
     """
-    readings = [as_reading(session, question) for _, question in asked]
-    some = [i for i, reading in enumerate(readings) if reading.labels]
+    readings = [_remembered(session, question, as_reading) for _, question in asked]
+    some = {i: one for i, one in enumerate(readings) if isinstance(one, Reading) and one.labels}
     owners = [asked[i][0] for i in some]
     found = read(
         session.model,
-        [readings[i] for i in some],
+        list(some.values()),
         owners=owners,
         around=_around(edit, owners),
         spreads=spreads,
         against={number: against[i] for number, i in enumerate(some)} if against is not None else None,
     )
     by_index = dict(zip(some, found, strict=True))
-    return [by_index.get(i, Found((), (), ())) for i in range(len(readings))]
+    return [
+        one if isinstance(one, Unanswered) else by_index.get(i, Found((), (), ())) for i, one in enumerate(readings)
+    ]
 
 
-def room_for(session: "Session", question: Write) -> Room:
-    """What `tokens` and the answers to be covered ask for, as far as the model's length allows. Raises `UsageError`."""
+def room_for(session: "Session", question: Write) -> Room | Unanswered:
+    """What `tokens` and the answers to be covered ask for, as far as the model's length allows."""
+    return _remembered(session, question, _room_for)
+
+
+def _room_for(session: "Session", question: Write) -> Room:
     both = session.encoder_decoder
     ids = encode_prompt(session.tokenizer, question.prompt, template=question.template, encoder_decoder=both).prompt_ids
     longest = max((len(bare(session.tokenizer, f" {text}")) for text in question.covering), default=0)
@@ -129,6 +139,24 @@ def largest_rooms(asked: Iterable[tuple[K, Room]]) -> dict[K, Room]:
         if key not in largest or largest[key].tokens < room.tokens:
             largest[key] = room
     return largest
+
+
+def _remembered(session: "Session", question: Q, make: Callable[["Session", Q], M]) -> M | Unanswered:
+    """What `make` makes of a question; the edited and the unedited model, and a model that is edited on, are asked the
+    same. One prompt that a model cannot be asked is no reason to ask none: its row says why."""
+    memo: dict[Any, Any] = session.cached("token rows", dict, base=True)
+    key = evolve(question, unedited=False) if isinstance(question, Score | Write) else question
+    if key not in memo:
+        if len(memo) >= REMEMBERED:
+            memo.clear()
+        try:
+            memo[key] = make(session, question)
+        except UsageError as error:
+            if isinstance(question, Neutral | Unshifted):
+                raise
+            memo[key] = Unanswered(error.message)
+    found: M | Unanswered = memo[key]
+    return found
 
 
 def _too_long(session: "Session", prompt: str, length: int) -> UsageError:

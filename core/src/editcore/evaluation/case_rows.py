@@ -16,6 +16,8 @@ def case_to_json(case: Case) -> dict[str, Any]:
         filled = {facet: [_probe_to_json(probe) for probe in probes] for facet, probes in facets.items() if probes}
         if filled:
             row[key] = filled
+    if case.accepted:
+        row["accepted"] = list(case.accepted)
     if case.together:
         row["together"] = [request_to_json(request) for request in case.together]
     return row

@@ -2,13 +2,17 @@
 
 import difflib
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import count
 from typing import Any, Final
+
+from attrs import evolve
 
 from editcore_hooks import Case, ChatTemplate, EditRequest, Probe, UsageError, render
 
 REQUEST_KEYS: Final = ("id", "prompt", "subject", "target_new", "target_true", "template", "target_prefix")
-PROBE_KEYS: Final = ("rephrases", "locality", "portability", "together", "generation")
+PROBE_KEYS: Final = ("rephrases", "locality", "portability", "together", "generation", "accepted")
 LOCALITY: Final = ("neighbour", "other_attribution", "distract_neighbour", "other_task", "forgetfulness")
 """`forgetfulness`: the other objects of a relation that has many, which an edit that adds one must leave."""
 PORTABILITY: Final = ("alias", "one_hop", "inverse", "multi_hop", "hop")
@@ -37,6 +41,20 @@ def read_cases(lines: Iterable[str], name: str) -> Iterator[Case]:
         yield case
 
 
+def identified(cases: Sequence[Case]) -> list[Case]:
+    """The cases, those without an id called by the next free number. Raises `UsageError` on an id that occurs twice.
+
+    Rows are put together by id: two cases of one id would count as one.
+    """
+    given = Counter(case.request.id for case in cases if case.request.id)
+    twice = [id for id, times in given.items() if times > 1]
+    if twice:
+        message = f"{given[twice[0]]} cases have the id {twice[0]!r}"
+        raise UsageError(message, hint="give each an id of its own; cases without one are numbered")
+    free = (number for number in map(str, count(1)) if number not in given)
+    return [case if case.request.id else evolve(case, request=evolve(case.request, id=next(free))) for case in cases]
+
+
 def parse_case(row: Any, where: str, default_id: str = "") -> Case:
     """One parsed JSON object to a Case. Raises `UsageError` on unknown or missing keys and wrong types."""
     if not isinstance(row, dict):
@@ -50,6 +68,7 @@ def parse_case(row: Any, where: str, default_id: str = "") -> Case:
         _facets(row, "portability", PORTABILITY, request, where),
         _together(row.get("together", []), request, where),
         tuple(render(text, request.subject).text for text in _texts(row, "generation", where)),
+        tuple(_texts(row, "accepted", where)),
     )
 
 

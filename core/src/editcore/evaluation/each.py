@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
-from editcore.evaluation.asking import AskingMetric, NothingAskedError, Row, rows_of
+from editcore.evaluation.asking import AskingMetric, NothingAskedError, Row, made, rows_of
 from editcore.evaluation.evaluator import Evaluator
 from editcore.evaluation.reports import of_rows
 from editcore.evaluation.respondents import Present, Single
@@ -33,15 +33,15 @@ def evaluate_each(
     """The reports over all cases, each scored with its own patch on top of what is on the model."""
     if len(cases) != len(patches):
         raise UsageError(f"{len(patches)} patches for {len(cases)} cases", hint="edit_each makes one for each")
-    made = [session.registry.metric(name)() for name in metrics]
-    rows: list[list[Row]] = [[] for _ in made]
+    every = made(session, metrics)
+    rows: list[list[Row]] = [[] for _ in every]
     at_once = _at_once(patches)
     with session.progress("cases", len(cases)) as progress:
         for start in range(0, len(cases), at_once):
             some, own = cases[start : start + at_once], patches[start : start + at_once]
-            for all_rows, new in zip(rows, _rows(session, some, own, made, answers, progress), strict=True):
+            for all_rows, new in zip(rows, _rows(session, some, own, every, answers, progress), strict=True):
                 all_rows += new
-    return [of_rows(metric, own_rows) for metric, own_rows in zip(made, rows, strict=True)]
+    return [of_rows(metric, own_rows) for metric, own_rows in zip(every, rows, strict=True)]
 
 
 def _rows(

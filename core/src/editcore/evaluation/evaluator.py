@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from editcore.evaluation.asking import AskingMetric, rows_of
+from editcore.evaluation.asking import AskingMetric, made, rows_of
 from editcore_hooks import Case, Report, hookimpl
 
 
@@ -14,10 +14,10 @@ class Evaluator:
     def editcore_evaluate(self, session: Any, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:
         from editcore.evaluation.respondents import Present
 
-        made = [session.registry.metric(name)() for name in metrics]
-        asking = [metric for metric in made if isinstance(metric, AskingMetric)]
+        every = made(session, metrics)
+        asking = [metric for metric in every if isinstance(metric, AskingMetric)]
         rows = iter(rows_of(asking, cases, Present(session)))
         return [
             metric.report(next(rows)) if isinstance(metric, AskingMetric) else metric.score(session, cases)
-            for metric in made
+            for metric in every
         ]

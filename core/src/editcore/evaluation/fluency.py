@@ -6,12 +6,13 @@ It falls when a model repeats itself. Random words score high: read it beside a 
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from math import log2
-from typing import Final
+from typing import Any, Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.questions import write
-from editcore.evaluation.rows import edit_prompt, row
+from editcore.evaluation.rows import edit_prompt, judged
 from editcore_hooks import Case
 
 TOKENS: Final = 100
@@ -30,9 +31,13 @@ class NgramEntropy(AskingMetric):
         asked = case.generation or (edit_prompt(case),)
         texts = yield [write(case, prompt, TOKENS) for prompt in asked]
         return [
-            row(case, "generation", prompt, None, 100 * weighted_entropy(_WORD.findall(prompt + text)), written=text)
+            judged(case, "generation", prompt, None, (text,), partial(_fluency, prompt))
             for prompt, text in zip(asked, texts, strict=True)
         ]
+
+
+def _fluency(prompt: str, text: str) -> tuple[float, dict[str, Any]]:
+    return 100 * weighted_entropy(_WORD.findall(prompt + text)), {"written": text}
 
 
 def weighted_entropy(words: Sequence[str]) -> float:

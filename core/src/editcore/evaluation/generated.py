@@ -1,10 +1,12 @@
-"""Whether what the model writes, greedily and with nothing given to it, is or contains the new target."""
+"""Whether what the model writes, greedily and with nothing given to it, is or contains the new target, by any name."""
 
-from typing import ClassVar, Final
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, ClassVar, Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.questions import write
-from editcore.evaluation.rows import Place, facts, row
+from editcore.evaluation.rows import Place, facts, judged
 from editcore.evaluation.wording import begins, contains
 from editcore_hooks import Case
 
@@ -18,12 +20,20 @@ class Generated(AskingMetric):
 
     def ask(self, case: Case) -> Conversation:
         asked = facts(case, self.about)
-        texts = yield [write(request, prompt, TOKENS, (request.target_new,)) for prompt, request in asked]
+        # the other names are those of the first fact: of facts written together none are known
+        names = [(one.target_new, *(case.accepted if one is case.request else ())) for _, one in asked]
+        texts = yield [
+            write(request, prompt, TOKENS, answers) for (prompt, request), answers in zip(asked, names, strict=True)
+        ]
         rows = []
-        for (prompt, request), text in zip(asked, texts, strict=True):
-            good = (contains if self.anywhere else begins)(text, (request.target_new,))
-            rows.append(row(case, self.about, prompt, request.target_new, float(good), written=text))
+        for (prompt, request), answers, text in zip(asked, names, texts, strict=True):
+            judge = partial(self.judge, answers)
+            rows.append(judged(case, self.about, prompt, request.target_new, (text,), judge))
         return rows
+
+    def judge(self, answers: Sequence[str], text: str) -> tuple[float, dict[str, Any]]:
+        good = (contains if self.anywhere else begins)(text, answers)
+        return float(good), {"written": text}
 
 
 class GeneratedExact(Generated):

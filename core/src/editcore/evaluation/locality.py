@@ -5,12 +5,13 @@ Facets after Yao et al. 2023, section 5: other subjects (`neighbour`), other rel
 """
 
 from collections.abc import Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.cases import LOCALITY
-from editcore.evaluation.questions import Drift, score
-from editcore.evaluation.rows import probes, row, test_of
+from editcore.evaluation.conditions import UNMET, met
+from editcore.evaluation.questions import Drift, Scored, Unanswered, score
+from editcore.evaluation.rows import judged, probes, test_of
 from editcore.evaluation.teacher_forced import best
 from editcore_hooks import Case
 
@@ -34,26 +35,32 @@ class Agreement(Locality):
             for _, probe, target in asked
             for unedited in (True, False)
         ]
-        rows = []
-        for (facet, probe, target), before, after in zip(asked, answers[::2], answers[1::2], strict=True):
-            same = [old == new for old, new in zip(before.said, after.said, strict=True)]
-            rows.append(row(case, facet, probe.prompt, target, sum(same) / len(same), **test_of(probe)))
-        return rows
+        return [
+            judged(case, facet, probe.prompt, target, pair, _agreement, **test_of(probe))
+            for (facet, probe, target), *pair in zip(asked, answers[::2], answers[1::2], strict=True)
+        ]
 
 
 class Correctness(Locality):
-    """Teacher-forced share of tokens; of several accepted answers the one that fares best."""
+    """Teacher-forced share of tokens; of several accepted answers the one that fares best.
+
+    A probe whose conditions the unedited model does not meet does not count, as in portability. Agreement and
+    divergence compare with that model itself and have no need of it.
+    """
 
     name = "loc.correct@1"
     summary = "share of tokens of the true answers of locality probes that are the arg-max, teacher-forced"
 
     def ask(self, case: Case) -> Conversation:
         asked = [(facet, probe) for facet, probe in probes(case, "locality", self.facets) if probe.targets]
-        answers = iter((yield [score(case, probe.prompt, target) for _, probe in asked for target in probe.targets]))
-        return [
-            row(case, facet, probe.prompt, probe.targets[0], best(answers, probe), **test_of(probe))
-            for facet, probe in asked
-        ]
+        holds = yield from met(case, [probe for _, probe in asked])
+        counting = [probe for (_, probe), held in zip(asked, holds, strict=True) if held]
+        answers = iter((yield [score(case, probe.prompt, target) for probe in counting for target in probe.targets]))
+        rows = []
+        for (facet, probe), held in zip(asked, holds, strict=True):
+            own = [next(answers) for _ in probe.targets] if held else [Unanswered(UNMET)]
+            rows.append(judged(case, facet, probe.prompt, probe.targets[0], own, best, **test_of(probe)))
+        return rows
 
 
 class Divergence(Locality):
@@ -67,9 +74,14 @@ class Divergence(Locality):
         asked = probes(case, "locality", self.facets)
         answers = yield [Drift(probe.prompt, case.request.template) for _, probe in asked]
         return [
-            row(case, facet, probe.prompt, _first(probe.targets), kl)
+            judged(case, facet, probe.prompt, _first(probe.targets), (kl,), lambda kl: (kl, {}))
             for (facet, probe), kl in zip(asked, answers, strict=True)
         ]
+
+
+def _agreement(before: Scored, after: Scored) -> tuple[float, dict[str, Any]]:
+    same = [old == new for old, new in zip(before.said, after.said, strict=True)]
+    return sum(same) / len(same), {}
 
 
 def _first(targets: Sequence[str]) -> str | None:

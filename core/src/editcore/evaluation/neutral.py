@@ -1,9 +1,16 @@
 """Neutral text: plain English in the manner of letters, manuals and reports, written for this purpose.
 
 Nothing in it is a fact that someone would edit. To change a passage is to change `damage.ppl@1` and `damage.kl@1`.
+Where a model never saw such English, its loss on it says little: then text of its own world is given, in a file.
 """
 
+import hashlib
+from pathlib import Path
 from typing import Final
+
+from attrs import frozen
+
+from editcore_hooks import UsageError
 
 NEUTRAL: Final = "neutral"
 """What a row of such text is about: no prompt, and nothing is written after it."""
@@ -29,3 +36,29 @@ PASSAGES: Final = (
     "When the lamp turns green the machine is ready. Place the paper with the printed side down, close the lid, and "
     "press the large button once. If nothing happens, check that the tray is pushed in all the way.",
 )
+
+
+@frozen
+class NeutralText:
+    """Passages, and the sha256 of the file that they are from; None for those of this module."""
+
+    passages: tuple[str, ...]
+    sha256: str | None = None
+
+
+OURS: Final = NeutralText(PASSAGES)
+
+
+def read_neutral(path: Path) -> NeutralText:
+    """One passage a line, each read once. Raises `UsageError` when there is no such file, or nothing in it."""
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", hint="name a text file with one neutral passage a line")
+    data = path.read_bytes()
+    try:
+        lines = [line.strip() for line in data.decode("utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path.name} is not UTF-8 text: {error.reason}") from None
+    passages = tuple(dict.fromkeys(line for line in lines if line))
+    if not passages:
+        raise UsageError(f"{path.name} is empty", hint="write one neutral passage a line")
+    return NeutralText(passages, hashlib.sha256(data).hexdigest())

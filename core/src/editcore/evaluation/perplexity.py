@@ -6,14 +6,14 @@ the text below the line is the first character of the prompt and the target; and
 """
 
 from math import exp
-from typing import Final
+from typing import Any, Final
 
 from attrs import evolve
 
-from editcore.evaluation.asking import AskingMetric, Conversation
+from editcore.evaluation.asking import AskingMetric, Conversation, Row
 from editcore.evaluation.fluency import TOKENS
-from editcore.evaluation.questions import Unshifted, score, write
-from editcore.evaluation.rows import edit_prompt, row
+from editcore.evaluation.questions import Scored, Unanswered, Unshifted, score, write
+from editcore.evaluation.rows import edit_prompt, judged, row
 from editcore_hooks import Case
 
 _SILENT: Final = "the model wrote nothing"
@@ -27,11 +27,13 @@ class PerplexityRatio(AskingMetric):
     def ask(self, case: Case) -> Conversation:
         prompt, target = edit_prompt(case), case.request.target_new
         (written,) = yield [write(case, prompt, TOKENS)]
-        if not written.strip():
-            return [row(case, "edit", prompt, target, None, written=written, why=_SILENT)]
-        # what was written may be more tokens when it is read than it was when it was written
-        above, below = yield [evolve(score(case, prompt, text, unedited=True), cut=True) for text in (written, target)]
-        return [row(case, "edit", prompt, target, ratio(below.mean - above.mean), written=written)]
+        if isinstance(written, Unanswered) or not written.strip():
+            return [_unwritten(case, written)]
+        # What was written begins where the prompt ends, with a blank only if the model wrote one; the target is joined
+        # by the rule of the case. Either may be more tokens when it is read than the model has room for.
+        asked = evolve(score(case, prompt, target, unedited=True), cut=True)
+        read = yield [evolve(asked, target=written, target_prefix="none"), asked]
+        return [judged(case, "edit", prompt, target, read, _ratio_of_means, written=written)]
 
 
 class ReleasedPerplexityRatio(AskingMetric):
@@ -44,11 +46,22 @@ class ReleasedPerplexityRatio(AskingMetric):
     def ask(self, case: Case) -> Conversation:
         prompt, target = edit_prompt(case), case.request.target_new
         (written,) = yield [write(case, prompt, TOKENS)]
+        if isinstance(written, Unanswered):
+            return [_unwritten(case, written)]
         above, below = yield [Unshifted(prompt + written, skip=prompt), Unshifted(prompt[0] + target)]
         if not above:
-            return [row(case, "edit", prompt, target, None, written=written, why=_SILENT)]
+            return [_unwritten(case, written)]
         value = ratio(sum(below) / len(below) - sum(above) / len(above))
         return [row(case, "edit", prompt, target, value, written=written)]
+
+
+def _unwritten(case: Case, written: str | Unanswered) -> Row:
+    text, why = ("", written.why) if isinstance(written, Unanswered) else (written, _SILENT)
+    return row(case, "edit", edit_prompt(case), case.request.target_new, None, written=text, why=why)
+
+
+def _ratio_of_means(above: Scored, below: Scored) -> tuple[float, dict[str, Any]]:
+    return ratio(below.mean - above.mean), {}
 
 
 def ratio(difference: float) -> float:

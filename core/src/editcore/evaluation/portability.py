@@ -4,20 +4,20 @@ After Yao et al. 2023 and Cohen et al. 2024 (RippleEdits). A probe with conditio
 meets every one of them: what it cannot answer anyway says nothing of the edit.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from functools import partial
 from itertools import chain
 from typing import Any, ClassVar, Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.cases import PORTABILITY
+from editcore.evaluation.conditions import UNMET, met, names, said
 from editcore.evaluation.generated import TOKENS
-from editcore.evaluation.questions import Question, Write, score, write
-from editcore.evaluation.rows import probes, row, test_of
+from editcore.evaluation.questions import Question, Unanswered, score
+from editcore.evaluation.rows import judged, probes, test_of
 from editcore.evaluation.teacher_forced import best
-from editcore.evaluation.wording import contains
 from editcore_hooks import Case, Probe
 
-UNMET: Final = "the unedited model does not meet a condition"
 POOLED: Final = tuple(facet for facet in PORTABILITY if facet != "hop")
 """`hop` asks for the links of a chain that `multi_hop` asks for whole."""
 
@@ -31,26 +31,22 @@ class Portability(AskingMetric):
 
     def ask(self, case: Case) -> Conversation:
         every = [(facet, probe) for facet, probe in probes(case, "portability", self.facets) if probe.targets]
-        conditions = [_said(case, condition, True) for _, probe in every for condition in probe.conditions]
-        said = dict(zip(conditions, (yield conditions), strict=True))
-        holds = [
-            all(names(said[_said(case, condition, True)], condition) for condition in probe.conditions)
-            for _, probe in every
-        ]
+        holds = yield from met(case, [probe for _, probe in every])
         counting = [probe for (_, probe), held in zip(every, holds, strict=True) if held]
         answers = iter((yield list(chain.from_iterable(self.questions(case, probe) for probe in counting))))
         rows = []
         for (facet, probe), held in zip(every, holds, strict=True):
-            value, more = self.value(answers, probe) if held else (None, {"why": UNMET})
-            rows.append(row(case, facet, probe.prompt, probe.targets[0], value, **more, **test_of(probe)))
+            own = [next(answers) for _ in self.questions(case, probe)] if held else [Unanswered(UNMET)]
+            judge = partial(self.judge, probe)
+            rows.append(judged(case, facet, probe.prompt, probe.targets[0], own, judge, **test_of(probe)))
         return rows
 
     def questions(self, case: Case, probe: Probe) -> Sequence[Question]:
         return [score(case, probe.prompt, target) for target in probe.targets]
 
-    def value(self, answers: Iterator[Any], probe: Probe) -> tuple[float, dict[str, Any]]:
-        """Of the next answers, which are those to `questions`; and what the row shows besides."""
-        return best(answers, probe), {}
+    def judge(self, probe: Probe, *answers: Any) -> tuple[float, dict[str, Any]]:
+        """The value by the answers to `questions`, and what the row shows besides."""
+        return best(*answers)
 
 
 class WrittenPortability(Portability):
@@ -60,21 +56,11 @@ class WrittenPortability(Portability):
     summary = f"share of probes of what follows from the edit that the next {TOKENS} tokens answer"
 
     def questions(self, case: Case, probe: Probe) -> Sequence[Question]:
-        return [_said(case, probe, False)]
+        return [said(case, probe)]
 
-    def value(self, answers: Iterator[Any], probe: Probe) -> tuple[float, dict[str, Any]]:
-        text = next(answers)
+    def judge(self, probe: Probe, *answers: Any) -> tuple[float, dict[str, Any]]:
+        (text,) = answers
         return float(names(text, probe)), {"written": text}
-
-
-def names(text: str, probe: Probe) -> bool:
-    """Whether a text gives the probe's full answer."""
-    return all(contains(text, answers) for answers in (probe.targets, *probe.also))
-
-
-def _said(case: Case, probe: Probe, unedited: bool) -> Write:
-    every = tuple(chain(probe.targets, *probe.also))
-    return write(case, probe.prompt, TOKENS, every, unedited=unedited)
 
 
 def _of_facet(metric: type[Portability], facet: str) -> type[Portability]:

@@ -1,18 +1,20 @@
 """Preference scores after Meng et al. 2022 (ROME), section 3.3, and their harmonic mean.
 
 A target is preferred when its mean log-probability a token is higher. A value is the mean over cases of the share
-within the case.
+within the case. A request without a true target has nothing to be compared with: its rows do not count.
 """
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar, Final
 
 from attrs import evolve
 
 from editcore.evaluation.asking import AskingMetric, Conversation, Row, over_cases
-from editcore.evaluation.questions import score
-from editcore.evaluation.rows import facts, row
-from editcore_hooks import Case, EditRequest, Report, UsageError
+from editcore.evaluation.questions import Scored, score
+from editcore.evaluation.rows import facts, judged, row
+from editcore_hooks import Case, EditRequest, Report
+
+NO_TRUE: Final = "a request names no true target (target_true, or --target-true)"
 
 
 class Preference(AskingMetric):
@@ -20,41 +22,53 @@ class Preference(AskingMetric):
 
     prefer_new: ClassVar[bool] = True
 
-    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str | None]]:
         """What a prompt is about, the prompt, the request whose new target is compared, and the true answer there."""
         raise NotImplementedError
 
     def ask(self, case: Case) -> Conversation:
         pairs = self.pairs(case)
-        answers = yield [
-            score(request, prompt, target)
-            for _, prompt, request, true in pairs
-            for target in (request.target_new, true)
-        ]
+        answers = iter(
+            (
+                yield [
+                    score(request, prompt, target)
+                    for _, prompt, request, true in pairs
+                    if true is not None
+                    for target in (request.target_new, true)
+                ]
+            )
+        )
         rows = []
-        for (about, prompt, request, true), p_new, p_true in zip(pairs, answers[::2], answers[1::2], strict=True):
-            gap, new = p_new.mean - p_true.mean, request.target_new
-            target, good = (new, gap > 0) if self.prefer_new else (true, gap < 0)
-            texts = {"target_new": new, "target_true": true}
-            logprobs = {"logprob_new": p_new.mean, "logprob_true": p_true.mean}
-            rows.append(row(case, about, prompt, target, float(good), **texts, **logprobs))
+        for about, prompt, request, true in pairs:
+            new = request.target_new
+            target, texts = new if self.prefer_new else true, {"target_new": new, "target_true": true}
+            if true is None:
+                rows.append(row(case, about, prompt, target, None, **texts, why=NO_TRUE))
+            else:
+                pair = (next(answers), next(answers))
+                rows.append(judged(case, about, prompt, target, pair, self.judge, **texts))
         return rows
+
+    def judge(self, new: Scored, true: Scored) -> tuple[float, dict[str, Any]]:
+        gap = new.mean - true.mean
+        good = gap > 0 if self.prefer_new else gap < 0
+        return float(good), {"logprob_new": new.mean, "logprob_true": true.mean}
 
 
 class PreferenceEfficacy(Preference):
     name = "pref.es@1"
     summary = "share of edits whose prompt prefers the new target to the true one"
 
-    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
-        return [("edit", prompt, request, _true(request, self.name)) for prompt, request in facts(case, "edit")]
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str | None]]:
+        return [("edit", prompt, request, request.target_true) for prompt, request in facts(case, "edit")]
 
 
 class PreferenceParaphrase(Preference):
     name = "pref.ps@1"
     summary = "the same on paraphrases of the prompt"
 
-    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
-        return [("rephrase", prompt, request, _true(request, self.name)) for prompt, request in facts(case, "rephrase")]
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str | None]]:
+        return [("rephrase", prompt, request, request.target_true) for prompt, request in facts(case, "rephrase")]
 
 
 class PreferenceNeighbourhood(Preference):
@@ -62,7 +76,7 @@ class PreferenceNeighbourhood(Preference):
     summary = "share of prompts about other subjects that still prefer their true target to the new one"
     prefer_new = False
 
-    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str]]:
+    def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str | None]]:
         near = case.locality.get("neighbour", ())
         return [("neighbour", probe.prompt, case.request, probe.targets[0]) for probe in near if probe.targets]
 
@@ -94,12 +108,3 @@ def harmonic(parts: Sequence[Report]) -> Report:
 
     values = [[getattr(part, bound) for part in parts] for bound in ("value", "low", "high")]
     return Report(PreferenceScore.name, mean(values[0]), n, mean(values[1]), mean(values[2]))
-
-
-def _true(request: EditRequest, metric: str) -> str:
-    if request.target_true is None:
-        raise UsageError(
-            f"{metric} compares with the true target, and {request.prompt!r} names none",
-            hint="add --target-true (or target_true in the request)",
-        )
-    return request.target_true

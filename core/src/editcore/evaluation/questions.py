@@ -89,6 +89,14 @@ class Scored:
 
 
 @frozen
+class Unanswered:
+    """In place of any answer to a question about a prompt that the model cannot be asked: it is too short for it, or
+    the tokenizer cannot join prompt and target."""
+
+    why: str
+
+
+@frozen
 class Read:
     """Mean negative log-probability a token now and without patches, and the mean divergence a position, in nats."""
 

@@ -15,7 +15,18 @@ from editcore.evaluation.asking_models import (
     text_of,
     write_all,
 )
-from editcore.evaluation.questions import Cost, Drift, Neutral, Question, Read, Score, Scored, Unshifted, Write
+from editcore.evaluation.questions import (
+    Cost,
+    Drift,
+    Neutral,
+    Question,
+    Read,
+    Score,
+    Scored,
+    Unanswered,
+    Unshifted,
+    Write,
+)
 from editcore.models.branches import Branches
 from editcore.models.reading import Found
 from editcore.patches.conflicts import facts_of
@@ -74,17 +85,24 @@ class Present:
         return {one: _scored(one[1], each) for one, each in zip(asked, found, strict=True)}
 
     def _compare(self, asked: Sequence[tuple[int, Any]], keep: bool) -> Mapping[Asked, Any]:
-        before = self.session.unedited.read([question for _, question in asked], keep)
-        spreads = [found.spread for found in before if found.spread is not None]
-        now = read_all(self.session, asked, edit=self.edit, against=spreads)
-        answers: dict[Asked, Any] = {}
-        for one, old, new in zip(asked, before, now, strict=True):
-            kl = _mean(new.kl)
-            answers[one] = kl if isinstance(one[1], Drift) else Read(-_mean(new.logprobs), -_mean(old.logprobs), kl)
+        before = dict(zip(asked, self.session.unedited.read([question for _, question in asked], keep), strict=True))
+        answers: dict[Asked, Any] = {one: _unread(found) for one, found in before.items()}
+        old = {one: found for one, found in before.items() if isinstance(found, Found) and found.spread is not None}
+        spreads = [found.spread for found in old.values() if found.spread is not None]
+        now = read_all(self.session, list(old), edit=self.edit, against=spreads)
+        for one, new in zip(old, now, strict=True):
+            assert isinstance(new, Found)  # what could be read before can be read now
+            kl, nll, unedited = _mean(new.kl), -_mean(new.logprobs), -_mean(old[one].logprobs)
+            answers[one] = kl if isinstance(one[1], Drift) else Read(nll, unedited, kl)
         return answers
 
     def _write(self, asked: Sequence[tuple[int, Any]], keep: bool) -> Mapping[Asked, Any]:
-        rooms = {one: room_for(self.session, one[1]) for one in asked}
+        every = {one: room_for(self.session, one[1]) for one in asked}
+        rooms = {one: room for one, room in every.items() if isinstance(room, Room)}
+        return {**every, **self._write_in(rooms, keep)}
+
+    def _write_in(self, rooms: Mapping[Asked, Room], keep: bool) -> Mapping[Asked, Any]:
+        asked: list[tuple[int, Any]] = list(rooms)
         if asked and asked[0][0] == UNEDITED:
             ids = self.session.unedited.write([question for _, question in asked], list(rooms.values()), keep)
             return {one: text_of(self.session, rooms[one], new) for one, new in zip(asked, ids, strict=True)}
@@ -130,7 +148,13 @@ def _cost(patches: Sequence[Patch], request: EditRequest) -> Mapping[str, Any] |
     return None
 
 
-def _scored(question: Question, found: Found) -> Any:
+def _unread(found: Found | Unanswered) -> Unanswered:
+    return found if isinstance(found, Unanswered) else Unanswered("the text is a single token")
+
+
+def _scored(question: Question, found: Found | Unanswered) -> Any:
+    if isinstance(found, Unanswered):
+        return found
     if isinstance(question, Unshifted):
         return found.logprobs
     return Scored(found.logprobs, found.said, found.hits)

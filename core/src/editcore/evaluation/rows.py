@@ -1,9 +1,10 @@
 """Prompts of a case with what they are about, and the rows that metrics make of them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from editcore.evaluation.asking import Row
+from editcore.evaluation.questions import Unanswered
 from editcore_hooks import Case, EditRequest, Probe
 
 Place = Literal["edit", "rephrase"]
@@ -29,6 +30,22 @@ def probes(case: Case, group: Literal["locality", "portability"], facets: Sequen
 def row(case: Case, about: str, prompt: str, target: str | None, value: float | None, **more: Any) -> Row:
     """What every row has, and what the metric adds."""
     return {"case": case.request.id, "about": about, "prompt": prompt, "target": target, "value": value, **more}
+
+
+def judged(
+    case: Case,
+    about: str,
+    prompt: str,
+    target: str | None,
+    answers: Sequence[Any],
+    judge: Callable[..., tuple[float | None, dict[str, Any]]],
+    **more: Any,
+) -> Row:
+    """The row of what `judge` makes of the answers, a value and what else is shown; without a value, and with `why`,
+    where one of them could not be had."""
+    missing = next((answer for answer in answers if isinstance(answer, Unanswered)), None)
+    value, shown = judge(*answers) if missing is None else (None, {"why": missing.why})
+    return row(case, about, prompt, target, value, **shown, **more)
 
 
 def test_of(probe: Probe) -> dict[str, Any]:

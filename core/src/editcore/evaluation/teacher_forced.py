@@ -3,13 +3,12 @@
 It overstates what the model would write: a half-right answer is carried on by the right half.
 """
 
-from collections.abc import Iterator
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.questions import Scored, score
-from editcore.evaluation.rows import Place, facts, row
-from editcore_hooks import Case, Probe
+from editcore.evaluation.rows import Place, facts, judged
+from editcore_hooks import Case
 
 
 class TeacherForced(AskingMetric):
@@ -19,8 +18,9 @@ class TeacherForced(AskingMetric):
     def ask(self, case: Case) -> Conversation:
         asked = facts(case, self.about)
         answers = yield [score(request, prompt, request.target_new) for prompt, request in asked]
+        rate = exact if self.exact else token_share
         return [
-            row(case, self.about, prompt, request.target_new, exact(answer) if self.exact else token_share(answer))
+            judged(case, self.about, prompt, request.target_new, (answer,), lambda answer: (rate(answer), {}))
             for (prompt, request), answer in zip(asked, answers, strict=True)
         ]
 
@@ -30,9 +30,9 @@ def token_share(answer: Scored) -> float:
     return sum(answer.hits) / len(answer.hits)
 
 
-def best(answers: Iterator[Scored], probe: Probe) -> float:
-    """The next answers are those for the probe's targets: the token share of the one that fares best."""
-    return max([token_share(next(answers)) for _ in probe.targets])
+def best(*answers: Scored) -> tuple[float, dict[str, Any]]:
+    """The token share of the answer that fares best, and nothing to show besides."""
+    return max(map(token_share, answers)), {}
 
 
 def exact(answer: Scored) -> float:

@@ -12,7 +12,8 @@ from editcore_hooks import Case, Report
 
 
 def with_answers(reports: Sequence[Report], cases: Sequence[Case], respondent: Respondent, tokens: int) -> list[Report]:
-    """Reports whose rows have `answer_before` and `answer_after`, except those of neutral text."""
+    """Reports whose rows have `answer_before` and `answer_after`, except those of neutral text, and of prompts that the
+    model is too short for."""
     rows = [report.rows for report in reports]
     return [
         evolve(report, rows=tuple(own))
@@ -32,5 +33,9 @@ def rows_with_answers(
     after = [(i, write(cases[i], prompt, tokens)) for i, prompt in asked]
     texts = respondent.answer([*before, *after], True)
     pairs = zip(texts[: len(asked)], texts[len(asked) :], strict=True)
-    found = {key: {"answer_before": old, "answer_after": new} for key, (old, new) in zip(asked, pairs, strict=True)}
+    found = {
+        key: {"answer_before": old, "answer_after": new}
+        for key, (old, new) in zip(asked, pairs, strict=True)
+        if isinstance(old, str) and isinstance(new, str)
+    }
     return [[{**row, **found.get((number.get(row["case"], -1), row["prompt"]), {})} for row in rows] for rows in groups]

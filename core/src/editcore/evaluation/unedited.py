@@ -1,6 +1,7 @@
 """What a model answers without any patch: asked once, remembered by the session, and kept as assets.
 
-Answers belong to the base, the tokenizer, the dtype and the kind of device. Each time something is asked that was never
+Answers belong to the base, the tokenizer, the configuration (how it is quantised included), the dtype and the kind of
+device. Each time something is asked that was never
 asked before, the new answers go into an asset of their own; nothing that was kept is written again.
 """
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from editcore.assets.identity import Identity, canonical
 from editcore.evaluation.asking_models import Readable, Room, largest_rooms, read_all, write_all
-from editcore.evaluation.questions import Drift, Neutral, Score, Write
+from editcore.evaluation.questions import Drift, Neutral, Score, Unanswered, Write
 from editcore.models.reading import Found
 from editcore.models.spread import LIKELIEST, Spread, stack
 from editcore_hooks import Asset
@@ -28,6 +29,8 @@ KIND: Final = "unedited_answers"
 OWNER: Final = "editcore"
 MEANING: Final = 1
 """Raised when what a kept answer means changes."""
+_OF_THE_FILE: Final = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype"})
+"""What a configuration says of where it came from; the dtype that a model runs in is a parameter by itself."""
 
 
 @define
@@ -39,8 +42,9 @@ class Unedited:
     _written: dict[str, tuple[int, tuple[int, ...]]] = field(factory=dict, repr=False)
     _loaded: bool = False
 
-    def read(self, questions: Sequence[Readable], keep: bool) -> list[Found]:
+    def read(self, questions: Sequence[Readable], keep: bool) -> list[Found | Unanswered]:
         """What is found for each; of a `Drift` or `Neutral` with the spread."""
+        refused: dict[str, Unanswered] = {}
         keys = [_key(question) for question in questions]
         self._load()
         missing = {key: question for key, question in zip(keys, questions, strict=True) if key not in self._found}
@@ -50,11 +54,13 @@ class Unedited:
                 for spreads in (False, True):
                     some = {k: q for k, q in missing.items() if isinstance(q, Drift | Neutral) == spreads}
                     found = read_all(self.session, [(0, question) for question in some.values()], spreads=spreads)
-                    new |= zip(some, found, strict=True)
+                    both = list(zip(some, found, strict=True))
+                    new |= {key: one for key, one in both if isinstance(one, Found)}
+                    refused |= {key: one for key, one in both if isinstance(one, Unanswered)}
             self._found |= new
             if keep:
                 self._keep(new, {})
-        return [self._found[key] for key in keys]
+        return [refused[key] if key in refused else self._found[key] for key in keys]
 
     def write(self, questions: Sequence[Write], rooms: Sequence[Room], keep: bool) -> list[tuple[int, ...]]:
         """The ids written for each, at least as many as there is room for, or all up to the end."""
@@ -78,11 +84,18 @@ class Unedited:
     def _parameters(self) -> dict[str, Any]:
         return {
             "tokenizer_sha256": self.session.tokenizer_sha256,
+            "config_sha256": self._config_sha256(),
+            "quantised": self.session.loaded.quantised,
             "dtype": self.session.loaded.dtype,
             "device": self.session.device.type,
             "likeliest": LIKELIEST,
             "meaning": MEANING,
         }
+
+    def _config_sha256(self) -> str:
+        """Of the configuration as the model has it: what quantises it while it loads is not in its folder."""
+        settings = _without(json.loads(self.session.model.config.to_json_string()), _OF_THE_FILE)
+        return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def _keep(self, found: Mapping[str, Found], written: Mapping[str, tuple[int, tuple[int, ...]]]) -> None:
         spreads = {key: one.spread for key, one in found.items() if one.spread is not None}
@@ -124,6 +137,13 @@ class Unedited:
                 found = self.session.assets.find(identity) if wanted <= asset.parameters.items() else None
                 if found is not None:
                     yield found
+
+
+def _without(value: Any, keys: frozenset[str]) -> Any:
+    """A JSON value whose objects lack some keys, at any depth."""
+    if isinstance(value, dict):
+        return {key: _without(item, keys) for key, item in value.items() if key not in keys}
+    return [_without(item, keys) for item in value] if isinstance(value, list) else value
 
 
 def _slice(tensors: Mapping[str, Tensor], start: int, size: int) -> Spread:

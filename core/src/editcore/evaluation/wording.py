@@ -1,10 +1,14 @@
-"""When a text says an answer: whole words, whatever the case, the punctuation and the width of letters."""
+"""When a text says an answer: whole words, whatever the case, the punctuation and the width of letters.
+
+`+` and `#` behind a letter are of the word: C++ and C# are not C.
+"""
 
 import re
 import unicodedata
 from collections.abc import Sequence
 
-_NO_WORD = re.compile(r"[^\w]+|_+")
+_MARKS = "+#"
+_NO_WORD = re.compile(r"((?<=[^\W\d_])[+#]+)|[^\w]+|_+")
 
 
 def begins(text: str, answers: Sequence[str]) -> bool:
@@ -18,7 +22,7 @@ def contains(text: str, answers: Sequence[str]) -> bool:
 
 
 def _plain(text: str) -> str:
-    return _NO_WORD.sub(" ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    return _NO_WORD.sub(lambda found: found[1] or " ", unicodedata.normalize("NFKC", text).casefold()).strip()
 
 
 def _found(text: str, answer: str, *, at_start: bool) -> bool:
@@ -35,4 +39,6 @@ def _found(text: str, answer: str, *, at_start: bool) -> bool:
 
 def _joins(one: str, other: str) -> bool:
     """Whether two characters are of one word. Scripts without case are written without blanks between words."""
-    return all(c.isdigit() or c.lower() != c.upper() for c in (one, other) if c) and bool(one and other)
+    if not (one and other):
+        return False
+    return other in _MARKS or all(c.isdigit() or c.lower() != c.upper() for c in (one, other))

@@ -115,21 +115,30 @@ def head_at(model: "PreTrainedModel", at: Positions | None) -> Iterator[None]:
         handle.remove()
 
 
-def forward_pair(model: "PreTrainedModel", source: Batch, target: Batch, at: Positions | None = None) -> torch.Tensor:
+def forward_pair(
+    model: "PreTrainedModel", source: Batch, target: Batch, at: Positions | None = None, encoded: Any = None
+) -> torch.Tensor:
     """Logits of an encoder-decoder, (B, T, V), or (n, V) at n positions of the decoder.
 
     `source` goes to the encoder, `target` (B, T) to the decoder as it is, beginning with `decoder_start`: logits at its
-    position i are for its token i + 1.
+    position i are for its token i + 1. `encoded` is what `encode_source` gave for `source`, which is then not run.
     """
+    read: dict[str, Any] = {"input_ids": source.ids} if encoded is None else {"encoder_outputs": encoded}
     with head_at(model, at):
         logits: torch.Tensor = model(
-            input_ids=source.ids,
             attention_mask=source.mask,
             decoder_input_ids=target.ids,
             decoder_attention_mask=target.mask,
             use_cache=False,
+            **read,
         ).logits
     return logits if at is None else logits[0]
+
+
+def encode_source(model: "PreTrainedModel", source: Batch) -> Any:
+    """What the encoder makes of `source`, in its own form."""
+    encoder: Any = model.get_encoder()  # type: ignore[no-untyped-call]
+    return encoder(input_ids=source.ids, attention_mask=source.mask)
 
 
 def decoder_start(model: "PreTrainedModel") -> int:

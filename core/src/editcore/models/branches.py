@@ -51,9 +51,13 @@ class Branches:
         return [((owner == e).nonzero()[:, 0], owned[e]) for e in sorted(set(owner.tolist())) if e in owned]
 
 
-def branch(anatomy: Anatomy, update: Mapping[Site, LowRank]) -> Trace:
+def branch(anatomy: Anatomy, update: Mapping[Site, LowRank | Dense]) -> Trace:
     """Inside it every row of every batch runs with the one `update`."""
-    taps: dict[Place, Tap] = {site: Tap(mix=_branch((each.out, each.in_), ())) for site, each in update.items()}
+    taps: dict[Place, Tap] = {}
+    for site, each in update.items():
+        low_rank = (each.out, each.in_) if isinstance(each, LowRank) else None
+        dense = [(None, each.delta)] if isinstance(each, Dense) else []
+        taps[site] = Tap(mix=_branch(low_rank, dense))
     return Trace(anatomy, taps)
 
 
@@ -69,13 +73,16 @@ def _side_by_side(n: int, updates: Mapping[int, LowRank], device: torch.device) 
 
 
 def _branch(
-    low_rank: tuple[Tensor, Tensor] | None, dense: Sequence[tuple[Tensor, Tensor]]
+    low_rank: tuple[Tensor, Tensor] | None, dense: Sequence[tuple[Tensor | None, Tensor]]
 ) -> Callable[[Tensor, Tensor], Tensor]:
     def add(x: Tensor, y: Tensor) -> Tensor:  # (B, T, d_in), (B, T, d_out)
         if low_rank is not None:
             out, in_ = low_rank
             y = y + (x.to(in_.dtype) @ in_.mT @ out.mT).to(y.dtype)
-        for rows, delta in dense:
+        for rows, delta in dense:  # None: every row
+            if rows is None:
+                y = y + (x.to(delta.dtype) @ delta.mT).to(y.dtype)
+                continue
             y = y.index_add(0, rows, (x[rows].to(delta.dtype) @ delta.mT).to(y.dtype))
         return y
 

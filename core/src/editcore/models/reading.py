@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Around = Callable[[Sequence[int]], AbstractContextManager[Any]]
 TOKENS_PER_BATCH: Final = 2048
+PADDING: Final = 64
+"""Columns of padding that a batch may hold: about what one more forward costs, in tokens."""
 
 
 @frozen
@@ -87,12 +89,14 @@ def read(
 
 
 def batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
-    """Rows of like length together, the longest first, up to `tokens_per_batch` with padding."""
+    """Rows of like length together, the longest first, up to `tokens_per_batch` and `PADDING` of it."""
     found: list[list[int]] = []
+    padding = longest = 0
     for i in sorted(range(len(lengths)), key=lambda i: lengths[i], reverse=True):
-        # the first row of a batch is its longest
-        if not found or (len(found[-1]) + 1) * lengths[found[-1][0]] > tokens_per_batch:
+        padding += longest - lengths[i]
+        if not found or padding > PADDING or (len(found[-1]) + 1) * longest > tokens_per_batch:
             found.append([])
+            longest, padding = lengths[i], 0
         found[-1].append(i)
     return found
 

@@ -28,7 +28,8 @@ class Resumed:
 
     `tail` is what is left of the batch, columns counted from `start`, (B, T − start). `entering` is what block
     `layer` is given at these columns, in the form in which a block returns it; None when `layer` is 0. `prefix` holds
-    keys and values (B, heads, start, width) of each block from `layer` up.
+    keys and values (B, heads, start, width) of each block from `layer` up. `heard` are the hooks of the block below
+    that `entering` has been through.
     """
 
     anatomy: "Anatomy" = field(repr=False)
@@ -37,6 +38,7 @@ class Resumed:
     start: int
     entering: Any = field(repr=False)
     prefix: tuple[tuple[Tensor, Tensor], ...] = field(repr=False)
+    heard: frozenset[int] = field(default=frozenset(), repr=False)
 
     @property
     def width(self) -> int:
@@ -52,7 +54,7 @@ class Resumed:
         """Logits of the tail, (B, T − start, V), or (n, V) at n of its positions; with gradients if enabled.
 
         Hooks on sites from `layer` up see tensors of the tail's columns, and so do those on the block before, whose
-        output is what enters. Sites inside skipped blocks are never reached.
+        output is what enters, unless they were on when it was kept. Sites inside skipped blocks are never reached.
         """
         model, tail = self.anatomy.model, self.tail
         options: dict[str, Any] = {"position_ids": tail.positions} if "position_ids" in accepted(model) else {}
@@ -84,20 +86,27 @@ class Resumed:
                 f"a batch resumed at layer {self.layer}, column {self.start} cannot go on to layer {layer}"
             )
         last: dict[Place, Tap] = {Site("block", layer): Tap(output=True)}
+        heard = _hooks_on(self.anatomy, layer - 1)
         with _output_of(self.anatomy, layer - 1) as below, Trace(self.anatomy, last, stop=True):
             self.forward()
-        return evolve(self, layer=layer, entering=below[0] if below else None)
+        return evolve(self, layer=layer, entering=below[0] if below else None, heard=heard)
 
     @contextmanager
     def _skipping(self) -> Iterator[None]:
         """Blocks below `layer` return what enters `layer`, whatever they are given."""
         blocks = [self.anatomy.module(Site("block", i)) for i in range(self.layer)]
         wrapped = [vars(block).get("forward") for block in blocks]  # accelerate puts its own there
+        hooks: dict[int, Any] = blocks[-1]._forward_hooks if blocks else {}
+        kept = dict(hooks)
         for block in blocks:
             block.forward = lambda *_, **__: self.entering
+        for each in self.heard & hooks.keys():
+            del hooks[each]  # it would change a second time what it has changed already
         try:
             yield
         finally:
+            hooks.clear()
+            hooks.update(kept)
             for block, own in zip(blocks, wrapped, strict=True):
                 del block.forward
                 if own is not None:
@@ -115,12 +124,14 @@ class Recorded:
     batch: Batch
     returned: tuple[Any, ...] = field(repr=False)
     kept: tuple[tuple[Tensor, Tensor], ...] = field(repr=False)
+    heard: tuple[frozenset[int], ...] = field(repr=False)
 
     def at(self, layer: int, start: int = 0) -> Resumed:
         """What `resume` gives at that layer and column. At the number of blocks only final norm and head are left."""
         entering = _map(self.returned[layer - 1], lambda hidden: hidden[:, start:]) if layer else None
         prefix = tuple((keys[:, :, :start], values[:, :, :start]) for keys, values in self.kept[layer:])
-        return Resumed(self.anatomy, self.batch, layer, start, entering, prefix if start else ())
+        heard = self.heard[layer - 1] if layer else frozenset()
+        return Resumed(self.anatomy, self.batch, layer, start, entering, prefix if start else (), heard)
 
 
 @torch.no_grad()
@@ -131,12 +142,13 @@ def record(anatomy: "Anatomy", batch: Batch) -> Recorded:
     """
     _require_decoder(anatomy)
     cache = _all_columns()
+    heard = tuple(_hooks_on(anatomy, layer) for layer in range(anatomy.n_layers))
     with ExitStack() as stack:
         returned = [stack.enter_context(_output_of(anatomy, layer)) for layer in range(anatomy.n_layers)]
         _run(anatomy, batch, cache)
     layers: list[Any] = list(cache.layers)
     kept = tuple((layer.keys, layer.values) for layer in layers)
-    return Recorded(anatomy, batch, tuple(found[0] for found in returned), kept)
+    return Recorded(anatomy, batch, tuple(found[0] for found in returned), kept, heard)
 
 
 @torch.no_grad()
@@ -152,10 +164,12 @@ def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through
     before = _prefix(anatomy, batch, start) if start else ()
     last = anatomy.n_layers - 1 if through is None else max(through, layer - 1)
     whole = Resumed(anatomy, batch, 0, start, None, before)
+    heard = _hooks_on(anatomy, layer - 1)
     taps: dict[Place, Tap] = {Site("block", last): Tap(output=True)}
     with _output_of(anatomy, layer - 1) as below, Trace(anatomy, taps, stop=True):
         whole.forward()
-    return evolve(whole, layer=layer, entering=below[0] if below else None, prefix=before[layer:])
+    entering = below[0] if below else None
+    return evolve(whole, layer=layer, entering=entering, prefix=before[layer:], heard=heard)
 
 
 def _prefix(anatomy: "Anatomy", batch: Batch, start: int) -> tuple[tuple[Tensor, Tensor], ...]:
@@ -196,6 +210,11 @@ def _output_of(anatomy: "Anatomy", layer: int) -> Iterator[list[Any]]:
         yield found
     finally:
         handle.remove()
+
+
+def _hooks_on(anatomy: "Anatomy", layer: int) -> frozenset[int]:
+    """The hooks that see what a block returns; none for a layer below the first."""
+    return frozenset(anatomy.module(Site("block", layer))._forward_hooks) if layer >= 0 else frozenset()
 
 
 def _map(output: Any, change: Callable[[Tensor], Tensor]) -> Any:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from attrs import frozen
 
-from editcore.models.batch import Side, decoder_start, forward, forward_pair, pad
+from editcore.models.batch import Batch, Positions, Side, decoder_start, forward, forward_pair, pad
 from editcore.models.offload import device_of
 from editcore.models.reading import TOKENS_PER_BATCH, Around, read, reading_of
 
@@ -66,12 +66,22 @@ class TargetLogits:
     item: torch.Tensor
 
 
-def target_logits(model: "PreTrainedModel", items: Sequence[Item], *, side: Side = "right") -> TargetLogits:
-    """One forward of all items, teacher-forced, with gradients if they are enabled.
+@frozen(eq=False)
+class Laid:
+    """Items as what a decoder reads, what an encoder reads where there is one, and the n places that are scored."""
 
-    A decoder reads prompt and target; the last target token is only a label. With an encoder the prompt goes there,
-    and the decoder reads its start token and then the target but for its last token, the label of the last position.
-    """
+    batch: Batch
+    source: Batch | None
+    at: Positions
+    labels: torch.Tensor
+
+    def scored(self, logits: torch.Tensor) -> TargetLogits:
+        """What a forward gave at the places, (n, V)."""
+        return TargetLogits(logits, self.labels, self.at[0])
+
+
+def lay_out(model: "PreTrainedModel", items: Sequence[Item], side: Side = "right") -> Laid:
+    """The items as `target_logits` reads them: rows that end where the last target token is only a label."""
     lengths, device = [len(target) for _, target in items], device_of(model)
     rows = torch.repeat_interleave(torch.arange(len(items)), torch.tensor(lengths)).to(device)  # (n,)
     labels = torch.tensor([token for _, target in items for token in target], device=device)  # (n,)
@@ -80,11 +90,23 @@ def target_logits(model: "PreTrainedModel", items: Sequence[Item], *, side: Side
         start = decoder_start(model)
         target = pad([[start, *target[:-1]] for _, target in items]).to(device)
         columns = torch.cat([torch.arange(length) for length in lengths]).to(device)  # (n,)
-        return TargetLogits(forward_pair(model, source, target, (rows, columns)), labels, rows)
+        return Laid(target, source, (rows, columns), labels)
     batch = pad([[*prompt, *target][:-1] for prompt, target in items], side=side).to(device)  # (B, T)
     # position i predicts token i + 1: the first target token is predicted at the last of the prompt
     begins = [len(prompt) - 1 for prompt, _ in items]
     if side == "left":
         begins = [batch.ids.shape[1] - len(target) for _, target in items]
     own = [torch.arange(begin, begin + length) for begin, length in zip(begins, lengths, strict=True)]
-    return TargetLogits(forward(model, batch, (rows, torch.cat(own).to(device))), labels, rows)
+    return Laid(batch, None, (rows, torch.cat(own).to(device)), labels)
+
+
+def target_logits(model: "PreTrainedModel", items: Sequence[Item], *, side: Side = "right") -> TargetLogits:
+    """One forward of all items, teacher-forced, with gradients if they are enabled.
+
+    A decoder reads prompt and target; the last target token is only a label. With an encoder the prompt goes there,
+    and the decoder reads its start token and then the target but for its last token, the label of the last position.
+    """
+    laid = lay_out(model, items, side)
+    if laid.source is None:
+        return laid.scored(forward(model, laid.batch, laid.at))
+    return laid.scored(forward_pair(model, laid.source, laid.batch, laid.at))

@@ -11,7 +11,7 @@ from attrs import frozen
 from editcore_hooks import EditcoreError, UsageError
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken")
+_WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken", "README.md")  # it names the licence
 _SKIPPED = ("*/*", "consolidated*")  # exports to other runtimes and second copies of the same weights
 
 

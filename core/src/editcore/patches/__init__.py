@@ -10,15 +10,16 @@ _HOMES = {
     "deltas": ("Delta", "StoredUpdate", "to_stored"),
     "extraction": ("Extracted", "extract"),
     "identity": ("base_identity",),
-    "ondisk": ("AppliedOnDisk", "apply_on_disk", "revert_on_disk"),
+    "ondisk": ("AppliedOnDisk", "apply_on_disk", "change_on_disk", "revert_on_disk"),
     "patch": ("Patch", "PatchHeader"),
-    "plan": ("Plan", "plan_apply"),
+    "plan": ("Plan", "plan_apply", "plan_change"),
     "repairing": ("Repaired", "current_stack", "repair"),
     "resolving": ("Verdict", "judge", "require_base", "resolve"),
     "sealing": ("Target", "seal"),
     "squashing": ("Squashed", "squash"),
     "stack": ("Stack", "stack_hash"),
-    "verification": ("Problem", "Verification", "verify", "verify_folder", "verify_patch"),
+    "untouched": ("Problem", "Untouched"),
+    "verification": ("Verification", "verify", "verify_folder", "verify_patch"),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -37,16 +38,19 @@ __all__ = [
     "StoredUpdate",
     "Survival",
     "Target",
+    "Untouched",
     "Verdict",
     "Verification",
     "apply_on_disk",
     "apply_to_copy",
     "base_identity",
+    "change_on_disk",
     "copy_checkpoint",
     "current_stack",
     "extract",
     "judge",
     "plan_apply",
+    "plan_change",
     "rebuild",
     "rebuild_bytes",
     "repair",
@@ -71,15 +75,16 @@ if TYPE_CHECKING:
     from editcore.patches.deltas import Delta, StoredUpdate, to_stored
     from editcore.patches.extraction import Extracted, extract
     from editcore.patches.identity import base_identity
-    from editcore.patches.ondisk import AppliedOnDisk, apply_on_disk, revert_on_disk
+    from editcore.patches.ondisk import AppliedOnDisk, apply_on_disk, change_on_disk, revert_on_disk
     from editcore.patches.patch import Patch, PatchHeader
-    from editcore.patches.plan import Plan, plan_apply
+    from editcore.patches.plan import Plan, plan_apply, plan_change
     from editcore.patches.repairing import Repaired, current_stack, repair
     from editcore.patches.resolving import Verdict, judge, require_base, resolve
     from editcore.patches.sealing import Target, seal
     from editcore.patches.squashing import Squashed, squash
     from editcore.patches.stack import Stack, stack_hash
-    from editcore.patches.verification import Problem, Verification, verify, verify_folder, verify_patch
+    from editcore.patches.untouched import Problem, Untouched
+    from editcore.patches.verification import Verification, verify, verify_folder, verify_patch
 
 
 def __getattr__(name: str) -> Any:

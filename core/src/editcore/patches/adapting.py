@@ -1,6 +1,7 @@
 """A weights patch as a LoRA adapter in peft's layout, which other programs load beside the base. Needs no peft."""
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,14 +19,14 @@ from editcore.patches import durable
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.combining import dense_sum
 from editcore.patches.container import write_safetensors
-from editcore.patches.deltas import whole
-from editcore.patches.factoring import Factors, factorise, truncate
+from editcore.patches.deltas import norm, whole
+from editcore.patches.factoring import Factors, factorise, in_float32, truncate
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
 from editcore.patches.tensors import blob_of
 from editcore.patches.units import is_units
-from editcore_hooks import EditcoreError, UsageError
+from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
 
 @frozen
@@ -43,7 +44,8 @@ def write_adapter(
 
     ΔW = B A with B (out, r) and A (r, in), scaling alpha / r = 1. Other forms than low_rank become at most `max_rank`
     factors. Raises `UsageError` for what an adapter cannot hold (vectors, embeddings, bits), `EditcoreError` when the
-    factors miss a delta by more than `tolerance` (relative, Frobenius), and what `require_base` raises.
+    factors miss a delta by more than `tolerance` (relative, Frobenius), `RefusedFileError` for what float32 cannot
+    hold, and what `require_base` raises.
     """
     if patch.kind != "weights":
         hint = "editcore export PATCH --to merged" if is_units(patch) else "keep it as a patch"
@@ -91,15 +93,15 @@ def _factors(patch: Patch, key: str, tolerance: float, max_rank: int) -> Factors
     form = patch.targets[key]["form"]
     if form in EXCLUSIVE:
         raise UsageError(f"{key} is {form}, which is no delta", hint="editcore export PATCH --to merged")
+    together = whole(deltas)
+    norm(together, key)  # raises for what overflows
     if form == "low_rank":
-        together = whole(deltas)
         left, right = together.parts["left"].double() * together.scale, together.parts["right"].double()
-        if left.shape[1] > max_rank:
-            factors = truncate(left, right, max_rank)
-        else:
-            factors = Factors(left.float(), right.float(), 0.0)
+        factors = truncate(left, right, max_rank) if left.shape[1] > max_rank else in_float32(left, right)
     else:
         factors = factorise(dense_sum(deltas, shape), tolerance, max_rank)
+    if not factors.residual < math.inf:
+        raise RefusedFileError(f"the factors of {key} overflow F32", hint="export --to merged")
     if factors.residual > tolerance:
         raise EditcoreError(
             f"{max_rank} factors miss {key} by {factors.residual:.3g}, more than the tolerance of {tolerance:g}",

@@ -43,7 +43,8 @@ def rebuild_in_place(result: torch.Tensor, deltas: Sequence[Delta], name: str) -
     for start, stop in _blocks(matrix):
         total = matrix[start:stop].double()
         for delta in deltas:
-            total += delta.scale * delta.block(start, stop, matrix.shape[1])
+            added = delta.block(start, stop, matrix.shape[1])
+            total += added if delta.scale == 1 else delta.scale * added  # the same bits, and a pass less
         rounded = (total if result.dtype == torch.float64 else total.float()).to(result.dtype)
         # A sum is finite only when all of it is, and costs a tenth of asking each: they are asked where it is not.
         fine = math.isfinite(float(rounded.sum(dtype=torch.promote_types(rounded.dtype, torch.float32))))

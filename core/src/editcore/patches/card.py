@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from editcore.patches.patch import Described
+from editcore.patches.units import is_units
 
 
 def card(patch: Described, patch_id: str, file_name: str) -> str:
@@ -29,7 +30,11 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
     base, method = patch.annotation("base"), patch.annotation("method")
     yield f"# {_text(patch.title or f'Patch {patch_id[:12]}')}"
     yield ""
-    yield "A change to the weights of a language model, as a patch that can be stacked and taken back bit for bit."
+    yield (
+        "Neurons that are appended to the MLPs of a language model, as a patch that leaves its own weights as they are."
+        if is_units(patch)
+        else "A change to the weights of a language model, as a patch that can be stacked and taken back bit for bit."
+    )
     yield ""
     rows = [
         ("patch", f"`{patch_id}`"),
@@ -43,12 +48,12 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
         ("requires", ", ".join(f"`{required}`" for required in patch.requires)),
     ]
     yield from _table(("", ""), [(name, value) for name, value in rows if value])
-    requests = [request for request in _objects(patch, "requests") if "prompt" in request]
+    requests = [request for request in patch.objects("requests") if "prompt" in request]
     if requests:
         yield from ("", "## Requests", "")
         asked = [(_prompt(request), request.get("target_new"), request.get("target_true")) for request in requests]
         yield from _table(("prompt", "new", "before"), asked)
-    metrics = [m for m in _objects(patch, "metrics") if isinstance(m.get("value"), int | float)]
+    metrics = [m for m in patch.objects("metrics") if isinstance(m.get("value"), int | float)]
     if metrics:
         yield from ("", "## Measured", "")
         names = ("metric", "before", "value", "n", "dtype")
@@ -58,8 +63,12 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
         yield from ("", "## Settings", "", "```json", json.dumps(hparams, indent=2, ensure_ascii=False), "```")
     yield from ("", "## How to apply it", "", "```")
     yield "pip install editcore"
-    yield f"editcore apply {file_name} --model BASE -o PATCHED   # loads with plain from_pretrained"
-    yield f"editcore revert {patch_id[:12]} --model PATCHED        # the bits of the base again"
+    if is_units(patch):
+        yield f"editcore export {file_name} --to merged --model BASE -o WIDER   # loads with plain from_pretrained"
+        yield f"editcore generate BASE --patch {file_name} --prompt TEXT        # or beside the model, in memory"
+    else:
+        yield f"editcore apply {file_name} --model BASE -o PATCHED   # loads with plain from_pretrained"
+        yield f"editcore revert {patch_id[:12]} --model PATCHED        # the bits of the base again"
     yield from ("```", "", "## Limits", "")
     yield "An edit changes what its requests ask for; what follows from it may stay as it was, and others may move."
     yield "The weights hold what was asked for, also where the requests were taken out of the file."
@@ -67,11 +76,6 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
 
 def _prompt(request: Mapping[str, Any]) -> str:
     return str(request["prompt"]).replace("{}", str(request.get("subject")))
-
-
-def _objects(patch: Described, name: str) -> list[Mapping[str, Any]]:
-    value = patch.about.get(name)
-    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _table(names: tuple[str, ...], rows: list[tuple[Any, ...]]) -> Iterator[str]:

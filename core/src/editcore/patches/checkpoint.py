@@ -2,11 +2,12 @@
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from copy import copy
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from editcore.patches import journal
 from editcore.patches.canonical import load_json
@@ -16,6 +17,9 @@ from editcore.patches.header import Entry, read_span
 from editcore.patches.shards import INDEX, SINGLE, Shards, read_shards
 from editcore.patches.stack import STACK_FILE, Stack, original_path, read_stack_file
 from editcore_hooks import ConflictError, RefusedFileError
+
+if TYPE_CHECKING:
+    from editcore.patches.patch import Patch, PatchHeader
 
 _OTHER_WEIGHTS: Final = ("*.bin", "*.h5", "*.msgpack", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.ckpt")
 
@@ -35,6 +39,7 @@ class Checkpoint:
         self.config = config
         self._moment = moment
         self._stamps = {name: _stamp(folder / name) for name in set(shards.files.values())}
+        self._expected: Sequence[Patch | PatchHeader] | None = None
         self.hashes = HashCache.load(folder) if stack.patches else HashCache(folder)
 
     @classmethod
@@ -63,6 +68,21 @@ class Checkpoint:
     @property
     def entries(self) -> Mapping[str, Entry]:
         return self.shards.entries
+
+    @property
+    def expected(self) -> "Sequence[Patch | PatchHeader]":
+        """The patches that the folder carries, or will once those are on that were announced before."""
+        from editcore.patches.stored import stored_patch
+
+        return (
+            [stored_patch(self, patch_id) for patch_id in self.patch_ids] if self._expected is None else self._expected
+        )
+
+    def expecting(self, patches: "Sequence[Patch | PatchHeader]") -> "Checkpoint":
+        """The same folder, of which it is said that it will carry `patches`."""
+        other = copy(self)
+        other._expected = tuple(patches)
+        return other
 
     @property
     def patch_ids(self) -> tuple[str, ...]:
@@ -122,12 +142,16 @@ class Checkpoint:
 
     @property
     def in_hub_cache(self) -> bool:
-        """Whether the folder is a snapshot of a download cache, or links its weights from elsewhere."""
+        """Whether the folder is a snapshot of a download cache."""
         parts = self.folder.absolute().parts
-        snapshot = any(
+        return any(
             name.startswith("models--") and following == "snapshots" for name, following in itertools.pairwise(parts)
         )
-        return snapshot or any((self.folder / name).is_symlink() for name in set(self.shards.files.values()))
+
+    @property
+    def linked(self) -> frozenset[str]:
+        """The weight files that are links to elsewhere."""
+        return frozenset(name for name in self.shards.files.values() if (self.folder / name).is_symlink())
 
     @property
     def other_weights(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """Where patches get in each other's way: one fact with two answers, keys that collide, deltas that point one way.
 
 Weight patches add up, so two of them on one tensor are no conflict by themselves: rank-one edits of one layer always
-share it. Forms that exclude others on their tensor are refused by the plan, before anything is compared.
+share it. Forms that exclude others on their tensor cannot be added up, so of two only the later can win.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,24 +10,28 @@ from typing import Final, Literal
 from attrs import field, frozen
 
 from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.exclusive import clashes
 from editcore.patches.patch import Patch, PatchHeader
 from editcore.patches.plan import Plan
 from editcore.patches.stored import stored_patch
 from editcore_hooks import ConflictError
 
 OnConflict = Literal["refuse", "warn", "last-wins"]
-Kind = Literal["fact", "keys", "aligned", "overlap"]
+Kind = Literal["fact", "exclusive", "keys", "aligned", "overlap"]
 ALIGNED: Final = 0.5
 """Deltas whose cosine is at least this, either way, strengthen or undo each other."""
 COLLIDING: Final = 0.9
-"""Rank-one edits whose keys have at least this cosine answer to each other's subjects."""
+"""Low-rank edits that have keys, one of each, with at least this cosine answer to each other's subjects."""
+NESTED: Final = 0.5
+"""From this share on it is said in words that the smaller column or row space of two deltas lies in the other."""
 
 
 @frozen
 class Conflict:
     """Two patches, the `earlier` and the `later` one by id, that meet at `where`: a prompt, or a tensor.
 
-    `cosine` is that of the deltas, `keys` that of rank-one keys; `left` and `right` are how much of the smaller column
+    `cosine` is that of the deltas, `keys` the largest, either way, of a key of one and a key of the other, where both
+    are low-rank; `left` and `right` are how much of the smaller column
     and row space lies in the other, in [0, 1], the mean squared cosine of the principal angles.
     """
 
@@ -57,7 +61,7 @@ class Decision:
 
 
 def find_conflicts(plan: Plan) -> list[Conflict]:
-    """Conflicts of the patches that `plan` adds, with those present and among themselves; facts first.
+    """Conflicts of the patches that `plan` (with `shared`) adds, with those present and among themselves; facts first.
 
     Reads the tensors of present patches only where a new one touches the same tensor. Raises `ConflictError` when a
     writer takes one away meanwhile.
@@ -70,8 +74,10 @@ def find_conflicts(plan: Plan) -> list[Conflict]:
     new = {patch.patch_id for patch in plan.added}
     order = list(headers)
     found = _facts(headers, new)
+    clashing = clashes(opened, plan.added, plan.touched)
+    found += [_exclusive(key, headers[one], headers[other]) for key, one, other in clashing]
     for key, names in plan.touched.items():
-        if new & names.keys():
+        if new & names.keys() and key not in {where for where, *_ in clashing}:
             touching = [Touching(headers[i], names[i], i in new) for i in sorted(names, key=order.index)]
             with opened.unchanged():
                 found += overlaps(key, opened.entries[key].shape, touching)
@@ -81,17 +87,21 @@ def find_conflicts(plan: Plan) -> list[Conflict]:
 def decide(
     checkpoint: Checkpoint, patches: Sequence[Patch], conflicts: Sequence[Conflict], rule: OnConflict
 ) -> Decision:
-    """What `rule` makes of conflicts. `last-wins` leaves out the earlier of two patches with one fact.
+    """What `rule` makes of conflicts. `last-wins` leaves out the earlier of two patches with one fact, or of two that
+    exclude each other.
 
-    Raises `ConflictError` under `refuse`, and under `last-wins` when what stays requires what would go.
+    Raises `ConflictError` under `refuse`, under `warn` for patches that exclude each other, and under `last-wins` when
+    what stays requires what would go.
     """
     counting = [conflict for conflict in conflicts if conflict.counts]
-    if rule == "refuse" and counting:
-        more = f" (and {len(counting) - 1} more)" if len(counting) > 1 else ""
-        raise ConflictError(
-            f"{counting[0].message}{more}", hint="see --dry-run for all; --on-conflict warn or last-wins goes on"
-        )
-    losing = {c.earlier for c in counting if c.kind == "fact"} if rule == "last-wins" else set()
+    deciding = [c for c in counting if c.kind in ("fact", "exclusive")]
+    excluding = [c for c in deciding if c.kind == "exclusive"]
+    barred = {"refuse": counting, "warn": excluding, "last-wins": []}[rule]
+    if barred:
+        more = f" (and {len(barred) - 1} more)" if len(barred) > 1 else ""
+        goes_on = "last-wins drops the earlier" if excluding else "warn or last-wins goes on"
+        raise ConflictError(f"{barred[0].message}{more}", hint=f"see --dry-run for all; --on-conflict {goes_on}")
+    losing = {c.earlier for c in deciding} if rule == "last-wins" else set()
     left = tuple(patch for patch in patches if patch.patch_id not in losing)
     gone = tuple(patch_id for patch_id in checkpoint.patch_ids if patch_id in losing)
     if gone:
@@ -104,11 +114,11 @@ def decide(
                 f"patch {patch.patch_id[:12]} requires {needed[0][:12]}, which loses against a later one",
                 hint="apply with --on-conflict warn, or leave one of them out",
             )
-    notices = [c.message for c in counting if c.kind != "fact" or rule == "warn"]
+    notices = [c.message for c in counting if c not in deciding or rule == "warn"]
     if losing:
         titles = {patch["id"]: patch["title"] for patch in checkpoint.stack.patches}
         titles |= {patch.patch_id: patch.title for patch in patches}
-        notices += [_dropped(i, titles, counting) for i in titles if i in losing]
+        notices += [_dropped(i, titles, deciding) for i in titles if i in losing]
     return Decision(left, gone, tuple(notices))
 
 
@@ -141,9 +151,15 @@ def facts_of(patch: Patch | PatchHeader) -> dict[str, str]:
 
 
 def _dropped(patch_id: str, titles: Mapping[str, str], conflicts: Sequence[Conflict]) -> str:
-    winner = next(c for c in conflicts if c.kind == "fact" and c.earlier == patch_id)
+    lost = next(c for c in conflicts if c.earlier == patch_id)
     title = f" ({titles[patch_id]})" if titles[patch_id] else ""
-    return f"patch {patch_id[:12]}{title} is left out, with all its facts: {winner.later[:12]} answers {winner.where!r}"
+    how = f"answers {lost.where!r}" if lost.kind == "fact" else f"has {lost.where} to itself"
+    return f"patch {patch_id[:12]}{title} is left out, with all its facts: {lost.later[:12]} {how}"
+
+
+def _exclusive(key: str, earlier: Patch | PatchHeader, later: Patch | PatchHeader) -> Conflict:
+    message = f"patches {_name(earlier)} and {_name(later)} cannot both be on {key}: one of them replaces its bits"
+    return Conflict("exclusive", earlier.patch_id, later.patch_id, key, message)
 
 
 def _plain(text: str) -> str:

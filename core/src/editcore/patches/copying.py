@@ -1,20 +1,22 @@
 """A copy of a checkpoint folder that is there whole or not at all."""
 
-import os
-import secrets
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import attrs
+
 from editcore.patches import durable, lock
 from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.hashes import HashCache
 from editcore.patches.journal import refuse_unfinished
-from editcore.patches.ondisk import AppliedOnDisk, apply_on_disk
+from editcore.patches.ondisk import AppliedOnDisk, change_on_disk
 from editcore.patches.patch import Patch
+from editcore.patches.plan import plan_change
+from editcore.patches.staging import place_beside
 from editcore_hooks import EditcoreError, UsageError
 
-_CHUNK: Final = 2**26
 _LEFT_OUT: Final = (".git", ".cache", "*.bin", "*.h5", "*.msgpack", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.ckpt")
 
 
@@ -23,7 +25,9 @@ def copy_checkpoint(source: Path | str, destination: Path | str) -> Checkpoint:
 
     Raises `UsageError` when `destination` holds something, and what `Checkpoint.open` raises.
     """
-    return apply_to_copy(source, destination, ())[0]
+    with staged_copy(source, destination):
+        pass
+    return Checkpoint.open(destination)
 
 
 def apply_to_copy(
@@ -31,30 +35,61 @@ def apply_to_copy(
     destination: Path | str,
     patches: Sequence[Patch],
     strict: bool = False,
-    put_on: Callable[[Path, Sequence[Patch], bool], AppliedOnDisk] = apply_on_disk,
-) -> tuple[Checkpoint, AppliedOnDisk | None]:
-    """Copy `source` and put `patches` on the copy before it appears under its name; `source` is only read.
+    without: Sequence[str] = (),
+) -> tuple[Checkpoint, AppliedOnDisk]:
+    """Copy `source` with `patches` on and the ids of `without` off; `source` is only read, and never in part.
 
-    `put_on` is called with the unfinished copy, the patches and `strict`.
+    A weight file that the patches change is written once, from that of `source`, and not copied first.
+    """
+    source = Path(source)
+    rewritten: set[str] = set()
+    known: list[HashCache] = []
+
+    def borrow() -> Collection[str]:
+        opened = Checkpoint.open(source)
+        known.append(opened.hashes)
+        gone = [opened.stack.find(prefix) for prefix in without]
+        rewritten.update(rewrite.source for rewrite in plan_change(opened, patches, gone, strict=strict).rewrites)
+        return rewritten
+
+    with staged_copy(source, destination, borrow) as staged:
+        copy = Checkpoint.open(staged)
+        copy.hashes.adopt(known[0])
+        applied = change_on_disk(copy, patches, without, strict, rewritten)
+    # What they say of the folder is true under its name.
+    notices = tuple(notice.replace(str(staged), str(destination)) for notice in applied.notices)
+    return Checkpoint.open(destination), attrs.evolve(applied, notices=notices)
+
+
+@contextmanager
+def staged_copy(
+    source: Path | str, destination: Path | str, borrow: Callable[[], Collection[str]] = tuple
+) -> Iterator[Path]:
+    """A hidden copy of `source` for the body to change; when the body is done it appears as `destination`.
+
+    Of the files that `borrow` names it holds links to those of `source`, and the body must replace them. `borrow` is
+    called, and the body runs, while no writer can change `source`.
     """
     source, destination = Path(source), Path(destination)
     _refuse_occupied(source, destination)
-    staged = destination.parent / f".{destination.name}.{secrets.token_hex(6)}.tmp"
     try:
-        with lock.reading(source):
-            refuse_unfinished(source)
-            Checkpoint.open(source)
-            _copy_tree(source, staged)
-        applied = put_on(staged, patches, strict) if patches else None
-        if destination.is_dir():
-            destination.rmdir()
-        durable.replace(staged, destination)
-    except OSError as error:
-        hint = f"{durable.remedy(error)} and try again"
-        raise EditcoreError(f"cannot copy {source} to {destination}: {error.strerror}", hint=hint) from error
-    finally:
-        shutil.rmtree(staged, ignore_errors=True)
-    return Checkpoint.open(destination), applied
+        with place_beside(destination) as staged:
+            with lock.reading(source):
+                refuse_unfinished(source)
+                Checkpoint.open(source)
+                _copy_tree(source, staged, borrow())
+                yield staged
+            _refuse_links(staged)
+            durable.replace(staged, destination)
+    except (OSError, EditcoreError) as error:
+        # Only the plain class is of the disk: a folder that is busy also has a cause in the system.
+        cause = error.__cause__ if type(error) is EditcoreError else error
+        if not isinstance(cause, OSError):
+            raise
+        # The hidden folder is gone, so neither its name nor what to do about it is of use.
+        whole = destination.is_dir() and any(destination.iterdir())
+        hint = "the copy itself is complete" if whole else f"{durable.remedy(cause)} and try again"
+        raise EditcoreError(f"cannot copy {source} to {destination}: {cause.strerror}", hint=hint) from cause
 
 
 def _refuse_occupied(source: Path, destination: Path) -> None:
@@ -66,29 +101,22 @@ def _refuse_occupied(source: Path, destination: Path) -> None:
         raise UsageError(f"{destination} lies inside {source}", hint="choose a folder beside it")
 
 
-def _copy_tree(source: Path, destination: Path) -> None:
+def _copy_tree(source: Path, destination: Path, borrowed: Collection[str] = ()) -> None:
     destination.mkdir()
     for path in sorted(source.iterdir()):
         if any(path.match(pattern) for pattern in _LEFT_OUT):
             continue
         if path.is_dir() and not path.is_symlink():
             _copy_tree(path, destination / path.name)
+        elif path.name in borrowed:
+            (destination / path.name).symlink_to(path.resolve())
         elif path.is_file():
-            _copy_file(path, destination / path.name)
+            durable.copy_new(path, destination / path.name)
     durable.sync_folder(destination)
 
 
-def _copy_file(source: Path, destination: Path) -> None:
-    """Copy with the kernel's help, which shares the blocks where the file system can."""
-    with source.open("rb") as reading, destination.open("xb") as writing:
-        try:
-            while os.copy_file_range(reading.fileno(), writing.fileno(), _CHUNK):
-                pass
-        except OSError:  # another file system, or one that cannot
-            reading.seek(0)
-            writing.seek(0)
-            writing.truncate()
-            shutil.copyfileobj(reading, writing, _CHUNK)
-        writing.flush()
-        os.fsync(writing.fileno())
-    shutil.copymode(source, destination)
+def _refuse_links(folder: Path) -> None:
+    """A copy owns its bytes: a link that was not replaced would make it change with its source."""
+    links = [path.name for path in folder.rglob("*") if path.is_symlink()]
+    if links:
+        raise AssertionError(f"{links[0]} of the copy is a link")

@@ -2,18 +2,27 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import torch
 from attrs import field, frozen
 
 from editcore.patches.forms import form_fault
 from editcore.patches.tensors import DTYPE_NAMES
-from editcore_hooks import ConflictError, Dense, LowRank, PluginError, Rows, Sparse, TensorUpdate
+from editcore_hooks import ConflictError, Dense, LowRank, PluginError, RefusedFileError, Rows, Sparse, TensorUpdate
+
+PIECE: Final = 2**20
+"""Elements of which float64 copies are held at a time."""
+LARGEST: Final = torch.finfo(torch.float32).max
+"""Of a norm. A delta beyond it overflows what it is added to; below it squares and products fit in float64."""
 
 
 @frozen
 class Delta:
-    """`scale` times what the parts of `form` describe, in the stored orientation of the tensor."""
+    """`scale` times what the parts of `form` describe, in the stored orientation of the tensor.
+
+    Beside the forms of the file there is `moved`, which is not stored: `after` less `before`, both as they are.
+    """
 
     form: str
     parts: Mapping[str, torch.Tensor] = field(eq=False)
@@ -28,6 +37,9 @@ class Delta:
             case "dense":
                 # A vector counts as a matrix of one column, a stack of matrices as one of longer rows.
                 return parts["delta"].reshape(-1, columns)[start:stop].double()
+            case "moved":
+                after, before = (parts[name].reshape(-1, columns)[start:stop] for name in ("after", "before"))
+                return after.double() - before.double()
             case "xor" | "replace":
                 raise ConflictError(f"{self.form} is no delta without its base", hint="apply it to a copy of the base")
         index = parts["index"]
@@ -51,19 +63,30 @@ def whole(deltas: Sequence[Delta]) -> Delta:
     return Delta("low_rank", {"left": left, "right": right})
 
 
-def norm(delta: Delta) -> float:
-    """Frobenius norm of the scaled delta, without forming a low-rank product: ‖LR‖² = Σ (LᵀL) ∘ (RRᵀ)."""
+def norm(delta: Delta, name: str = "a tensor") -> float:
+    """Frobenius norm of the scaled delta, without forming a low-rank product: ‖LR‖² = Σ (LᵀL) ∘ (RRᵀ).
+
+    Raises `RefusedFileError` when it is over `LARGEST`, infinite or NaN: no other figure of the delta would mean
+    anything then. `name` is that of its tensor.
+    """
     if delta.form == "low_rank":
         left, right = delta.parts["left"].double(), delta.parts["right"].double()
-        square = ((left.T @ left) * (right @ right.T)).sum().clamp(min=0)
-        return abs(delta.scale) * float(square.sqrt())
-    name = "delta" if delta.form == "dense" else "values"
-    return abs(delta.scale) * frobenius(delta.parts[name])
+        square = float(((left.T @ left) * (right @ right.T)).sum().clamp(min=0))
+        size = abs(delta.scale) * math.sqrt(square)
+    elif delta.form == "moved":
+        pieces = zip(*(torch.split(delta.parts[name].reshape(-1), PIECE) for name in ("after", "before")), strict=True)
+        square = sum(float((after.double() - before.double()).square().sum()) for after, before in pieces)
+        size = abs(delta.scale) * math.sqrt(square)
+    else:
+        size = abs(delta.scale) * frobenius(delta.parts["delta" if delta.form == "dense" else "values"])
+    if not size <= LARGEST:  # also where it is NaN
+        raise RefusedFileError(f"the change of {name} overflows F32", hint="leave it out; its author has to mend it")
+    return size
 
 
 def frobenius(tensor: torch.Tensor) -> float:
     """The norm in float64, of which no more than a piece is held."""
-    pieces = torch.split(tensor.reshape(-1), 2**20)
+    pieces = torch.split(tensor.reshape(-1), PIECE)
     return math.sqrt(sum(float(piece.double().square().sum()) for piece in pieces))
 
 

@@ -1,18 +1,20 @@
-"""How two patches, two model folders, or a patch and a folder differ: in what they say, and in every tensor."""
+"""How patches, model folders and written stacks differ, any two: in what they say, and in every tensor."""
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
 
+from editcore.models.source import find
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.deltas import Delta, norm
 from editcore.patches.diff_bits import BitFigures
 from editcore.patches.diff_manifest import FieldDifference, Side, manifest_differences
 from editcore.patches.diff_pairs import Pair, Status, pairs_of_both, pairs_of_folders, pairs_of_patches
 from editcore.patches.geometry import Spectrum, directions, inner, principal_angles, spectrum
 from editcore.patches.patch import Patch, PatchHeader
+from editcore.patches.stack_export import StackExport, read_export
 from editcore_hooks import UsageError
 
 
@@ -63,34 +65,34 @@ class Difference:
 
 
 def diff(a: Path | str, b: Path | str, model: Path | str | None = None) -> Difference:
-    """Compare patch files and model folders; `model` is the base of two patches, for norms relative to it.
+    """Compare patch files, models by folder or hub id, and what `stack export` wrote, which counts as the sum of its
+    patches; `model` is the base of patches, for norms relative to it.
 
     Raises `UsageError` when there is no such file, `RefusedFileError`, and `WrongBaseError` when a patch and a folder
     do not belong together.
     """
     one, two = open_side(a), open_side(b)
-    base = None if model is None else Checkpoint.open(Path(model))
+    base = None if model is None else Checkpoint.open(find(str(model)).folder)
     return Difference(manifest_differences(one, two), tuple(tensor_difference(pair) for pair in _pairs(one, two, base)))
 
 
 def open_side(name: Path | str) -> Side:
-    """A model folder, or the header of a patch file."""
+    """The header of a patch file, a written stack, or a model: its folder, or an id."""
     path = Path(name)
-    if path.is_dir():
-        return Checkpoint.open(path)
-    if not path.is_file():
-        raise UsageError(f"there is no {name}", hint="give patch files or model folders")
-    return Patch.read_header(path)
+    if path.suffix == ".json":
+        return read_export(path)
+    if path.suffix == ".safetensors" and not path.is_dir():
+        if not path.is_file():
+            raise UsageError(f"there is no {name}", hint="give patch files, model folders or exported stacks")
+        return Patch.read_header(path)
+    return Patch.read_header(path) if path.is_file() else Checkpoint.open(find(str(name)).folder)
 
 
 def tensor_difference(pair: Pair) -> TensorDifference:
     """The figures of one tensor."""
     deltas = pair.a, pair.b
-    spectra = [None if delta is None else spectrum(delta, pair.shape) for delta in deltas]
-    one, two = (
-        None if delta is None or found is None else _figures(delta, found, pair.base_norm)
-        for delta, found in zip(deltas, spectra, strict=True)
-    )
+    spectra = [None if delta is None else spectrum(delta, pair.shape, pair.tensor) for delta in deltas]
+    one, two = (None if found is None else _figures(found, pair.base_norm) for found in spectra)
     alone = TensorDifference(pair.tensor, pair.status, pair.base, one, two, bits=pair.bits)
     if pair.a is None or pair.b is None or spectra[0] is None or spectra[1] is None or one is None or two is None:
         return alone
@@ -112,11 +114,15 @@ def tensor_difference(pair: Pair) -> TensorDifference:
 
 
 def _pairs(a: Side, b: Side, base: Checkpoint | None) -> Iterator[Pair]:
-    if isinstance(a, PatchHeader):
-        return pairs_of_patches(a, b, base) if isinstance(b, PatchHeader) else pairs_of_both(a, b)
-    if isinstance(b, PatchHeader):
-        return map(_swapped, pairs_of_both(b, a))
-    return pairs_of_folders(a, b)
+    if isinstance(a, Checkpoint):
+        return pairs_of_folders(a, b) if isinstance(b, Checkpoint) else map(_swapped, pairs_of_both(_patches(b), a))
+    if isinstance(b, Checkpoint):
+        return pairs_of_both(_patches(a), b)
+    return pairs_of_patches(_patches(a), _patches(b), base)
+
+
+def _patches(side: PatchHeader | StackExport) -> list[PatchHeader]:
+    return [side] if isinstance(side, PatchHeader) else side.headers()
 
 
 def _swapped(pair: Pair) -> Pair:
@@ -126,6 +132,6 @@ def _swapped(pair: Pair) -> Pair:
     return Pair(pair.tensor, status, pair.shape, pair.b, pair.a, pair.base, pair.base_norm, bits)
 
 
-def _figures(delta: Delta, found: Spectrum, base_norm: float | None) -> DeltaFigures:
-    size = norm(delta)
-    return DeltaFigures(size, size / base_norm if base_norm else None, found.effective_rank)
+def _figures(found: Spectrum, base_norm: float | None) -> DeltaFigures:
+    relative = found.norm / base_norm if base_norm and math.isfinite(base_norm) else None
+    return DeltaFigures(found.norm, relative, found.effective_rank)

@@ -62,11 +62,8 @@ def compare_bits(
 
 
 def moved(before: torch.Tensor, after: torch.Tensor) -> Delta | None:
-    """What is stored after less what was before, of one dtype; None when that is the same."""
-    change = after.to(torch.promote_types(before.dtype, torch.float32))
-    change = change.clone() if change is after else change
-    change -= before
-    return Delta("dense", {"delta": change}) if bool(change.any()) else None
+    """What is stored after less what was before, of one dtype; None when that is the same. No tensor is made of it."""
+    return None if torch.equal(before, after) else Delta("moved", {"after": after, "before": before})
 
 
 def differing(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -1,4 +1,4 @@
-"""What two patches, or two model folders, say of themselves, field by field. Needs no torch."""
+"""What two patches, model folders or written stacks say of themselves, field by field. Needs no torch."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,8 +7,9 @@ from attrs import frozen
 
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.patch import PatchHeader
+from editcore.patches.stack_export import StackExport
 
-Side = PatchHeader | Checkpoint
+Side = PatchHeader | Checkpoint | StackExport
 
 
 @frozen
@@ -21,8 +22,8 @@ class FieldDifference:
 
 
 def manifest_differences(a: Side, b: Side) -> tuple[FieldDifference, ...]:
-    """Every field that differs. Of a patch and a folder only what both have is compared: base and applied patches."""
-    mixed = isinstance(a, Checkpoint) != isinstance(b, Checkpoint)
+    """Every field that differs. Of two different things only what both have is compared: base and applied patches."""
+    mixed = type(a) is not type(b)
     one, two = (dict(_flat(_common(side) if mixed else _whole(side))) for side in (a, b))
     names = dict.fromkeys([*one, *two])
     return tuple(
@@ -33,6 +34,9 @@ def manifest_differences(a: Side, b: Side) -> tuple[FieldDifference, ...]:
 def _whole(side: Side) -> Mapping[str, Any]:
     if isinstance(side, PatchHeader):
         return {"patch_id": side.patch_id, "core": side.core, "about": side.about}
+    if isinstance(side, StackExport):
+        titles = {header.patch_id: header.title for header in side.headers()}
+        return {**_common(side), "titles": titles, "result_sha256": dict(side.results)}
     return {**_common(side), "config": side.config}
 
 
@@ -41,6 +45,10 @@ def _common(side: Side) -> Mapping[str, Any]:
     if isinstance(side, PatchHeader):
         base = side.annotation("base")
         return {"base": {name: base.get(name) for name in fields}, "patches": [side.patch_id]}
+    if isinstance(side, StackExport):
+        base = side.headers()[0].annotation("base")  # the file itself names no more than the weights
+        named = {name: base.get(name) for name in fields} | {"weights_root": side.base["weights_root"]}
+        return {"base": named, "patches": list(side.patch_ids)}
     values = (side.weights_root(), side.config_sha256, side.tokenizer_sha256)
     return {"base": dict(zip(fields, values, strict=True)), "patches": list(side.patch_ids)}
 

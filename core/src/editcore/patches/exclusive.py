@@ -1,6 +1,7 @@
 """Forms that exclude every other patch on their tensor: they say what the bits become, not what is added."""
 
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.forms import EXCLUSIVE
@@ -29,6 +30,22 @@ def refuse_shared(checkpoint: Checkpoint, added: Sequence[Patch], touched: Mappi
     for key, names in touched.items():
         if len(names) > 1 and not new.keys().isdisjoint(names):
             require_alone(key, {patch_id: _form(checkpoint, new, patch_id, name) for patch_id, name in names.items()})
+
+
+def clashes(
+    checkpoint: Checkpoint, added: Sequence[Patch], touched: Mapping[str, Mapping[str, str]]
+) -> list[tuple[str, str, str]]:
+    """What `refuse_shared` refuses: key, earlier and later id of each pair, one of it added, that cannot share."""
+    new = {patch.patch_id: patch for patch in added}
+    order = [*checkpoint.patch_ids, *new]
+    found = []
+    for key, names in touched.items():
+        if len(names) > 1 and not new.keys().isdisjoint(names):
+            forms = {patch_id: _form(checkpoint, new, patch_id, name) for patch_id, name in names.items()}
+            for pair in combinations(sorted(names, key=order.index), 2):
+                if not new.keys().isdisjoint(pair) and any(forms[patch_id] in EXCLUSIVE for patch_id in pair):
+                    found.append((key, *pair))
+    return found
 
 
 def _form(checkpoint: Checkpoint, new: Mapping[str, Patch], patch_id: str, name: str) -> str:

@@ -128,12 +128,22 @@ def _stack_after(plan: Plan, results: dict[str, str]) -> Stack:
         )
         for key, names in plan.touched.items()
     }
-    return Stack(base if plan.patches else {}, plan.patches, targets)
+    return Stack(base, plan.patches, targets, _untouched(plan)) if plan.patches else Stack()
 
 
 def _base_name(plan: Plan) -> str | None:
     names = [patch.annotation("base").get("name") for patch in plan.added]
     return next((name for name in names if isinstance(name, str)), None)
+
+
+def _untouched(plan: Plan) -> dict[str, str]:
+    """The hashes of tensors that no patch touches: as far as they are known, nothing is read for them."""
+    opened, before = plan.checkpoint, plan.checkpoint.stack
+    known = {**before.untouched, **{key: target.base_sha256 for key, target in before.targets.items()}}
+    for key in opened.entries:
+        if key not in known and (found := opened.hashes.known(opened.file(key), key)):
+            known[key] = found
+    return {key: sha256 for key, sha256 in sorted(known.items()) if key not in plan.touched}
 
 
 def _base_root(plan: Plan) -> str | None:

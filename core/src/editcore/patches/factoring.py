@@ -30,6 +30,17 @@ def product_norm(left: torch.Tensor, right: torch.Tensor) -> float:
     return float(torch.linalg.matrix_norm(_core(left, right)[1]))
 
 
+def in_float32(left: torch.Tensor, right: torch.Tensor) -> Factors:
+    """The float64 factors left (rows, r) · right (r, columns) rounded; a residual of infinity where they overflow."""
+    found = left.float(), right.float()
+    if not all(bool(factor.isfinite().all()) for factor in found):
+        return Factors(*found, math.inf)
+    # Side by side with its negative, the new product leaves the difference.
+    sides = torch.cat([left, -found[0].double()], 1), torch.cat([right, found[1].double()])
+    same = torch.equal(found[0].double(), left) and torch.equal(found[1].double(), right)
+    return Factors(*found, 0.0 if same else _relative(product_norm(*sides), product_norm(left, right)))
+
+
 def truncate(left: torch.Tensor, right: torch.Tensor, rank: int) -> Factors:
     """The nearest product of `rank` factors to left (rows, r) · right (r, columns)."""
     left, right = left.double(), right.double()

@@ -5,7 +5,7 @@ matrices of its factors, in O((d + k) r²) instead of O(d k).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import torch
@@ -18,6 +18,10 @@ NOISE: Final = 1e-6
 """Singular values below this share of the largest are rounding: factors are float32."""
 ENERGY: Final = 0.99
 """An effective rank is the number of directions that hold this share of the squared norm."""
+FULL: Final = ("dense", "moved")
+"""Forms that say something of every element."""
+_BLOCK: Final = 2**16
+"""Elements of a block of rows in a sketch, of which there are four copies in float64."""
 _SKETCH: Final = 64
 _EXACT: Final = 1024
 
@@ -73,6 +77,10 @@ class Spectrum:
     partial: bool = False
 
     @property
+    def norm(self) -> float:
+        return math.sqrt(self.total)
+
+    @property
     def effective_rank(self) -> int | None:
         """How many directions hold 99 % of the squared norm; None when that is more than were computed."""
         held = self.values.square().cumsum(0)
@@ -82,20 +90,23 @@ class Spectrum:
         return int(enough[0]) + 1 if len(enough) else None
 
 
-def spectrum(delta: Delta, shape: Sequence[int]) -> Spectrum:
+def spectrum(delta: Delta, shape: Sequence[int], name: str = "a tensor") -> Spectrum:
     """The directions of a delta: from factors, from the rows that it touches, or of the matrix itself.
 
-    A dense matrix whose smaller side is over 1024 is sketched: its 64 largest directions, with a fixed seed.
+    A dense matrix whose smaller side is over 1024 is sketched: its 64 largest directions, with a fixed seed. Raises
+    `RefusedFileError` where `norm` does.
     """
+    norm(delta, name)
     if delta.form == "low_rank":
         q_left, r_left = torch.linalg.qr(delta.parts["left"].double())  # (d, r), (r, r)
         q_right, r_right = torch.linalg.qr(delta.parts["right"].double().T)  # (k, r), (r, r)
         left, values, right = torch.linalg.svd(delta.scale * r_left @ r_right.T, full_matrices=False)
         return _above_noise(q_left @ left, values, right @ q_right.T)
     rows, columns = _matrix(shape)
-    if delta.form == "dense":
-        matrix = delta.parts["delta"].reshape(rows, columns)
-        return dense_spectrum(matrix if delta.scale == 1 else delta.scale * matrix)  # a product is one more copy
+    if delta.form in FULL:
+        if min(rows, columns) > _EXACT:
+            return _sketch(delta, rows, columns)
+        return _above_noise(*torch.linalg.svd(delta.scale * delta.block(0, rows, columns), full_matrices=False))
     index = delta.parts["index"]
     touched = torch.unique(index[0] if delta.form == "sparse" else index)  # type: ignore[no-untyped-call] # (n,)
     compact = torch.zeros(len(touched), columns, dtype=torch.float64)
@@ -103,28 +114,37 @@ def spectrum(delta: Delta, shape: Sequence[int]) -> Spectrum:
         compact[torch.searchsorted(touched, index[0]), index[1]] = delta.parts["values"].double()
     else:
         compact[:] = delta.parts["values"].double()
-    found = dense_spectrum(delta.scale * compact)
+    found = spectrum(Delta("dense", {"delta": compact}, delta.scale), compact.shape, name)
     left = torch.zeros(rows, len(found.values), dtype=torch.float64)
     left[touched] = found.left
     return Spectrum(left, found.values, found.right, found.total, found.partial)
 
 
-def dense_spectrum(matrix: torch.Tensor) -> Spectrum:
-    """`spectrum` of a matrix (d, k) that is there as it is."""
-    if min(matrix.shape) <= _EXACT:
-        return _above_noise(*torch.linalg.svd(matrix.double(), full_matrices=False))
-    # A range finder with two power steps: Y = (M Mᵀ)² M Ω, whose columns span the largest directions.
+def _sketch(delta: Delta, rows: int, columns: int) -> Spectrum:
+    """The largest directions of a full matrix M (d, k), of which a block of rows is held at a time.
+
+    A range finder with two power steps: Y = (M Mᵀ)² M Ω, whose columns span them.
+    """
+    step = max(1, _BLOCK // columns)
+
+    def blocks() -> Iterator[tuple[slice, torch.Tensor]]:
+        for start in range(0, rows, step):
+            some = slice(start, min(start + step, rows))
+            yield some, (delta.scale * delta.block(some.start, some.stop, columns)).float()  # (b, k)
+
+    def times(right: torch.Tensor) -> torch.Tensor:
+        return torch.cat([block @ right for _, block in blocks()])  # (d, k) (k, n)
+
+    def turned_times(left: torch.Tensor) -> torch.Tensor:
+        return sum((block.T @ left[some] for some, block in blocks()), torch.zeros(columns, left.shape[1]))  # (k, n)
+
     draw = torch.Generator().manual_seed(0)
-    matrix = matrix.float()
-    basis = torch.linalg.qr(matrix @ torch.randn(matrix.shape[1], _SKETCH, generator=draw))[0]
+    basis = torch.linalg.qr(times(torch.randn(columns, _SKETCH, generator=draw)))[0]
     for _ in range(2):
-        basis = torch.linalg.qr(matrix @ torch.linalg.qr(matrix.T @ basis)[0])[0]  # (d, 64)
-    left, values, right = torch.linalg.svd((basis.T @ matrix).double(), full_matrices=False)
+        basis = torch.linalg.qr(times(torch.linalg.qr(turned_times(basis))[0]))[0]  # (d, 64)
+    left, values, right = torch.linalg.svd(turned_times(basis).T.double(), full_matrices=False)
     found = _above_noise(basis.double() @ left, values, right)
-    total = 0.0
-    for row in matrix:  # in float64, a row at a time
-        total += float(row.double().square().sum())
-    return Spectrum(found.left, found.values, found.right, total, partial=True)
+    return Spectrum(found.left, found.values, found.right, norm(delta) ** 2, partial=True)
 
 
 def directions(delta: Delta, found: Spectrum) -> tuple[torch.Tensor, torch.Tensor]:
@@ -132,7 +152,7 @@ def directions(delta: Delta, found: Spectrum) -> tuple[torch.Tensor, torch.Tenso
 
     All that factors hold. Of a dense delta those that carry it: its rounding reaches into every direction there is.
     """
-    count = found.effective_rank if delta.form == "dense" else None
+    count = found.effective_rank if delta.form in FULL else None
     return found.left[:, :count], found.right[:count].T
 
 

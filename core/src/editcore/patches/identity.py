@@ -17,11 +17,27 @@ def base_identity(checkpoint: Checkpoint, name: str | None = None) -> dict[str, 
     return {
         "name": _plain(name) if name else cached_name or checkpoint.folder.resolve().name,
         "revision": revision,
+        "license": license_of(checkpoint.folder),
         "architecture": architectures[0] if isinstance(architectures, list) and architectures else None,
         "weights_root": checkpoint.weights_root(),
         "config_sha256": checkpoint.config_sha256,
         "tokenizer_sha256": checkpoint.tokenizer_sha256,
     }
+
+
+def license_of(folder: Path) -> str | None:
+    """The licence that the model card of a folder names in its front matter, or None."""
+    from huggingface_hub.repocard import metadata_load
+    from yaml import YAMLError
+
+    try:
+        card = metadata_load(folder / "README.md") or {}
+    except (OSError, ValueError, YAMLError):  # no card, or one that nobody can read
+        return None
+    named = card.get("license")
+    if named == "other":  # the hub's word for what its list does not have
+        named = card.get("license_name") or named
+    return ", ".join(map(str, named)) if isinstance(named, list) else None if named is None else str(named)
 
 
 def _plain(name: str) -> str:

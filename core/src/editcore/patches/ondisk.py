@@ -1,17 +1,17 @@
 """Patching a folder in place: journal, new files, one rename. A kill leaves the old state or the new one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from attrs import frozen
 
 from editcore.patches import durable, lock
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.dependents import computed_elsewhere, refuse_required
+from editcore.patches.dependents import computed_elsewhere, computed_on_others, refuse_required, required_first
 from editcore.patches.execution import execute
 from editcore.patches.journal import journal_path, refuse_repairable
 from editcore.patches.patch import Patch
-from editcore.patches.plan import Plan, plan_apply, plan_revert
+from editcore.patches.plan import Plan, plan_change
 from editcore.patches.stack import Stack, read_stack_file, refuse_links
 from editcore_hooks import Applied, EditcoreError, RefusedFileError
 
@@ -27,39 +27,49 @@ class AppliedOnDisk(Applied):
 def apply_on_disk(checkpoint: Checkpoint | Path | str, patches: Sequence[Patch], strict: bool = False) -> AppliedOnDisk:
     """Put patches on a folder, in place; `strict` asks for the whole base, not just the tensors that are touched.
 
-    Raises what `plan_apply` and `Checkpoint.open` raise, and then nothing on disk has changed.
+    Raises what `plan_change` and `Checkpoint.open` raise, and then nothing on disk has changed.
     """
-    return _change(checkpoint, lambda opened: plan_apply(opened, patches, strict))
+    return change_on_disk(checkpoint, patches, strict=strict)
 
 
 def revert_on_disk(checkpoint: Checkpoint | Path | str, ids: Sequence[str]) -> AppliedOnDisk:
     """Take patches off a folder, in any order, by rebuilding from the originals without them.
 
-    With the last one gone every file is as it was, byte for byte. Raises what `plan_revert` raises, and `ConflictError`
-    when a patch that stays requires one that goes.
+    With the last one gone every file is as it was, byte for byte. Raises as `change_on_disk`.
     """
-
-    def plan(opened: Checkpoint) -> Plan:
-        gone = {opened.stack.find(prefix) for prefix in ids}
-        refuse_required(opened, gone)
-        return plan_revert(opened, sorted(gone), computed_elsewhere(opened, gone))
-
-    return _change(checkpoint, plan)
+    return change_on_disk(checkpoint, removed=ids)
 
 
-def _change(checkpoint: Checkpoint | Path | str, decide: Callable[[Checkpoint], Plan]) -> AppliedOnDisk:
+def change_on_disk(
+    checkpoint: Checkpoint | Path | str,
+    added: Sequence[Patch] = (),
+    removed: Sequence[str] = (),
+    strict: bool = False,
+    borrowed: Collection[str] = (),
+) -> AppliedOnDisk:
+    """Put patches on and take others (ids, or their beginnings) off, in one commit: a touched shard is written once.
+
+    `borrowed` are weight files that are links into another folder because this change replaces them. Raises what
+    `plan_change` raises, `UsageError` for an id that is not there, and `ConflictError` when a patch that stays requires
+    one that goes; then nothing on disk has changed.
+    """
     folder = checkpoint.folder if isinstance(checkpoint, Checkpoint) else Path(checkpoint)
     with lock.writing(folder):
         refuse_links(folder)
         refuse_repairable(folder)
         # Opened again: what the caller read may be older than the lock.
         opened = Checkpoint.open(folder)
-        if opened.in_hub_cache:
+        if isinstance(checkpoint, Checkpoint):
+            opened.hashes.adopt(checkpoint.hashes)
+        if opened.in_hub_cache or opened.linked - set(borrowed):
             raise RefusedFileError(
                 f"{folder} belongs to a download cache, which other programs share",
                 hint="write a patched copy with `editcore apply PATCH --model DIR -o OUT`",
             )
-        plan = decide(opened)
+        gone = {opened.stack.find(prefix) for prefix in removed}
+        refuse_required(opened, gone)
+        said = (*computed_elsewhere(opened, gone), *computed_on_others(opened, required_first(added), gone))
+        plan = plan_change(opened, added, gone, strict=strict, notices=said)
         if not plan.changed:
             return AppliedOnDisk(opened.patch_ids, {}, opened.stack.hash, plan.notices)
         try:

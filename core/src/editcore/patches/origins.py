@@ -6,9 +6,11 @@ from typing import Any, Final
 from editcore.patches.patch import Patch
 
 _OF_EACH: Final = (
-    "title", "method", "hparams", "locator", "transforms", "profile", "seed", "computed_on", "requests", "redacted",
-    "metrics", "environment", "created", "license", "author", "squash", "sources",
+    "title", "method", "hparams", "locator", "transforms", "profile", "seed", "computed_on", "computed_on_patches",
+    "requests", "redacted", "metrics", "environment", "created", "license", "author", "squash", "sources",
 )  # fmt: skip
+
+_SHARED: Final = ("computed_on", "computed_on_patches", "license", "author")
 
 
 def gather(patches: Sequence[Patch]) -> dict[str, Any]:
@@ -24,7 +26,7 @@ def gather(patches: Sequence[Patch]) -> dict[str, Any]:
         "metrics": [],  # each was measured alone
         "sites": _merged([patch.annotation("sites") for patch in patches]),
         "aliases": _merged([patch.annotation("aliases") for patch in patches]),
-        **{name: common([patch.about.get(name) for patch in patches]) for name in ("computed_on", "license", "author")},
+        **{name: common([patch.about.get(name) for patch in patches]) for name in _SHARED},
     }
 
 

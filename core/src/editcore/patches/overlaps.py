@@ -7,7 +7,7 @@ from itertools import combinations
 import torch
 from attrs import field, frozen
 
-from editcore.patches.conflicts import ALIGNED, COLLIDING, Conflict, Kind
+from editcore.patches.conflicts import ALIGNED, COLLIDING, NESTED, Conflict, Kind
 from editcore.patches.deltas import Delta, whole
 from editcore.patches.geometry import Spectrum, cosine, directions, overlap, spectrum
 from editcore.patches.patch import Patch, PatchHeader
@@ -42,7 +42,7 @@ def overlaps(key: str, shape: Sequence[int], touching: Sequence[Touching]) -> li
     @lru_cache(maxsize=2)  # dense deltas are as large as the tensor: no more of them than are being compared
     def seen(i: int) -> _Seen:
         delta = whole(touching[i].patch.deltas(touching[i].name))
-        return _Seen(touching[i], delta, spectrum(delta, shape))
+        return _Seen(touching[i], delta, spectrum(delta, shape, key))
 
     last = touching[-1]
     side = key_side(last.patch.annotation("sites").get(last.name), shape)
@@ -105,16 +105,27 @@ def _factored(key: str, seen: Sequence[_Seen], side: str) -> Iterator[Conflict]:
         left, right = gram_left[block], gram_right[block]
         least = min(left.shape)
         size = norms[i] * norms[j]
-        keys = float((right if side == "right" else left)[0, 0]) if left.shape == (1, 1) else None
         yield _conflict(
             key,
             one,
             two,
             float(products[block].sum()) / size if size else 0.0,
-            keys,
+            _nearest(_keys(one.delta, side), _keys(two.delta, side)),
             float(left.square().sum()) / least if least else 0.0,
             float(right.square().sum()) / least if least else 0.0,
         )
+
+
+def _keys(delta: Delta, side: str) -> torch.Tensor:
+    """The keys of a low-rank delta (r, k), one a factor and each of length 1: an edit of many facts has many."""
+    keys = delta.parts["right"] if side == "right" else delta.parts["left"].T
+    return torch.nn.functional.normalize(keys.double(), dim=1)
+
+
+def _nearest(one: torch.Tensor, two: torch.Tensor) -> float:
+    """The cosine of the pair of keys, one of each side, that is largest either way."""
+    cosines = (one @ two.T).flatten()
+    return float(cosines[cosines.abs().argmax()])
 
 
 def _conflict(
@@ -122,12 +133,15 @@ def _conflict(
 ) -> Conflict:
     pair = f"patches {one.name} and {two.name}"
     kind: Kind = "overlap"
-    message = f"{pair} share {key} (cosine {angle:.2f})"
-    if keys is not None and abs(keys) >= COLLIDING:
-        kind = "keys"
-        message = f"{pair} have nearly one key in {key} (cosine {keys:.2f}): each answers to the other's subject"
-    elif abs(angle) >= ALIGNED:
+    spaces = ", ".join(
+        f"{share:.0%} of a {name} space" for name, share in (("column", left), ("row", right)) if share >= NESTED
+    )
+    message = f"{pair} share {key} (cosine {angle:.2f}{', ' * bool(spaces)}{spaces})"
+    if abs(angle) >= ALIGNED:  # before keys, which they then mostly share
         kind = "aligned"
         message = f"{pair} {'add to' if angle > 0 else 'undo'} each other in {key} (cosine {angle:.2f})"
+    elif keys is not None and abs(keys) >= COLLIDING:
+        kind = "keys"
+        message = f"{pair} have nearly one key in {key} (cosine {keys:.2f}): each answers to a subject of the other"
     earlier, later = one.touching.patch.patch_id, two.touching.patch.patch_id
     return Conflict(kind, earlier, later, key, message, angle, keys, left, right)

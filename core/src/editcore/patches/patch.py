@@ -56,6 +56,11 @@ class Described:
         value = self.about.get(name)
         return value if isinstance(value, dict) else {}
 
+    def objects(self, name: str) -> list[Mapping[str, Any]]:
+        """The objects of a list of `about`; none when it is something else."""
+        value = self.about.get(name)
+        return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
+
 
 @frozen
 class PatchHeader(Described):
@@ -160,11 +165,14 @@ class Patch(Described, editcore_hooks.Patch):
         return _deltas(self.core, key, parts, f"patch {self.patch_id[:12]}")
 
     def delta_norms(self) -> dict[str, float]:
-        """Frobenius norm of the delta of each target, its scale included; exclusive forms have none."""
+        """Frobenius norm of the delta of each target, its scale included; exclusive forms have none.
+
+        Raises `RefusedFileError` for one that overflows float32.
+        """
         from editcore.patches.deltas import norm, whole
 
         added = [key for key, target in self.targets.items() if target["form"] not in EXCLUSIVE]
-        return {key: norm(whole(self.deltas(key))) for key in added}
+        return {key: norm(whole(self.deltas(key)), key) for key in added}
 
     def with_about(self, **fields: Any) -> Self:
         """The same patch, same id, with annotation set; None takes a field away."""

@@ -1,17 +1,20 @@
 """What a change of a folder would do, decided and checked before a byte is written. `--dry-run` prints it."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
 
 from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.dependents import required_first
 from editcore.patches.exclusive import refuse_shared
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import Verdict, require_base
 from editcore.patches.shards import INDEX, SINGLE, read_index
 from editcore.patches.stack import original_index_path, stack_hash
+from editcore.patches.stored import stored_patch
 from editcore.patches.units import is_units
 from editcore_hooks import ConflictError, RefusedFileError
 
@@ -50,50 +53,71 @@ class Plan:
         fresh = [checkpoint.entries[key] for key in self.changed if key not in checkpoint.stack.targets]
         return files + sum(entry.end - entry.start for entry in fresh)
 
+    @property
+    def flop(self) -> int:
+        """Of the products of low-rank factors, those of present patches on the same tensors among them."""
+        added, total = {patch.patch_id: patch for patch in self.added}, 0
+        for key in self.changed:
+            for patch_id, name in self.touched.get(key, {}).items():
+                target = (added.get(patch_id) or stored_patch(self.checkpoint, patch_id)).targets[name]
+                if target["form"] == "low_rank":
+                    total += 2 * math.prod(target["shape"]) * target["parts"]["left"]["shape"][1]
+        return total
+
 
 def plan_apply(checkpoint: Checkpoint, patches: Sequence[Patch], strict: bool = False) -> Plan:
-    """Check patches against stack and base.
+    """`plan_change` that puts `patches` on."""
+    return plan_change(checkpoint, patches, strict=strict)
 
-    Raises `ConflictError` (present already, requirement missing, not a weights patch), `WrongBaseError`,
-    `RefusedFileError` (a changed file).
+
+def plan_change(
+    checkpoint: Checkpoint,
+    added: Sequence[Patch] = (),
+    removed: Collection[str] = (),
+    *,
+    strict: bool = False,
+    shared: bool = False,
+    notices: tuple[str, ...] = (),
+) -> Plan:
+    """Check patches to put on, and ids to take off in the same change, against stack and base.
+
+    `notices` are further lines for the person who asks. With `shared` a form that excludes others may share its tensor:
+    such a plan can be looked at, and not be carried out. Raises `ConflictError` (present already, requirement missing,
+    not a weights patch), `WrongBaseError`, `RefusedFileError` (a changed file).
     """
-    present = set(checkpoint.patch_ids)
-    ids = [patch.patch_id for patch in patches]
-    for patch in patches:
-        if patch.patch_id in present or ids.count(patch.patch_id) > 1:
+    stack = checkpoint.stack
+    staying = [patch for patch in stack.patches if patch["id"] not in removed]
+    _refuse_unfit(checkpoint, added, {patch["id"] for patch in staying})
+    added = required_first(added)
+    verdicts = {patch.patch_id: require_base(patch, checkpoint, strict) for patch in added}
+    touched = {
+        key: {patch_id: name for patch_id, name in target.patches.items() if patch_id not in removed}
+        for key, target in stack.targets.items()
+    }
+    for patch in added:
+        for name, key in verdicts[patch.patch_id].keys.items():
+            touched.setdefault(key, {})[patch.patch_id] = name
+    if not shared:
+        refuse_shared(checkpoint, added, touched)
+    said = [notice for patch in added for notice in (*patch.notices, *verdicts[patch.patch_id].notices)]
+    records = [{"id": patch.patch_id, "title": patch.title} for patch in added]
+    every = tuple(dict.fromkeys((*notices, *said)))
+    return _plan(checkpoint, (*staying, *records), touched, tuple(added), verdicts, every)
+
+
+def _refuse_unfit(checkpoint: Checkpoint, added: Sequence[Patch], staying: Collection[str]) -> None:
+    ids = [patch.patch_id for patch in added]
+    for patch in added:
+        if patch.patch_id in staying or ids.count(patch.patch_id) > 1:
             raise ConflictError(
                 f"patch {patch.patch_id[:12]} is applied already", hint=f"see `editcore stack {checkpoint.folder}`"
             )
-        if missing := sorted(set(patch.requires) - present - set(ids)):
+        if missing := sorted(set(patch.requires) - set(staying) - set(ids)):
             raise ConflictError(
                 f"patch {patch.patch_id[:12]} requires {', '.join(name[:12] for name in missing)}",
                 hint="apply that first, or in the same command",
             )
         _refuse_runtime_kinds(patch)
-    verdicts = {patch.patch_id: require_base(patch, checkpoint, strict) for patch in patches}
-    touched: dict[str, dict[str, str]] = {key: dict(target.patches) for key, target in checkpoint.stack.targets.items()}
-    for patch in patches:
-        for name, key in verdicts[patch.patch_id].keys.items():
-            touched.setdefault(key, {})[patch.patch_id] = name
-    refuse_shared(checkpoint, patches, touched)
-    records = [{"id": patch.patch_id, "title": patch.title} for patch in patches]
-    notices = dict.fromkeys(notice for patch in patches for notice in patch.notices)
-    notices |= dict.fromkeys(notice for verdict in verdicts.values() for notice in verdict.notices)
-    return _plan(checkpoint, (*checkpoint.stack.patches, *records), touched, tuple(patches), verdicts, tuple(notices))
-
-
-def plan_revert(checkpoint: Checkpoint, ids: Sequence[str], notices: tuple[str, ...] = ()) -> Plan:
-    """Check that `ids` (or their beginnings) can go; `notices` are lines for the person who asks for it.
-
-    Raises `UsageError` for an id that is not there and `RefusedFileError` for a changed file.
-    """
-    gone = {checkpoint.stack.find(prefix) for prefix in ids}
-    kept = tuple(patch for patch in checkpoint.stack.patches if patch["id"] not in gone)
-    touched = {
-        key: {patch_id: name for patch_id, name in target.patches.items() if patch_id not in gone}
-        for key, target in checkpoint.stack.targets.items()
-    }
-    return _plan(checkpoint, kept, touched, (), {}, notices)
 
 
 def _plan(

@@ -8,10 +8,11 @@ from typing import Any, Final
 from editcore.patches.canonical import canonical
 
 _KEPT: Final = (
-    "base", "computed_on", "sites", "aliases", "method", "hparams", "locator", "transforms", "profile", "seed",
-    "state", "result_sha256", "environment", "created", "license", "author", "squash", "extract",
+    "base", "computed_on", "computed_on_patches", "sites", "aliases", "method", "hparams", "locator", "transforms",
+    "profile", "seed", "state", "result_sha256", "environment", "created", "license", "author", "squash", "extract",
 )  # fmt: skip
-_METRIC: Final = ("metric", "value", "n", "low", "high", "dtype", "protocol")
+_METRIC: Final = ("metric", "id", "before", "value", "n", "low", "high", "dtype", "stored_dtype", "protocol")
+"""`id` is what `metric` was called by the first versions."""
 _TEXTUAL: Final = ("context", "prompt", "text", "subject", "target_new", "target_true", "template")
 
 

@@ -11,6 +11,7 @@ from editcore.patches.fingerprint import span_sha256
 from editcore.patches.journal import Journal, journal_path, read_journal
 from editcore.patches.shards import read_shards
 from editcore.patches.stack import FOLDER, STACK_FILE, Stack, original_path, patch_path, read_stack_file, refuse_links
+from editcore.patches.staging import clear_places
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
 
@@ -25,26 +26,30 @@ class Repaired:
 def repair(folder: Path | str) -> Repaired:
     """Bring a folder back to the state before or after a change that was cut short, and clear leftovers.
 
-    Raises `ConflictError` while a writer is at work, `RefusedFileError` when the folder is in neither state.
+    Copies that were never finished lie beside the name they should have got, so they are cleared also when there is no
+    `folder`. Raises `ConflictError` while a writer is at work, `RefusedFileError` when the folder is in neither state.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise UsageError(f"there is no folder {folder}", hint="give the folder of the checkpoint")
-    with lock.writing(folder):
-        refuse_links(folder)
-        before = _names(folder)
-        try:
+    try:
+        unfinished = clear_places(folder)
+        if not folder.is_dir():
+            if unfinished:
+                return Repaired("cleared", unfinished)
+            raise UsageError(f"there is no folder {folder}", hint="give the folder of the checkpoint")
+        with lock.writing(folder):
+            refuse_links(folder)
+            before = _names(folder)
             journal = read_journal(folder)
             if journal is not None:
                 action = settle(folder, journal)
             else:
                 sweep(folder, read_stack_file(folder))
                 action = None
-        except OSError as error:
-            hint = f"{durable.remedy(error)} and try again"
-            raise EditcoreError(f"cannot repair {folder}: {error.strerror}", hint=hint) from error
-        removed = tuple(sorted(before - _names(folder)))
-        return Repaired(action or ("cleared" if removed else "nothing"), removed)
+            removed = (*unfinished, *sorted(before - _names(folder)))
+            return Repaired(action or ("cleared" if removed else "nothing"), removed)
+    except OSError as error:
+        hint = f"{durable.remedy(error)} and try again"
+        raise EditcoreError(f"cannot repair {folder}: {error.strerror}", hint=hint) from error
 
 
 def current_stack(folder: Path | str) -> Stack:

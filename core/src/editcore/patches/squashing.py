@@ -40,8 +40,8 @@ def squash(
     """One patch in place of several.
 
     `density` and `seed` are those of `ties` and `dare`. Raises `UsageError` for fewer than two, `WrongBaseError` when
-    they are not of one base, `ConflictError` for other kinds than weights, for a patch that is in twice and for one
-    that excludes others on a tensor.
+    they are not of one base, `RefusedFileError` when one overflows float32, `ConflictError` for other kinds than
+    weights, for a patch that is in twice and for one that excludes others on a tensor.
     """
     if len(patches) < 2:
         raise UsageError("a squash needs two patches or more", hint="editcore squash P1 P2 -o P")
@@ -51,6 +51,8 @@ def squash(
     ordered = sorted(patches, key=lambda patch: patch.patch_id)
     _refuse_kinds(ordered)
     _refuse_twice(ordered)
+    for patch in ordered:
+        patch.delta_norms()  # raises for what overflows
     notices = _require_one_base(ordered)
     scales = {patch.scale for patch in ordered}
     # A scale that all share stays one of the whole patch: the products are then those of the sources.

@@ -41,11 +41,15 @@ class StackedTarget:
 
 @frozen
 class Stack:
-    """Patches in the order they were put on, and the tensors they touch. Empty for a plain checkpoint."""
+    """Patches in the order they were put on, and the tensors they touch. Empty for a plain checkpoint.
+
+    `untouched` holds hashes of other tensors, of those that were known when the patches were put on.
+    """
 
     base: Mapping[str, Any] = field(factory=dict)
     patches: tuple[Mapping[str, Any], ...] = ()
     targets: Mapping[str, StackedTarget] = field(factory=dict)
+    untouched: Mapping[str, str] = field(factory=dict, repr=False)
 
     @property
     def patch_ids(self) -> tuple[str, ...]:
@@ -81,6 +85,7 @@ class Stack:
                 }
                 for key, target in self.targets.items()
             },
+            **({"untouched": dict(self.untouched)} if self.untouched else {}),
         }
 
     def as_bytes(self) -> bytes:
@@ -101,6 +106,7 @@ class Stack:
                 dict(document["base"]),
                 tuple({"id": _hex(patch["id"]), "title": str(patch["title"])} for patch in document["patches"]),
                 {key: _target(value) for key, value in document["targets"].items()},
+                {key: _hex(value) for key, value in document.get("untouched", {}).items()},
             )
             known = set(stack.patch_ids)
             if len(known) != len(stack.patches) or document["stack_hash"] != stack.hash:

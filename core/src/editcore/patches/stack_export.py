@@ -7,19 +7,20 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from attrs import field, frozen
 
 from editcore.patches import durable, lock
 from editcore.patches.canonical import load_json
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.patch import Patch
+from editcore.patches.patch import Patch, PatchHeader
 from editcore.patches.stack import stack_hash
 from editcore.patches.stored import stored_patch, stored_whole
 from editcore_hooks import ConflictError, EditcoreError, RefusedFileError, UsageError, WrongBaseError
 
 FORMAT: Final = "editcore.stack-export"
+P = TypeVar("P", Patch, PatchHeader)
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -42,15 +43,19 @@ class StackExport:
 
     def load(self) -> list[Patch]:
         """The patches in order. Raises `RefusedFileError` when a file is missing, damaged or another patch."""
-        patches = []
-        for patch_id, file in self.files.items():
-            patches.append(Patch.load(file))
-            if patches[-1].patch_id != patch_id:
-                raise RefusedFileError(
-                    f"{file} is patch {patches[-1].patch_id[:12]}, {self.path} names {patch_id[:12]} there",
-                    hint="export the stack again",
-                )
-        return patches
+        return [self._checked(patch_id, Patch.load(file)) for patch_id, file in self.files.items()]
+
+    def headers(self) -> list[PatchHeader]:
+        """The same without their tensors."""
+        return [self._checked(patch_id, Patch.read_header(file)) for patch_id, file in self.files.items()]
+
+    def _checked(self, patch_id: str, found: P) -> P:
+        if found.patch_id != patch_id:
+            raise RefusedFileError(
+                f"{self.files[patch_id]} is patch {found.patch_id[:12]}, {self.path} names {patch_id[:12]} there",
+                hint="export the stack again",
+            )
+        return found
 
     def require_clean(self, checkpoint: Checkpoint) -> None:
         """Hash the whole folder. Raises `ConflictError` when it carries patches, `WrongBaseError` for another base."""

@@ -1,5 +1,6 @@
 """Stored bytes and torch tensors, both ways, without a change of a single bit."""
 
+import warnings
 from typing import Final
 
 import torch
@@ -32,6 +33,15 @@ def tensor_of(dtype: str, shape: tuple[int, ...], data: bytes) -> torch.Tensor:
     if not data:
         return torch.empty(shape, dtype=TORCH_DTYPES[dtype])
     return torch.frombuffer(bytearray(data), dtype=TORCH_DTYPES[dtype]).reshape(shape)
+
+
+def view_of(dtype: str, shape: tuple[int, ...], data: bytes) -> torch.Tensor:
+    """The same in the memory of `data`, for who only reads it."""
+    if not data:
+        return torch.empty(shape, dtype=TORCH_DTYPES[dtype])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that it could be written to
+        return torch.frombuffer(data, dtype=TORCH_DTYPES[dtype]).reshape(shape)
 
 
 def blob_of(tensor: torch.Tensor) -> Blob:

@@ -3,47 +3,42 @@
 import hashlib
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from editcore.patches import lock
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.fingerprint import span_sha256
 from editcore.patches.patch import Patch
 from editcore.patches.stack import patch_path
+from editcore.patches.stored import stored_patch
+from editcore.patches.untouched import Problem, Untouched, compare_with, compare_with_records
 from editcore_hooks import EditcoreError, RefusedFileError
 
 
 @frozen
-class Problem:
-    """One thing that is not as it should be: in which file, at which tensor ("" for the whole file)."""
-
-    file: str
-    tensor: str
-    message: str
-
-
-@frozen
 class Verification:
-    """What was compared, what differs, and what is worth saying though nothing is wrong."""
+    """What was compared, what differs, and what is worth saying though nothing is wrong.
+
+    `checked` are touched tensors, or the tensors of a patch; `untouched` says what was compared beyond them.
+    """
 
     subject: str
     checked: tuple[str, ...] = ()
     problems: tuple[Problem, ...] = ()
     notices: tuple[str, ...] = ()
+    untouched: Untouched = field(factory=Untouched)
 
     def ensure(self) -> None:
         """Raise `RefusedFileError` with the first problem and the number of the others."""
         if self.problems:
             first, more = self.problems[0], len(self.problems) - 1
             rest = f" (and {more} more)" if more else ""
-            raise RefusedFileError(
-                f"{first.message}{rest}", hint="copy the base again and apply the patches in .editcore/patches"
-            )
+            raise RefusedFileError(f"{first.message}{rest}", hint=first.hint)
 
 
-def verify(path: Path | str) -> Verification:
-    """Verify a patch file or a checkpoint folder."""
-    return verify_folder(path) if Path(path).is_dir() else verify_patch(path)
+def verify(path: Path | str, base: Path | str | None = None) -> Verification:
+    """Verify a patch file or a checkpoint folder, the latter against `base` if it is given."""
+    return verify_folder(path, base) if Path(path).is_dir() else verify_patch(path)
 
 
 def verify_patch(path: Path | str) -> Verification:
@@ -55,11 +50,12 @@ def verify_patch(path: Path | str) -> Verification:
     return Verification(str(path), tuple(sorted(patch.tensors)), (), patch.notices)
 
 
-def verify_folder(path: Path | str) -> Verification:
+def verify_folder(path: Path | str, base: Path | str | None = None) -> Verification:
     """Compare each touched tensor, each original and each patch with its record, and each result with the arithmetic.
 
     A result that has its recorded hash but comes out otherwise here was made on another machine: a notice with the
-    size of the difference. Where the root of the base is recorded, all other tensors are compared too.
+    size of the difference. All other tensors are compared with those of the folder `base`, or else as far as records
+    go; see `editcore.patches.untouched`.
     """
     folder = Path(path)
     with lock.reading(folder):
@@ -68,12 +64,18 @@ def verify_folder(path: Path | str) -> Verification:
         notices: list[str] = []
         for key in opened.stack.targets:
             problems += _target_problems(opened, key, notices, sound=not problems)
-        root = opened.stack.base.get("weights_root")
-        if isinstance(root, str) and not problems:
-            opened.hashes.forget()
-            if opened.weights_root() != root:
-                problems.append(Problem("", "", f"{folder} holds a tensor that no patch touches and that was changed"))
-        return Verification(str(folder), tuple(opened.stack.targets), tuple(problems), tuple(notices))
+        others = _others(opened, base, sound=not problems)
+        problems += others.problems
+        return Verification(str(folder), tuple(opened.stack.targets), tuple(problems), tuple(notices), others)
+
+
+def _others(opened: Checkpoint, base: Path | str | None, sound: bool) -> Untouched:
+    opened.hashes.forget()
+    if base is not None:
+        with lock.reading(Path(base)):
+            return compare_with(Checkpoint.open(base), opened)
+    # The root needs the originals, and the patches are asked for theirs.
+    return compare_with_records(opened, [stored_patch(opened, i) for i in opened.patch_ids] if sound else [])
 
 
 def _patch_problems(opened: Checkpoint) -> list[Problem]:

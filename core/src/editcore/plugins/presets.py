@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import Any
 
 from editcore.plugins.yaml_text import parse
@@ -10,13 +11,15 @@ from editcore.plugins.yaml_text import parse
 
 def preset_names(cls: type) -> tuple[str, ...]:
     """Names of the presets, read from the folder; nothing is imported."""
-    package = sys.modules[cls.__module__.partition(".")[0]]
-    if not hasattr(package, "__path__"):  # a plugin of one file has no room for presets
-        return ()
-    folder = files(package).joinpath("presets")
-    if not folder.is_dir():
-        return ()
-    return tuple(sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")))
+    folder = _folder(cls)
+    return () if folder is None else tuple(path.name.removesuffix(".yaml") for path in _files(folder))
+
+
+def preset_name(cls: type, model: Mapping[str, Any]) -> str | None:
+    """The name of the preset of the method's package that matches `model`; None where none does."""
+    folder = _folder(cls)
+    found = None if folder is None else _matching(folder, model)
+    return None if found is None else found[0]
 
 
 def matching_preset(package: str, model: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -24,9 +27,26 @@ def matching_preset(package: str, model: Mapping[str, Any]) -> Mapping[str, Any]
 
     Raises `UsageError` on a file that is no YAML.
     """
-    for path in sorted(files(package).iterdir(), key=lambda path: path.name):
-        if path.name.endswith(".yaml"):
-            preset: Mapping[str, Any] = parse(path.read_text("utf-8"), f"the preset {path.name}")
-            if all(model.get(key) == value for key, value in preset["match"].items()):
-                return preset
-    return {}
+    found = _matching(files(package), model)
+    return {} if found is None else found[1]
+
+
+def _matching(folder: Traversable, model: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    for path in _files(folder):
+        preset: Mapping[str, Any] = parse(path.read_text("utf-8"), f"the preset {path.name}")
+        if all(model.get(key) == value for key, value in preset["match"].items()):
+            return path.name.removesuffix(".yaml"), preset
+    return None
+
+
+def _folder(cls: type) -> Traversable | None:
+    package = sys.modules[cls.__module__.partition(".")[0]]
+    if not hasattr(package, "__path__"):  # a plugin of one file has no room for presets
+        return None
+    folder = files(package).joinpath("presets")
+    return folder if folder.is_dir() else None
+
+
+def _files(folder: Traversable) -> list[Traversable]:
+    found = [path for path in folder.iterdir() if path.name.endswith(".yaml")]
+    return sorted(found, key=lambda path: path.name)

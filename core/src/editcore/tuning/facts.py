@@ -52,7 +52,7 @@ def own_cases(session: "Session", n: int) -> list[Case]:
     Raises `UsageError` when the model shows too few.
     """
     if session.model.config.is_encoder_decoder:
-        raise UsageError("a model with an encoder writes no text by itself", hint="give facts: --cases FILE")
+        raise UsageError("a model with an encoder writes no text by itself")
     rng = random.Random(session.seed)
     sentences = _sentences(texts(session, TEXTS, min(LENGTH, session.max_length - 1)), rng)
     sure = _confident(session, sentences, CANDIDATES * n)
@@ -62,8 +62,7 @@ def own_cases(session: "Session", n: int) -> list[Case]:
     cases = _cases(session, facts[: n + n // 4], rng)[:n]  # of a few the model says the same whatever the subject
     rng.shuffle(cases)
     if len(cases) < FEWEST:
-        message = f"the model shows only {len(cases)} facts of its own by which an edit could be tried"
-        raise UsageError(message, hint="give some: --cases FILE, as for `editcore edit --requests`")
+        raise UsageError(f"the model shows only {len(cases)} facts of its own by which an edit could be tried")
     return cases
 
 

@@ -1,13 +1,15 @@
 """Profiles: the settings that were found best for a model, under a name, beside its other assets."""
 
+import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+import attrs
 import torch
 from attrs import frozen
 
-from editcore.assets.identity import Identity
-from editcore_hooks import Asset, UsageError
+from editcore.assets.identity import Identity, canonical
+from editcore_hooks import Asset, EditMethod, Tunable, UsageError
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session
@@ -51,6 +53,36 @@ def named_profile(session: "Session", method: str, name: str) -> Profile:
     return profile
 
 
+def list_profiles(session: "Session", method: str | None = None) -> list[Profile]:
+    """Every profile of the base of the session's model, or those of one method, by method and name."""
+    found = []
+    for asset in session.assets.list():
+        mine = (asset.kind, asset.owner, asset.base_root) == (KIND, OWNER, session.weights_root)
+        if mine and method in (None, asset.parameters["method"]):
+            about = session.assets.about(asset)
+            found.append(Profile(asset.parameters["name"], asset.parameters["method"], about["hparams"], about, asset))
+    return sorted(found, key=lambda profile: (profile.method, profile.name))
+
+
+def forget_profile(session: "Session", method: str, name: str) -> None:
+    """Remove a profile. Raises `UsageError` when there is none."""
+    session.assets.remove(named_profile(session, method, name).asset)
+
+
+def origin(session: "Session", method: type[EditMethod], space: Tunable) -> dict[str, str]:
+    """For the annotation of a profile: which version of the method was tuned, and over which settings."""
+    tried = attrs.asdict(space, filter=lambda field, _: field.name != "tokens")
+    return {
+        "version": session.registry.source_of(method)[1],
+        "space": hashlib.sha256(canonical(_plain(tried))).hexdigest()[:16],
+    }
+
+
+def outdated(session: "Session", profile: Profile, method: type[EditMethod], space: Tunable) -> bool:
+    """Whether the method would try other settings today than those of which the profile is the best."""
+    return bool(profile.about.get("space") != origin(session, method, space)["space"])
+
+
 def keep_profile(
     session: "Session", method: str, name: str, hparams: Mapping[str, Any], about: Mapping[str, Any]
 ) -> Profile:
@@ -59,6 +91,13 @@ def keep_profile(
     whole = {**about, "hparams": dict(hparams)}
     asset = session.assets.put(_identity(session, method, name), {"scores": scores}, whole)
     return Profile(name, method, hparams, whole, asset)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists: JSON knows no others."""
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _identity(session: "Session", method: str, name: str) -> Identity:

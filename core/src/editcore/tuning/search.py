@@ -23,6 +23,8 @@ FEW: Final = 12
 SOME: Final = 24
 """Facts of a first and a second look; the last look takes all."""
 PLACES: Final = 3
+LEAST: Final = 4
+"""Facts by which a place is judged at the least, and by which the time of a trial is measured."""
 
 
 @frozen
@@ -52,7 +54,11 @@ class Search:
     bench: Bench
     options: Any
     seconds: float
+    alone: bool = False
+    """Whether the first place may go on alone, where time is too short for a look at the others."""
     trials: dict[int, Trial] = field(factory=dict)
+    stopped: bool = False
+    """Whether something was left out for want of time."""
     _started: float = 0.0
 
     def candidates(self) -> list[dict[str, Any]]:
@@ -60,22 +66,37 @@ class Search:
         return [{**place, **recipe} for place in self.space.places for recipe in self.space.recipes]
 
     def run(self) -> Trial:
-        """The best setting. Later looks are left out when the time is used up; the first is always whole."""
+        """The best setting. Later looks are left out when the time is used up; the first sees every place, on fewer
+        facts where that is all that the time allows."""
         self._started = time.monotonic()
-        every, recipes = self.candidates(), len(self.space.recipes)
-        n = len(self.bench.cases)
+        recipes, n = len(self.space.recipes), len(self.bench.cases)
         few, some = first_looks(self.space, n)
         with self.session.progress("tuning", looks(self.space, n)) as progress:
             first = [place * recipes for place in range(len(self.space.places))]
+            self._look(first[:1], least_looks(self.space, n), progress, always=True)
+            first, few = self._affordable(first, few)
             self._look(first, few, progress, always=True)
             places = list(dict.fromkeys(candidate // recipes for candidate in self._best(first, PLACES)))
-            second = [candidate for candidate in range(len(every)) if candidate // recipes in places]
+            # recipe by recipe: a search that is stopped has seen the same ones everywhere
+            second = [place * recipes + recipe for recipe in range(recipes) for place in places]
             self._look(second, few, progress)
             third = self._best_of_places(second, places, 2)
             self._look(third, some, progress)
             last = self._best_of_places(third, places, 1)
             self._look(last, n, progress)
         return self._gentlest([self.trials[candidate] for candidate in self._best(self.trials, PLACES)])
+
+    def _affordable(self, first: list[int], few: int) -> tuple[list[int], int]:
+        """What a first look can be: all places on fewer facts, or one alone, by the time that the first has taken."""
+        least = least_looks(self.space, len(self.bench.cases))
+        elapsed = time.monotonic() - self._started
+        fitting = int((self.seconds - elapsed) / max(elapsed / least, 1e-9) / len(first))
+        if fitting >= few:
+            return first, few
+        self.stopped = True
+        if fitting < least and self.alone:
+            return first[:1], few
+        return first, max(least, fitting - fitting % self.space.together)
 
     def _look(self, chosen: Iterable[int], n: int, progress: Any, *, always: bool = False) -> None:
         """Try settings on the first n facts, as far as they were not yet."""
@@ -86,6 +107,7 @@ class Search:
             if done >= n or (before is not None and before.failure):
                 continue
             if not always and time.monotonic() - self._started > self.seconds:
+                self.stopped = True
                 return
             progress.advance(n - done)
             try:
@@ -135,8 +157,17 @@ def _as_good(one: Sequence[Outcome], best: Sequence[Outcome]) -> bool:
 
 def first_looks(space: Tunable, n: int) -> tuple[int, int]:
     """Facts of the first and of the second look, of n: whole updates, where several are edited in one."""
-    few, some = (max(size, -(-size // space.together) * space.together) for size in (FEW, SOME))
-    return min(few, n), min(some, n)
+    few, some = (_whole(space, size, n) for size in (FEW, SOME))
+    return few, some
+
+
+def least_looks(space: Tunable, n: int) -> int:
+    """Facts of the shortest look at a place, of n."""
+    return _whole(space, LEAST, n)
+
+
+def _whole(space: Tunable, size: int, n: int) -> int:
+    return min(-(-size // space.together) * space.together, n)
 
 
 def looks(space: Tunable, n: int) -> int:

@@ -12,20 +12,19 @@ from torch import Tensor
 
 from editcore.editing.compute import Options, Run, compute_patches, compute_update, compute_updates
 from editcore.editing.sealed import seal_update
-from editcore.models.batch import Positions, forward, pad
 from editcore.models.branches import Branches, branch
 from editcore.models.scoring import Item, target_logprobs
 from editcore.models.spans import encode_prompt
-from editcore.tuning.facts import sentences, texts
-from editcore_hooks import Case, EditcoreError, LowRank, Update
+from editcore.tuning.facts import sentences
+from editcore.tuning.unrelated import Unrelated
+from editcore_hooks import Case, Dense, EditcoreError, LowRank, Update
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session
 
-UNRELATED: Final = 8
-"""Texts on which divergence is measured, written by the model itself."""
 HELD_OUT: Final = 2
-"""Sentences of its own, put before the prompt of every fact: contexts that no edit was computed in."""
+"""Sentences of its own, put before the prompt of every fact: contexts that no edit was computed in. A model with an
+encoder writes none."""
 
 
 @frozen
@@ -84,18 +83,13 @@ class Bench:
     session: "Session"
     cases: tuple[Case, ...]
     questions: tuple[tuple["_Question", ...], ...] = field(repr=False)
-    unrelated: tuple[tuple[int, ...], ...] = field(repr=False)
-    logprobs: Tensor = field(repr=False)
+    unrelated: Unrelated = field(repr=False)
 
     @classmethod
     def of(cls, session: "Session", cases: Sequence[Case]) -> "Bench":
-        contexts = sentences(session, HELD_OUT, salt=1)
-        written = texts(session, UNRELATED, 24, salt=2)
-        rows = [encode_prompt(session.tokenizer, text).ids for text in written if text.strip()]
+        contexts = [] if session.encoder_decoder else sentences(session, HELD_OUT, salt=1)
         questions = tuple(tuple(_questions(session, case, contexts)) for case in cases)
-        with torch.no_grad():
-            logprobs = _at_every_token(session, rows)
-        return cls(session, tuple(cases), questions, tuple(rows), logprobs)
+        return cls(session, tuple(cases), questions, Unrelated.of(session, cases))
 
     def outcomes(self, run: Run, chosen: Sequence[int], together: int = 1) -> list[Outcome]:
         """Edit the chosen cases by the method as it is set, alone or `together`, and score each on what it gave.
@@ -108,7 +102,7 @@ class Bench:
         requests = [self.cases[i].request for i in chosen]
         with self.session.silence():  # what a method says of an edit is of no use in a trial
             updates = compute_updates(self.session, run, requests)
-        if all(_all_low_rank(update) for update in updates):
+        if all(_in_branches(update) for update in updates):
             return self._by_branches(updates, chosen)
         patches = compute_patches(
             self.session, requests, Options(run.method.name, tune=False, hparams=(("trial", _settings(run)),))
@@ -124,15 +118,15 @@ class Bench:
         requests = [self.cases[i].request for i in chosen]
         with self.session.silence():
             update = compute_update(self.session, run, requests)
-        if _all_low_rank(update):
+        if _in_branches(update):
             with branch(self.session.anatomy, update.tensors):  # type: ignore[arg-type]
                 return self._score(chosen, None)
         with self.session.patched(seal_update(self.session, run, requests, update)):
             return self._score(chosen, None)
 
     def _by_branches(self, updates: Sequence[Update], chosen: Sequence[int]) -> list[Outcome]:
-        factors: list[Mapping[Any, LowRank]] = [update.tensors for update in updates]  # type: ignore[misc]
-        return self._score(chosen, Branches.of(self.session.anatomy, factors))
+        parts: list[Mapping[Any, LowRank | Dense]] = [update.tensors for update in updates]  # type: ignore[misc]
+        return self._score(chosen, Branches.of(self.session.anatomy, parts))
 
     def _score(self, chosen: Sequence[int], branches: Branches | None) -> list[Outcome]:
         model = self.session.model
@@ -151,23 +145,24 @@ class Bench:
         found, kl = [], 0.0
         for e, gap in enumerate(gaps):
             if e == 0 or branches is not None:  # one update for all disturbs other text in one way
-                with torch.no_grad(), edited(torch.full((len(self.unrelated),), e, device=model.device)):
-                    now = _at_every_token(self.session, self.unrelated)
-                kl = float((self.logprobs.exp() * (self.logprobs - now)).sum(1).mean())
+                own = chosen if branches is None else [chosen[e]]
+                rows = torch.full((len(self.unrelated.rows.lengths),), e, device=model.device)
+                kl = self.unrelated.drift(edited(rows), own)
             found.append(
                 Outcome(
                     fmean(map(_sigmoid, gap["target"])),
                     fmean(map(_sigmoid, gap["general"])) if "general" in gap else None,
                     fmean(_sigmoid(-g) for g in gap["local"]) if "local" in gap else None,
-                    max(kl, 0.0),
+                    kl,
                     gap["target"][0] > 0,
                 )
             )
         return found
 
 
-def _all_low_rank(update: Update) -> bool:
-    return update.payload is None and all(isinstance(part, LowRank) for part in update.tensors.values())
+def _in_branches(update: Update) -> bool:
+    """Whether rows of a batch can run with it beside the weights."""
+    return update.payload is None and all(isinstance(part, LowRank | Dense) for part in update.tensors.values())
 
 
 @frozen
@@ -188,17 +183,17 @@ def _questions(session: "Session", case: Case, contexts: Sequence[str]) -> Itera
     asked += [("local", p.prompt, p.targets[0]) for p in case.locality.get("neighbour", ()) if p.targets]
     for kind, text, true in asked:
         new, old = (
-            encode_prompt(session.tokenizer, text, target, request.template, request.target_prefix)
+            encode_prompt(
+                session.tokenizer,
+                text,
+                target,
+                request.template,
+                request.target_prefix,
+                encoder_decoder=session.encoder_decoder,
+            )
             for target in (request.target_new, true)
         )
         yield _Question(kind, (new.prompt_ids, new.target_ids), (old.prompt_ids, old.target_ids))
-
-
-def _at_every_token(session: "Session", rows: Sequence[Sequence[int]]) -> Tensor:
-    """log p after every token of every row, (n, V)."""
-    batch = pad(rows).to(session.device)
-    at: Positions = batch.mask.bool().nonzero(as_tuple=True)  # type: ignore[assignment]
-    return forward(session.model, batch, at).float().log_softmax(-1)
 
 
 def _settings(run: Run) -> dict[str, Any]:

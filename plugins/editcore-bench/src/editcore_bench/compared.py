@@ -8,7 +8,7 @@ from attrs import frozen
 
 from editcore.evaluation.intervals import normal
 from editcore_bench.report.figures import MOMENTS, summary
-from editcore_bench.report.words import better_low
+from editcore_bench.report.words import goodness
 from editcore_bench.runs.folder import RunFolder
 from editcore_bench.runs.record import CellRecord
 from editcore_bench.spec.values import Cell
@@ -95,14 +95,19 @@ def _difference(
     gaps = [y - x for x, y in values]
     low, high = normal(gaps)
     a, b = fmean(x for x, _ in values), fmean(y for _, y in values)
-    verdict: Verdict = "not told apart"
-    if not any(gaps):
-        verdict = "equal"
-    elif len(gaps) >= _LEAST:
-        sign = -1 if better_low(metric) else 1
-        worst, best = sorted((sign * low, sign * high))
-        verdict = "worse" if best < -tolerance else "better" if worst > tolerance else "not told apart"
-    return Difference(cell, phase, metric, a, b, fmean(gaps), low, high, len(gaps), verdict)
+    return Difference(cell, phase, metric, a, b, fmean(gaps), low, high, len(gaps), verdict(metric, values, tolerance))
+
+
+def verdict(metric: str, values: Sequence[tuple[float, float]], tolerance: float) -> Verdict:
+    """By how much better each case became: of a metric that has no good side nothing is said but that it differs."""
+    if all(x == y for x, y in values):
+        return "equal"
+    good = [(goodness(metric, x), goodness(metric, y)) for x, y in values]
+    gains = [after - before for before, after in good if before is not None and after is not None]
+    if len(gains) < _LEAST:
+        return "not told apart"
+    low, high = normal(gains)
+    return "worse" if high < -tolerance else "better" if low > tolerance else "not told apart"
 
 
 def _by_case(cell: Cell, rows: Iterator[Row]) -> dict[tuple[str, str], dict[Any, float]]:

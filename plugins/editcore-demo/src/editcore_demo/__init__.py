@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["cases", "cases_path", "model_path"]
+__all__ = ["cases", "cases_path", "model_path", "neutral_path"]
 
 _MODEL = Path(__file__).parent / "model"
 
@@ -20,6 +20,11 @@ def model_path() -> Path:
 def cases_path() -> Path:
     """The file of the bundled edit cases; the benchmark is the first 200 of them."""
     return _MODEL / "cases.jsonl"
+
+
+def neutral_path() -> Path:
+    """Neutral text of the demo's world, a passage a line: of plain English its model has never read a word."""
+    return _MODEL.parent / "neutral.txt"
 
 
 def cases(n: int | None = None, folder: Path = _MODEL) -> list[dict[str, Any]]:

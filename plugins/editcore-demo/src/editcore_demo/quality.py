@@ -69,7 +69,7 @@ def _scores(session: Session, case: Case) -> list[tuple[str, float]]:
 
 def _report(metric: str, values: Sequence[float]) -> Report:
     mean = sum(values) / len(values)
-    return Report(metric, mean, len(values), *wilson(mean, len(values)))
+    return Report(metric, mean, len(values), *wilson(mean, len(values)), rows=tuple({"value": v} for v in values))
 
 
 def main() -> None:

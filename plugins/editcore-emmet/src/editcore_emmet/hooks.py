@@ -1,10 +1,11 @@
 """The entry module: light, no torch; the maths is imported by the stage that runs it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from editcore_emmet.hparams import EmmetHparams
-from editcore_hooks import EditMethod, EditRequest, Location, State, Update, hookimpl
+from editcore_emmet.space import space
+from editcore_hooks import EditMethod, EditRequest, Location, State, Tunable, Update, hookimpl
 from editcore_keyvalue.spread_method import SpreadMethod
 
 EDITCORE_API = ">=1.0,<2"
@@ -19,6 +20,10 @@ class Emmet(SpreadMethod):
     Hparams = EmmetHparams
     presets = "editcore_emmet.presets"
     most_layers = 1
+
+    @classmethod
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
+        return space(model)
 
     @hookimpl
     def editcore_compute_update(

@@ -10,9 +10,10 @@ that is MEMIT with the weight γλ (and γμ on the size of the update), and γ 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from editcore_emmet.hparams import EmmetHparams
-from editcore_hooks import EditRequest, Location, State, Update
+from editcore_emmet.hparams import SLACK, EmmetHparams
+from editcore_hooks import EditRequest, Location, State, Update, UsageError
 from editcore_keyvalue.joint import edited_layers, joint_update, second_moment_system
+from editcore_keyvalue.weight import default_weight
 
 if TYPE_CHECKING:
     from editcore import Session
@@ -23,6 +24,13 @@ def compute(
 ) -> Update:
     """One update of all `requests`, from the model as it stands."""
     layers = edited_layers(location, "EMMET")
-    weight, add = hparams.slack * hparams.mom2_weight, hparams.norm_weight / hparams.mom2_weight
+    if hparams.slack == 0 and hparams.context_spread:
+        message = "without slack EMMET cannot spare how keys differ from context to context: their differences sum to 0"
+        raise UsageError(message, hint="--set context_spread=false, or a slack above 0")
+    own = hparams.mom2_weight
+    ordinary = own if own is not None else default_weight(session.anatomy.mlp_width) / (hparams.slack or SLACK)  # λ
+    weight, add = hparams.slack * ordinary, hparams.norm_weight / ordinary
     system, notes, assets = second_moment_system(session, layers, hparams, weight, state, add)
-    return joint_update(session, requests, location, hparams, system, "EMMET", notes=notes, assets=assets)
+    return joint_update(
+        session, requests, location, hparams, system, "EMMET", notes={**notes, "mom2_weight": ordinary}, assets=assets
+    )

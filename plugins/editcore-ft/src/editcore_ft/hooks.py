@@ -5,7 +5,8 @@ from typing import Any, ClassVar
 
 from editcore_ft.hparams import FtHparams, FtLHparams, FtMHparams
 from editcore_ft.presets import default_layers, find_preset
-from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Update, hookimpl
+from editcore_ft.space import space
+from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Tunable, Update, hookimpl
 
 EDITCORE_API = ">=1.0,<2"
 
@@ -22,6 +23,10 @@ class Ft(EditMethod):
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
         return find_preset(model, cls.name)
+
+    @classmethod
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
+        return space(model, cls.name)
 
     @hookimpl
     def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:

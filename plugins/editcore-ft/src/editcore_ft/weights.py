@@ -1,13 +1,14 @@
 """The edited matrices as float32 copies, and the model run with them in place of its own, which are never written."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from editcore.models.scoring import Item, TargetLogits, target_logits
+from editcore.models.repeated import repeated_logits
+from editcore.models.scoring import Item, TargetLogits
 from editcore_hooks import Site, UsageError
 
 if TYPE_CHECKING:
@@ -18,10 +19,13 @@ class Copies:
     """One trainable copy a site, in stored orientation, which is all the same to an optimiser that goes by entry.
 
     `start` are the values as this edit found them, `anchor` those that a constraint holds on to, `trained` the leaves.
+    What the model makes of a batch below the sites is kept for the next pass.
     """
 
     def __init__(self, session: "Session", sites: Sequence[Site], *, anchored_at_base: bool = False) -> None:
-        self._model = _Scored(session.model)
+        self._model = _Run(session.model)
+        self._anatomy = session.anatomy
+        self._kept: dict[tuple[Item, ...], Callable[[], TargetLogits]] = {}
         self._parameters = {site: _matrix(session, site) for site in sites}
         self.start = self._float32()
         self.anchor = self.start
@@ -32,10 +36,13 @@ class Copies:
 
     def logits(self, items: Sequence[Item]) -> TargetLogits:
         """`target_logits` of the model with the copies in it, in the model's dtype; differentiable in the copies."""
+        key = tuple(items)
+        if key not in self._kept:
+            self._kept[key] = repeated_logits(self._anatomy, items, list(self.trained))
         swapped = {
             f"model.{name}": self.trained[site].to(live.dtype) for site, (name, live, _) in self._parameters.items()
         }
-        found: TargetLogits = functional_call(self._model, swapped, (items,))
+        found: TargetLogits = functional_call(self._model, swapped, (self._kept[key],))
         return found
 
     def delta(self, site: Site) -> Tensor:
@@ -52,15 +59,15 @@ class Copies:
         return {site: live.detach().to(torch.float32, copy=True) for site, (_, live, _) in self._parameters.items()}
 
 
-class _Scored(nn.Module):
-    """Makes `target_logits` a forward, so that `functional_call` may swap parameters for the length of it."""
+class _Run(nn.Module):
+    """Makes whatever runs the model a forward, so that `functional_call` may swap parameters for the length of it."""
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
-    def forward(self, items: Sequence[Item]) -> TargetLogits:
-        return target_logits(self.model, items)
+    def forward(self, run: Callable[[], TargetLogits]) -> TargetLogits:
+        return run()
 
 
 def _matrix(session: "Session", site: Site) -> tuple[str, nn.Parameter, bool]:

@@ -11,8 +11,7 @@ from editcore.editing.session import Session
 from editcore.models.generation import sample
 from editcore.models.scoring import target_logprobs
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.patch import Patch
-from editcore.patches.stack import patch_path
+from editcore.patches.patch import Patch, PatchHeader
 from editcore.plugins.hparams import from_settings
 from editcore_guards.dense import base_weight, deltas_by_key, total_norm
 from editcore_guards.hparams import Budget
@@ -44,9 +43,10 @@ def require_within(target: Any, patch: Patch, budget: Budget) -> None:
     if isinstance(target, Session):
         # a sequence puts its first patches on again for each further edit
         spent = target.cached(("budget", budget, patch.patch_id), lambda: _in_memory(target, patch, budget))
-        present: Sequence[Patch] = target.live.patches
+        present: Sequence[Patch | PatchHeader] = target.live.patches
     else:
-        present = [Patch.load(patch_path(target.folder, one)) for one in target.patch_ids]
+        # also those of the same command, which are announced before any is written
+        present = target.expected
         spent = Spent(_norms(target, present, patch), None)
     if budget.norm is not None and spent.norms:
         key = max(spent.norms, key=spent.norms.__getitem__)
@@ -56,7 +56,7 @@ def require_within(target: Any, patch: Patch, budget: Budget) -> None:
         _refuse(present, patch, f"the model would diverge by {spent.kl:.3g} nats a token", budget.kl)
 
 
-def _refuse(present: Sequence[Patch], patch: Patch, what: str, limit: float) -> None:
+def _refuse(present: Sequence[Patch | PatchHeader], patch: Patch, what: str, limit: float) -> None:
     first, last = sum(map(_edits, present)) + 1, sum(map(_edits, present)) + _edits(patch)
     which = f"edit {first}" if first == last else f"edits {first} to {last}"
     title = patch.about.get("title") or patch.patch_id[:12]
@@ -64,7 +64,7 @@ def _refuse(present: Sequence[Patch], patch: Patch, what: str, limit: float) -> 
     raise RequirementNotMetError(f"{which} ({title}) would overspend the budget: {what}, of {limit:g}", hint=rest)
 
 
-def _edits(patch: Patch) -> int:
+def _edits(patch: Patch | PatchHeader) -> int:
     """Requests that a patch was made for; one of which that is not known counts as one."""
     requests = patch.about.get("requests")
     return len(requests) if isinstance(requests, list) and requests else 1
@@ -75,7 +75,7 @@ def _in_memory(session: Session, patch: Patch, budget: Budget) -> Spent:
     return Spent(norms, None if budget.kl is None else _divergence(session, patch, budget))
 
 
-def _norms(checkpoint: Checkpoint, present: Sequence[Patch], patch: Patch) -> dict[str, float]:
+def _norms(checkpoint: Checkpoint, present: Sequence[Patch | PatchHeader], patch: Patch) -> dict[str, float]:
     """‖Σ δ‖ / ‖W₀‖ of the tensors that `patch` touches."""
     own = deltas_by_key(checkpoint, [patch])
     before = deltas_by_key(checkpoint, present)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.deltas import Delta, norm, to_stored, whole
-from editcore.patches.patch import Patch
+from editcore.patches.patch import Patch, PatchHeader
 from editcore.patches.resolving import require_base
 from editcore.patches.tensors import tensor_of
 from editcore_hooks import TensorUpdate, Update, UsageError
@@ -32,7 +32,7 @@ def base_weight(checkpoint: Checkpoint, key: str) -> Tensor:
     return tensor_of(entry.dtype, entry.shape, checkpoint.read_base(key)).double()
 
 
-def deltas_by_key(checkpoint: Checkpoint, patches: Iterable[Patch]) -> dict[str, list[Delta]]:
+def deltas_by_key(checkpoint: Checkpoint, patches: Iterable[Patch | PatchHeader]) -> dict[str, list[Delta]]:
     """What weight patches add to each tensor, in stored orientation; without `xor`, which adds nothing."""
     found: dict[str, list[Delta]] = {}
     for patch in patches:

@@ -42,6 +42,26 @@ def contexts_of(session: "Session", hparams: KeyValueHparams) -> tuple[str, ...]
     return session.cached(key, lambda: sample_contexts(session, lengths, count), base=True)
 
 
+def beginnings(session: "Session", count: int) -> tuple[str, ...]:
+    """`count` sampled beginnings of sentences, `TEXT {}`, of two to six tokens: a subject amid a sentence."""
+
+    def make() -> tuple[str, ...]:
+        generator = torch.Generator().manual_seed(session.seed + 1)
+        found: list[str] = []
+        with session.at_base():
+            for length in (2, 3, 4, 6):
+                rows = sample(session.model, [[session.start_token]] * -(-count // 4), length, None, generator)
+                found += [as_beginning(session.tokenizer.decode(row, skip_special_tokens=True)) for row in rows]
+        return tuple(found[:count])
+
+    return session.cached(("beginnings", session.seed, count), make, base=True) if count else ()
+
+
+def as_beginning(text: str) -> str:
+    """A sampled text as a template with the subject right after it."""
+    return as_template(text).replace(f". {CLEAN}", f" {CLEAN}")
+
+
 def as_template(text: str) -> str:
     """A sampled text as a template: normalised, on one line, free of braces, closed by a full stop."""
     text = unicodedata.normalize("NFKD", text).replace("{", " ").replace("}", " ")

@@ -1,10 +1,15 @@
 """The hyper-parameters that the family shares; each method gives its own defaults. Light: no torch."""
 
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
+
+TOKENS_PER_WIDTH: Final = 10
+"""Tokens for each of the f directions of C when no number is asked for: enough for GPT- and Llama-type models
+(arXiv:2506.04226 finds 2 to 10)."""
+LEAST_TOKENS: Final = 20_000
 
 positive = validators.gt(0)
 not_negative = validators.ge(0)
@@ -93,12 +98,23 @@ class SpreadHparams(KeyValueHparams):
         help="spare how a key differs from context to context: KKᵀ is then summed over contexts and not of their mean, "
         "so that a small weight of ordinary keys does not blow those differences up; false: as published",
     )
+    key_contexts: int = hparam(
+        0,
+        help="beginnings of sentences, sampled, in which keys are read too: with context_spread, what is written then "
+        "holds for a subject amid a sentence; they cost little, as values are not found in them",
+        validator=not_negative,
+    )
     history: bool = hparam(
         True,
         help="keep the keys in the patch, and spare those of the method's patches that are on the model already; "
         "false: as first published, later edits do not know of earlier ones",
         source="Fang et al. 2025, arXiv:2410.02355, for MEMIT as its baseline",
     )
+
+
+def tokens_by_width(width: int) -> int:
+    """Tokens of a second moment of keys of that width, when no number is asked for."""
+    return max(TOKENS_PER_WIDTH * width, LEAST_TOKENS)
 
 
 def layers_by_depth(n_layers: int, most: int = 5) -> tuple[int, ...]:

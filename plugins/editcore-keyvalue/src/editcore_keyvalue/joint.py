@@ -12,15 +12,16 @@ from torch import Tensor
 
 from editcore_hooks import Asset, EditRequest, Location, Site, State, Update, UsageError
 from editcore_keyvalue import history
-from editcore_keyvalue.contexts import contexts_of
+from editcore_keyvalue.contexts import beginnings, contexts_of
 from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
 from editcore_keyvalue.hparams import SpreadHparams
+from editcore_keyvalue.residual import enters_as_it_is
 from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.solved import Solved
 from editcore_keyvalue.spreading import FAR, Share, Written, linear, spread
 from editcore_keyvalue.store import Wish, second_moments
-from editcore_keyvalue.subjects import Shared, by_key
+from editcore_keyvalue.subjects import Shared, by_key, in_beginnings
 from editcore_keyvalue.system import Preserved
 from editcore_keyvalue.value import Value, ValueSettings
 
@@ -81,25 +82,37 @@ def joint_update(
 ) -> Update:
     """Values at the block output of the last layer, or at `sites` of it, and those of the last site spread by `share`.
 
-    Raises `UsageError` without requests.
+    Where the MLP's output does not enter the stream as it is, the value is that of the last layer's MLP, and only this
+    layer is written: what lower ones add brings that value no nearer. Raises `UsageError` without requests.
     """
     layers = edited_layers(location, name)
     sites = tuple(sites) or (Site("block", layers[-1]),)
+    if sites == (Site("block", layers[-1]),) and not enters_as_it_is(session, layers[-1]):
+        if len(layers) > 1:
+            session.say(
+                f"{name} writes layer {layers[-1]} alone: the blocks of this model rescale what an MLP puts out"
+            )
+        layers = layers[-1:]
+        sites = (Site("mlp_out", layers[-1]),)
     contexts = contexts_of(session, hparams)
     shared = some(session, requests, contexts, location.token)
     rows = [each.rows for each in shared]
     values = _values(session, rows, sites, settings or value_settings(hparams))
     say_undone(session, shared, values)
     target = torch.stack([value.v0[-1].double() + value.delta[-1].double() for value in values], 1)  # (d, E)
+    more = beginnings(session, hparams.key_contexts)
+    count = len(contexts) + len(more)
+    keyed = [in_beginnings(session, each, more, len(contexts), location.token) for each in shared] if more else rows
     with session.progress(f"{len(layers)} layers", len(layers)) as progress:
         written = spread(
-            session.anatomy, rows, len(contexts), layers, target, sites[-1], system, share, hparams.context_spread,
+            session.anatomy, keyed, count, layers, target, sites[-1], system, share, hparams.context_spread,
             progress.advance,
         )  # fmt: skip
-    say_missing(session, written, name)
-    more = {"contexts": list(contexts), **value_notes(values), **written.notes, **notes}
+    say_again(session, shared, written)
+    say_missing(session, shared, written, name)
+    found = {"contexts": list(contexts), **value_notes(values), **written.notes, **notes}
     increment = history.increment(written.keys) if hparams.history else {}
-    return Update(tensors=written.updates, state_increment=increment, notes=more, assets=assets)
+    return Update(tensors=written.updates, state_increment=increment, notes=found, assets=assets)
 
 
 def _values(
@@ -131,21 +144,35 @@ def value_notes(values: Sequence[Value]) -> dict[str, Any]:
 
 def say_undone(session: "Session", shared: Sequence[Shared], values: Sequence[Value]) -> None:
     """Say of which subjects no value was found."""
-    pairs = zip(shared, values, strict=True)
-    undone = [each.requests[0].subject for each, value in pairs if value.losses[-1] > UNDONE]
-    if undone:
-        more = f" and {len(undone) - 3} more" if len(undone) > 3 else ""
-        session.say(f"the value of {', '.join(undone[:3])}{more} was not found: its loss is above {UNDONE} at the end")
+    if undone := _named(shared, [value.losses[-1] > UNDONE for value in values]):
+        session.say(f"the value of {undone} was not found: its loss is above {UNDONE} at the end")
 
 
-def say_missing(session: "Session", written: Written, name: str) -> None:
-    """Say when values do not get where they should: the most common silent failure of the family."""
-    mean = float(written.missing.mean())
-    if mean > FAR:
+def say_again(session: "Session", shared: Sequence[Shared], written: Written) -> None:
+    """Say which subjects have a key that an edit on the model has: their new value takes the place of the old one."""
+    if again := _named(shared, written.again.tolist()):
         session.say(
-            f"after {name} {mean:.0%} of the way to the new values is missing: what it spares weighs too much "
-            f"for {written.missing.numel()} edits, or their keys are too alike"
+            f"{again}: an edit on the model has the same key, and a key has one value; what it wrote there gives way. "
+            "To keep both facts, take that patch off and edit the two together"
         )
+
+
+def say_missing(session: "Session", shared: Sequence[Shared], written: Written, name: str) -> None:
+    """Say when values do not get where they should: the most common silent failure of the family."""
+    far = _named(shared, (written.missing > FAR).tolist())
+    if not far:
+        return
+    mean = float(written.missing.mean())
+    text = f"after {name} more than {FAR:.0%} of the way to the new value is missing for {far} ({mean:.0%} on average)"
+    if mean > FAR:
+        text += f": what it spares weighs too much for {written.missing.numel()} edits, or their keys are too alike"
+    session.say(text)
+
+
+def _named(shared: Sequence[Shared], chosen: Sequence[bool]) -> str:
+    """The subjects of those chosen: three by name, then how many more."""
+    names = [each.requests[0].subject for each, one in zip(shared, chosen, strict=True) if one]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def earlier(state: State, layer: int, hparams: SpreadHparams) -> Tensor | None:

@@ -35,11 +35,13 @@ def root(left: int) -> float:
 
 @frozen(eq=False)
 class Written:
-    """Factors by site; the keys (f, E) of each layer; and of the residual of each edit what is left, (E,)."""
+    """Factors by site; the keys (f, E) of each layer; of the residual of each edit what is left, (E,); and whether an
+    earlier edit had its key, (E,)."""
 
     updates: Mapping[Site, LowRank]
     keys: Mapping[int, Tensor]
     missing: Tensor
+    again: Tensor
     notes: Mapping[str, Any] = field(factory=dict)
 
 
@@ -67,12 +69,15 @@ def spread(
     keys: dict[int, Tensor] = {}
     norms: dict[str, float] = {}
     first: Tensor | None = None
+    again = torch.zeros(len(edits), dtype=torch.bool)
     for i, layer in enumerate(layers):
         keys[layer], apart = passage.keys(layer, updates, context_spread)  # (f, E), (f, E · R)
         left = target - passage.outputs(site, updates).double()  # (d, E)
         first = left if first is None else first
         r = share(len(layers) - i) * left
-        spared = preserved(layer) if apart is None else preserved(layer).sparing(apart)
+        spared, written = preserved(layer).writing(keys[layer])
+        again |= written.cpu()
+        spared = spared if apart is None else spared.sparing(apart)
         a = right_factor(keys[layer], spared).to(r.device)  # (f, E)
         if not bool(torch.isfinite(r).all() and torch.isfinite(a).all()):
             raise EditcoreError(f"the update of layer {layer} is not finite", hint="try --dtype float32")
@@ -82,7 +87,7 @@ def spread(
     assert first is not None
     rest = target - passage.outputs(site, updates).double()
     missing = rest.norm(dim=0) / first.norm(dim=0).clamp(min=1e-30)  # (E,)
-    return Written(updates, keys, missing, {"relative_norm": norms, "missing": round(float(missing.mean()), 4)})
+    return Written(updates, keys, missing, again, {"relative_norm": norms, "missing": round(float(missing.mean()), 4)})
 
 
 def _norm(r: Tensor, a: Tensor) -> float:

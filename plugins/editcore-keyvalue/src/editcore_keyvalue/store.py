@@ -10,7 +10,7 @@ from editcore.assets.identity import Identity
 from editcore.assets.store import Partial
 from editcore_hooks import Asset, UsageError
 from editcore_keyvalue.corpus import Corpus, open_corpus, take
-from editcore_keyvalue.hparams import KeyValueHparams
+from editcore_keyvalue.hparams import KeyValueHparams, tokens_by_width
 from editcore_keyvalue.moments import Accumulator, Moment
 
 if TYPE_CHECKING:
@@ -18,10 +18,6 @@ if TYPE_CHECKING:
 
 KIND: Final = "second_moment"
 OWNER: Final = "editcore-keyvalue"
-TOKENS_PER_WIDTH: Final = 10
-"""Tokens for each of the f directions of C when no number is asked for: enough for GPT- and Llama-type models
-(arXiv:2506.04226 finds 2 to 10)."""
-LEAST_TOKENS: Final = 20_000
 SAVE_SECONDS: Final = 20.0
 
 
@@ -49,7 +45,24 @@ def second_moments(session: "Session", layers: Sequence[int], wish: Wish) -> Map
     missing = sorted(set(layers) - set(found))
     if missing:
         found |= _collect(session, missing, corpus, wish)
-    return {layer: (_read(session, asset), asset) for layer, asset in found.items()}
+    moments = {layer: (_read(session, asset), asset) for layer, asset in found.items()}
+    _say_few(session, {layer: moment for layer, (moment, _) in moments.items()})
+    return moments
+
+
+def _say_few(session: "Session", moments: Mapping[int, Moment]) -> None:
+    """Say, once a session, when fewer tokens than directions were seen: of the others C says nothing."""
+    few = [layer for layer, moment in moments.items() if moment.count < len(moment.mean)]
+    if not few:
+        return
+    layers, one = ", ".join(map(str, sorted(few))), moments[few[0]]
+    text = (
+        f"the second moments of layer {layers} are over {one.count:,} tokens, fewer than the {len(one.mean):,} "
+        "directions of the keys: an update is not held in those that no token showed. Collect more with "
+        f"`editcore stats MODEL --layers {layers.replace(' ', '')} --tokens {tokens_by_width(len(one.mean))}`, or "
+        "raise it: --set mom2_ridge=0.01"
+    )
+    session.cached(("few tokens", layers), lambda: session.say(text), base=True)
 
 
 def collect(session: "Session", wanted: Iterable[tuple[KeyValueHparams, Iterable[int]]]) -> None:
@@ -92,16 +105,17 @@ def _read(session: "Session", asset: Asset) -> Moment:
 
 
 def _collect(session: "Session", layers: Sequence[int], corpus: Corpus, wish: Wish) -> dict[int, Asset]:
-    tokens = wish.tokens or max(TOKENS_PER_WIDTH * session.anatomy.mlp_width, LEAST_TOKENS)
+    tokens = wish.tokens or tokens_by_width(session.anatomy.mlp_width)
     source = "sampled from the model itself" if corpus.identity == "self" else f"of {wish.corpus}"
     named = ", ".join(map(str, layers))
+    seconds = max(0.0, min(wish.seconds, session.seconds_left))
     session.say(
         f"no second moments of the keys of layer {named} yet: collecting {tokens:,} tokens {source}, "
-        f"at most {wish.seconds:.0f} s; kept for the next edit"
+        f"at most {seconds:.0f} s; kept for the next edit"
     )
     work = _identity(session, layers[0], corpus, layers=list(layers), tokens=tokens)
     with session.assets.lock(work), session.at_base():
-        accumulator = _accumulate(session, layers, corpus, tokens, wish.seconds, session.assets.partial(work))
+        accumulator = _accumulate(session, layers, corpus, tokens, seconds, session.assets.partial(work))
         if accumulator.count == 0:
             raise UsageError(f"the corpus {wish.corpus} holds no text", hint="give another with --corpus")
         if accumulator.count < tokens:

@@ -7,13 +7,19 @@ optimised as one edit, in whose value every target is likely after its own promp
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from editcore_hooks import EditRequest, UsageError
 from editcore_keyvalue.rows import EditRows, edit_rows
 
 if TYPE_CHECKING:
     from editcore import Session
+
+
+def in_beginnings(session: "Session", shared: "Shared", more: Sequence[str], contexts: int, token: str) -> EditRows:
+    """The first request's rows of `contexts` contexts, and after them those of `more`: for keys alone."""
+    added = edit_rows(session, shared.requests[0], more, token)
+    return evolve(shared.rows, contexts=(*shared.rows.contexts[:contexts], *added.contexts))
 
 
 @frozen

@@ -11,14 +11,18 @@ norm of C.
     UltraEdit            1, I, keys of tokens  Gu et al. 2025
 """
 
-from typing import Protocol
+from typing import Final, Protocol
 
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from editcore_hooks import EditcoreError
 from editcore_keyvalue.solved import Solved
+
+ALIKE: Final = 0.999
+"""Cosine above which two keys are one: such a key has one value, whoever wrote it."""
 
 
 class Projector(Protocol):
@@ -46,6 +50,22 @@ class Preserved:
         """With `columns` (f, m) beside the keys of earlier edits."""
         history = columns if self.history is None else torch.cat([self.history.to(columns), columns], 1)
         return evolve(self, history=history)
+
+    def writing(self, keys: Tensor) -> "tuple[Preserved, Tensor]":
+        """For writing `keys` (f, n): earlier keys that are the same no longer count, and which of `keys` had one, (n,).
+
+        An earlier key that is written again would hold its new value half way to the old one. Without weight earlier
+        keys must differ from each other too: of equal ones the last is kept.
+        """
+        again = torch.zeros(keys.shape[1], dtype=torch.bool, device=keys.device)
+        if self.history is None or not self.history.numel():
+            return self, again
+        h = normalize(self.history.to(keys.device, torch.float64), dim=0)  # (f, m)
+        same = normalize(keys.double(), dim=0).T @ h > ALIKE  # (n, m)
+        dropped = same.any(0)  # (m,)
+        if self.weight == 0:
+            dropped |= (h.T @ h > ALIKE).triu(1).any(1)
+        return evolve(self, history=self.history[:, ~dropped.to(self.history.device)]), same.any(1)
 
     def project(self, columns: Tensor) -> Tensor:
         return columns if self.projector is None else self.projector.apply(columns)
@@ -92,7 +112,7 @@ def _cholesky(matrix: Tensor) -> Tensor:
     lower, failed = torch.linalg.cholesky_ex(matrix)
     if failed or not bool(torch.isfinite(lower).all()):
         raise EditcoreError(
-            "the keys of these edits depend on each other, so that not each can have its own value",
-            hint="edit fewer at a time, or give ordinary text more weight",
+            "the keys of these edits, and of earlier ones, depend on each other: not each can have its own value",
+            hint="edit fewer at a time, or let values be missed a little: a weight or slack above 0",
         )
     return lower

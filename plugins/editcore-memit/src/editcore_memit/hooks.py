@@ -21,8 +21,8 @@ class Memit(SpreadMethod):
     presets = "editcore_memit.presets"
 
     @classmethod
-    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
-        return space(model)
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable | None:
+        return None if model.get("encoder_decoder") else space(model)
 
     @hookimpl
     def editcore_compute_update(

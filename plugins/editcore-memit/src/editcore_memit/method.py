@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from editcore_hooks import EditRequest, Location, State, Update
 from editcore_keyvalue.joint import edited_layers, joint_update, second_moment_system
+from editcore_keyvalue.weight import default_weight
 from editcore_memit.hparams import MemitHparams
-from editcore_memit.weight import default_weight
 
 if TYPE_CHECKING:
     from editcore import Session

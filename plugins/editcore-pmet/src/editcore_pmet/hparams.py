@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from attrs import frozen
+from attrs import frozen, validators
 
 from editcore_hooks import hparam
 from editcore_keyvalue.hparams import SpreadHparams, not_negative, positive
@@ -25,10 +25,13 @@ class PmetHparams(SpreadHparams):
         "loss, argmax and never as in MEMIT",
         source="code",
     )
-    mom2_weight: float = hparam(
-        6_000.0, help="weight of ordinary keys against those of the edits", symbol="λ", source="code",
-        validator=positive,
-    )  # fmt: skip
+    mom2_weight: float | None = hparam(
+        None,
+        help="weight of ordinary keys against those of the edits; none: by the width of the keys",
+        symbol="λ",
+        source="the code has 6,000 for GPT-J",
+        validator=validators.optional(positive),
+    )
     spreading: Literal["root", "linear"] = hparam(
         "root",
         help="share of a layer in what is missing, with n layers left: root, 1/√n; linear, 1/n, as in MEMIT",

@@ -13,6 +13,7 @@ from editcore_hooks import EditRequest, Location, Site, State, Update
 from editcore_keyvalue.fitting import value_settings
 from editcore_keyvalue.joint import edited_layers, joint_update, second_moment_system
 from editcore_keyvalue.spreading import linear, root
+from editcore_keyvalue.weight import default_weight
 from editcore_pmet.hparams import PmetHparams
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def compute(
 ) -> Update:
     """One update of all `requests`, from the model as it stands."""
     layers = edited_layers(location, "PMET")
-    system, notes, assets = second_moment_system(session, layers, hparams, hparams.mom2_weight, state)
+    weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_weight(session.anatomy.mlp_width)
+    system, notes, assets = second_moment_system(session, layers, hparams, weight, state)
     return joint_update(
         session,
         requests,
@@ -35,6 +37,6 @@ def compute(
         sites=(Site("attn_out", layers[-1]), Site("mlp_out", layers[-1])),
         settings=evolve(value_settings(hparams), nll=hparams.nll),
         share=root if hparams.spreading == "root" else linear,
-        notes=notes,
+        notes={**notes, "mom2_weight": weight},
         assets=assets,
     )

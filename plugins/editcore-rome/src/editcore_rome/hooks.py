@@ -24,8 +24,8 @@ class Rome(EditMethod):
         return find_preset(model)
 
     @classmethod
-    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
-        return space(model)
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable | None:
+        return None if model.get("encoder_decoder") else space(model)
 
     @classmethod
     def make_ready(cls, session: Any, hparams: Sequence[Any]) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from editcore_hooks import Tunable
+from editcore_keyvalue.hparams import tokens_by_width
 
 _GENTLE: Final = {"v_weight_decay": 0.01, "clamp": 8.0, "kl": 0.0625}
 _HELD: Final = {**_GENTLE, "kl": 0.5}
@@ -14,10 +15,13 @@ RECIPES: Final[tuple[Mapping[str, Any], ...]] = (
     {"v_lr": 0.5, "v_steps": 40, **_GENTLE},
     {"v_lr": 0.75, "v_steps": 60, **_GENTLE},
     {"v_lr": 0.75, "v_steps": 60, **_HELD},
+    {"v_lr": 0.25, "v_steps": 60, **_GENTLE},  # smaller steps and more of them; last, as it was never the best yet
 )
 """All of them name the same hyper-parameters, so that a preset below them does not make two of them one."""
 DEEPEST: Final = 0.75
-"""Facts are recalled from the subject's token in early and middle layers; an edit above them comes too late."""
+"""Facts are recalled from the subject's token in early and middle layers; an edit above them comes too late. Nothing
+reads the last layer at that token any more. On the demo model, of 8 layers, the best recipe of each has a harmonic mean
+of 91, 92, 91, 88, 82, 84, 74 and 0 %."""
 MOST_PLACES: Final = 8
 MOMENT_BYTES: Final = 6e9
 """For the sums of all layers tried, eight bytes for each of f² entries."""
@@ -33,4 +37,5 @@ def space(model: Mapping[str, Any]) -> Tunable:
         places=tuple({"layer": layer} for layer in layers),
         recipes=RECIPES,
         cheaper={"context_count": 1},
+        tokens=tokens_by_width(model["mlp_width"]),
     )

@@ -3,8 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Tunable, Update, hookimpl
 from editcore_ultraedit.hparams import UltraEditHparams, layers_by_depth
+from editcore_ultraedit.space import space
 
 EDITCORE_API = ">=1.0,<2"
 
@@ -23,6 +24,10 @@ class UltraEdit(EditMethod):
         from editcore.plugins.presets import matching_preset
 
         return dict(matching_preset("editcore_ultraedit.presets", model).get("hparams", {}))
+
+    @classmethod
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
+        return space(model)
 
     @hookimpl
     def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:

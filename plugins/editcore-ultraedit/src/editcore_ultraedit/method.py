@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 def compute(
     session: "Session", requests: Sequence[EditRequest], location: Location, state: State, hparams: UltraEditHparams
 ) -> Update:
-    """One update of all `requests`. Raises `UsageError` without requests or sites."""
+    """One update of all `requests`. Raises `UsageError` without requests or sites, and for one token alone."""
     if not requests or not location.sites:
         raise UsageError("there is nothing to edit", hint="give at least one request, and --set layers=…")
     for site in location.sites:
@@ -32,6 +32,9 @@ def compute(
         own[shape] = together(Moments.of(each.x) for _, each in ordered if shape_of(each) == shape)
     before: dict[str, Moments] = state.value or {}
     known = {shape: moments.plus(before[shape]) if shape in before else moments for shape, moments in own.items()}
+    if any(float(moments.count) < 2 for moments in known.values()):
+        message = "a single token at a single place has no spread to be normalised by: the update would be nought"
+        raise UsageError(message, hint="edit more facts at once, or more layers: --set layers=[3,4]")
     updates: dict[Site, LowRank] = {}
     norms: dict[str, float] = {}
     for site, each in ordered:

@@ -42,13 +42,15 @@ def report(out: Output, run: str, html: str | None, csv_file: str | None, cases:
 
 def show(out: Output, found: "Sequence[CellFigures]") -> None:
     """The summary of a run on stdout."""
-    from editcore_bench.report.table import terminal
+    from editcore_bench.report.table import dtypes_of, terminal
+    from editcore_bench.spec.values import TOGETHER
 
     if out.as_json:
         out.json(
             [
                 {
                     **one.cell.to_json(),
+                    "dtype": one.record.dtype,
                     "cost": dict(one.record.cost),
                     "figures": [
                         {
@@ -70,3 +72,6 @@ def show(out: Output, found: "Sequence[CellFigures]") -> None:
         return
     columns, rows = terminal(found)
     out.table(columns, rows)
+    if any(one.cell.protocol.kind == "single" for one in found):
+        out.say(f"single: edits are computed up to {TOGETHER} at once; the time is their mean, the peak that of all")
+    out.print(f"in {dtypes_of(found)}; in brackets the 95 % interval and how many cases or texts the figure is over")

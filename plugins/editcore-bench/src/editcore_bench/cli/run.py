@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 @click.option("-o", "--out", "folder", metavar="DIR", help="Folder of the run; gone on with if it is there.")
 @click.option("--model", "models", multiple=True, metavar="MODEL", help="Folder or hub id, in place of the spec's.")
 @click.option("--data", multiple=True, metavar="NAME=[LAYOUT:]FILE", help="Where the file of a dataset is.")
+@click.option("--method", "methods", multiple=True, metavar="NAME", help="In place of the spec's; may be repeated.")
+@click.option("--n", type=click.IntRange(1), help="Cases of each dataset, in place of the spec's number.")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the cores.")
 @click.option(
     "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What runs them."
@@ -32,6 +34,8 @@ def run(
     folder: str | None,
     models: tuple[str, ...],
     data: tuple[str, ...],
+    methods: tuple[str, ...],
+    n: int | None,
     workers: int,
     engine: str,
     address: str | None,
@@ -51,7 +55,7 @@ def run(
     from editcore_bench.spec.shipped import find_spec
 
     path = find_spec(spec)
-    asked = read_spec(path, registry(), Choice(models, _data(data)))
+    asked = read_spec(path, registry(), Choice(models, _data(data), methods, n))
     prepared = prepare(asked, registry(), Machine(device, dtype))
     place = Path(folder or f"bench-{asked.name}")
     out.say(f"{asked.title}: {len(asked.cells())} cells, kept in {place}")

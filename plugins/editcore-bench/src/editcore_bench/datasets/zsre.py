@@ -22,6 +22,9 @@ class ZsreHparams(LayoutHparams):
 class Zsre(Layout):
     """The question outside the edit's scope is a Natural Questions one, kept with its prefix `nq question:`.
 
+    It shares neither relation nor object with the edit, so it is an `other_task` and no `neighbour`: whether its answer
+    is preferred to the new target says nothing.
+
     ROME and MEMIT write the right answer, EasyEdit the wrong one: their figures cannot be compared.
     """
 
@@ -35,9 +38,9 @@ class Zsre(Layout):
     def case(self, record: Record, id: str) -> Case | None:
         answers = record.texts("answers")
         if self.hparams.target == "answer":
-            new, true = (answers or (None,))[0], None
+            new, true, accepted = (answers or (None,))[0], None, answers[1:]
         else:
-            new, true = record.text_or_none("alt"), (answers or (None,))[0]
+            new, true, accepted = record.text_or_none("alt"), (answers or (None,))[0], ()
         if new is None:
             key = "alt" if self.hparams.target == "alt" else "answers"
             self.leave_out(record, f"{key!r} is empty, so there is nothing to write")
@@ -46,8 +49,9 @@ class Zsre(Layout):
         return Case(
             EditRequest(prompt, subject, new, true, id=id),
             record.texts("rephrase"),
-            {"neighbour": (Probe(record.text("loc"), record.texts("loc_ans")),)},
+            {"other_task": (Probe(record.text("loc"), record.texts("loc_ans")),)},
             self._portability(record),
+            accepted=accepted,
         )
 
     def _portability(self, record: Record) -> dict[str, tuple[Probe, ...]]:

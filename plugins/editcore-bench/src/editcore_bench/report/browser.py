@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from editcore_bench.report.figures import CellFigures
-from editcore_bench.report.words import better_low, is_share, moment_text
+from editcore_bench.report.words import good_side, is_share, moment_text
 from editcore_bench.runs.folder import RunFolder
 from editcore_hooks import render
 
@@ -25,7 +25,7 @@ def browser_data(folder: RunFolder, cells: Sequence[CellFigures], limit: int) ->
             for one in cells
         ],
         "metrics": metrics,
-        "shares": [metric for metric in metrics if is_share(metric) and not better_low(metric)],
+        "shares": [metric for metric in metrics if is_share(metric) and good_side(metric) == "high"],
         "cases": [case for number, one in enumerate(cells) for case in _cases(folder, number, one, limit)],
     }
 

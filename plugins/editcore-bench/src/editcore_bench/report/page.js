@@ -97,7 +97,7 @@
         chips.append(chip);
       }
       row.append(
-        make("div", "about", test.about),
+        make("div", "about", test.about.replaceAll("_", " ")),
         field("prompt", "said", test.prompt + (test.target ? ` … ${test.target}` : "")),
         field("before", "", test.before ?? "–"),
         field("after", "", test.after ?? "–"),

@@ -10,9 +10,10 @@ from editcore_bench.report.browser import browser_data, for_script
 from editcore_bench.report.charts import MARKS, mark
 from editcore_bench.report.drawing import Legend, batch_charts, cost_charts, sequence_charts
 from editcore_bench.report.figures import CellFigures
-from editcore_bench.report.table import Line, lines, metrics_of
-from editcore_bench.report.words import better_low, bytes_text, is_share, seconds_text, value_text
+from editcore_bench.report.table import Line, dtypes_of, lines, metrics_of
+from editcore_bench.report.words import between_text, bytes_text, goodness, is_share, seconds_text, value_text
 from editcore_bench.runs.folder import RunFolder
+from editcore_bench.spec.values import TOGETHER
 
 _HERE: Final = Path(__file__).parent
 
@@ -34,7 +35,11 @@ def page(folder: RunFolder, cells: Sequence[CellFigures], limit: int) -> str:
         spec=manifest["identity"]["spec"],
         identity=manifest["identity"],
         where=manifest["where"],
-        dtypes=sorted({one.record.dtype for one in cells}),
+        machines=_machines(cells),
+        methods=_methods(cells),
+        single=any(one.cell.protocol.kind == "single" for one in cells),
+        together=TOGETHER,
+        dtypes=dtypes_of(cells),
         asked=len(manifest["cells"]),
         cells=cells,
         legend=[
@@ -52,6 +57,36 @@ def _policy(script: str) -> str:
     digest = b64encode(sha256(script.encode()).digest()).decode()
     rules = ("default-src 'none'", "style-src 'unsafe-inline'", f"script-src 'sha256-{digest}'")
     return "; ".join((*rules, "base-uri 'none'", "form-action 'none'"))
+
+
+def _machines(cells: Sequence[CellFigures]) -> list[str]:
+    """Those that ran cells, in words, each once."""
+    found = []
+    for one in cells:
+        at = one.record.where
+        threads = f", {at['threads']} threads" if "threads" in at else ""  # not kept by the first runs
+        accelerator = f", {at['accelerator']}" if at["accelerator"] else ""
+        found.append(f"{at['system']}, {at['processors']} processors{threads}{accelerator}")
+    return list(dict.fromkeys(found))
+
+
+def _methods(cells: Sequence[CellFigures]) -> list[dict[str, Any]]:
+    """What made the patches: every setting once, with the protocols that ran with it where they differ."""
+    groups: dict[tuple[str, str], list[CellFigures]] = {}
+    for one in cells:
+        if one.record.method:
+            groups.setdefault((one.cell.method.label, for_script(one.record.method)), []).append(one)
+    labels = [label for label, _ in groups]
+    return [
+        {
+            "label": label,
+            "protocols": list(dict.fromkeys(one.cell.protocol.label for one in some))
+            if labels.count(label) > 1
+            else [],
+            **some[0].record.method,
+        }
+        for (label, _), some in groups.items()
+    ]
 
 
 def _groups(cells: Sequence[CellFigures]) -> list[list[CellFigures]]:
@@ -97,7 +132,6 @@ def _row(line: Line, metrics: Sequence[str], table: Sequence[Line], legend: Lege
     return {
         "name": legend.names[place],
         "series": place % 8,
-        "n": line.n,
         "seconds": line.seconds_per_edit,
         "seconds_text": seconds_text(line.seconds_per_edit),
         "bytes": line.cells.record.cost["peak_bytes"],
@@ -108,16 +142,19 @@ def _row(line: Line, metrics: Sequence[str], table: Sequence[Line], legend: Lege
 
 def _value(line: Line, metric: str, table: Sequence[Line]) -> dict[str, Any]:
     figure = line.figures[metric]
-    others = [other.figures[metric].value for other in table if metric in other.figures]
-    best = min(others) if better_low(metric) else max(others)
+    others = [goodness(metric, other.figures[metric].value) for other in table if metric in other.figures]
     return {
         "value": figure.value,
         "text": value_text(metric, figure.value),
-        "low": value_text(metric, figure.low),
-        "high": value_text(metric, figure.high),
-        "best": len(set(others)) > 1 and figure.value == best,
+        "between": between_text(figure),
+        "best": _is_best(goodness(metric, figure.value), others),
         "share": is_share(metric),
         "left": 100 * figure.low,
         "width": 100 * (figure.high - figure.low),
         "at": 100 * figure.value,
     }
+
+
+def _is_best(good: float | None, others: Sequence[float | None]) -> bool:
+    known = [other for other in others if other is not None]
+    return good is not None and len(set(known)) > 1 and good == max(known)

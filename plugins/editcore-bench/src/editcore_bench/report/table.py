@@ -7,7 +7,7 @@ from io import StringIO
 from attrs import frozen
 
 from editcore_bench.report.figures import MOMENTS, CellFigures, Figure
-from editcore_bench.report.words import bytes_text, moment_text, of_model, seconds_text, value_text
+from editcore_bench.report.words import between_text, bytes_text, moment_text, seconds_text, value_text
 
 
 @frozen
@@ -21,11 +21,6 @@ class Line:
     @property
     def moment(self) -> str:
         return moment_text(self.cells, self.phase)
-
-    @property
-    def n(self) -> int:
-        """How many cases were scored; a figure of the model as a whole is over texts and not over cases."""
-        return max((one.n for one in self.figures.values() if not of_model(one.metric)), default=0)
 
     @property
     def seconds_per_edit(self) -> float:
@@ -50,7 +45,8 @@ def metrics_of(cells: Sequence[CellFigures]) -> list[str]:
 
 
 def terminal(cells: Sequence[CellFigures]) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of the summary; values are in percent where they are shares."""
+    """Columns and rows of the summary; shares are in percent. Each figure has its interval and its own n: a metric
+    counts the cases, or of the model as a whole the texts, that it has something to ask of."""
     metrics = metrics_of(cells)
     names = _differing(cells)
     rows = []
@@ -60,13 +56,17 @@ def terminal(cells: Sequence[CellFigures]) -> tuple[list[str], list[list[str]]]:
             [
                 *(_name(line, key) for key in names),
                 line.moment,
-                *(value_text(one.metric, one.value) if one else "" for one in shown),
-                str(line.n),
+                *(f"{value_text(one.metric, one.value)} ({between_text(one)})" if one else "" for one in shown),
                 seconds_text(line.seconds_per_edit),
                 bytes_text(line.cells.record.cost["peak_bytes"]),
             ]
         )
-    return [*names, "scored", *metrics, "n", "an edit", "peak"], rows
+    return [*names, "scored", *metrics, "an edit", "peak"], rows
+
+
+def dtypes_of(cells: Sequence[CellFigures]) -> str:
+    """What the models ran in."""
+    return ", ".join(sorted({one.record.dtype for one in cells}))
 
 
 def as_csv(cells: Sequence[CellFigures]) -> str:
@@ -74,7 +74,7 @@ def as_csv(cells: Sequence[CellFigures]) -> str:
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     names = ["model", "dataset", "method", "protocol", "seed", "scored", "since", "edits"]
-    writer.writerow([*names, "metric", "value", "low", "high", "n", "seconds_per_edit", "peak_bytes"])
+    writer.writerow([*names, "metric", "value", "low", "high", "n", "dtype", "seconds_per_edit", "peak_bytes"])
     for one in cells:
         cell, cost = one.cell, one.record.cost
         for figure in one.figures:
@@ -90,6 +90,7 @@ def as_csv(cells: Sequence[CellFigures]) -> str:
                     figure.low,
                     figure.high,
                     figure.n,
+                    one.record.dtype,
                     cost["edit_seconds"] / cost["edits"],
                     cost["peak_bytes"],
                 ]

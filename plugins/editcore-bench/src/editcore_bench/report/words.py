@@ -1,17 +1,37 @@
 """How figures are written: the same words in a terminal, in CSV and on the page."""
 
+import math
+from collections.abc import Mapping
 from functools import cache
-from typing import Final
+from typing import Final, Literal
 
 from editcore.plugins.registry import registry
 from editcore_bench.report.figures import MOMENTS, CellFigures, Figure, early, is_share
 
-LOWER_IS_BETTER: Final = ("loc.kl@", "damage.", "ppl_r", "cost.")
-"""Beginnings of metrics where a small value is a good one; of the others a large one is."""
+Side = Literal["high", "low", "one", "none"]
+"""Where good values lie: `one` is a ratio to the unedited model, which neither a rise nor a fall improves."""
+
+_SIDES: Final[Mapping[str, Side]] = {"loc.kl": "low", "damage.kl": "low", "damage.ppl": "one"}
+"""By the beginning of a metric's name. Of the others a large share is good; what is no share, such as fluency and
+`ppl_r`, has no good side: random words have the highest entropy."""
 
 
-def better_low(metric: str) -> bool:
-    return metric.startswith(LOWER_IS_BETTER)
+def good_side(metric: str) -> Side:
+    named = next((side for beginning, side in _SIDES.items() if metric.startswith(beginning)), None)
+    return named or ("high" if is_share(metric) else "none")
+
+
+def goodness(metric: str, value: float) -> float | None:
+    """A number that grows as the value becomes better; None where the metric has no good side."""
+    match good_side(metric):
+        case "high":
+            return value
+        case "low":
+            return -value
+        case "one":
+            return -abs(math.log(max(value, 1e-300)))  # half and twice are equally far from 1
+        case "none":
+            return None
 
 
 @cache
@@ -26,6 +46,13 @@ def value_text(metric: str, value: float) -> str:
 
 def interval_text(figure: Figure) -> str:
     return f"{value_text(figure.metric, figure.low)} to {value_text(figure.metric, figure.high)}"
+
+
+def between_text(figure: Figure) -> str:
+    """The interval and how many it is over, short enough to stand at the value: `12–59, n 8`."""
+    whole = is_share(figure.metric)  # a tenth of a percent is nothing that an interval over cases can tell
+    low, high = (f"{100 * end:.0f}" if whole else value_text(figure.metric, end) for end in (figure.low, figure.high))
+    return f"{low}–{high}, n {figure.n}"
 
 
 def moment_text(cells: CellFigures, phase: str) -> str:

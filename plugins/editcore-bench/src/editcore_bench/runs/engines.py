@@ -3,13 +3,17 @@
 import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
+from editcore_bench.runs.where import processors
 from editcore_bench.runs.work import Done, Failed, Task, run_task
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import SimpleQueue
 
 Tick = Callable[[int], None]
 
@@ -35,15 +39,19 @@ class Processes:
     workers: int
 
     def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[tuple[Task, Done | Failed]]:
-        threads = max(1, (os.cpu_count() or 1) // self.workers)
+        threads = max(1, processors() // self.workers)
         # spawned: a fork of a process that has run torch may wait for threads it does not have
         context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(threads,)) as pool:
-            waiting = {pool.submit(run_task, task): task for task in tasks}
+        ticks = context.SimpleQueue()
+        with ProcessPoolExecutor(self.workers, context, initializer=_begin, initargs=(threads, ticks)) as pool:
+            waiting = {pool.submit(_work, task): task for task in tasks}
             try:
-                for future in as_completed(waiting):
-                    tick(waiting[future].edits)
-                    yield waiting[future], _outcome(future)
+                while waiting:
+                    ended, _ = wait(waiting, timeout=0.5, return_when=FIRST_COMPLETED)
+                    while not ticks.empty():
+                        tick(ticks.get())
+                    for future in ended:
+                        yield waiting.pop(future), _outcome(future)
             finally:
                 pool.shutdown(wait=False, cancel_futures=True)
 
@@ -55,7 +63,18 @@ def _outcome(future: "Future[Done | Failed]") -> Done | Failed:
         return Failed("a worker was ended from outside, perhaps for want of memory: use fewer --workers", str(error))
 
 
-def _begin(threads: int) -> None:
+_ticks: "SimpleQueue[int] | None" = None
+"""Of a worker: the way to its parent."""
+
+
+def _work(task: Task) -> Done | Failed:
+    assert _ticks is not None
+    return run_task(task, _ticks.put)
+
+
+def _begin(threads: int, ticks: "SimpleQueue[int]") -> None:
+    global _ticks
+    _ticks = ticks
     import threading
 
     import torch

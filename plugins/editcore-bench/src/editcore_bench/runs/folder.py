@@ -19,7 +19,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from editcore.patches.canonical import load_json, sha256_of
-from editcore.patches.durable import make_folder, write_atomically
+from editcore.patches.durable import make_folder, remove, write_atomically
 from editcore.patches.fingerprint import file_sha256
 from editcore_bench.runs.record import CellRecord, record_from_json
 from editcore_bench.spec.values import Cell
@@ -27,6 +27,8 @@ from editcore_hooks import ConflictError, RefusedFileError, UsageError
 
 FORMAT: Final = "editcore.bench"
 VERSION: Final = 1
+_STAGED: Final = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
+"""What `write_atomically` was writing."""
 
 
 @frozen
@@ -66,13 +68,25 @@ class RunFolder:
                     f"{self.path} holds a run that differs in {' and '.join(changed)}", hint="choose another --out"
                 )
             return
-        if self.path.exists() and any(entry.name != ".lock" for entry in self.path.iterdir()):
-            raise UsageError(f"{self.path} holds other files and no run", hint="choose another --out")
+        if self.path.exists():
+            self._clear(f"{file_stem(label)}.jsonl" for label in cases)
         for folder in (self.path / "cases", self.path / "cells"):
             make_folder(folder)
         for label, rows in cases.items():
             write_atomically(self.path / "cases" / f"{file_stem(label)}.jsonl", [_lines(rows)])
         write_atomically(self._manifest, [_pretty({"format": FORMAT, "version": VERSION, **manifest})])
+
+    def _clear(self, cases: Iterable[str]) -> None:
+        """Make a folder empty that holds nothing but what a killed `begin` leaves. Raises `UsageError`."""
+        ours = {self.path / name for name in (".lock", "cases", "cells", *(f"cases/{name}" for name in cases))}
+        staged = []
+        for entry in self.path.rglob("*"):
+            if _STAGED.fullmatch(entry.name):
+                staged.append(entry)
+            elif entry not in ours:
+                raise UsageError(f"{self.path} holds other files and no run", hint="choose another --out")
+        for entry in staged:
+            remove(entry)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

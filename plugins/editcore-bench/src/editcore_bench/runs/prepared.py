@@ -16,6 +16,7 @@ from editcore.plugins.hparams import from_mapping
 from editcore.plugins.registry import Registry
 from editcore.plugins.yaml_text import read_text
 from editcore_bench.datasets.source import find as find_file
+from editcore_bench.runs.where import plugin_versions
 from editcore_bench.spec.reading import CASES, DEMO
 from editcore_bench.spec.values import DatasetChoice, Spec, plain
 from editcore_hooks import Case, UsageError
@@ -31,13 +32,15 @@ class Machine:
 
 @frozen
 class Prepared:
-    """`spec` with names in place of paths; by name of a model its folder or hub id, by label of a dataset its cases."""
+    """`spec` with names in place of paths; by name of a model its folder or hub id, by label of a dataset its cases;
+    `versions` of the plugins it needs."""
 
     spec: Spec
     machine: Machine
     places: Mapping[str, str]
     weights: Mapping[str, str]
     cases: Mapping[str, tuple[Case, ...]]
+    versions: Mapping[str, str]
 
     def identity(self) -> dict[str, Any]:
         """What two runs must share for cells of one to be cells of the other: JSON values."""
@@ -68,7 +71,8 @@ def prepare(spec: Spec, known: Registry, machine: Machine = Machine()) -> Prepar
                 hint = "lower the size in `protocols`"
                 raise UsageError(f"{protocol.label} asks for more than the {len(some)} cases of {label}", hint=hint)
     datasets = tuple(evolve(one, path=Path(one.path).name if one.path else None) for one in spec.datasets)
-    return Prepared(evolve(spec, models=tuple(places), datasets=datasets), machine, places, weights, cases)
+    named = evolve(spec, models=tuple(places), datasets=datasets)
+    return Prepared(named, machine, places, weights, cases, plugin_versions(spec, known))
 
 
 def _taken(dataset: DatasetChoice, known: Registry) -> Sequence[Case]:

@@ -1,8 +1,8 @@
 """How edits meet the model: alone, in batches, one after another. The only place that says when a case is scored."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Final
+from typing import Any
 
 from attrs import define, field
 
@@ -10,20 +10,19 @@ from editcore.editing.compute import Options
 from editcore.editing.session import Session
 from editcore.patches.patch import Patch
 from editcore_bench.runs.scoring import Row, Scorer
-from editcore_bench.spec.values import Protocol
+from editcore_bench.spec.values import TOGETHER, Protocol
 from editcore_hooks import Case
-
-TOGETHER: Final = 32
-"""Single edits that are computed at once: the same patches as one by one, sooner."""
 
 
 @define
 class Trace:
-    """What a cell did, as it goes: scores, the cases and the patch of each edit, and what the edits cost."""
+    """What a cell did, as it goes: scores, the cases and the patch of each edit, what its first patch says of how it
+    was made, and what the edits cost."""
 
     tick: Callable[[int], None]
     rows: list[Row] = field(factory=list)
     edits: list[dict[str, Any]] = field(factory=list)
+    made: Mapping[str, Any] = field(factory=dict)
     facts: int = 0
     seconds: float = 0.0
     asset_seconds: float = 0.0
@@ -31,6 +30,7 @@ class Trace:
 
     def edited(self, cases: Sequence[Case], patches: Sequence[Patch]) -> None:
         """Note one computation: of one patch of all cases, or of a patch each."""
+        self.made = self.made or patches[0].about
         cost = patches[0].about["cost"]
         facts = sum(len(case.requests) for case in cases)
         self.facts += facts

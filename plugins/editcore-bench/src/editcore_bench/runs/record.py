@@ -12,8 +12,9 @@ from editcore_hooks import RefusedFileError
 @frozen
 class CellRecord:
     """`cost`: `edits`, `edit_seconds` (of all), `asset_seconds` (statistics before the first edit), `peak_bytes` (while
-    editing, the model included), `seconds` (scoring too). `edits`: the cases and the patch of each. `where`: the
-    machine, versions and the moment."""
+    editing, the model included), `seconds` (scoring too). `edits`: the cases and the patch of each. `method`: what
+    made them, as patches say it: distribution, version, every hyper-parameter, profile and transforms. `where`: the
+    machine, threads and versions of the process that ran it, and the moment."""
 
     cell: Cell
     rows_sha256: str
@@ -21,6 +22,7 @@ class CellRecord:
     cost: Mapping[str, float]
     edits: tuple[Mapping[str, Any], ...] = field(repr=False)
     where: Mapping[str, Any] = field(repr=False)
+    method: Mapping[str, Any] = field(factory=dict, repr=False)
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -29,6 +31,7 @@ class CellRecord:
             "dtype": self.dtype,
             "cost": dict(self.cost),
             "edits": [dict(edit) for edit in self.edits],
+            "method": dict(self.method),
             "where": dict(self.where),
         }
 
@@ -43,6 +46,7 @@ def record_from_json(value: Any, what: str) -> CellRecord:
             value["cost"],
             tuple(value["edits"]),
             value["where"],
+            value.get("method", {}),  # runs that were made before it was kept are read as they are
         )
     except (KeyError, TypeError) as error:
         raise RefusedFileError(

@@ -1,12 +1,8 @@
 """A run: begin its folder, leave finished cells, run the others, keep each as it ends."""
 
-import os
-import platform
-from collections.abc import Callable
-from datetime import UTC, datetime
-from importlib.metadata import version
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from attrs import frozen
 
@@ -14,9 +10,9 @@ from editcore.evaluation.case_rows import case_to_json
 from editcore_bench.runs.engines import Engine
 from editcore_bench.runs.folder import RunFolder, cell_name
 from editcore_bench.runs.prepared import Prepared
+from editcore_bench.runs.where import where
 from editcore_bench.runs.work import Failed, Task
-
-PACKAGES: Final = ("editcore", "editcore-bench", "torch", "transformers", "safetensors", "numpy")
+from editcore_hooks import UsageError
 
 
 @frozen
@@ -34,21 +30,25 @@ def run(
 ) -> Outcome:
     """Run every cell of a prepared spec that `out` does not hold yet; `bar(total)` is a progress bar over edits.
 
-    Raises `UsageError` when `out` holds another run, and `ConflictError` when a run is writing into it.
+    Raises `UsageError` when `out` holds another run, or cells are left of one that other versions began, and
+    `ConflictError` when a run is writing into it.
     """
     folder = RunFolder(out)
     cells = prepared.spec.cells()
     with folder.locked():
-        manifest = {
-            "identity": prepared.identity(),
-            "cells": [cell_name(cell) for cell in cells],
-            "where": where(),
-        }
+        here = where()
+        here["versions"] |= prepared.versions
+        manifest = {"identity": prepared.identity(), "cells": [cell_name(cell) for cell in cells], "where": here}
         cases = {label: map(case_to_json, some) for label, some in prepared.cases.items()}
         folder.begin(manifest, cases)
         tasks = [_task(prepared, cell) for cell in cells]
         kept = [task.cell.label for task in tasks if folder.finished(task.cell)]
         left = [task for task in tasks if task.cell.label not in kept]
+        versions = folder.manifest()["where"]["versions"]
+        if left and (changed := _changed(versions, here["versions"])):
+            raise UsageError(
+                f"{out} was begun with {changed}", hint="choose another --out: its cells would not compare"
+            )
         if kept:
             say(f"{len(kept)} of {len(tasks)} cells are there already")
         done: list[str] = []
@@ -58,7 +58,16 @@ def run(
                 if isinstance(outcome, Failed):
                     failed.append((task.cell.label, outcome))
                     continue
-                about = {"dtype": outcome.dtype, "cost": outcome.cost, "edits": tuple(outcome.edits), "where": where()}
+                if changed := _changed(versions, outcome.versions):
+                    failed.append((task.cell.label, Failed(f"the run was begun with {changed} of its worker", "")))
+                    continue
+                about = {
+                    "dtype": outcome.dtype,
+                    "cost": outcome.cost,
+                    "edits": tuple(outcome.edits),
+                    "method": outcome.method,
+                    "where": outcome.where,
+                }
                 folder.write(task.cell, outcome.rows, about)
                 done.append(task.cell.label)
                 say(f"{task.cell.label}: {outcome.cost['edits']} edits in {outcome.cost['edit_seconds']:.1f} s")
@@ -71,16 +80,7 @@ def _task(prepared: Prepared, cell: Any) -> Task:
     return Task(cell, cases, prepared.places[cell.model], prepared.machine, spec.metrics, spec.answer_tokens)
 
 
-def where() -> dict[str, Any]:
-    """The machine, the versions, the moment. No name of a person or a folder."""
-    import torch
-
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-    return {
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "processors": os.cpu_count(),
-        "accelerator": str(accelerator) if accelerator is not None else None,
-        "versions": {name: version(name) for name in PACKAGES},
-    }
+def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
+    """Which packages have another version, in words; none is no words."""
+    both = sorted(before.keys() & now.keys())
+    return ", ".join(f"{name} {before[name]} and not {now[name]}" for name in both if before[name] != now[name])

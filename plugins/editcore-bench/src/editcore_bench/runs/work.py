@@ -12,6 +12,7 @@ from editcore.editing.session import Session, open_model
 from editcore_bench.runs.prepared import Machine
 from editcore_bench.runs.protocols import Trace, follow
 from editcore_bench.runs.scoring import Row, Scorer
+from editcore_bench.runs.where import where
 from editcore_bench.spec.values import Cell
 from editcore_hooks import Case, EditcoreError
 
@@ -44,12 +45,19 @@ class Task:
 
 @frozen
 class Done:
-    """What a cell gave. `rows` and `edits` are the same on every run; `cost` is not."""
+    """What a cell gave, what made it and where. `rows` and `edits` are the same on every run; `cost` is not."""
 
     rows: list[Row]
     edits: list[dict[str, Any]]
     cost: dict[str, Any]
     dtype: str
+    method: dict[str, Any]
+    where: dict[str, Any]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Of what the worker ran: the packages, and the plugin of the method."""
+        return {**self.where["versions"], self.method["distribution"]: self.method["version"]}
 
 
 @frozen
@@ -93,7 +101,11 @@ def _run(task: Task, tick: Callable[[int], None]) -> Done:
         "peak_bytes": trace.peak,
         "seconds": time.perf_counter() - started,
     }
-    return Done(trace.rows, trace.edits, cost, session.loaded.dtype)
+    method = {
+        **{key: trace.made["method"][key] for key in ("name", "distribution", "version")},
+        **{key: trace.made[key] for key in ("hparams", "profile", "transforms") if key in trace.made},
+    }
+    return Done(trace.rows, trace.edits, cost, session.loaded.dtype, method, where())
 
 
 _open: dict[tuple[str, Machine, int], Session] = {}

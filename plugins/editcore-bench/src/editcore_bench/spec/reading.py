@@ -4,13 +4,15 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+import attrs
 from attrs import frozen
 
 from editcore.plugins.hparams import merge
 from editcore.plugins.registry import Registry
 from editcore.plugins.yaml_text import parse, read_text
 from editcore_bench.spec.cursor import Cursor
-from editcore_bench.spec.values import DatasetChoice, MethodChoice, Protocol, Spec
+from editcore_bench.spec.protocols import read_protocols
+from editcore_bench.spec.values import DatasetChoice, MethodChoice, Spec
 from editcore_hooks import EditcoreError, UsageError
 
 T = TypeVar("T")
@@ -23,18 +25,20 @@ CASES: Final = "cases"
 _PARTS: Final = ("models", "methods", "datasets", "protocols", "metrics", "seeds", "answer_tokens")
 _KEYS: Final = ("title", "about", *_PARTS, DEMO)
 _DATASET: Final = ("name", "label", "path", "file", "set", "n", "start")
-_KINDS: Final = "single, {batch: N} or {sequential: N}"
 
 
 @frozen
 class Choice:
-    """What a person says over the spec: other models, and by name where the files of its datasets are.
+    """What a person says over the spec: other models, by name where the files of its datasets are, other methods, and
+    how many cases of each dataset.
 
-    A file of another layout than the dataset's is `LAYOUT:FILE`.
+    A file of another layout than the dataset's is `LAYOUT:FILE`. A method that the spec has keeps its settings.
     """
 
     models: tuple[str, ...] = ()
     data: Mapping[str, str] = {}
+    methods: tuple[str, ...] = ()
+    n: int | None = None
 
 
 def read_spec(path: Path, known: Registry, choice: Choice = Choice()) -> Spec:
@@ -55,15 +59,14 @@ def read_spec(path: Path, known: Registry, choice: Choice = Choice()) -> Spec:
     reader = _Reader(known, path.parent, choice)
     models = choice.models or ((DEMO,) if on_demo else reader.models(parts["models"]))
     datasets = reader.each(parts["datasets"], "datasets", reader.dataset, lambda one: one.label)
-    protocols = tuple(one for item in parts["protocols"].items(_KINDS) for one in reader.protocols(item))
     return Spec(
         name=path.stem,
         title=root.at("title").word("a text") if root.has("title") else path.stem,
         about=root.at("about").word("a text") if root.has("about") else "",
         models=models,
-        methods=reader.each(parts["methods"], "methods", reader.method, lambda one: one.label),
+        methods=reader.methods(parts["methods"]),
         datasets=datasets,
-        protocols=_fitting(protocols, datasets, parts["protocols"]),
+        protocols=read_protocols(parts["protocols"], datasets),
         metrics=reader.each(parts["metrics"], "metric names", reader.metric, str),
         seeds=reader.each(parts["seeds"], "whole numbers", lambda at: at.integer(0), str) if "seeds" in parts else (0,),
         answer_tokens=parts["answer_tokens"].integer(0) if "answer_tokens" in parts else 8,
@@ -85,6 +88,18 @@ class _Reader:
 
     def models(self, at: Cursor) -> tuple[str, ...]:
         return self.each(at, "folders or hub ids", lambda item: self._model(item.word("a folder or a hub id")), str)
+
+    def methods(self, at: Cursor) -> tuple[MethodChoice, ...]:
+        """Those of the spec, or of these and all others the ones that a person chose."""
+        listed = self.each(at, "methods", self.method, lambda one: one.label)
+        if not self._choice.methods:
+            return listed
+        chosen: dict[str, MethodChoice] = {}
+        for name in self._choice.methods:
+            own = [one for one in listed if name in (one.label, one.name)]
+            for one in own or [MethodChoice(self._known.method(name).name, name)]:
+                chosen[one.label] = one
+        return tuple(chosen.values())
 
     def method(self, at: Cursor) -> MethodChoice:
         if isinstance(at.value, str):
@@ -131,9 +146,12 @@ class _Reader:
         row = {} if named is at else at.value
         label = at.at("label").word("a text") if "label" in row else name
         path = self._choice.data.get(label, self._choice.data.get(name))
+        settings = self._dataset_settings(at, name) if "set" in row else {}
         layout, colon, rest = (path or "").partition(":")
         if colon and layout in (CASES, *self._known.datasets):
             name, path = layout, rest
+            known = () if name == CASES else {one.name for one in attrs.fields(self._known.dataset(name).Hparams)}
+            settings = {key: value for key, value in settings.items() if key in known}
         if path is None and "path" in row:
             path = self._beside(at.at("path").word("a file or a hub id"))
         if path is None and name != DEMO:
@@ -143,27 +161,15 @@ class _Reader:
             label,
             None if name == DEMO else path,
             at.at("file").word("the name of a file") if "file" in row else None,
-            self._settings(at, self._known.dataset(name).Hparams, "editcore datasets") if "set" in row else {},
-            at.at("n").integer(1) if "n" in row else None,
+            settings,
+            self._choice.n or (at.at("n").integer(1) if "n" in row else None),
             at.at("start").integer(0) if "start" in row else 0,
         )
 
-    def protocols(self, at: Cursor) -> list[Protocol]:
-        if at.value == "single":
-            return [Protocol("single")]
-        at.mapping(("batch", "sequential", "gap"), _KINDS)
-        kinds = [kind for kind in ("batch", "sequential") if at.has(kind)]
-        if len(kinds) != 1:
-            raise at.refused(f"must be one of {_KINDS}")
-        if kinds == ["batch"]:
-            if at.has("gap"):
-                raise at.at("gap").refused("belongs to a sequential protocol")
-            return [Protocol("batch", size) for size in _sizes(at.at("batch"))]
-        checkpoints = _sizes(at.at("sequential"))
-        gap = at.at("gap").integer(1) if at.has("gap") else None
-        if gap is not None and gap >= max(checkpoints):
-            raise at.at("gap").expected(f"less than the {max(checkpoints)} edits")
-        return [Protocol("sequential", max(checkpoints), tuple(sorted(checkpoints)), gap)]
+    def _dataset_settings(self, at: Cursor, name: str) -> dict[str, Any]:
+        if name in (DEMO, CASES):
+            raise at.at("set").refused(f"is of a published layout, and {name} is none", "leave it out")
+        return self._settings(at, self._known.dataset(name).Hparams, "editcore datasets")
 
     def metric(self, at: Cursor) -> str:
         if isinstance(at.value, str) and at.value.startswith("cost."):
@@ -186,24 +192,3 @@ def _looked_up(at: Cursor, find: Callable[[str], Any]) -> Any:
         return find(name)
     except EditcoreError as error:
         raise at.refused(f"cannot be: {error.message}", error.hint) from error
-
-
-def _sizes(at: Cursor) -> list[int]:
-    if not isinstance(at.value, list):
-        return [at.integer(1)]
-    sizes = [item.integer(1) for item in at.items("whole numbers")]
-    if len(set(sizes)) < len(sizes):
-        raise at.refused("names a size twice")
-    return sizes
-
-
-def _fitting(protocols: tuple[Protocol, ...], datasets: tuple[DatasetChoice, ...], at: Cursor) -> tuple[Protocol, ...]:
-    if len(set(protocols)) < len(protocols):
-        raise at.refused("names a protocol twice")
-    for protocol in protocols:
-        for dataset in datasets:
-            if dataset.n is not None and protocol.size > dataset.n:
-                raise at.refused(
-                    f"asks for {protocol.size} edits at once and {dataset.label} has n: {dataset.n}", "raise its `n`"
-                )
-    return protocols

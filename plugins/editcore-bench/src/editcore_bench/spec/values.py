@@ -1,12 +1,15 @@
 """A spec as values. `attrs.asdict` of a cell is what identifies it; texts for people are made here and nowhere else."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 from attrs import field, frozen
 
 Kind = Literal["single", "batch", "sequential"]
+
+TOGETHER: Final = 32
+"""Single edits that are computed at once where the method can: the same patches as one by one, sooner."""
 
 
 @frozen

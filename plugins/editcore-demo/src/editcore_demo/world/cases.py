@@ -1,4 +1,8 @@
-"""Edit cases of the world, one JSON object each, in the form of `cases.jsonl`."""
+"""Edit cases of the world, one JSON object each, in the form of `cases.jsonl`.
+
+Every portability probe has a condition: a question whose answer the unedited model must know, or else its failing says
+nothing of the edit.
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +13,7 @@ from editcore_demo.world.relations import RELATIONS, TWO_HOPS
 from editcore_demo.world.text import sentence
 
 Case = dict[str, Any]
-Probe = dict[str, str]
+Probe = dict[str, Any]
 Knows = Callable[[str, str], bool]
 
 NEIGHBOURS = 6
@@ -74,7 +78,7 @@ def _case(world: World, fact: Fact, prompt: str, seed: int) -> Case:
             "other_task": tasks,
         },
         "portability": {
-            "alias": _alias(world, new, seed),
+            "alias": _alias(world, new, fact.object, seed),
             "one_hop": _one_hop(world, new, seed),
             "inverse": _inverse(world, new, seed),
         },
@@ -92,27 +96,34 @@ def _neighbours(world: World, fact: Fact, seed: int) -> list[Probe]:
     return [_probe(world, f, seed) for f in same[:NEIGHBOURS]]
 
 
-def _alias(world: World, new: Fact, seed: int) -> list[Probe]:
-    """The new fact, asked of the alias of the subject."""
+def _alias(world: World, new: Fact, old: str, seed: int) -> list[Probe]:
+    """The new fact, asked of the alias of the subject; the old one is known under it."""
     if new.subject not in world.aliases:
         return []
-    return [{"prompt": edit_prompt(world, new, seed).replace("{}", world.aliases[new.subject]), "target": new.object}]
+    prompt = edit_prompt(world, new, seed).replace("{}", world.aliases[new.subject])
+    return [_resting({"prompt": prompt, "target": new.object}, {"prompt": prompt, "target": old})]
 
 
 def _one_hop(world: World, new: Fact, seed: int) -> list[Probe]:
-    """What follows from the new object by one more fact."""
+    """What follows from the new object by one more fact, which is known."""
     probes = []
     for hop in TWO_HOPS:
         if hop.first == new.relation and (new.object, hop.second) in world.objects:
             template = world.draw("hop", str(seed), hop.name, new.subject).choice(hop.templates)
-            answer = world.objects[new.object, hop.second]
-            probes.append({"prompt": template.replace("{}", new.subject), "target": answer})
+            second = Fact(new.object, hop.second, world.objects[new.object, hop.second])
+            probe = {"prompt": template.replace("{}", new.subject), "target": second.object}
+            probes.append(_resting(probe, _probe(world, second, seed)))
     return probes
 
 
 def _inverse(world: World, new: Fact, seed: int) -> list[Probe]:
-    """The new fact, asked of the new object."""
+    """The new fact, asked of the new object, of which the relation is known as it was."""
     inverse = RELATIONS[new.relation].inverse
     if inverse is None:
         return []
-    return [_probe(world, Fact(new.object, inverse, new.subject), seed)]
+    probe = _probe(world, Fact(new.object, inverse, new.subject), seed)
+    return [_resting(probe, {**probe, "target": world.objects[new.object, inverse]})]
+
+
+def _resting(probe: Probe, condition: Probe) -> Probe:
+    return {**probe, "conditions": [condition]}

@@ -1,4 +1,4 @@
-"""How much ordinary keys weigh where nobody said so."""
+"""How much ordinary keys weigh where nobody said so. Light: no torch."""
 
 from typing import Final
 

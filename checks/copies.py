@@ -1,0 +1,68 @@
+"""`apply -o` for the checks that cut it short: the source is never changed, and the copy is whole or not there."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import torch
+from attrs import frozen
+
+from checks import small
+from checks.changes import State
+from checks.faults import Disk
+from editcore.patches.copying import apply_to_copy
+from editcore.patches.patch import Patch
+from editcore.patches.repairing import repair
+from editcore_hooks import UsageError
+
+BASE: Final = "base"
+OUT: Final = "out"
+
+
+@frozen
+class Copying:
+    """Two patches on a copy of the folder `BASE` of `source`. `whole` are the files of the copy, by hash."""
+
+    source: Path
+    patches: Sequence[Patch]
+    base: State
+    whole: State
+    calls: int
+    written: int
+
+    def act(self, place: Path) -> None:
+        apply_to_copy(place / BASE, place / OUT, self.patches)
+
+    def state(self, place: Path) -> str:
+        """Whether there is no copy or all of it; nothing else counts as either."""
+        assert small.hashes(place / BASE) == self.base, "the source was changed"
+        if not (place / OUT).exists():
+            return "old"
+        assert small.hashes(place / OUT) == self.whole, "the copy is not whole"
+        return "new"
+
+    def clear(self, place: Path) -> bool:
+        """Repair, and say whether there was something to clear; afterwards nothing lies about."""
+        before, state = set(place.iterdir()), self.state(place)
+        try:
+            repair(place / OUT)
+        except UsageError:
+            assert state == "old"
+        wanted = {place / BASE, place / OUT} if state == "new" else {place / BASE}
+        assert set(place.iterdir()) == wanted, f"{set(place.iterdir()) - wanted} was left over"
+        return before != wanted
+
+
+def copying(place: Path, sharded: bool) -> Copying:
+    """Done once, to know its calls and its result."""
+    source = place / "copying"
+    source.mkdir()
+    base = small.checkpoint(source / BASE, torch.bfloat16, sharded)
+    patches = [
+        small.patch(base, {small.KEYS[0]: "low_rank", small.KEYS[1]: "dense"}, seed=1),
+        small.patch(base, {small.KEYS[0]: "sparse"}, seed=2),
+    ]
+    after = small.copy(source, place / "copied")
+    with Disk(after).mounted() as disk:
+        apply_to_copy(after / BASE, after / OUT, patches)
+    return Copying(source, patches, small.hashes(base), small.hashes(after / OUT), len(disk.calls), disk.written)

@@ -1,0 +1,84 @@
+"""`editcore annotate`: what a patch says of itself, changed or measured anew. What it does, and its id, stay."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from editcore.cli.apply import base_of
+from editcore.cli.model import model_options, open_session
+from editcore.cli.options import with_output
+from editcore.cli.output import Output
+from editcore.cli.patch_files import free_file, load_patches, named, naming_options, short
+from editcore_hooks import UsageError
+
+if TYPE_CHECKING:
+    from editcore.patches.patch import Patch
+
+
+@click.command()
+@click.argument("patch")
+@click.option("-o", "--output", required=True, metavar="FILE", help="The patch to write; with --overwrite also PATCH.")
+@naming_options
+@click.option(
+    "--redact",
+    type=click.Choice(["all", "hashes"]),
+    is_flag=False,
+    flag_value="all",
+    help="Take the texts of the requests out; --redact=hashes leaves salted hashes to know them by.",
+)
+@click.option("--cases", metavar="FILE", help="Measure the patch on these, JSON lines, and note the figures.")
+@click.option("--metric", "metrics", multiple=True, metavar="ID", help="What to measure beside the probability.")
+@click.option("--model", metavar="DIR", help="The base, alone or with patches on it. Default: what PATCH names.")
+@click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
+@model_options
+@with_output
+def annotate(
+    out: Output,
+    patch: str,
+    output: str,
+    title: str | None,
+    license: str | None,
+    author: str | None,
+    redact: str | None,
+    cases: str | None,
+    metrics: tuple[str, ...],
+    model: str | None,
+    overwrite: bool,
+    **options: Any,
+) -> None:
+    """Write PATCH anew with another title, licence or author, without its texts, or with figures measured now.
+
+    The id stays: it is taken of what changes a model, and none of this does. Figures replace those that were there.
+    """
+    names = {"title": title, "license": license, "author": author}
+    if not (cases or redact or any(names.values())):
+        raise UsageError("nothing to change", hint="pass --title, --license, --author, --redact or --cases")
+    if metrics and not cases:
+        raise UsageError("--metric needs cases to measure on", hint="pass --cases FILE as well")
+    path = free_file(output, overwrite)
+    (changed,) = load_patches(out, [patch])
+    if cases:
+        changed = _measured(out, changed, cases, metrics, model or base_of(changed), options)
+    if redact:
+        changed = changed.redact(keep_hashes=redact == "hashes")
+    changed = named(changed, **names)  # at last: what is given now is meant to be read
+    changed.save(path)
+    if out.as_json:
+        out.json({"path": output, "id": changed.patch_id, "metrics": changed.about.get("metrics", [])})
+    else:
+        out.print(f"{output}  {short(changed.patch_id)}")
+
+
+def _measured(
+    out: Output, patch: "Patch", cases: str, metrics: tuple[str, ...], model: str, options: dict[str, Any]
+) -> "Patch":
+    from editcore.cli.requests import read_file
+    from editcore.editing.effect import measure
+
+    asked = read_file(cases)
+    measured = measure(open_session(out, model, **options), patch, asked, metrics)
+    for effect in measured.effects:
+        out.say(f"{effect.request}: p(target) {effect.before:.3g} -> {effect.after:.3g}")
+    for report in measured.reports:
+        out.say(f"{report.metric} {report.value:.3g} (n = {report.n})")
+    return measured.patch
