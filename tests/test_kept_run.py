@@ -13,5 +13,6 @@ RUNS = Path(__file__).parents[1] / "benchmarks" / "runs"
 def test_the_kept_run_is_whole_and_of_its_spec_on_the_bundled_model() -> None:
     kept = RunFolder.open(RUNS / "demo")
     prepared = prepare(read_spec(RUNS / "demo.yaml", registry()), registry())
-    assert kept.manifest()["identity"] == prepared.identity()
+    again = "empty benchmarks/runs/demo and: editcore bench run benchmarks/runs/demo.yaml -o benchmarks/runs/demo"
+    assert kept.manifest()["identity"] == prepared.identity(), again
     assert [record.cell for record in kept.records()] == list(prepared.spec.cells())

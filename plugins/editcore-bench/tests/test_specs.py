@@ -146,7 +146,7 @@ def asks(metric: Any, case: Case) -> bool:
 
 
 def test_every_table_has_a_spec() -> None:
-    wanted = "basic batch demo ice-continual ice-main locality memory portability sequential time"
+    wanted = "basic batch demo ice-continual ice-main locality locate-then-edit memory portability sequential time"
     assert [one.name for one in shipped_specs()] == wanted.split()
 
 
