@@ -18,11 +18,11 @@ from editcore.evaluation.cases import parse_case
 from editcore.plugins.hparams import from_mapping
 from editcore_demo import cases, model_path
 from editcore_hooks import Case, Site
-from editcore_keyvalue.contexts import contexts_of
+from editcore_keyvalue.contexts import beginnings, contexts_of
 from editcore_keyvalue.fitting import value_settings
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.store import Wish, second_moments
-from editcore_keyvalue.subjects import by_key
+from editcore_keyvalue.subjects import by_key, in_beginnings
 from editcore_keyvalue.weight import default_weight
 from editcore_memit.hooks import Memit
 from editcore_memit.hparams import MemitHparams
@@ -54,6 +54,9 @@ def compare(n: int, threads: int) -> None:
     preset = dict(Memit.preset({**session.facts(), "edits": TOGETHER}))
     hparams = from_mapping(MemitHparams, preset)
     contexts = contexts_of(session, hparams)
+    low.cached(
+        ("beginnings", low.seed, hparams.key_contexts), lambda: beginnings(session, hparams.key_contexts), base=True
+    )
     settings = {**preset, "context_templates": contexts}
     second_moments(session, hparams.layers, Wish.of(hparams))
     print(describe_machine(threads, "float32 and bfloat16"))
@@ -111,8 +114,10 @@ def _plainly(
         {layer: lower @ lower.T for layer, lower in lowers.items()}, hparams.context_spread,
     )  # fmt: skip
     shared = by_key(session, [case.request for case in some], contexts, "subject_last")
+    more = beginnings(session, hparams.key_contexts)
+    keyed = [in_beginnings(session, each, more, len(contexts), "subject_last") for each in shared]
     started = time.perf_counter()
-    made = plain(problem, [each.rows for each in shared])
+    made = plain(problem, [each.rows for each in shared], keyed=keyed)
     seconds = time.perf_counter() - started
     sites = {Site("mlp_out", layer): delta for layer, delta in made.deltas.items()}
     kept = {site: anatomy.weight(site).clone() for site in sites}

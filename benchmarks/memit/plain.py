@@ -86,8 +86,11 @@ def plain_value(anatomy: Anatomy, site: Site, edit: EditRows, settings: ValueSet
 
 
 @torch.no_grad()
-def plain(problem: Problem, edits: Sequence[EditRows], n: int = 0) -> Made:
-    """With `n` the seconds are those of so many edits: values and keys scaled from these, the solution measured."""
+def plain(problem: Problem, edits: Sequence[EditRows], n: int = 0, keyed: Sequence[EditRows] | None = None) -> Made:
+    """With `n` the seconds are those of so many edits: values and keys scaled from these, the solution measured.
+
+    `keyed` are the rows that make the keys, where they are not those of the values.
+    """
     anatomy, layers, n = problem.anatomy, problem.layers, n or len(edits)
     made, scale = Made({}), n / len(edits)
     started = time.perf_counter()
@@ -100,7 +103,7 @@ def plain(problem: Problem, edits: Sequence[EditRows], n: int = 0) -> Made:
     for i, layer in enumerate(layers):
         site, started = Site("mlp_out", layer), time.perf_counter()
         keys, apart, outputs = [], [], []
-        for edit in edits:
+        for edit in keyed or edits:
             k, differing = _key(anatomy, site, edit)
             keys.append(k)
             apart.append(differing)

@@ -5,18 +5,17 @@ other: they share forwards, and their losses are summed, so that every gradient 
 """
 
 from collections.abc import Callable, Collection, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Final, Literal
 
 import torch
 from attrs import define, field, frozen
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from editcore.models.anatomy import Anatomy
 from editcore.models.resume import Resumed, resume
 from editcore.models.tracing import Place, Tap, Trace
 from editcore_hooks import EditcoreError, Site
+from editcore_keyvalue.kernels import quick_kernels
 from editcore_keyvalue.rows import EditRows, Layout, Part, lay_out
 
 STOP_LOSS: Final = 0.05
@@ -199,7 +198,7 @@ class _Fit:
     def _logits(self, part: Part, resumed: Resumed, delta: Tensor) -> Tensor:
         rows = delta[part.edit]  # (N, S, d)
         taps: dict[Place, Tap] = {site: Tap(edit=_adding(rows[:, i])) for i, site in enumerate(self.sites)}
-        with Trace(resumed.anatomy, taps), _attention(resumed.anatomy):
+        with Trace(resumed.anatomy, taps), quick_kernels(resumed.anatomy):
             return resumed.forward(part.at)
 
     def leave(self, done: Sequence[bool]) -> None:
@@ -237,15 +236,6 @@ def _adding(delta: Tensor) -> Callable[[Tensor], Tensor]:
         return torch.cat([output[:, :1] + delta[:, None].to(output.dtype), output[:, 1:]], dim=1)
 
     return add
-
-
-def _attention(anatomy: Anatomy) -> AbstractContextManager[None]:
-    """In 16 bits on a processor torch's fused attention takes ten times as long backward as plain products do."""
-    model = anatomy.model
-    if model.device.type == "cpu" and model.dtype in (torch.bfloat16, torch.float16):
-        plain: AbstractContextManager[None] = sdpa_kernel(SDPBackend.MATH)
-        return plain
-    return nullcontext()
 
 
 def _norms(delta: Tensor) -> Tensor:

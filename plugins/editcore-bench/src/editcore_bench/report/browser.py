@@ -4,8 +4,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from editcore_bench.report.figures import CellFigures
-from editcore_bench.report.words import good_side, is_share, moment_text
+from editcore_bench.report.figures import CellFigures, is_share
+from editcore_bench.report.words import good_side, moment_text
 from editcore_bench.runs.folder import RunFolder
 from editcore_hooks import render
 

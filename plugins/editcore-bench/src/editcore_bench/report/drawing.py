@@ -5,8 +5,8 @@ from collections.abc import Iterator, Sequence
 from attrs import frozen
 
 from editcore_bench.report.charts import Bar, Curve, Point, bars, lines
-from editcore_bench.report.figures import CellFigures, Figure
-from editcore_bench.report.words import bytes_text, interval_text, is_share, moment_text, seconds_text, value_text
+from editcore_bench.report.figures import CellFigures, Figure, is_share
+from editcore_bench.report.words import bytes_text, interval_text, moment_text, seconds_text, value_text
 from editcore_bench.spec.values import Cell
 
 

@@ -9,9 +9,9 @@ from typing import Any, Final
 from editcore_bench.report.browser import browser_data, for_script
 from editcore_bench.report.charts import MARKS, mark
 from editcore_bench.report.drawing import Legend, batch_charts, cost_charts, sequence_charts
-from editcore_bench.report.figures import CellFigures
+from editcore_bench.report.figures import CellFigures, is_share
 from editcore_bench.report.table import Line, dtypes_of, lines, metrics_of
-from editcore_bench.report.words import between_text, bytes_text, goodness, is_share, seconds_text, value_text
+from editcore_bench.report.words import between_text, bytes_text, goodness, seconds_text, value_text
 from editcore_bench.runs.folder import RunFolder
 from editcore_bench.spec.values import TOGETHER
 
