@@ -14,6 +14,7 @@ from attrs import define, field, frozen
 from editcore.evaluation.cases import parse_case
 from editcore.patches.conflicts import facts_of
 from editcore_hooks import Case
+from editcore_hooks.requests import TargetPrefix
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session
@@ -54,7 +55,7 @@ class _Asked:
     about: str
     prompt: str
     target: str
-    prefix: str
+    prefix: TargetPrefix
 
 
 def blame(session: "Session", cases: Sequence[Case], probes: bool = False) -> Findings:

@@ -24,7 +24,7 @@ def quick_kernels(anatomy: Anatomy) -> Iterator[None]:
         if model.device.type == "cpu" and model.dtype in (torch.bfloat16, torch.float16):
             stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         for module in activations:
-            module.forward = partial(gelu, approximate="tanh")
+            module.forward = partial(gelu, approximate="tanh")  # type: ignore[method-assign]
         try:
             yield
         finally:

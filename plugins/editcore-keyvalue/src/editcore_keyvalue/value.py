@@ -199,7 +199,8 @@ class _Fit:
         rows = delta[part.edit]  # (N, S, d)
         taps: dict[Place, Tap] = {site: Tap(edit=_adding(rows[:, i])) for i, site in enumerate(self.sites)}
         with Trace(resumed.anatomy, taps), quick_kernels(resumed.anatomy):
-            return resumed.forward(part.at)
+            logits = resumed.forward(part.at)
+        return logits
 
     def leave(self, done: Sequence[bool]) -> None:
         """Take the edits that are done out, with their δ."""
