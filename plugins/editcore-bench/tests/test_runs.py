@@ -1,5 +1,6 @@
 """Runs: what rows say, what is kept, what is run again."""
 
+import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
@@ -67,6 +68,21 @@ def test_what_is_said_of_the_model_as_a_whole_is_asked_at_marks_only(small_run: 
     found = rows(small_run, "ft-m", "sequential 6")
     marks = {(row["phase"], row["edits"]) for row in found if row["metric"] == "damage.ppl@1"}
     assert marks == {("final", 1), ("final", 3), ("final", 6)}
+
+
+def test_damage_is_measured_on_the_text_that_a_spec_names(run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
+    text = "Everybody in town knows the baker.\nThe river is high this year.\n"
+    (tmp_path / "plain.txt").write_text(text)
+    only = (("  - single\n", ""), SHORT[1], ("answer_tokens: 2", "answer_tokens: 0\nneutral: plain.txt"))
+    spec = write_spec(tmp_path, *only)
+    ended = run_spec(spec, tmp_path / "out")
+    assert not ended.failed
+    for record in ended.folder.records():
+        found = [row for row in ended.folder.rows(record.cell) if row["metric"] == "damage.ppl@1"]
+        assert {row["neutral"] for row in found} == {hashlib.sha256(text.encode()).hexdigest()}
+    (tmp_path / "plain.txt").write_text("The river is low.\n")
+    with pytest.raises(UsageError, match="holds a run that differs in neutral"):
+        run_spec(spec, tmp_path / "out")
 
 
 def test_rows_keep_the_texts_before_and_after(small_run: Path) -> None:

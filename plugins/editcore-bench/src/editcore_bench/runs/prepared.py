@@ -9,6 +9,7 @@ from attrs import evolve, frozen
 
 from editcore.evaluation.case_rows import case_to_json
 from editcore.evaluation.cases import read_cases
+from editcore.evaluation.neutral import OURS, NeutralText, read_neutral
 from editcore.models.source import find
 from editcore.patches.canonical import sha256_of
 from editcore.patches.checkpoint import Checkpoint
@@ -33,7 +34,7 @@ class Machine:
 @frozen
 class Prepared:
     """`spec` with names in place of paths; by name of a model its folder or hub id, by label of a dataset its cases;
-    `versions` of the plugins it needs."""
+    `versions` of the plugins it needs; the text on which damage is measured."""
 
     spec: Spec
     machine: Machine
@@ -41,6 +42,7 @@ class Prepared:
     weights: Mapping[str, str]
     cases: Mapping[str, tuple[Case, ...]]
     versions: Mapping[str, str]
+    neutral: NeutralText = OURS
 
     def identity(self) -> dict[str, Any]:
         """What two runs must share for cells of one to be cells of the other: JSON values."""
@@ -49,6 +51,7 @@ class Prepared:
             "models": dict(self.weights),
             "datasets": {label: sha256_of([case_to_json(one) for one in some]) for label, some in self.cases.items()},
             "machine": attrs.asdict(self.machine),
+            "neutral": self.neutral.sha256,
         }
 
 
@@ -71,8 +74,9 @@ def prepare(spec: Spec, known: Registry, machine: Machine = Machine()) -> Prepar
                 hint = "lower the size in `protocols`"
                 raise UsageError(f"{protocol.label} asks for more than the {len(some)} cases of {label}", hint=hint)
     datasets = tuple(evolve(one, path=Path(one.path).name if one.path else None) for one in spec.datasets)
-    named = evolve(spec, models=tuple(places), datasets=datasets)
-    return Prepared(named, machine, places, weights, cases, plugin_versions(spec, known))
+    neutral = Path(spec.neutral).name if spec.neutral is not None else None
+    named = evolve(spec, models=tuple(places), datasets=datasets, neutral=neutral)
+    return Prepared(named, machine, places, weights, cases, plugin_versions(spec, known), _neutral(spec.neutral))
 
 
 def _taken(dataset: DatasetChoice, known: Registry) -> Sequence[Case]:
@@ -101,6 +105,12 @@ def _read(dataset: DatasetChoice, known: Registry) -> Iterator[Case]:
         assert dataset.path is not None
         cls = known.dataset(dataset.name)
         yield from cls(from_mapping(cls.Hparams, dataset.settings)).read(find_file(dataset.path, dataset.file))
+
+
+def _neutral(named: str | None) -> NeutralText:
+    if named is None:
+        return OURS
+    return read_neutral(_demo().neutral_path() if named == DEMO else Path(named))
 
 
 def _demo() -> Any:

@@ -77,7 +77,8 @@ def run(
 def _task(prepared: Prepared, cell: Any) -> Task:
     spec = prepared.spec
     cases = prepared.cases[cell.dataset.label]
-    return Task(cell, cases, prepared.places[cell.model], prepared.machine, spec.metrics, spec.answer_tokens)
+    place = prepared.places[cell.model]
+    return Task(cell, cases, place, prepared.machine, spec.metrics, spec.answer_tokens, prepared.neutral)
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:

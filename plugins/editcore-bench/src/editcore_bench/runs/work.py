@@ -9,6 +9,7 @@ from attrs import frozen
 
 from editcore.editing.compute import Options, prepare
 from editcore.editing.session import Session, open_model
+from editcore.evaluation.neutral import OURS, NeutralText
 from editcore_bench.runs.prepared import Machine
 from editcore_bench.runs.protocols import Trace, follow
 from editcore_bench.runs.scoring import Row, Scorer
@@ -27,6 +28,7 @@ class Task:
     machine: Machine
     metrics: tuple[str, ...]
     answer_tokens: int
+    neutral: NeutralText = OURS
 
     @property
     def edits(self) -> int:
@@ -118,4 +120,6 @@ def _session(task: Task) -> Session:
         _open.clear()
         device, dtype = task.machine.device, task.machine.dtype
         _open[key] = open_model(task.place, device=device, dtype=dtype, seed=task.cell.seed)
-    return _open[key]
+    session = _open[key]
+    session.neutral = task.neutral
+    return session

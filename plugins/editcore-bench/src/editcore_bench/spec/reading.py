@@ -22,7 +22,7 @@ DEMO: Final = "demo"
 CASES: Final = "cases"
 """A file of cases in editcore's own layout."""
 
-_PARTS: Final = ("models", "methods", "datasets", "protocols", "metrics", "seeds", "answer_tokens")
+_PARTS: Final = ("models", "methods", "datasets", "protocols", "metrics", "seeds", "answer_tokens", "neutral")
 _KEYS: Final = ("title", "about", *_PARTS, DEMO)
 _DATASET: Final = ("name", "label", "path", "file", "set", "n", "start")
 
@@ -70,6 +70,7 @@ def read_spec(path: Path, known: Registry, choice: Choice = Choice()) -> Spec:
         metrics=reader.each(parts["metrics"], "metric names", reader.metric, str),
         seeds=reader.each(parts["seeds"], "whole numbers", lambda at: at.integer(0), str) if "seeds" in parts else (0,),
         answer_tokens=parts["answer_tokens"].integer(0) if "answer_tokens" in parts else 8,
+        neutral=reader.named(parts["neutral"].word("a text file")) if "neutral" in parts else None,
     )
 
 
@@ -87,7 +88,7 @@ class _Reader:
         return tuple(found)
 
     def models(self, at: Cursor) -> tuple[str, ...]:
-        return self.each(at, "folders or hub ids", lambda item: self._model(item.word("a folder or a hub id")), str)
+        return self.each(at, "folders or hub ids", lambda item: self.named(item.word("a folder or a hub id")), str)
 
     def methods(self, at: Cursor) -> tuple[MethodChoice, ...]:
         """Those of the spec, or of these and all others the ones that a person chose."""
@@ -177,7 +178,8 @@ class _Reader:
         name: str = _looked_up(at, self._known.metric).name
         return name
 
-    def _model(self, text: str) -> str:
+    def named(self, text: str) -> str:
+        """`demo` is the bundled one, whatever lies beside the spec."""
         return text if text == DEMO else self._beside(text)
 
     def _beside(self, text: str) -> str:

@@ -80,7 +80,10 @@ class Cell:
 
 @frozen
 class Spec:
-    """A benchmark: every combination of its parts is a cell. `answer_tokens` is the length of the texts kept."""
+    """A benchmark: every combination of its parts is a cell. `answer_tokens` is the length of the texts kept.
+
+    `neutral` is the file on which damage is measured, `demo` that of the bundled world, None editcore's own text.
+    """
 
     name: str
     title: str
@@ -92,6 +95,7 @@ class Spec:
     metrics: tuple[str, ...]
     seeds: tuple[int, ...] = (0,)
     answer_tokens: int = 8
+    neutral: str | None = None
 
     def cells(self) -> tuple[Cell, ...]:
         """Every combination, those of one model and dataset together."""
