@@ -71,7 +71,7 @@ def test_a_preset_is_named_and_so_is_what_would_measure(
     patch = tmp_path / "ada.safetensors"
     assert call("edit", model, *ADA, "-o", patch) == 0
     said = capsys.readouterr().err
-    assert f"settings: preset own; editcore tune {model} measures instead" in said
+    assert f"settings: preset own; to find them on the model itself: editcore tune {model} --method" in said
     assert "did not take" in said
     assert Patch.read_header(patch).about["method"]["preset"] == "own"
     assert call("inspect", patch) == 0

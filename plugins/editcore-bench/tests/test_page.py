@@ -49,7 +49,7 @@ def opened(browser: Any, address: str) -> Iterator[Any]:
 
 
 def test_it_shows_every_chart_and_case(opened: Any) -> None:
-    assert opened.locator(".chart svg").count() == 5 + 5 + 2
+    assert opened.locator(".chart svg").count() == 5 + 5 + 3 + 2  # of shares also what is kept of early edits
     assert opened.locator("#count").inner_text() == "40 of 48 cases"
     opened.locator("#more").click()
     assert opened.locator(".case").count() == 48

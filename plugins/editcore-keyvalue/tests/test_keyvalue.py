@@ -16,6 +16,7 @@ from editcore_hooks import Site, UsageError
 from editcore_keyvalue.cli import parse_layers, stats
 from editcore_keyvalue.contexts import as_template, beginnings, check_contexts, in_context, sample_contexts
 from editcore_keyvalue.corpus import SelfCorpus, open_corpus, take
+from editcore_keyvalue.hparams import tokens_by_width
 from editcore_keyvalue.moments import Accumulator
 from editcore_keyvalue.rows import KL_APART, EditRows, edit_rows, lay_out
 from editcore_keyvalue.solve import factor, solve
@@ -291,7 +292,7 @@ def test_fewer_tokens_than_directions_are_said_once(session: editcore.Session) -
     few = [text for text in said if "directions of the keys" in text]
     assert len(few) == 1
     assert f"over {width - 1} tokens" in few[0]
-    assert f"--tokens {10 * width}" in few[0]
+    assert f"--tokens {tokens_by_width(width)}" in few[0]
     second_moments(session, [1], Wish(tokens=width))
     assert "directions of the keys" not in said[-1]
 

@@ -104,7 +104,8 @@ def edit(
     )
     run = prepare(session, options, len(cases) if single else 1)
     if run.source is not None:
-        out.say(f"settings: {run.source}" + (f"; editcore tune {model} measures instead" if run.preset else ""))
+        tuned = f"; to find them on the model itself: editcore tune {model} --method {run.method.name}"
+        out.say(f"settings: {run.source}{tuned if run.preset else ''}")
     for name, (value, source) in run.resolved.resolved.items():
         out.detail(f"{name} = {value!r} ({source})")
     writer = _Writer(out, session, options, requirements, {"license": license, "author": author}, redact, overwrite)

@@ -49,7 +49,8 @@ class Plan:
     def bytes_to_write(self) -> int:
         """Weight files written anew, and originals kept of tensors touched for the first time."""
         checkpoint = self.checkpoint
-        files = sum((checkpoint.folder / rewrite.source).stat().st_size for rewrite in self.rewrites)
+        with checkpoint.unchanged():
+            files = sum((checkpoint.folder / rewrite.source).stat().st_size for rewrite in self.rewrites)
         fresh = [checkpoint.entries[key] for key in self.changed if key not in checkpoint.stack.targets]
         return files + sum(entry.end - entry.start for entry in fresh)
 
