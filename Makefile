@@ -12,7 +12,7 @@ install: $(VENV)/installed
 
 $(VENV)/installed: constraints.txt requirements-dev.txt $(wildcard hooks/pyproject.toml core/pyproject.toml plugins/*/pyproject.toml)
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --requirement requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --requirement requirements-dev.txt
 	touch $@
 
 demo: install

@@ -1,3 +1,5 @@
+import contextlib
+import io
 import os
 import shutil
 import subprocess
@@ -50,6 +52,20 @@ def editcore(site: Site) -> Run:
             text=True,
             timeout=120,
         )
+
+    return run
+
+
+@pytest.fixture
+def command() -> Run:
+    """Run the command line in this process: in one of its own a command that needs torch is mostly its imports."""
+    from editcore.cli import main
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            code = main(arguments)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
     return run
 

@@ -1,4 +1,4 @@
-"""`editcore export` in a process of its own."""
+"""`editcore export`."""
 
 import json
 from pathlib import Path
@@ -26,27 +26,27 @@ def made(tmp_path: Path) -> tuple[str, str]:
     return str(root), str(tmp_path / "p.safetensors")
 
 
-def test_adapter_checkpoint_and_card(editcore, made, tmp_path):
+def test_adapter_checkpoint_and_card(command, made, tmp_path):
     root, patch = made
     adapter, merged, page = (str(tmp_path / name) for name in ("adapter", "merged", "card"))
-    done = editcore("export", patch, "--to", "peft", "--model", root, "-o", adapter, "--json")
+    done = command("export", patch, "--to", "peft", "--model", root, "-o", adapter, "--json")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["ranks"] == {KEY.removesuffix(".weight"): 1}
     assert sorted(path.name for path in Path(adapter).iterdir()) == ["adapter_config.json", "adapter_model.safetensors"]
-    done = editcore("export", patch, "--to", "merged", "--model", root, "-o", merged)
+    done = command("export", patch, "--to", "merged", "--model", root, "-o", merged)
     assert done.returncode == 0, done.stderr
     assert Checkpoint.open(merged).sha256(KEY) != Checkpoint.open(root).sha256(KEY)
-    done = editcore("export", patch, "--to", "card", "-o", page)
+    done = command("export", patch, "--to", "card", "-o", page)
     assert done.returncode == 0, done.stderr
     text = (Path(page) / "README.md").read_text()
     for said in ("Ada Marlow speaks", "pref.es@1", '"layer": 1', "editcore apply p.safetensors"):
         assert said in text
-    again = editcore("export", patch, "--to", "card", "-o", page)
+    again = command("export", patch, "--to", "card", "-o", page)
     assert again.returncode == 2
 
 
-def test_a_local_base_is_asked_for(editcore, made, tmp_path):
-    done = editcore("export", made[1], "--to", "peft", "-o", str(tmp_path / "adapter"))
+def test_a_local_base_is_asked_for(command, made, tmp_path):
+    done = command("export", made[1], "--to", "peft", "-o", str(tmp_path / "adapter"))
     assert done.returncode == 2
     assert done.stderr.endswith("name it with --model DIR\n")

@@ -1,4 +1,4 @@
-"""`editcore extract` in a process of its own, on a checkpoint of one tensor."""
+"""`editcore extract`, on a checkpoint of one tensor."""
 
 import json
 from pathlib import Path
@@ -14,20 +14,20 @@ def checkpoint(folder: Path, weight: torch.Tensor) -> str:
     return str(folder)
 
 
-def test_from_two_folders_to_a_patch_and_back(editcore, tmp_path):
+def test_from_two_folders_to_a_patch_and_back(command, tmp_path):
     weight = torch.arange(64.0).reshape(8, 8)
     base, edited = (
         checkpoint(tmp_path / "a", weight),
         checkpoint(tmp_path / "b", weight + torch.outer(weight[0], weight[1])),
     )
     path = str(tmp_path / "p.safetensors")
-    done = editcore("extract", base, edited, "-o", path, "--exact", "--json")
+    done = command("extract", base, edited, "-o", path, "--exact", "--json")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["exact"] == ["w"]
-    applied = editcore("apply", path, "--model", base, "-o", str(tmp_path / "c"))
+    applied = command("apply", path, "--model", base, "-o", str(tmp_path / "c"))
     assert applied.returncode == 0, applied.stderr
     assert (tmp_path / "c" / "model.safetensors").read_bytes() == (tmp_path / "b" / "model.safetensors").read_bytes()
-    same = editcore("extract", base, base, "-o", path, "--overwrite")
+    same = command("extract", base, base, "-o", path, "--overwrite")
     assert same.returncode == 2
     assert same.stderr.endswith("there is nothing to extract\n")

@@ -1,4 +1,4 @@
-"""`editcore squash` in a process of its own."""
+"""`editcore squash`."""
 
 import json
 from pathlib import Path
@@ -23,25 +23,25 @@ def patches(tmp_path: Path) -> list[str]:
     return paths
 
 
-def test_two_patches_become_one(editcore, patches, tmp_path):
+def test_two_patches_become_one(command, patches, tmp_path):
     path = str(tmp_path / "s.safetensors")
-    done = editcore("squash", *patches, "-o", path, "--json")
+    done = command("squash", *patches, "-o", path, "--json")
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["exact"] == ["w"]
     assert said["residuals"] == {}
-    shown = editcore("inspect", path).stdout
+    shown = command("inspect", path).stdout
     assert said["id"] in shown
     assert "Person 0 speaks" in shown
     assert "Person 1 speaks" in shown
-    again = editcore("squash", *patches, "-o", path)
+    again = command("squash", *patches, "-o", path)
     assert again.returncode == 2
     assert "--overwrite" in again.stderr
 
 
-def test_a_residual_is_printed_and_requests_can_stay_out(editcore, patches, tmp_path):
+def test_a_residual_is_printed_and_requests_can_stay_out(command, patches, tmp_path):
     path = tmp_path / "s.safetensors"
-    done = editcore("squash", *patches, "-o", str(path), "--max-rank", "1", "--redact")
+    done = command("squash", *patches, "-o", str(path), "--max-rank", "1", "--redact")
     assert done.returncode == 0, done.stderr
     assert "w: low_rank, relative residual 0." in done.stderr
     assert b"Person" not in path.read_bytes()
@@ -55,8 +55,8 @@ def test_a_residual_is_printed_and_requests_can_stay_out(editcore, patches, tmp_
         (("-o", "s.bin"), 2, "does not end in .safetensors"),
     ],
 )
-def test_what_cannot_be_meant_is_one_line(editcore, patches, tmp_path, more, code, said):
-    done = editcore("squash", patches[0], "-o", str(tmp_path / "s.safetensors"), *more)
+def test_what_cannot_be_meant_is_one_line(command, patches, tmp_path, more, code, said):
+    done = command("squash", patches[0], "-o", str(tmp_path / "s.safetensors"), *more)
     assert done.returncode == code
     assert said in done.stderr
     assert done.stderr.count("\n") == 1

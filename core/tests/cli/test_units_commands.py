@@ -1,4 +1,4 @@
-"""`inspect`, `verify`, `generate`, `apply` and `export` of units, in processes of their own."""
+"""`inspect`, `verify`, `generate`, `apply` and `export` of units."""
 
 import json
 from pathlib import Path
@@ -10,40 +10,40 @@ from editcore.patches.units import Units, units_payload
 from editcore_hooks import Site
 
 
-def test_units_are_shown_verified_refused_on_a_folder_and_folded(editcore, tiny, fact_patch, tmp_path):
+def test_units_are_shown_verified_refused_on_a_folder_and_folded(command, tiny, fact_patch, tmp_path):
     path, folded = tmp_path / "units.safetensors", tmp_path / "folded"
     units = Units(torch.ones(2, 32), torch.ones(2, 32), gate=torch.ones(2, 32))
     base = base_identity(Checkpoint.open(tiny), "tiny")
     seal({}, base, {"title": "two"}, kind="modules", payload=units_payload({Site("block", 1): units})).save(path)
-    shown = editcore("inspect", str(path))
+    shown = command("inspect", str(path))
     assert shown.returncode == 0, shown.stderr
     assert "modules (ffn_units): 2 in decoder.1" in shown.stdout
     assert "decoder.1.gate    F32    2×32" in shown.stdout
-    assert editcore("verify", str(path)).returncode == 0
-    assert editcore("export", str(path), "--to", "card", "-o", str(tmp_path / "card.md")).returncode == 0
+    assert command("verify", str(path)).returncode == 0
+    assert command("export", str(path), "--to", "card", "-o", str(tmp_path / "card.md")).returncode == 0
     card = (tmp_path / "card.md").read_text()
     assert "editcore export units.safetensors --to merged --model BASE" in card
     assert "editcore apply" not in card
-    refused = editcore("apply", str(path), "--model", str(tiny), "--in-place")
+    refused = command("apply", str(path), "--model", str(tiny), "--in-place")
     assert refused.returncode == 4
     assert refused.stderr.endswith("editcore export PATCH --to merged --model DIR -o OUT folds it into one\n")
     both = [str(path), str(fact_patch(tiny, "fact"))]
-    done = editcore("export", *both, "--to", "merged", "--model", str(tiny), "-o", str(folded), "--json")
+    done = command("export", *both, "--to", "merged", "--model", str(tiny), "-o", str(folded), "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["mlp_width"] == {"before": 48, "after": 50}
     assert json.loads((folded / "config.json").read_text())["intermediate_size"] == 50
-    said = editcore("generate", str(folded), "--prompt", "Ada lives in", "--max-new-tokens", "2", "--json")
-    beside = editcore(
+    said = command("generate", str(folded), "--prompt", "Ada lives in", "--max-new-tokens", "2", "--json")
+    beside = command(
         "generate", str(tiny), *(f"--patch={name}" for name in both), "--prompt", "Ada lives in",
         "--max-new-tokens", "2", "--json",
     )  # fmt: skip
     assert said.returncode == beside.returncode == 0, beside.stderr
     assert json.loads(said.stdout)[0]["base"] == json.loads(beside.stdout)[0]["patched"]
-    aside = editcore(
+    aside = command(
         "generate", str(tiny), "--beside", f"--patch={both[1]}", "--prompt", "Ada lives in", "--max-new-tokens", "2"
     )
     assert aside.returncode == 0, aside.stderr
-    several = editcore("export", *both, "--to", "peft", "--model", str(tiny), "-o", str(tmp_path / "a"))
+    several = command("export", *both, "--to", "peft", "--model", str(tiny), "-o", str(tmp_path / "a"))
     assert several.returncode == 2
     assert "takes one patch" in several.stderr
 

@@ -24,7 +24,7 @@ FACTS: Final = 48
 SECONDS: Final = 150.0
 """For all of it, so that a first edit on a small model, with opening it and the edit itself, stays under 3 minutes."""
 
-LEAST_STATISTICS: Final = 30.0
+LEAST_STATISTICS: Final = 10.0
 """They are kept, and later edits rest on them: haste in one search must not spoil those."""
 
 
