@@ -27,6 +27,8 @@ test: lint
 	$(BIN)/python -m pytest --numprocesses 2
 
 check: install
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt ray
+	$(BIN)/python -m pytest plugins/editcore-bench/tests/test_engines.py
 	$(BIN)/python -m checks --write checks/results.md
 
 lowest:  # the other end of the ranges in the metadata

@@ -59,7 +59,7 @@ def test_workers_tell_of_each_edit(run_spec: Any, write_spec: Any, tmp_path: Pat
 def test_two_workers_of_ray_find_what_one_process_finds(
     here: Path, run_spec: Any, write_spec: Any, tmp_path: Path
 ) -> None:
-    pytest.importorskip("ray", reason="the extra editcore-bench[ray] is not installed")
+    pytest.importorskip("ray", reason="Ray is not installed: `make check` installs it and runs this")
     outcome = run_spec(write_spec(tmp_path, *SEQUENCE), tmp_path / "out", OnRay(2))
     assert len(outcome.done) == 2
     found = values(tmp_path / "out")
