@@ -6,7 +6,9 @@ SOURCES := hooks/src core/src $(wildcard plugins/*/src)
 METHODS := keyvalue rome memit emmet pmet alphaedit ultraedit ft causal-trace guards kn
 LOWEST := $(addprefix plugins/editcore-,$(METHODS))
 
-.PHONY: install demo test lint check lowest clean
+.PHONY: install demo test lint tests check lowest clean
+# the type checker has one core, beside the tests
+MAKEFLAGS += --jobs=2
 
 install: $(VENV)/installed
 
@@ -23,7 +25,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES)
 
-test: lint
+test: lint tests
+
+tests: install
 	$(BIN)/python -m pytest --numprocesses 2
 
 check: install

@@ -23,11 +23,11 @@ def test_every_command_of_the_table_is_there_and_speaks_json(name):
 
 
 @pytest.mark.parametrize("patch", GOLDEN, ids=lambda path: path.stem)
-def test_inspect_reads_every_golden_patch_without_torch(modules_after, editcore, patch):
+def test_inspect_reads_every_golden_patch_without_torch(modules_after, command, patch):
     loaded = modules_after("inspect", str(patch))
     assert not loaded & {"torch", "transformers", "numpy", "safetensors"}
-    shown = json.loads(editcore("inspect", str(patch), "--json").stdout)
-    assert shown["patch_id"] in editcore("inspect", str(patch)).stdout
+    shown = json.loads(command("inspect", str(patch), "--json").stdout)
+    assert shown["patch_id"] in command("inspect", str(patch)).stdout
     assert shown["core"]["targets"]
 
 
