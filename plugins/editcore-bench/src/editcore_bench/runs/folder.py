@@ -63,7 +63,8 @@ class RunFolder:
         if self._manifest.is_file():
             there = RunFolder.open(self.path).manifest()["identity"]
             if there != manifest["identity"]:
-                changed = [key for key in manifest["identity"] if there.get(key) != manifest["identity"][key]]
+                asked = manifest["identity"]
+                changed = [key for key in {**there, **asked} if there.get(key) != asked.get(key)]
                 raise UsageError(
                     f"{self.path} holds a run that differs in {' and '.join(changed)}", hint="choose another --out"
                 )

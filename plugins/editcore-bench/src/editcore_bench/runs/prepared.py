@@ -45,13 +45,18 @@ class Prepared:
     neutral: NeutralText = OURS
 
     def identity(self) -> dict[str, Any]:
-        """What two runs must share for cells of one to be cells of the other: JSON values."""
+        """What two runs must share for cells of one to be cells of the other: JSON values.
+
+        A text for damage is known by its hash alone, and not named where it is editcore's own.
+        """
+        spec = {key: value for key, value in plain(attrs.asdict(self.spec)).items() if key != "neutral"}
+        text = {"neutral": self.neutral.sha256} if self.neutral.sha256 is not None else {}
         return {
-            "spec": plain(attrs.asdict(self.spec)),
+            "spec": spec,
             "models": dict(self.weights),
             "datasets": {label: sha256_of([case_to_json(one) for one in some]) for label, some in self.cases.items()},
             "machine": attrs.asdict(self.machine),
-            "neutral": self.neutral.sha256,
+            **text,
         }
 
 
