@@ -1,5 +1,8 @@
 """Small models that know a few facts: trained for seconds, saved as people save models. For tests of behaviour."""
 
+import fcntl
+import os
+import shutil
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -43,14 +46,35 @@ def taught_model(family: str, folder: Path) -> Path:
     """Write a model that knows `facts()` into `folder`, as float32 in one file, and return the folder.
 
     `gpt2` has byte-level BPE and a tied head, `llama` a sentencepiece-like tokenizer with BOS and a head of its own.
-    Hidden size 64, 4 blocks. Trained once a process; the global random state is not touched. Raises `UsageError`.
+    Hidden size 64, 4 blocks. Trained once a process, or once for all that share the folder EDITCORE_TAUGHT; the global
+    random state is not touched. Raises `UsageError`.
     """
     if family not in TAUGHT:
         raise UsageError(f"there is no taught model of {family!r}", hint=f"choose of {', '.join(TAUGHT)}")
+    if shared := os.environ.get("EDITCORE_TAUGHT"):
+        shutil.copytree(_shared(family, Path(shared)), folder, dirs_exist_ok=True)
+    else:
+        _save(family, Path(folder))
+    return Path(folder)
+
+
+def _shared(family: str, place: Path) -> Path:
+    """The folder that whoever came first has filled; others wait for it."""
+    place.mkdir(parents=True, exist_ok=True)
+    made, half = place / family, place / f".{family}"
+    with (place / f".{family}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not made.exists():
+            shutil.rmtree(half, ignore_errors=True)
+            _save(family, half)
+            half.rename(made)
+    return made
+
+
+def _save(family: str, folder: Path) -> None:
     model, tokenizer = _trained(family)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return Path(folder)
 
 
 @cache
