@@ -9,6 +9,8 @@ LOWEST := $(addprefix plugins/editcore-,$(METHODS))
 .PHONY: install demo test lint tests check lowest clean
 # the type checker has one core, beside the tests
 MAKEFLAGS += --jobs=2
+# install leaves compiling to the first import, which is for nothing where an environment forbids to write what it gives
+export PYTHONDONTWRITEBYTECODE :=
 
 install: $(VENV)/installed
 
