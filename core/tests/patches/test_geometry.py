@@ -100,13 +100,16 @@ def test_effective_rank_does_not_count_rounding() -> None:
     assert spectrum(Delta("dense", {"delta": torch.zeros(3, 4)}), (3, 4)).effective_rank == 0
 
 
-def test_a_sketch_finds_what_the_whole_decomposition_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("limit", "value"), [("_SIDE", 10), ("_ELEMENTS", 90 * 80 - 1)])
+def test_a_sketch_finds_what_the_whole_decomposition_finds(
+    limit: str, value: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     g = torch.Generator().manual_seed(3)
     matrix = torch.randn(90, 3, generator=g) @ torch.randn(3, 80, generator=g)
     delta = Delta("moved", {"after": matrix, "before": torch.zeros(90, 80)})
     whole = spectrum(delta, (90, 80))
-    monkeypatch.setattr(geometry, "_EXACT", 10)
-    monkeypatch.setattr(geometry, "_BLOCK", 7 * 80)  # which leaves a last block of six rows
+    monkeypatch.setattr(geometry, limit, value)
+    monkeypatch.setattr(geometry, "PIECE", 7 * 80)  # which leaves a last block of six rows
     sketch = spectrum(delta, (90, 80))
     assert sketch.partial
     assert sketch.effective_rank == whole.effective_rank

@@ -11,8 +11,8 @@ from editcore.patches.forms import form_fault
 from editcore.patches.tensors import DTYPE_NAMES
 from editcore_hooks import ConflictError, Dense, LowRank, PluginError, RefusedFileError, Rows, Sparse, TensorUpdate
 
-PIECE: Final = 2**20
-"""Elements of which float64 copies are held at a time."""
+PIECE: Final = 2**17
+"""Elements of which up to four float64 copies are held at a time: 4 MiB."""
 LARGEST: Final = torch.finfo(torch.float32).max
 """Of a norm. A delta beyond it overflows what it is added to; below it squares and products fit in float64."""
 

@@ -11,8 +11,7 @@ from typing import Final
 import torch
 from attrs import field, frozen
 
-from editcore.patches.arithmetic import BLOCK_ELEMENTS
-from editcore.patches.deltas import Delta, norm
+from editcore.patches.deltas import PIECE, Delta, norm
 
 NOISE: Final = 1e-6
 """Singular values below this share of the largest are rounding: factors are float32."""
@@ -20,10 +19,11 @@ ENERGY: Final = 0.99
 """An effective rank is the number of directions that hold this share of the squared norm."""
 FULL: Final = ("dense", "moved")
 """Forms that say something of every element."""
-_BLOCK: Final = 2**16
-"""Elements of a block of rows in a sketch, of which there are four copies in float64."""
 _SKETCH: Final = 64
-_EXACT: Final = 1024
+_SIDE: Final = 1024
+_ELEMENTS: Final = 2**22
+"""A matrix with a longer smaller side, or more elements, is sketched: to decompose it whole takes minutes, or many times
+its memory."""
 
 
 def inner(one: Delta, two: Delta, shape: Sequence[int]) -> float:
@@ -36,7 +36,7 @@ def inner(one: Delta, two: Delta, shape: Sequence[int]) -> float:
         right = one.parts["right"].double() @ two.parts["right"].double().T  # (r₁, r₂)
         return scale * float((left * right).sum())  # ⟨L₁R₁, L₂R₂⟩ = Σ (L₁ᵀL₂) ∘ (R₁R₂ᵀ)
     total, (rows, columns) = 0.0, _matrix(shape)
-    step = max(1, BLOCK_ELEMENTS // max(1, columns))
+    step = max(1, PIECE // max(1, columns))
     for start in _touched(two, rows, step):
         stop = min(start + step, rows)
         block = two.block(start, stop, columns)  # (b, k)
@@ -93,8 +93,8 @@ class Spectrum:
 def spectrum(delta: Delta, shape: Sequence[int], name: str = "a tensor") -> Spectrum:
     """The directions of a delta: from factors, from the rows that it touches, or of the matrix itself.
 
-    A dense matrix whose smaller side is over 1024 is sketched: its 64 largest directions, with a fixed seed. Raises
-    `RefusedFileError` where `norm` does.
+    A dense matrix whose smaller side is over 1024, or with more than 2²² elements, is sketched: its 64 largest
+    directions, with a fixed seed. Raises `RefusedFileError` where `norm` does.
     """
     norm(delta, name)
     if delta.form == "low_rank":
@@ -104,7 +104,7 @@ def spectrum(delta: Delta, shape: Sequence[int], name: str = "a tensor") -> Spec
         return _above_noise(q_left @ left, values, right @ q_right.T)
     rows, columns = _matrix(shape)
     if delta.form in FULL:
-        if min(rows, columns) > _EXACT:
+        if min(rows, columns) > _SIDE or rows * columns > _ELEMENTS:
             return _sketch(delta, rows, columns)
         return _above_noise(*torch.linalg.svd(delta.scale * delta.block(0, rows, columns), full_matrices=False))
     index = delta.parts["index"]
@@ -125,7 +125,7 @@ def _sketch(delta: Delta, rows: int, columns: int) -> Spectrum:
 
     A range finder with two power steps: Y = (M Mᵀ)² M Ω, whose columns span them.
     """
-    step = max(1, _BLOCK // columns)
+    step = max(1, PIECE // columns)
 
     def blocks() -> Iterator[tuple[slice, torch.Tensor]]:
         for start in range(0, rows, step):
@@ -133,10 +133,16 @@ def _sketch(delta: Delta, rows: int, columns: int) -> Spectrum:
             yield some, (delta.scale * delta.block(some.start, some.stop, columns)).float()  # (b, k)
 
     def times(right: torch.Tensor) -> torch.Tensor:
-        return torch.cat([block @ right for _, block in blocks()])  # (d, k) (k, n)
+        product = torch.empty(rows, right.shape[1])
+        for some, block in blocks():
+            product[some] = block @ right  # (b, k) (k, n)
+        return product  # (d, n)
 
     def turned_times(left: torch.Tensor) -> torch.Tensor:
-        return sum((block.T @ left[some] for some, block in blocks()), torch.zeros(columns, left.shape[1]))  # (k, n)
+        product = torch.zeros(columns, left.shape[1])
+        for some, block in blocks():
+            product.addmm_(block.T, left[some])  # (k, b) (b, n)
+        return product  # (k, n)
 
     draw = torch.Generator().manual_seed(0)
     basis = torch.linalg.qr(times(torch.randn(columns, _SKETCH, generator=draw)))[0]
