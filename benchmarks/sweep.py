@@ -54,10 +54,12 @@ def in_space(session: Session) -> list[dict[str, Any]]:
     return [{**place, **recipe} for place in tried.places for recipe in tried.recipes]
 
 
-def sweep(session: Session, chosen: Sequence[Case], out: Path) -> list[dict[str, Any]]:
-    """Every recipe at every layer, those included that are deeper than `tune` looks."""
+def sweep(
+    session: Session, chosen: Sequence[Case], out: Path, layers: Sequence[int] | None = None
+) -> list[dict[str, Any]]:
+    """Every recipe at every layer, those included that are deeper than `tune` looks, or at `layers` alone."""
     rows = read_rows(session, chosen, out)
-    layers = range(session.anatomy.n_layers)
+    layers = range(session.anatomy.n_layers) if layers is None else layers
     second_moments(session, layers, UNHURRIED)
     recipes = space(session.facts()).recipes
     for layer in layers:

@@ -50,13 +50,15 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=SECONDS, help="longest time of a tune, as its own option")
     parser.add_argument("--seeds", default="0", help="seeds of tune, 0,1,2: each is a search of its own")
+    parser.add_argument("--layers", help="sweep these alone, 0,1,2; none given: every layer")
     parser.add_argument("--no-tune", action="store_true", help="the sweep alone")
     parser.add_argument("--out", type=Path, required=True, help="JSON lines, one a setting")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     session = open_model(arguments.model, talk=Output())
     chosen = [parse_case(row, "the cases") for row in cases(arguments.n, Path(arguments.model))]
-    rows = sweep(session, chosen, arguments.out)
+    layers = None if arguments.layers is None else [int(layer) for layer in arguments.layers.split(",") if layer]
+    rows = sweep(session, chosen, arguments.out, layers)
     if arguments.no_tune:
         return
     seeds = [int(seed) for seed in arguments.seeds.split(",")]

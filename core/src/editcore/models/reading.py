@@ -11,6 +11,7 @@ from torch import Tensor
 from editcore.models.batch import decoder_start, forward, forward_pair, pad
 from editcore.models.offload import device_of
 from editcore.models.spread import Spread, divergence, spread
+from editcore.models.trees import Row, batch_of, rows_for
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -66,24 +67,20 @@ def read(
 ) -> list[Found]:
     """Read all, in the order given, each as if it were alone.
 
-    Readings of one owner share a row where one's ids begin the other's; with `around` and no owners none do.
-    `around(indices)` is entered for the forward of each batch, whose row i belongs to the reading `indices[i]`.
+    Readings of one owner share a row where they begin alike (see `models.trees`); with `around` and no owners none do.
+    `around(indices)` is entered for the forward of each batch, whose row i belongs to the owner of `indices[i]`.
     `against` has by index of a reading the spread at its positions from which the divergence is wanted.
     """
     if owners is None:
         owners = range(len(readings)) if around is not None else [0] * len(readings)
-    row_of = _rows(readings, owners)
-    rows = sorted(set(row_of))
-    read_by: dict[int, list[int]] = {row: [] for row in rows}
-    for i, row in enumerate(row_of):
-        read_by[row].append(i)
+    rows = rows_for(model, [((owner, one.source), one.ids) for owner, one in zip(owners, readings, strict=True)])
     found: dict[int, Found] = {}
-    lengths = [len(readings[row].source) + len(readings[row].ids) for row in rows]
+    lengths = [len(readings[row.first].source) + len(row.ids) for row in rows]
     for chosen in batches(lengths, tokens_per_batch):
         batch = [rows[c] for c in chosen]
-        wanted = [i for row in batch for i in read_by[row]]
-        with torch.no_grad(), around(batch) if around is not None else nullcontext():
-            logits = _logits(model, [readings[row] for row in batch], _places(readings, batch, read_by))
+        wanted = [i for row in batch for i in row.columns]
+        with torch.no_grad(), around([row.first for row in batch]) if around is not None else nullcontext():
+            logits = _logits(model, readings, batch)
         found |= zip(wanted, _found([readings[i] for i in wanted], wanted, logits, spreads, against or {}), strict=True)
     return [found[i] for i in range(len(readings))]
 
@@ -101,43 +98,20 @@ def batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
     return found
 
 
-def _rows(readings: Sequence[Reading], owners: Sequence[int]) -> list[int]:
-    """For each reading the one whose row it is read from: of its owner and source, one that its ids begin.
-
-    In lexicographic order a beginning stands right before what it begins, so one walk from the end finds the rows. A
-    position sees nothing behind it, so what follows in a row changes nothing.
-    """
-    keys = [(owner, one.source, one.ids) for owner, one in zip(owners, readings, strict=True)]
-    row_of = list(range(len(readings)))
-    row = -1
-    for i in sorted(row_of, key=keys.__getitem__, reverse=True):
-        if row < 0 or keys[i][:2] != keys[row][:2] or keys[i][2] != keys[row][2][: len(keys[i][2])]:
-            row = i
-        row_of[i] = row
-    return row_of
-
-
-def _places(
-    readings: Sequence[Reading], batch: Sequence[int], read_by: Mapping[int, Sequence[int]]
-) -> tuple[Tensor, Tensor]:
-    """Row and column of every position, (n,), in the order of the readings of each row."""
-    where = [
-        (number, readings[i].begin + offset)
-        for number, row in enumerate(batch)
-        for i in read_by[row]
-        for offset in range(len(readings[i].labels))
-    ]
-    rows, columns = zip(*where, strict=True)
-    return torch.tensor(rows), torch.tensor(columns)
-
-
-def _logits(model: "PreTrainedModel", rows: Sequence[Reading], at: tuple[Tensor, Tensor]) -> Tensor:
+def _logits(model: "PreTrainedModel", readings: Sequence[Reading], rows: Sequence[Row]) -> Tensor:
+    """At every position of every member of the rows, (n, V), in their order."""
     device = device_of(model)
-    places = (at[0].to(device), at[1].to(device))
-    target = pad([row.ids for row in rows]).to(device)  # (B, T)
+    where = [
+        (number, column)
+        for number, row in enumerate(rows)
+        for i, columns in row.columns.items()
+        for column in columns[readings[i].begin :][: len(readings[i].labels)]
+    ]
+    at = torch.tensor(where, device=device).T  # (2, n)
+    target = batch_of(model, rows).to(device)  # (B, T)
     if not model.config.is_encoder_decoder:
-        return forward(model, target, places)
-    return forward_pair(model, pad([row.source for row in rows]).to(device), target, places)
+        return forward(model, target, (at[0], at[1]))
+    return forward_pair(model, pad([readings[row.first].source for row in rows]).to(device), target, (at[0], at[1]))
 
 
 def _found(
