@@ -22,7 +22,7 @@ FULL: Final = ("dense", "moved")
 _SKETCH: Final = 64
 _SIDE: Final = 1024
 _ELEMENTS: Final = 2**22
-"""A matrix with a longer smaller side, or more elements, is sketched: taking it apart whole costs minutes, or many times
+"""A matrix with a longer smaller side, or more elements, is sketched: taken apart whole it costs minutes, or many times
 its memory."""
 
 
