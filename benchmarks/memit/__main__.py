@@ -16,7 +16,7 @@ import torch
 
 from benchmarks.machine import describe_machine, peak_flops
 from benchmarks.memit.fast import fast, in_phases, peak
-from benchmarks.memit.plain import Made, Problem, plain
+from benchmarks.memit.plain import Made, Problem, in_float64, plain
 from benchmarks.memit.shapes import (
     CONTEXTS,
     PROMPT,
@@ -47,6 +47,9 @@ def main() -> None:
     parser.add_argument(
         "--plain", type=int, default=4, help="edits on which the plain way is measured; 0: phases alone"
     )
+    parser.add_argument(
+        "--exact", action="store_true", help="the plain way in float64 too: how far float32 is from it, either way"
+    )
     parser.add_argument("--most", type=int, default=1000, help="edits up to which growth is measured; 0: not at all")
     parser.add_argument("--folder", type=Path, default=Path("memit-phases"), help="where the phases are kept")
     parser.add_argument(
@@ -64,7 +67,7 @@ def main() -> None:
         folder = arguments.folder / f"{arguments.shape}-{dtypes[0]}"
         _phases(shape, arguments.edits, dtypes[0], arguments.device, folder)
     else:
-        _compare(shape, arguments.edits, arguments.plain, arguments.most, dtypes, arguments.threads)
+        _compare(shape, arguments.edits, arguments.plain, arguments.most, dtypes, arguments.threads, arguments.exact)
 
 
 def _about(shape: Shape, n: int) -> str:
@@ -75,7 +78,7 @@ def _about(shape: Shape, n: int) -> str:
     )
 
 
-def _compare(shape: Shape, n: int, n_plain: int, most: int, dtypes: list[str], threads: int) -> None:
+def _compare(shape: Shape, n: int, n_plain: int, most: int, dtypes: list[str], threads: int, exact: bool) -> None:
     print(describe_machine(threads, ", ".join(dtypes)))
     print(_about(shape, n))
     edits, mean = rows(max(n, most), shape.vocabulary), moment(4 * shape.width, "cpu")
@@ -86,6 +89,7 @@ def _compare(shape: Shape, n: int, n_plain: int, most: int, dtypes: list[str], t
     problem = Problem(anatomy, shape.edited, SETTINGS, WEIGHT, dict.fromkeys(shape.edited, c))
     plain(problem, few[:1])  # to warm up: allocator and kernels
     slow = plain(problem, few, n)
+    true = in_float64(problem, few) if exact else None
     print("| way | values s | keys and outputs s | solution s | all s | times faster | deltas differ by |")
     print("|---|---|---|---|---|---|---|")
     parts = slow.seconds
@@ -95,12 +99,14 @@ def _compare(shape: Shape, n: int, n_plain: int, most: int, dtypes: list[str], t
         flush=True,
     )
     found: dict[str, Made] = {}
+    rounding: dict[str, Made] = {"plain, float32": slow}
     for dtype in dtypes:
         if dtype != "float32":
             anatomy.model.to(DTYPES[dtype])
         fast(anatomy, shape, edits[:2], lower)  # to warm up
         same, found[dtype] = fast(anatomy, shape, few, lower), fast(anatomy, shape, edits[:n], lower)
-        apart = max(float((slow.deltas[i] - same.deltas[i]).norm() / slow.deltas[i].norm()) for i in shape.edited)
+        apart = _apart(slow, same)
+        rounding[f"fast, {dtype}"] = same
         seconds = found[dtype].seconds
         print(
             f"| fast, {dtype} | {seconds['values']:.1f} | {seconds['layers']:.1f} with the solution | | "
@@ -108,6 +114,9 @@ def _compare(shape: Shape, n: int, n_plain: int, most: int, dtypes: list[str], t
             flush=True,
         )
     _print_floor(shape, {dtype: made.seconds["values"] / n for dtype, made in found.items()}, "cpu")
+    if true is not None:
+        off = ", ".join(f"{way} {_apart(true, made):.1e}" for way, made in rounding.items())
+        print(f"\nFrom the deltas of the plain way in float64 differ: {off}.", flush=True)
     if most:
         print("\n| edits | values s | layers s | ms an edit |\n|---|---|---|---|")
         run = partial(fast, anatomy, shape)
@@ -115,6 +124,11 @@ def _compare(shape: Shape, n: int, n_plain: int, most: int, dtypes: list[str], t
             made = found[dtypes[-1]] if size == n else run(edits[:size], lower)
             v, layers = made.seconds["values"], made.seconds["layers"]
             print(f"| {size}, {dtypes[-1]} | {v:.2f} | {layers:.2f} | {1000 * (v + layers) / size:.0f} |", flush=True)
+
+
+def _apart(one: Made, other: Made) -> float:
+    """‖Δ₁ - Δ₂‖ / ‖Δ₁‖ of the layer where it is largest."""
+    return max(float((delta - other.deltas[i]).norm() / delta.norm()) for i, delta in one.deltas.items())
 
 
 def _phases(shape: Shape, n: int, dtype: str, device: str, folder: Path) -> None:

@@ -85,6 +85,18 @@ def plain_value(anatomy: Anatomy, site: Site, edit: EditRows, settings: ValueSet
     return v0[0] + delta.detach(), step + 1
 
 
+def in_float64(problem: Problem, edits: Sequence[EditRows]) -> Made:
+    """`plain`, all of it in float64; the model is left in float32."""
+    model, before = problem.anatomy.model, torch.get_default_dtype()
+    model.double()
+    torch.set_default_dtype(torch.float64)
+    try:
+        return plain(problem, edits)
+    finally:
+        torch.set_default_dtype(before)
+        model.float()
+
+
 @torch.no_grad()
 def plain(problem: Problem, edits: Sequence[EditRows], n: int = 0, keyed: Sequence[EditRows] | None = None) -> Made:
     """With `n` the seconds are those of so many edits: values and keys scaled from these, the solution measured.
