@@ -1,11 +1,11 @@
 """The entry module: light, no torch; the maths is imported by the stage that runs it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from editcore_alphaedit.hparams import AlphaEditHparams
 from editcore_alphaedit.space import space
-from editcore_hooks import EditMethod, EditRequest, Location, State, Tunable, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, State, Update, hookimpl
 from editcore_keyvalue.spread_method import SpreadMethod
 
 EDITCORE_API = ">=1.0,<2"
@@ -19,10 +19,7 @@ class AlphaEdit(SpreadMethod):
     paper = "Fang et al. 2025, arXiv:2410.02355"
     Hparams = AlphaEditHparams
     presets = "editcore_alphaedit.presets"
-
-    @classmethod
-    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
-        return space(model)
+    space = staticmethod(space)
 
     @hookimpl
     def editcore_compute_update(

@@ -1,11 +1,11 @@
 """The entry module: light, no torch; the maths is imported by the stage that runs it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from editcore_emmet.hparams import EmmetHparams
 from editcore_emmet.space import space
-from editcore_hooks import EditMethod, EditRequest, Location, State, Tunable, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, State, Update, hookimpl
 from editcore_keyvalue.spread_method import SpreadMethod
 
 EDITCORE_API = ">=1.0,<2"
@@ -19,11 +19,8 @@ class Emmet(SpreadMethod):
     paper = "Gupta et al. 2024, arXiv:2403.14236"
     Hparams = EmmetHparams
     presets = "editcore_emmet.presets"
+    space = staticmethod(space)
     most_layers = 1
-
-    @classmethod
-    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
-        return space(model)
 
     @hookimpl
     def editcore_compute_update(

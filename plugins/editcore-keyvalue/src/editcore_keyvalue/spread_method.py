@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from editcore_hooks import EditMethod, EditRequest, Location, Site, State, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Tunable, hookimpl
 from editcore_keyvalue.hparams import SpreadHparams, layers_by_depth
 
 
@@ -20,11 +20,20 @@ class SpreadMethod(EditMethod):
     most_layers: ClassVar[int] = 5
     """How many are edited in a model without a preset."""
 
+    @staticmethod
+    def space(model: Mapping[str, Any]) -> Tunable:
+        """What `editcore tune` tries on a model of these facts."""
+        raise NotImplementedError
+
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
         from editcore.plugins.presets import matching_preset
 
         return dict(matching_preset(cls.presets, model).get("hparams", {}))
+
+    @classmethod
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable | None:
+        return None if model.get("encoder_decoder") else cls.space(model)
 
     @classmethod
     def make_ready(cls, session: Any, hparams: Sequence[Any]) -> None:

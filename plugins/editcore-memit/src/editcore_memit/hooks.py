@@ -1,9 +1,9 @@
 """The entry module: light, no torch; the maths is imported by the stage that runs it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from editcore_hooks import EditMethod, EditRequest, Location, State, Tunable, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, State, Update, hookimpl
 from editcore_keyvalue.spread_method import SpreadMethod
 from editcore_memit.hparams import MemitHparams
 from editcore_memit.space import space
@@ -19,10 +19,7 @@ class Memit(SpreadMethod):
     paper = "Meng et al. 2023, arXiv:2210.07229"
     Hparams = MemitHparams
     presets = "editcore_memit.presets"
-
-    @classmethod
-    def tunable(cls, model: Mapping[str, Any]) -> Tunable | None:
-        return None if model.get("encoder_decoder") else space(model)
+    space = staticmethod(space)
 
     @hookimpl
     def editcore_compute_update(

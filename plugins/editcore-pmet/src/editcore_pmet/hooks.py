@@ -1,9 +1,9 @@
 """The entry module: light, no torch; the maths is imported by the stage that runs it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-from editcore_hooks import EditMethod, EditRequest, Location, State, Tunable, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, State, Update, hookimpl
 from editcore_keyvalue.spread_method import SpreadMethod
 from editcore_pmet.hparams import PmetHparams
 from editcore_pmet.space import space
@@ -19,10 +19,7 @@ class Pmet(SpreadMethod):
     paper = "Li et al. 2024, arXiv:2308.08742"
     Hparams = PmetHparams
     presets = "editcore_pmet.presets"
-
-    @classmethod
-    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
-        return space(model)
+    space = staticmethod(space)
 
     @hookimpl
     def editcore_compute_update(

@@ -26,8 +26,8 @@ class UltraEdit(EditMethod):
         return dict(matching_preset("editcore_ultraedit.presets", model).get("hparams", {}))
 
     @classmethod
-    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
-        return space(model)
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable | None:
+        return None if model.get("encoder_decoder") else space(model)
 
     @hookimpl
     def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:

@@ -1,0 +1,22 @@
+"""What methods that write many facts at once share as plugins."""
+
+import pytest
+
+from editcore.plugins.registry import registry
+from editcore_keyvalue.spread_method import SpreadMethod
+
+MODEL = {"model_type": "gpt2", "n_layers": 24, "hidden_size": 1024, "mlp_width": 4096, "encoder_decoder": False}
+METHODS = sorted(name for name, cls in registry().methods.classes().items() if issubclass(cls, SpreadMethod))
+
+
+@pytest.mark.parametrize("name", [*METHODS, "ultraedit"])
+def test_what_tune_tries_are_settings_of_the_method_in_the_first_half_and_nothing_with_an_encoder(name: str) -> None:
+    cls = registry().method(name)
+    space = cls.tunable({**MODEL, "edits": 60})
+    assert space is not None
+    assert space.together == 50
+    for place in space.places:
+        assert max(place["layers"]) < MODEL["n_layers"] / 2 or name == "ultraedit"
+        for recipe in space.recipes:
+            cls.Hparams(**{**recipe, "layers": tuple(place["layers"])})  # one that does not fit raises
+    assert cls.tunable({**MODEL, "encoder_decoder": True}) is None
