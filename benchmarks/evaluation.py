@@ -3,7 +3,7 @@
 Each case has a patch of its own (random: what it does is of no matter here), of rank 1 as ROME's are or dense as those
 of fine-tuning. The loop puts it on, asks one prompt after another, takes it off, and asks the unedited model again for
 every case: what existing tools do. Putting on and off is our code, so its share is printed apart, and the ratio in
-brackets leaves it out of the loop's time. The ways take turns, and of each the fastest round counts. Figures of both are
+brackets leaves it out of the loop's time. The ways take turns, and of each the fastest round counts. What both find is
 compared before the times are printed.
 """
 
