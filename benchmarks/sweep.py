@@ -137,7 +137,7 @@ def _preferences(session: Session, some: Sequence[Case], updates: Sequence[Mappi
             items.append((encoded.prompt_ids, encoded.target_ids))
             owner.append(e)
     branches, owners = Branches.of(session.anatomy, updates), torch.tensor(owner)
-    found = target_logprobs(session.model, items, around=lambda batch: branches.on(owners[list(batch)]))
+    found = target_logprobs(session.model, items, owners=owner, around=lambda batch: branches.on(owners[list(batch)]))
     outcomes: dict[str, list[list[float]]] = {kind: [[] for _ in some] for kind in ("es", "ps", "ns")}
     for i, (e, kind, *_) in enumerate(asked):
         outcomes[kind][e].append(float(found[2 * i].mean > found[2 * i + 1].mean))

@@ -208,15 +208,22 @@ def test_the_search_finds_the_setting_that_works(session: Session) -> None:
     assert found.profile.about["facts"] == "given"
 
 
-def test_of_settings_that_cannot_be_told_apart_the_gentlest_is_taken() -> None:
-    def trial(name: str, kl: float, *targets: float) -> Trial:
-        return Trial({"name": name}, tuple(Outcome(target, target, 1.0, kl, True) for target in targets))
+def test_of_settings_that_cannot_be_told_apart_the_first_place_and_there_the_gentlest_is_taken(
+    session: Session,
+) -> None:
+    def trial(kl: float, *targets: float) -> Trial:
+        return Trial({}, tuple(Outcome(target, target, 1.0, kl, True) for target in targets))
 
-    best = trial("best", 0.02, 0.9, 0.5, 0.9, 0.6)
-    alike = trial("alike", 0.01, 0.8, 0.6, 0.7, 0.7)
-    worse = trial("worse", 0.0, 0.3, 0.1, 0.3, 0.1)
-    assert Search._gentlest([best, alike, worse]) is alike
-    assert Search._gentlest([best, worse]) is best
+    places, recipes = ({"strength": 0.0}, {"strength": 1.0}), ({"noise": 0.0}, {"noise": 0.1})
+    search = Search(session, Push, Tunable(places, recipes), Bench.of(session, given()), Options("push"), 60.0)
+    search.trials = {
+        0: trial(0.02, 0.8, 0.6, 0.7, 0.7),  # the first place, as good
+        1: trial(0.03, 0.9, 0.5, 0.8, 0.6),  # the same, less gentle
+        2: trial(0.01, 0.9, 0.5, 0.9, 0.6),  # the best
+        3: trial(0.00, 0.3, 0.1, 0.3, 0.1),  # the gentlest, and worse
+    }
+    assert search._safest([2, 0, 1, 3]) == 0
+    assert search._safest([2, 3]) == 2
 
 
 def test_a_search_without_time_looks_at_every_place_once(session: Session) -> None:

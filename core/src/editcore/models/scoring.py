@@ -40,17 +40,19 @@ def target_logprobs(
     items: Sequence[Item],
     *,
     tokens_per_batch: int = TOKENS_PER_BATCH,
+    owners: Sequence[int] | None = None,
     around: Around | None = None,
 ) -> list[TargetScore]:
     """Score targets teacher-forced, in the order given, each as if it were alone.
 
-    Rows are batched as `read` does. `around(indices)` is entered for the forward of each batch; its row i is the item
-    `indices[i]`. log_softmax runs in float32 whatever the model does. Raises `ValueError` on an empty prompt or target.
+    Rows are batched as `read` does, by `owners` where they are given. `around(indices)` is entered for the forward of
+    each batch; its row i belongs to the owner of the item `indices[i]`. log_softmax runs in float32 whatever the model
+    does. Raises `ValueError` on an empty prompt or target.
     """
     if not all(prompt and target for prompt, target in items):
         raise ValueError("each item needs a prompt and a target")
     readings = [reading_of(model, prompt, target) for prompt, target in items]
-    found = read(model, readings, around=around, tokens_per_batch=tokens_per_batch)
+    found = read(model, readings, owners=owners, around=around, tokens_per_batch=tokens_per_batch)
     return [TargetScore(one.logprobs, one.hits) for one in found]
 
 

@@ -132,12 +132,13 @@ class Bench:
         model = self.session.model
         asked = [(e, question) for e, i in enumerate(chosen) for question in self.questions[i]]
         items: list[Item] = [item for _, question in asked for item in (question.new, question.true)]
-        owner = torch.tensor([e for e, _ in asked for _ in range(2)], device=model.device)
+        owners = [e for e, _ in asked for _ in range(2)]
+        owner = torch.tensor(owners, device=model.device)
 
         def edited(rows: Tensor) -> AbstractContextManager[Any]:
             return branches.on(rows) if branches is not None else nullcontext()
 
-        scores = target_logprobs(model, items, around=lambda batch: edited(owner[list(batch)]))
+        scores = target_logprobs(model, items, owners=owners, around=lambda batch: edited(owner[list(batch)]))
         gaps: list[dict[str, list[float]]] = [{} for _ in chosen]
         for number, (e, question) in enumerate(asked):
             new, true = scores[2 * number].mean, scores[2 * number + 1].mean
