@@ -26,6 +26,8 @@ LEAST: Final = 2
 """Tokens that a branch has to share: a first token alone is often the same for all."""
 WORTH: Final = 2 * LONGEST
 """Tokens that branches have to save before it is found out whether a model reads them rightly."""
+_ATTENTION: Final = ("sdpa", "eager")
+"""Implementations that add a mask of any shape; others know rows only."""
 _WINDOWS: Final = ("sliding_window", "window_size", "attention_window_size")
 _reads: "WeakKeyDictionary[PreTrainedModel, bool]" = WeakKeyDictionary()
 
@@ -146,6 +148,8 @@ def _looks_right(model: "PreTrainedModel") -> bool:
     config = model.config.get_text_config(decoder=True)
     if model.config.is_encoder_decoder or "position_ids" not in accepted(model):
         return False
+    if config._attn_implementation not in _ATTENTION:
+        return False
     if any((getattr(config, name, None) or LONGEST) < LONGEST for name in _WINDOWS):
         return False
     most = min(LONGEST, getattr(config, "max_position_embeddings", None) or LONGEST) - 2
@@ -157,7 +161,7 @@ def _looks_right(model: "PreTrainedModel") -> bool:
     ends = torch.tensor([row.columns[0][-1], row.columns[1][-1]], device=device)
     try:
         tree = forward(model, batch_of(model, [row]).to(device), (torch.zeros_like(ends), ends)).float()  # (2, V)
-    except (RuntimeError, ValueError, IndexError, TypeError):  # a model that wants another kind of mask
+    except (RuntimeError, ValueError, IndexError, TypeError):  # it wants another kind of mask
         return False
     last = torch.tensor([len(long), len(short)], device=device) - 1
     apart = forward(model, pad([long, short]).to(device), (torch.arange(2, device=device), last)).float()  # (2, V)
