@@ -20,3 +20,10 @@ def test_what_tune_tries_are_settings_of_the_method_in_the_first_half_and_nothin
         for recipe in space.recipes:
             cls.Hparams(**{**recipe, "layers": tuple(place["layers"])})  # one that does not fit raises
     assert cls.tunable({**MODEL, "encoder_decoder": True}) is None
+
+
+def test_a_method_that_names_nothing_to_try_is_not_tuned() -> None:
+    class Mine(SpreadMethod):
+        name = "mine"
+
+    assert Mine.tunable({**MODEL, "edits": 60}) is None

@@ -1,8 +1,8 @@
 """Which settings suit a model: places by one recipe, the best places by every recipe, the best of each on more facts.
 
 Of settings that the facts cannot tell apart, those of the place that the method names first are taken, and of these the
-one that disturbs unrelated text least. Of a model's own facts it is easier to spare the neighbours than of a person's,
-and edits in deep layers profit from that: what is near a tie is not one.
+one that disturbs unrelated text least. The neighbours of a model's own facts are easier to spare than those of a
+person's, and deep layers look better for it than they are.
 """
 
 import math

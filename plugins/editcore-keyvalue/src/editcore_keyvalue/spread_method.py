@@ -21,9 +21,9 @@ class SpreadMethod(EditMethod):
     """How many are edited in a model without a preset."""
 
     @staticmethod
-    def space(model: Mapping[str, Any]) -> Tunable:
-        """What `editcore tune` tries on a model of these facts."""
-        raise NotImplementedError
+    def space(model: Mapping[str, Any]) -> Tunable | None:
+        """What `editcore tune` tries on a model of these facts; None: nothing."""
+        return None
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
