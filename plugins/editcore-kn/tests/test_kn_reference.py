@@ -5,17 +5,19 @@ from typing import Any
 
 import pytest
 import torch
+from attrs import evolve
 from torch import Tensor
 
 import editcore
 from editcore import EditRequest, Options
+from editcore.editing.talk import Silence
 from editcore.models.spans import encode_request
 from editcore.testing.tiny import FAMILIES, tiny_model
 from editcore_hooks import EditcoreError, Location, Site
 from editcore_kn.attribution import attributions
 from editcore_kn.hparams import KnHparams
-from editcore_kn.method import answer_direction, prompts_of, value_update
-from editcore_kn.selection import shared, strong
+from editcore_kn.method import answer_direction, old_answer, prompts_of, value_update
+from editcore_kn.selection import common, shared, strong
 
 REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot", "baker in Oslo", id="1")
 DECODERS = [family for family in FAMILIES if not family.startswith("t5")]
@@ -23,8 +25,6 @@ STEPS = 3
 
 
 def read(session: editcore.Session) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    from attrs import evolve
-
     encoded = encode_request(session.tokenizer, evolve(REQUEST, target_new="baker in Oslo"))
     return encoded.prompt_ids, encoded.target_ids
 
@@ -113,6 +113,57 @@ def test_the_share_is_moved_six_times_at_most() -> None:
     chosen = shared([{(0, 1)}, *[set()] * 9], 0.7, fewest=2, most=5)
     assert chosen.units == ()
     assert chosen.share == pytest.approx(0.4)
+
+
+def test_units_of_many_other_subjects_are_theirs() -> None:
+    others = [{(0, 1), (0, 2)}, {(0, 1)}, *[set()] * 8]
+    assert common(others, 0.1) == {(0, 1)}  # one of ten is not more than a tenth
+    assert common(others, 0.0) == {(0, 1), (0, 2)}
+    assert common([], 0.1) == set()
+
+
+def test_units_of_other_subjects_are_left_alone(llama_folder: Path) -> None:
+    session = editcore.open(llama_folder)
+    asked = {"steps": STEPS, "context_count": 0, "threshold": 0.02}
+    alone, spared = (units(session, {**asked, "others": others}) for others in ([], ["Ben Tarrow", "Ada Marlow"]))
+    prompt = encode_request(session.tokenizer, evolve(REQUEST, subject="Ben Tarrow")).prompt_ids
+    sites = [Site("mlp_out", layer) for layer in range(session.anatomy.n_layers)]
+    answer = old_answer(session, evolve(REQUEST, subject="Ben Tarrow", target_true=None))
+    theirs = {
+        (str(sites[i]), unit)
+        for i, unit in strong(attributions(session, prompt, answer, sites, STEPS, 512), asked["threshold"])
+    }
+    assert alone & theirs
+    assert spared
+    assert spared == alone - theirs  # the subject's own name is no other
+
+
+def test_where_all_units_are_those_of_others_they_are_changed_all_the_same(
+    llama_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    session = editcore.open(llama_folder)
+    session.talk = Told(said)
+    every = {(i, j) for i in range(session.anatomy.n_layers) for j in range(session.anatomy.mlp_width)}
+    monkeypatch.setattr("editcore_kn.method.common", lambda others, share: every if others else set())
+    asked = {"steps": STEPS, "context_count": 0}
+    alone = units(session, asked)
+    assert not said
+    assert units(session, {**asked, "others": ["Ben Tarrow"]}) == alone
+    assert "Ada Marlow alone" in said[0]
+
+
+class Told(Silence):
+    def __init__(self, said: list[str]) -> None:
+        self.said = said
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def units(session: editcore.Session, hparams: dict[str, Any]) -> set[tuple[str, int]]:
+    patch = session.edit_all([REQUEST], Options("kn", hparams=(("test", hparams),)))
+    return {(site, unit) for site, unit in patch.about["notes"][0]["units"]}
 
 
 @pytest.mark.parametrize("operation", ["replace", "suppress", "enhance"])

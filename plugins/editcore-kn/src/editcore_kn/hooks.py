@@ -1,6 +1,6 @@
 """The entry module: light, no torch; the maths is imported by the stage that runs it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Update, hookimpl
@@ -16,6 +16,12 @@ class Kn(EditMethod):
     summary = "rewrites the value vectors of the few MLP units that express a fact"
     paper = "Dai et al. 2022, arXiv:2104.08696"
     Hparams = KnHparams
+
+    @classmethod
+    def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
+        from editcore.plugins.presets import matching_preset
+
+        return dict(matching_preset("editcore_kn.presets", model).get("hparams", {}))
 
     @hookimpl
     def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:

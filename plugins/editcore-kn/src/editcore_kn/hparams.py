@@ -62,6 +62,15 @@ class KnHparams:
     prompts: tuple[str, ...] = hparam(
         (), help="other ways to ask for the fact, each with one {} for the subject; units are shared over them all"
     )
+    others: tuple[str, ...] = hparam(
+        (), help="other subjects that the same is asked of; units that are strong for many of them are left alone"
+    )
+    common: float = hparam(
+        0.1,
+        help="part of the other subjects above which a unit counts as theirs",
+        source=f"{_PAPER}, section 5.1",
+        validator=_share,
+    )
     context_lengths: tuple[int, ...] = hparam((8,), help="lengths in tokens of the sampled contexts of the prompt")
     context_count: int = hparam(
         4, help="contexts sampled of each length where no prompts are given", validator=_not_negative

@@ -6,6 +6,7 @@ that Δ = g sᵀ with g = −λ₁ ê(old) + λ₂ ê(new) and sᵢ = ‖vᵢ‖
 """
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import attrs
@@ -19,7 +20,7 @@ from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Site, 
 from editcore_keyvalue.contexts import check_contexts, in_context, sample_contexts
 from editcore_kn.attribution import attributions
 from editcore_kn.hparams import KnHparams
-from editcore_kn.selection import shared, strong
+from editcore_kn.selection import Unit, common, shared, strong
 
 if TYPE_CHECKING:
     from editcore import Session
@@ -36,14 +37,23 @@ def compute(session: "Session", request: EditRequest, location: Location, hparam
     asked = prompts_of(session, request, hparams)
     target = encode_request(session.tokenizer, request).target_ids
     old = old_answer(session, request)
-    found = []
-    with session.progress("attribution", len(asked)) as progress:
+    others = [
+        attrs.evolve(request, subject=other, target_true=None) for other in hparams.others if other != request.subject
+    ]
+    own, theirs = [], []
+    with session.progress("attribution", len(asked) + len(others)) as progress:
         for one in asked:
-            prompt = encode_request(session.tokenizer, one).prompt_ids
-            attribution = attributions(session, prompt, old, location.sites, hparams.steps, hparams.rows_per_batch)
-            found.append(strong(attribution, hparams.threshold))
+            own.append(strong_units(session, one, old, location, hparams))
             progress.advance()
-    chosen = shared(found, hparams.share, hparams.fewest, hparams.most)
+        for other in others:
+            key = ("kn", other.template, other.rendered().text, location.sites, hparams.steps, hparams.threshold)
+            theirs.append(session.cached(key, partial(_units_of, session, other, location, hparams)))
+            progress.advance()
+    taken = common(theirs, hparams.common)
+    chosen = shared([units - taken for units in own], hparams.share, hparams.fewest, hparams.most)
+    if taken and not chosen.units:
+        session.say(f"no unit is that of {request.subject} alone; those that other subjects share are changed")
+        taken, chosen = set(), shared(own, hparams.share, hparams.fewest, hparams.most)
     if not chosen.units:
         raise EditcoreError(
             f"no unit is shared by the prompts of {request.subject}", hint="lower the threshold: --set threshold=0.1"
@@ -59,8 +69,22 @@ def compute(session: "Session", request: EditRequest, location: Location, hparam
         "units": [[str(location.sites[i]), unit] for i, unit in chosen.units],
         "share": chosen.share,
         "prompts": len(asked),
+        "left to other subjects": len(taken),
     }
     return Update(tensors=tensors, notes=notes)
+
+
+def strong_units(
+    session: "Session", request: EditRequest, answer: Sequence[int], location: Location, hparams: KnHparams
+) -> set[Unit]:
+    """Units that account for much of the probability of `answer` after the request's prompt."""
+    prompt = encode_request(session.tokenizer, request).prompt_ids
+    found = attributions(session, prompt, answer, location.sites, hparams.steps, hparams.rows_per_batch)
+    return strong(found, hparams.threshold)
+
+
+def _units_of(session: "Session", other: EditRequest, location: Location, hparams: KnHparams) -> set[Unit]:
+    return strong_units(session, other, old_answer(session, other), location, hparams)
 
 
 def prompts_of(session: "Session", request: EditRequest, hparams: KnHparams) -> list[EditRequest]:

@@ -32,6 +32,12 @@ def strong(attribution: Tensor, threshold: float) -> set[Unit]:
     return {(int(i), int(j)) for i, j in (attribution > threshold * largest).nonzero()}
 
 
+def common(others: Sequence[set[Unit]], share: float) -> set[Unit]:
+    """Units strong for more than `share` of other subjects: they belong to the relation, not to a fact."""
+    counts = Counter(unit for units in others for unit in units)
+    return {unit for unit, n in counts.items() if n > share * len(others)}
+
+
 def shared(prompts: Sequence[set[Unit]], share: float, fewest: int, most: int) -> Chosen:
     """Units strong for at least `share` of the prompts; it is moved up to six times while they are too few or many.
 
