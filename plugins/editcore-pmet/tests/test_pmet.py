@@ -97,3 +97,10 @@ def test_what_is_tried_are_settings_of_the_method_all_by_the_same_names() -> Non
     for settings in (*tried.places, *tried.recipes):
         from_mapping(PmetHparams, settings)
     assert len({tuple(sorted(recipe)) for recipe in tried.recipes}) == 1
+
+
+@pytest.mark.parametrize(("n_layers", "fewest"), [(8, 2), (28, 2), (1, 1)])
+def test_one_layer_alone_is_tried_only_where_there_is_no_other(n_layers: int, fewest: int) -> None:
+    places = space({"n_layers": n_layers, "mlp_width": 1024}).places
+    assert min(len(place["layers"]) for place in places) == fewest
+    assert all(0 <= layer < n_layers for place in places for layer in place["layers"])

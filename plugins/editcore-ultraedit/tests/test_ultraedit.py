@@ -1,5 +1,6 @@
 """UltraEdit against its published primal form, its normaliser against all rows at once, its step against the loss."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -160,3 +161,6 @@ def test_what_is_tried_are_settings_of_the_method_all_by_the_same_names() -> Non
     for settings in (*tried.places, *tried.recipes):
         from_mapping(UltraEditHparams, settings)
     assert len({tuple(sorted(recipe)) for recipe in tried.recipes}) == 1
+    steps = sorted(recipe["lr"] for recipe in tried.recipes)
+    assert steps[0] == 1e-6
+    assert all(b / a < 2 for a, b in pairwise(steps) if a >= 1e-4)
