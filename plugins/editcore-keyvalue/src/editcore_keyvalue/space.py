@@ -21,7 +21,8 @@ PUBLISHED: Final[Mapping[str, Any]] = {"v_weight_decay": 0.5, "clamp": 0.75}
 
 def spread_places(model: Mapping[str, Any], counts: Sequence[int] = (3, 1)) -> tuple[Mapping[str, Any], ...]:
     """Runs of `counts` layers that end in the first half of the depth."""
-    deepest = max(1, round(DEEPEST * int(model["n_layers"])) - 1)
+    n_layers = int(model["n_layers"])
+    deepest = min(max(1, round(DEEPEST * n_layers) - 1), n_layers - 1)
     ends = sorted({0, round(deepest / 3), round(2 * deepest / 3), deepest})
     places = ({"layers": list(range(max(0, end - count + 1), end + 1))} for end in ends for count in counts)
     return tuple({str(place): place for place in places}.values())
