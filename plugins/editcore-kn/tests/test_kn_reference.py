@@ -172,7 +172,7 @@ def test_value_vectors_become_what_the_paper_says(llama_folder: Path, operation:
     hparams = KnHparams(operation=operation)
     weight = session.anatomy.weight(Site("mlp_out", 1))
     direction = answer_direction(session, [40], [50], hparams) if operation == "replace" else None
-    update = value_update(weight, [3, 7], direction, hparams)
+    update = value_update(weight, [3, 7], direction, weight.norm(dim=0), hparams)
     edited = weight + update.out @ update.in_
     head = session.model.lm_head.weight
     for unit in (3, 7):
@@ -182,6 +182,23 @@ def test_value_vectors_become_what_the_paper_says(llama_folder: Path, operation:
         torch.testing.assert_close(edited[:, unit], wanted, rtol=1e-5, atol=1e-6)
     others = [unit for unit in range(weight.shape[1]) if unit not in (3, 7)]
     assert torch.equal(edited[:, others], weight[:, others])
+
+
+def test_a_unit_that_is_edited_again_is_changed_by_no_more_than_at_first(llama_folder: Path) -> None:
+    session = editcore.open(llama_folder)
+    asked = Options("kn", hparams=(("test", {"steps": STEPS, "context_count": 0}),))
+    sizes = {key: weight.norm(dim=0) for key, weight in session.model.named_parameters() if "down_proj" in key}
+    seen: list[tuple[str, int]] = []
+    for target in ("pilot", "nurse", "tailor"):
+        patch = session.edit_all([evolve(REQUEST, target_new=target)], asked)
+        seen += [tuple(unit) for unit in patch.about["notes"][0]["units"]]
+        for key in patch.targets:
+            before = session.model.get_parameter(key).clone()
+            with session.patched(patch):
+                change = (session.model.get_parameter(key) - before).norm(dim=0)
+            assert float((change - 9 * sizes[key]).max()) < 1e-3  # ‖8 ê(new) − ê(old)‖ is 9 at most
+        session.apply(patch)
+    assert len(set(seen)) < len(seen)
 
 
 def test_given_prompts_are_asked_in_place_of_contexts(llama_folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 Dai et al. 2022, arXiv:2104.08696, section 5: vᵢ ← vᵢ − λ₁ e(old) + λ₂ e(new), where vᵢ is column i of the down
 projection W (d, f), and the embeddings are given the norm of vᵢ. All columns of a layer get the same direction, so
-that Δ = g sᵀ with g = −λ₁ ê(old) + λ₂ ê(new) and sᵢ = ‖vᵢ‖ on the units chosen, 0 elsewhere.
+that Δ = g sᵀ with g = −λ₁ ê(old) + λ₂ ê(new) and sᵢ = ‖vᵢ‖, in the base model, on the units chosen, 0 elsewhere.
 """
 
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def compute(session: "Session", request: EditRequest, location: Location, hparam
             progress.advance()
         for other in others:
             key = ("kn", other.template, other.rendered().text, location.sites, hparams.steps, hparams.threshold)
-            theirs.append(session.cached(key, partial(_units_of, session, other, location, hparams)))
+            theirs.append(session.cached(key, partial(_base_units, session, other, location, hparams), base=True))
             progress.advance()
     taken = common(theirs, hparams.common)
     chosen = shared([units - taken for units in own], hparams.share, hparams.fewest, hparams.most)
@@ -64,7 +64,8 @@ def compute(session: "Session", request: EditRequest, location: Location, hparam
     direction = answer_direction(session, target, old, hparams) if hparams.operation == "replace" else None
     tensors = {}
     for site, units in by_site.items():
-        tensors[site] = value_update(session.anatomy.weight(site), units, direction, hparams)
+        norms = session.cached(("norms of the base", site), partial(_base_norms, session, site), base=True)
+        tensors[site] = value_update(session.anatomy.weight(site), units, direction, norms, hparams)
     notes = {
         "units": [[str(location.sites[i]), unit] for i, unit in chosen.units],
         "share": chosen.share,
@@ -83,8 +84,10 @@ def strong_units(
     return strong(found, hparams.threshold)
 
 
-def _units_of(session: "Session", other: EditRequest, location: Location, hparams: KnHparams) -> set[Unit]:
-    return strong_units(session, other, old_answer(session, other), location, hparams)
+def _base_units(session: "Session", other: EditRequest, location: Location, hparams: KnHparams) -> set[Unit]:
+    """Those by which the base says what it says of another subject: found once, whatever is edited in between."""
+    with session.at_base():
+        return strong_units(session, other, old_answer(session, other), location, hparams)
 
 
 def prompts_of(session: "Session", request: EditRequest, hparams: KnHparams) -> list[EditRequest]:
@@ -114,14 +117,26 @@ def answer_direction(session: "Session", new: Sequence[int], old: Sequence[int],
     return hparams.new * _unit(head, new) - hparams.old * _unit(head, old)
 
 
-def value_update(weight: Tensor, units: Sequence[int], direction: Tensor | None, hparams: KnHparams) -> LowRank:
-    """Δ (d, f) on the columns `units` of `weight`: g sᵀ where a direction is given, else ∓ the columns themselves."""
+@torch.no_grad()
+def _base_norms(session: "Session", site: Site) -> Tensor:
+    """‖vᵢ‖ (f,) without any patch: a unit that many edits meet would grow by λ₂ with each of them, and overflow."""
+    with session.at_base():
+        return session.anatomy.weight(site).float().norm(dim=0)
+
+
+def value_update(
+    weight: Tensor, units: Sequence[int], direction: Tensor | None, norms: Tensor, hparams: KnHparams
+) -> LowRank:
+    """Δ (d, f) on the columns `units` of `weight`: g sᵀ where a direction is given, else ∓ the columns themselves.
+
+    `norms` (f,) are the sizes that s takes.
+    """
     chosen = torch.tensor(units, device=weight.device)
-    columns = weight[:, chosen].float()  # (d, k)
     if direction is not None:
         s = torch.zeros(weight.shape[1], device=weight.device)
-        s[chosen] = columns.norm(dim=0)
+        s[chosen] = norms[chosen]
         return LowRank(direction[:, None], s[None, :])
+    columns = weight[:, chosen].float()  # (d, k)
     pick = torch.zeros(len(units), weight.shape[1], device=weight.device)  # (k, f)
     pick[torch.arange(len(units)), chosen] = 1.0
     return LowRank(-columns if hparams.operation == "suppress" else columns, pick)
