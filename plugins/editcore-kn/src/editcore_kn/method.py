@@ -121,7 +121,8 @@ def answer_direction(session: "Session", new: Sequence[int], old: Sequence[int],
 def _base_norms(session: "Session", site: Site) -> Tensor:
     """‖vᵢ‖ (f,) without any patch: a unit that many edits meet would grow by λ₂ with each of them, and overflow."""
     with session.at_base():
-        return session.anatomy.weight(site).float().norm(dim=0)
+        norms: Tensor = session.anatomy.weight(site).float().norm(dim=0)
+    return norms
 
 
 def value_update(
