@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from editcore_hooks import Tunable
-from editcore_keyvalue.space import GENTLE, spread_space
+from editcore_keyvalue.space import GENTLE, LONG, spread_space
 
 
 def space(model: Mapping[str, Any]) -> Tunable:
     """Shares and not thresholds: a threshold says nothing without the scale of a model's activations."""
     steps = {"v_lr": 0.5, "v_steps": 20, **GENTLE}
     tried = [(0.7, 0.1), (0.7, 0.01), (0.7, 1.0), (0.9, 0.1), (0.9, 1.0), (0.9, 10.0), (0.5, 0.01), (0.5, 0.1)]
-    return spread_space(model, [{**steps, "nullspace_share": share, "l2": l2} for share, l2 in tried])
+    first, *others = ({**steps, "nullspace_share": share, "l2": l2} for share, l2 in tried)
+    return spread_space(model, [first, {**first, **LONG}, *others])

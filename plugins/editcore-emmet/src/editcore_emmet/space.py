@@ -5,7 +5,7 @@ from typing import Any
 
 from editcore_emmet.hparams import SLACK
 from editcore_hooks import Tunable
-from editcore_keyvalue.space import GENTLE, PUBLISHED, spread_space
+from editcore_keyvalue.space import GENTLE, LONG, PUBLISHED, spread_space
 from editcore_keyvalue.weight import default_weight
 
 
@@ -15,10 +15,12 @@ def space(model: Mapping[str, Any]) -> Tunable:
     steps = {"v_lr": 0.5, "v_steps": 20, "slack": SLACK}
     spread = {"context_spread": True, "mom2_ridge": 0.01}
     plain = {"context_spread": False, "mom2_ridge": 1e-6}
-    gentle = [{**steps, **GENTLE, **spread, "mom2_weight": weight * factor} for factor in (1.0, 0.1, 10.0)]
+    first, *gentle = ({**steps, **GENTLE, **spread, "mom2_weight": weight * factor} for factor in (1.0, 0.1, 10.0))
     other = [
         {**steps, **bound, **ridge, "mom2_weight": weight} for bound, ridge in ((GENTLE, plain), (PUBLISHED, spread))
     ]
     return spread_space(
-        model, [*gentle, *other, {**steps, **PUBLISHED, **plain, "mom2_weight": 10 * weight}], counts=(1,)
+        model,
+        [first, {**first, **LONG}, *gentle, *other, {**steps, **PUBLISHED, **plain, "mom2_weight": 10 * weight}],
+        counts=(1,),
     )

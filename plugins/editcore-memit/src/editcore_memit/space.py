@@ -1,10 +1,10 @@
-"""What `editcore tune` tries: weights of ordinary keys by the keys' width, and the published recipe."""
+"""What `editcore tune` tries: weights of ordinary keys by their width, more steps, and the published way."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from editcore_hooks import Tunable
-from editcore_keyvalue.space import GENTLE, PUBLISHED, spread_space
+from editcore_keyvalue.space import GENTLE, LONG, PUBLISHED, spread_space
 from editcore_keyvalue.weight import default_weight
 
 
@@ -15,5 +15,5 @@ def space(model: Mapping[str, Any]) -> Tunable:
     gentle = {**steps, **GENTLE, "context_spread": True, "mom2_ridge": 0.01}
     published = {**steps, **PUBLISHED, "context_spread": False, "mom2_ridge": 1e-6}
     weights = [weight * factor for factor in (1.0, 0.1, 10.0)]
-    recipes = (*({**gentle, "mom2_weight": w} for w in weights), {**published, "mom2_weight": 10 * weight})
-    return spread_space(model, recipes)
+    first, *others = ({**gentle, "mom2_weight": w} for w in weights)
+    return spread_space(model, [first, {**first, **LONG}, *others, {**published, "mom2_weight": 10 * weight}])
