@@ -3,13 +3,14 @@
 import math
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from attrs import define
 
 from editcore.assets.store import AssetStore
+from editcore.editing.limits import Guarded
 from editcore.editing.talk import Progress, Silence, Talk
 from editcore.evaluation.neutral import OURS, NeutralText
 from editcore.models.anatomy import Anatomy
@@ -37,6 +38,10 @@ class Opened:
     """What damage is measured on."""
     until: float = math.inf
     """The moment, of `time.monotonic`, by which what can be cut short is done; set by `within`."""
+    stop_at: float = math.inf
+    """The moment after which work that shows its progress raises `TimeUp`; set by `at_most`."""
+    recalled: dict[Any, Any] | None = None
+    """What trials of one search share; None outside of `recalling`."""
 
     @property
     def model(self) -> Any:
@@ -107,6 +112,25 @@ class Opened:
         finally:
             self.until = before
 
+    @contextmanager
+    def at_most(self, seconds: float) -> Iterator[None]:
+        """Raise `TimeUp` from any work in the body that advances its progress after so many seconds."""
+        before = self.stop_at
+        self.stop_at = min(before, time.monotonic() + seconds)
+        try:
+            yield
+        finally:
+            self.stop_at = before
+
+    @contextmanager
+    def recalling(self) -> Iterator[None]:
+        """Keep in `recalled` what several computations of the body share, such as the values of trials."""
+        before, self.recalled = self.recalled, {}
+        try:
+            yield
+        finally:
+            self.recalled = before
+
     def say(self, text: str) -> None:
         self.talk.say(text)
 
@@ -119,5 +143,8 @@ class Opened:
         finally:
             self.talk = talk
 
-    def progress(self, label: str, total: int) -> AbstractContextManager[Progress]:
-        return self.talk.progress(label, total)
+    @contextmanager
+    def progress(self, label: str, total: int) -> Iterator[Progress]:
+        """Progress of `total` steps under a label. `advance` raises `TimeUp` after the time of `at_most`."""
+        with self.talk.progress(label, total) as progress:
+            yield progress if self.stop_at == math.inf else Guarded(progress, self.stop_at)

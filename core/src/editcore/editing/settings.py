@@ -5,9 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from editcore.editing.limits import TimeUp
 from editcore.plugins.presets import preset_name
-from editcore.tuning.profiles import Profile, default_name, find_profile, named_profile, outdated
-from editcore_hooks import EditMethod, Tunable
+from editcore.tuning.profiles import Profile, default_name, find_profile, named_profile, origin, outdated
+from editcore_hooks import EditMethod, Tunable, UsageError
 
 if TYPE_CHECKING:
     from editcore.editing.compute import Options
@@ -51,14 +52,22 @@ def _profile(
         return found
     if found is None and preset:
         return None
+    # without a profile it is asked again for every edit of the session
+    key = ("tuned", cls.name, edits, origin(session, cls, space)["space"])
+    return session.cached(key, lambda: _tuned(session, cls, edits, again=found is not None), base=True)
+
+
+def _tuned(session: "Session", cls: type[EditMethod], edits: int, again: bool) -> Profile | None:
+    """Check the defaults and search where they do not hold; None, which is the defaults, where nothing can be tried."""
     from editcore.tuning.tune import tune
 
-    model = session.loaded.name
-    if found is None:
-        session.say(f"{cls.name} has no settings for {model} yet: they are found by trying, once")
-    else:
-        session.say(f"{cls.name} has other settings to try than when those for {model} were found: trying again")
-    return tune(session, cls.name, edits=edits).profile
+    if again:
+        session.say(f"{cls.name} has other settings to try than when those for {session.loaded.name} were found")
+    try:
+        return tune(session, cls.name, edits=edits, if_needed=True).profile
+    except (TimeUp, UsageError) as error:
+        session.say(f"{error.message}: the default settings of {cls.name} are used. {error.hint or ''}".rstrip())
+        return None
 
 
 def _chosen(space: Tunable, options: "Options") -> bool:

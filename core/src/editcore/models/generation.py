@@ -1,5 +1,7 @@
 """Let a model write: greedily for people and measures, sampled with a seed for contexts and corpora."""
 
+import math
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -65,12 +67,14 @@ def sample(
     length: int,
     top_k: int | None,
     generator: torch.Generator,
+    *,
+    until: float = math.inf,
 ) -> list[list[int]]:
     """Sample `length` new tokens after each start, from the `top_k` likeliest (None: from all) at temperature 1.
 
     Returns the new ids alone. Nothing ends a row early. Draws come from `generator`, a CPU generator, in one call a
-    step for the whole batch: the same seed and starts give the same rows. The global RNG is not touched. Raises
-    `UsageError` for an encoder-decoder, which answers a text and does not go on with it.
+    step for the whole batch: the same seed and starts give the same rows. The global RNG is not touched. After the
+    moment `until` of `time.monotonic` the rows end, shorter than asked for. Raises `UsageError` for an encoder-decoder, which answers a text and does not go on with it.
     """
     if model.config.is_encoder_decoder:
         raise UsageError(
@@ -93,6 +97,8 @@ def sample(
     drawn: list[torch.Tensor] = []
     with torch.no_grad():
         for _ in range(length):
+            if time.monotonic() > until:
+                break
             options: dict[str, Any] = {"position_ids": positions} if "position_ids" in takes else {}
             if "logits_to_keep" in takes:
                 options["logits_to_keep"] = 1

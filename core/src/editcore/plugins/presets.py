@@ -1,12 +1,17 @@
-"""The presets that a method's package ships, settings known to work: `presets/NAME.yaml` beside its entry module."""
+"""The presets that a method's package ships, settings known to work: `presets/NAME.yaml` beside its entry module.
+
+A preset belongs to weights (`weights_root`) or to a family of releases: a shape and `names`, of which one is part of the
+model's name. A shape alone is never enough: another model of the same shape may need other settings.
+"""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
 from editcore.plugins.yaml_text import parse
+from editcore_hooks import PluginError
 
 
 def preset_names(cls: type) -> tuple[str, ...]:
@@ -23,9 +28,10 @@ def preset_name(cls: type, model: Mapping[str, Any]) -> str | None:
 
 
 def matching_preset(package: str, model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The first preset in `package`, by file name, every field of whose `match` equals that of `model`; {} if none.
+    """The first preset in `package`, by file name, whose `match` fits `model`; {} if none.
 
-    Raises `UsageError` on a file that is no YAML.
+    `names` fits where one of them is part of the name of the model, every other field where it is equal. Raises
+    `UsageError` on a file that is no YAML, and `PluginError` on one that matches a shape alone.
     """
     found = _matching(files(package), model)
     return {} if found is None else found[1]
@@ -34,9 +40,19 @@ def matching_preset(package: str, model: Mapping[str, Any]) -> Mapping[str, Any]
 def _matching(folder: Traversable, model: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
     for path in _files(folder):
         preset: Mapping[str, Any] = parse(path.read_text("utf-8"), f"the preset {path.name}")
-        if all(model.get(key) == value for key, value in preset["match"].items()):
+        match = dict(preset["match"])
+        if not match.keys() & {"names", "weights_root"}:
+            message = f"the preset {path.name} matches a shape alone, which other models share"
+            raise PluginError(message, hint="add to its match: names: [RELEASE], or weights_root: HASH")
+        if _named(match.pop("names", None), model) and all(model.get(key) == value for key, value in match.items()):
             return path.name.removesuffix(".yaml"), preset
     return None
+
+
+def _named(names: Sequence[str] | None, model: Mapping[str, Any]) -> bool:
+    """Whether one of `names` is part of the name of the model; any model where none are given."""
+    own = str(model.get("name", "")).lower()
+    return names is None or any(name.lower() in own for name in names)
 
 
 def _folder(cls: type) -> Traversable | None:

@@ -1,4 +1,4 @@
-"""How long a start takes, from the time of one forward: nothing is known of the machine otherwise."""
+"""How long tuning takes, from the time of one forward: nothing else is known of the machine before it starts."""
 
 import time
 from typing import TYPE_CHECKING, Final
@@ -7,7 +7,7 @@ import torch
 from attrs import frozen
 
 from editcore.models.batch import decoder_start, forward, forward_pair, pad
-from editcore.tuning.search import first_looks, least_looks, looks
+from editcore.tuning.search import looks
 from editcore_hooks import Tunable
 
 if TYPE_CHECKING:
@@ -15,41 +15,37 @@ if TYPE_CHECKING:
 
 TOKENS_A_TRIAL: Final = 2_500
 """Of one fact: forward and backward of its rows in every step, and its questions; a rough count."""
-TOKENS_A_FACT: Final = 4_000
-"""Read and written for each fact that is looked for."""
-SAMPLED: Final = 2
-"""What a token of statistics costs in tokens of one forward: most are sampled first."""
+TOKENS_A_FACT: Final = 150
+"""Read for each fact that is looked for, in several wordings and of several candidates."""
 
 
 @frozen
 class Estimate:
-    """Seconds: of looking for facts, of statistics, of a whole search, of its first look and of the least one."""
+    """Seconds: of facts, of the statistics of all places, of trying the defaults, and of a whole search."""
 
     facts: float
     statistics: float
+    check: float
     search: float
-    first: float
-    least: float
 
     @classmethod
-    def of(cls, session: "Session", space: Tunable, n: int, given: bool) -> "Estimate":
+    def of(cls, session: "Session", space: Tunable, n: int, check: int, given: bool) -> "Estimate":
+        """For `n` facts in the search and `check` on which the defaults are tried first; `given` ones cost nothing."""
         token = seconds_a_token(session)
-        trial, places = token * TOKENS_A_TRIAL, len(space.places)
         return cls(
             facts=0.0 if given else token * TOKENS_A_FACT * n,
-            statistics=token * SAMPLED * space.tokens,
-            search=trial * looks(space, n),
-            first=trial * places * first_looks(space, n)[0],
-            least=trial * places * least_looks(space, n),
+            statistics=token * space.tokens,
+            check=token * TOKENS_A_TRIAL * check,
+            search=token * TOKENS_A_TRIAL * looks(space, n),
         )
 
-    def total(self, limit: float, spared: float) -> float:
-        """All of it, cut by the limit as far as it can be: some facts must be found, and each place seen.
+    def checking(self) -> float:
+        """Until it is known whether the defaults hold."""
+        return self.facts + self.statistics + self.check
 
-        `spared` are the seconds that statistics get in any case.
-        """
-        needed = self.facts + min(self.statistics, spared) + self.least
-        return max(min(self.facts + self.statistics + self.search, limit), needed)
+    def whole(self, limit: float) -> float:
+        """All of it, cut by the limit."""
+        return min(self.facts + self.statistics + self.search, limit)
 
 
 @torch.no_grad()

@@ -15,16 +15,18 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Final
 
 import torch
+from attrs import evolve
 
 from editcore.models.generation import generate, sample
 from editcore.tuning.fact import Fact, Words, answer_scores
 from editcore.tuning.rewording import reworded
-from editcore_hooks import Case, EditRequest, Probe, UsageError
+from editcore_hooks import Case, EditcoreError, EditRequest, Probe
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session
 
 TEXTS: Final = 160
+ROUND: Final = 32
 LENGTH: Final = 48
 CONFIDENT: Final = math.log(0.5)
 """Least log-probability of an answer, all of it: then it is what the model says."""
@@ -37,40 +39,64 @@ OTHERS: Final = 8
 """Subjects that are put in the place of a fact's own, to hear what the model says of them."""
 CANDIDATES: Final = 5
 """Answers of which the model is sure for each fact that is wanted: many do not hang on a name."""
-FEWEST: Final = 8
 _SENTENCE = re.compile(r"(?<=[.!?。\n])\s+")
 _END = re.compile(r"[.!?。]+$")
 _STOP = re.compile(r"[.!?。\n]")
 
 
-def own_cases(session: "Session", n: int) -> list[Case]:
-    """At most `n` cases of facts that the model states by itself, seeded by the session.
+def sampled_cases(session: "Session", n: int) -> list[Case]:
+    """At most `n` cases of facts in what the model writes, seeded by the session; none where it shows none.
 
     The new target of each is what the model says of another subject in the same words, of such answers the one that it
     holds least likely here, since people edit to what a model would not say; neighbours are other subjects in these
     words, of which it says something else; rephrases are what else it says of the subject with the same answer.
-    Raises `UsageError` when the model shows too few.
+    Sampling stops when there are enough sentences, or at `session.seconds_left`.
     """
-    if session.model.config.is_encoder_decoder:
-        raise UsageError("a model with an encoder writes no text by itself")
     rng = random.Random(session.seed)
-    sentences = _sentences(texts(session, TEXTS, min(LENGTH, session.max_length - 1)), rng)
-    sure = _confident(session, sentences, CANDIDATES * n)
-    facts = _depending(session, _with_subjects(session, sure, sentences), rng)
-    facts = _depending(session, reworded(session, facts[: 2 * n]), rng)  # an answer that was cut may hang on less
+    sure, begins = _sure(session, CANDIDATES * n, rng)
+    facts = _depending(session, _with_subjects(session, sure, begins), rng)
+    facts = _depending(session, reworded(session, facts[: n + n // 2]), rng)  # a cut answer may hang on less
     facts = of_many_kinds(sorted(facts, key=lambda fact: not fact.reworded))
-    cases = _cases(session, facts[: n + n // 4], rng)[:n]  # of a few the model says the same whatever the subject
+    cases = _cases(session, facts[: n + n // 4], rng)  # of a few the model says the same whatever the subject
+    cases = [case for case in cases if _readable(session, case)][:n]
     rng.shuffle(cases)
-    if len(cases) < FEWEST:
-        raise UsageError(f"the model shows only {len(cases)} facts of its own by which an edit could be tried")
     return cases
+
+
+def _sure(session: "Session", enough: int, rng: random.Random) -> tuple[list[tuple[Words, str]], Counter[str]]:
+    """Sentences of whose end the model is sure, and how often sentences begin with each word.
+
+    Sampled in rounds, until there are enough, or TEXTS, or the time is used up.
+    """
+    found: dict[tuple[Words, str], None] = {}
+    begins: Counter[str] = Counter()
+    length = min(LENGTH, session.max_length - 1)
+    with session.progress("facts of the model", TEXTS) as progress:
+        for start in range(0, TEXTS, ROUND):
+            new = _sentences(texts(session, ROUND, length, salt=start), rng)
+            begins.update(words[0] for words in new)
+            found |= dict.fromkeys(_confident(session, new))
+            progress.advance(ROUND)
+            if len(found) >= enough or session.seconds_left < 0:
+                break
+    return list(found)[:enough], begins
+
+
+def _readable(session: "Session", case: Case) -> bool:
+    """Whether the tokenizer reads the case: a sampled sentence may hold anything."""
+    try:
+        session.encode(case.request)
+        session.encode(evolve(case.request, target_new=case.request.target_true or ""))
+    except EditcoreError:
+        return False
+    return True
 
 
 def texts(session: "Session", n: int, length: int, salt: int = 0) -> list[str]:
     """Texts that the model writes from nothing, `length` tokens each, seeded by the session; an end is a line's end."""
     generator = torch.Generator().manual_seed((session.seed << 16) + salt + 1)
     special = set(session.tokenizer.all_special_ids)
-    rows = sample(session.model, [[session.start_token]] * n, length, None, generator)
+    rows = sample(session.model, [[session.start_token]] * n, length, None, generator, until=session.until)
     pieces = ([list(run) for ended, run in groupby(row, lambda token: token in special) if not ended] for row in rows)
     return ["\n".join(str(session.tokenizer.decode(piece)) for piece in row) for row in pieces]
 
@@ -84,42 +110,36 @@ def sentences(session: "Session", n: int, salt: int = 0) -> list[str]:
 
 def _sentences(written: Sequence[str], rng: random.Random) -> list[Words]:
     """Whole sentences, each once, in a random order."""
-    found = sorted({_END.sub("", " ".join(s.split())) for text in written for s in _SENTENCE.split(text)[:-1]})
+    found = sorted({_END.sub("", " ".join(s.split())).strip() for t in written for s in _SENTENCE.split(t)[:-1]})
     rng.shuffle(found)
-    return [tuple(sentence.split(" ")) for sentence in found if "{" not in sentence]
+    return [tuple(sentence.split()) for sentence in found if sentence and not {"{", "}"} & set(sentence)]
 
 
-def _confident(session: "Session", sentences: Sequence[Words], enough: int) -> list[tuple[Words, str]]:
+def _confident(session: "Session", sentences: Sequence[Words]) -> list[tuple[Words, str]]:
     """Prompt and answer of those sentences of whose end the model is sure; the longest such end."""
-    found: list[tuple[Words, str]] = []
-    for start in range(0, len(sentences), 128):
-        cuts = [
-            (words[:-size], " ".join(words[-size:]))
-            for words in sentences[start : start + 128]
-            for size in range(min(LONGEST_ANSWER, len(words) - 3), 0, -1)
-        ]
-        scores = answer_scores(session, [(" ".join(prompt), answer) for prompt, answer in cuts], total=True)
-        longest: dict[str, tuple[Words, str]] = {}
-        for (prompt, answer), score in zip(cuts, scores, strict=True):
-            if score > CONFIDENT:
-                longest.setdefault(" ".join((*prompt, answer)), (prompt, answer))  # cuts begin with the longest
-        found += longest.values()
-        if len(found) >= enough:
-            break
-    return found[:enough]
+    cuts = [
+        (words[:-size], " ".join(words[-size:]))
+        for words in sentences
+        for size in range(min(LONGEST_ANSWER, len(words) - 3), 0, -1)
+    ]
+    scores = answer_scores(session, [(" ".join(prompt), answer) for prompt, answer in cuts], total=True)
+    longest: dict[str, tuple[Words, str]] = {}
+    for (prompt, answer), score in zip(cuts, scores, strict=True):
+        if score > CONFIDENT:
+            longest.setdefault(" ".join((*prompt, answer)), (prompt, answer))  # cuts begin with the longest
+    return list(longest.values())
 
 
-def _with_subjects(session: "Session", sure: Sequence[tuple[Words, str]], sentences: Sequence[Words]) -> list[Fact]:
+def _with_subjects(session: "Session", sure: Sequence[tuple[Words, str]], begins: Counter[str]) -> list[Fact]:
     """Of each sentence the run of words with the largest sum of surprise above its own mean, a few words at most.
 
     A word's surprise is −log p given the words before it; of the first word, which has none, given the sentences.
     """
-    begins = Counter(words[0] for words in sentences)
     asked = [(" ".join(prompt[:i]), prompt[i]) for prompt, _ in sure for i in range(1, len(prompt))]
     later = iter(answer_scores(session, asked, total=True))
     facts = []
     for prompt, answer in sure:
-        surprise = [math.log(len(sentences) / begins[prompt[0]]), *(-next(later) for _ in prompt[1:])]
+        surprise = [math.log(begins.total() / begins[prompt[0]]), *(-next(later) for _ in prompt[1:])]
         facts.append(Fact(prompt, answer, *_subject(prompt, surprise)))
     return facts
 
@@ -178,7 +198,7 @@ def _cases(session: "Session", facts: Sequence[Fact], rng: random.Random) -> lis
     said = iter(zip(prompts, generate(session.model, session.tokenizer, prompts, 8, batch_size=64), strict=True))
     answers = []
     for fact, some in zip(facts, others, strict=True):
-        pairs = [(prompt, _STOP.split(text.strip())[0]) for prompt, text in (next(said) for _ in some)]
+        pairs = [(prompt, _STOP.split(text.strip())[0].strip()) for prompt, text in (next(said) for _ in some)]
         answers.append([(prompt, answer) for prompt, answer in pairs if answer and answer != fact.answer])
     asked = [(fact.prompt, answer) for fact, pairs in zip(facts, answers, strict=True) for _, answer in pairs]
     likely = iter(answer_scores(session, asked))

@@ -15,7 +15,7 @@ from editcore.tuning.fact import Fact, Words, answer_scores
 if TYPE_CHECKING:
     from editcore.editing.session import Session
 
-TRIES: Final = 32
+TRIES: Final = 12
 LENGTH: Final = 16
 MOST: Final = 2
 LIKELY: Final = -1.2
@@ -55,7 +55,9 @@ def _sampled(session: "Session", starts: Sequence[Sequence[int]]) -> Iterator[Wo
     special = set(session.tokenizer.all_special_ids)
     for first in range(0, len(starts), ROWS):
         some = starts[first : first + ROWS]
-        for start, row in zip(some, sample(session.model, some, LENGTH, None, generator), strict=True):
+        for start, row in zip(
+            some, sample(session.model, some, LENGTH, None, generator, until=session.until), strict=True
+        ):
             kept = list(takewhile(lambda token: token not in special, row))
             text = str(session.tokenizer.decode([*start, *kept], skip_special_tokens=True)).strip()
             sentence, *rest = _END.split(text, maxsplit=1)

@@ -1,8 +1,9 @@
-"""Which settings suit a model: places by one recipe, the best places by every recipe, the best of each on more facts.
+"""Which settings suit a model: successive halving over places and recipes together.
 
-Of settings that the facts cannot tell apart, those of the place that the method names first are taken, and of these the
-one that disturbs unrelated text least. The neighbours of a model's own facts are easier to spare than those of a
-person's, and deep layers look better for it than they are.
+All settings are tried on few facts, the better ones on more, the best on all. The method's own defaults are among them,
+so that a search never ends below what an edit without it would do. Of settings that the facts cannot tell apart, those
+of the place that the method names first are taken, and of these the one that disturbs unrelated text least: neighbours
+of a model's own facts are easier to spare than those of a person's, and deep layers look better for it than they are.
 """
 
 import math
@@ -14,19 +15,25 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import define, field, frozen
 
 from editcore.editing.compute import Run
+from editcore.editing.limits import TimeUp
 from editcore.plugins.hparams import merge
+from editcore.tuning.arms import Arm, arms
 from editcore.tuning.trial import Bench, Outcome, Summary
 from editcore_hooks import EditcoreError, EditMethod, Tunable
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session
 
-FEW: Final = 12
-SOME: Final = 24
-"""Facts of a first and a second look; the last look takes all."""
-PLACES: Final = 3
-LEAST: Final = 4
-"""Facts by which a place is judged at the least, and by which the time of a trial is measured."""
+RUNGS: Final = ((4, 8), (12, 4), (24, 2))
+"""Facts of each look but the last, which takes all, and how many settings go on after it."""
+FIRST_SHARE: Final = 0.6
+"""Of the time, at most, for the first look: what it finds must be looked at again."""
+HOPELESS: Final = 0.25
+"""A place is left alone when its best score is this far below the best of all places."""
+TIED: Final = 12
+"""Facts that two settings must share before they count as equally good."""
+SLACK: Final = 0.05
+"""Most that a setting may be worse on the target, and still be taken for its place."""
 
 
 @frozen
@@ -45,6 +52,11 @@ class Trial:
     def score(self) -> float:
         return self.summary.score if self.summary is not None else -1.0
 
+    @property
+    def took(self) -> float:
+        """The share of facts whose new answer is preferred on the prompt itself."""
+        return fmean(outcome.took for outcome in self.outcomes) if self.outcomes else 0.0
+
 
 @define
 class Search:
@@ -56,68 +68,41 @@ class Search:
     bench: Bench
     options: Any
     seconds: float
-    alone: bool = False
-    """Whether the first place may go on alone, where time is too short for a look at the others."""
+    arms: list[Arm] = field(init=False)
     trials: dict[int, Trial] = field(factory=dict)
     stopped: bool = False
     """Whether something was left out for want of time."""
-    _started: float = 0.0
+    _started: float = field(init=False)
 
-    def candidates(self) -> list[dict[str, Any]]:
-        """Every place with every recipe; those of one place together, in the order of the recipes."""
-        return [{**place, **recipe} for place in self.space.places for recipe in self.space.recipes]
-
-    def run(self) -> Trial:
-        """The best setting. Later looks are left out when the time is used up; the first sees every place, on fewer
-        facts where that is all that the time allows."""
+    def __attrs_post_init__(self) -> None:
+        self.arms = arms(self.space)
         self._started = time.monotonic()
-        recipes, n = len(self.space.recipes), len(self.bench.cases)
-        few, some = first_looks(self.space, n)
-        with self.session.progress("tuning", looks(self.space, n)) as progress:
-            first = [place * recipes for place in range(len(self.space.places))]
-            self._look(first[:1], least_looks(self.space, n), progress, always=True)
-            first, few = self._affordable(first, few)
-            self._look(first, few, progress, always=True)
-            places = list(dict.fromkeys(candidate // recipes for candidate in self._best(first, PLACES)))
-            # recipe by recipe: a search that is stopped has seen the same ones everywhere
-            second = [place * recipes + recipe for recipe in range(recipes) for place in places]
-            self._look(second, few, progress)
-            third = self._best_of_places(second, places, 2)
-            self._look(third, some, progress)
-            last = self._best_of_places(third, places, 1)
-            self._look(last, n, progress)
-        return self.trials[self._safest(self._best(self.trials, PLACES))]
 
-    def _affordable(self, first: list[int], few: int) -> tuple[list[int], int]:
-        """What a first look can be: all places on fewer facts, or one alone, by the time that the first has taken."""
-        least = least_looks(self.space, len(self.bench.cases))
-        elapsed = time.monotonic() - self._started
-        fitting = int((self.seconds - elapsed) / max(elapsed / least, 1e-9) / len(first))
-        if fitting >= few:
-            return first, few
-        self.stopped = True
-        if fitting < least and self.alone:
-            return first[:1], few
-        return first, max(least, fitting - fitting % self.space.together)
+    @property
+    def left(self) -> float:
+        return self.seconds - (time.monotonic() - self._started)
 
-    def _look(self, chosen: Iterable[int], n: int, progress: Any, *, always: bool = False) -> None:
-        """Try settings on the first n facts, as far as they were not yet."""
-        every = self.candidates()
-        for candidate in chosen:
-            before = self.trials.get(candidate)
-            done = len(before.outcomes) if before is not None else 0
-            if done >= n or (before is not None and before.failure):
-                continue
-            if not always and time.monotonic() - self._started > self.seconds:
-                self.stopped = True
-                return
-            progress.advance(n - done)
-            try:
-                more = self.bench.outcomes(self.prepared(every[candidate]), range(done, n), self.space.together)
-            except EditcoreError as error:
-                self.trials[candidate] = Trial(every[candidate], failure=error.message)
-                continue
-            self.trials[candidate] = Trial(every[candidate], (*(before.outcomes if before else ()), *more))
+    def defaults(self, n: int) -> Trial:
+        """What the method's defaults give on the first n facts."""
+        self._look([0], _whole(self.space, n, len(self.bench.cases)), None)
+        return self.trials.get(0, Trial({}))
+
+    def run(self) -> None:
+        """Try settings until the last look is done or the time is used up. Every look that begins has its time."""
+        facts, alive = len(self.bench.cases), list(range(len(self.arms)))
+        with self.session.progress(f"tuning {self.method.name}", looks(self.space, facts)) as progress:
+            first, keep = RUNGS[0]
+            self._look_first(alive, _whole(self.space, first, facts), progress)
+            for n, fewer in (*RUNGS[1:], (facts, 1)):
+                alive = self._best(alive, keep)
+                self._look(alive, _whole(self.space, n, facts), progress)
+                keep = fewer
+
+    @property
+    def best(self) -> Trial | None:
+        """The best setting so far; None where no trial was possible."""
+        tried = [arm for arm, trial in self.trials.items() if trial.outcomes]
+        return self.trials[self._safest(self._best(tried, len(tried)))] if tried else None
 
     def prepared(self, settings: Mapping[str, Any]) -> Run:
         """The method with these settings, cheaper where that is for trials only."""
@@ -126,64 +111,89 @@ class Search:
         resolved = merge(self.method.Hparams, ("preset", self.method.preset(facts)), *layers)
         return Run(self.method(resolved.hparams), resolved, self.options)
 
-    def _best_of_places(self, chosen: Iterable[int], places: Iterable[int], n: int) -> list[int]:
-        """The n best recipes of each place: else one place could fill the last looks by itself."""
-        candidates, recipes = list(chosen), len(self.space.recipes)
-        return [c for place in places for c in self._best([c for c in candidates if c // recipes == place], n)]
+    def _look_first(self, chosen: Sequence[int], n: int, progress: Any) -> None:
+        """All settings on few facts; in their order, as many as the time allows, without places that are hopeless."""
+        best_of: dict[int, float] = {}
+        until = self.left * (1 - FIRST_SHARE)
+        for arm in chosen:
+            place, recipe = self.arms[arm].place, self.arms[arm].recipe
+            if recipe > 1 and best_of.get(place, 0.0) < max(best_of.values()) - HOPELESS:
+                progress.advance(n)
+                continue
+            if self.left < until:
+                self.stopped = True
+                return
+            self._look([arm], n, progress)
+            if arm in self.trials:
+                best_of[place] = max(best_of.get(place, 0.0), self.trials[arm].score)
+
+    def _look(self, chosen: Iterable[int], n: int, progress: Any) -> None:
+        """Try settings on the first n facts, as far as they were not yet. Stops when the time is used up."""
+        for arm in chosen:
+            before = self.trials.get(arm, Trial(self.arms[arm].settings))
+            done = len(before.outcomes)
+            if done >= n or before.failure:
+                continue
+            if self.left < 0:
+                self.stopped = True
+                return
+            try:
+                with self.session.at_most(self.left):
+                    run = self.prepared(before.settings)
+                    more = self.bench.outcomes(run, range(done, n), self.space.together)
+            except TimeUp:
+                self.stopped = True
+                return
+            except EditcoreError as error:
+                self.trials[arm] = Trial(before.settings, failure=error.message)
+                continue
+            self.trials[arm] = Trial(before.settings, (*before.outcomes, *more))
+            if progress is not None:
+                progress.advance(n - done)
+
+    def _best(self, chosen: Iterable[int], n: int) -> list[int]:
+        """By score, those seen on most facts first: a setting that saw fewer lost to them or ran out of time."""
+        seen = [(arm, self.trials[arm]) for arm in chosen if arm in self.trials and self.trials[arm].outcomes]
+        return [arm for arm, _ in sorted(seen, key=lambda pair: (-len(pair[1].outcomes), -pair[1].score))[:n]]
 
     def _safest(self, ranked: Sequence[int]) -> int:
-        """Of the best, which is the first, and of all that are within one standard error of it, one of the place that
-        the method names first; of several there the one that disturbs other text least."""
-        best = self.trials[ranked[0]]
-        good = [c for c in ranked[1:] if self.trials[c].outcomes and _as_good(self.trials[c].outcomes, best.outcomes)]
+        """Of the best, which is the first, and of all that are as good, one of the place that the method names first;
+        of several there the one that disturbs other text least."""
+        best = self.trials[ranked[0]].outcomes
+        good = [arm for arm in ranked[1:] if as_good(self.trials[arm].outcomes, best)]
 
-        def key(candidate: int) -> tuple[int, float]:
-            summary = self.trials[candidate].summary
-            return candidate // len(self.space.recipes), summary.kl if summary is not None else math.inf
+        def key(arm: int) -> tuple[int, float]:
+            summary = self.trials[arm].summary
+            return self.arms[arm].place, summary.kl if summary is not None else math.inf
 
         return min([ranked[0], *good], key=key)
 
-    def _best(self, chosen: Iterable[int], n: int) -> list[int]:
-        """By score on as many facts as all of them saw: a setting that saw more is not favoured for it."""
-        seen = [(candidate, self.trials[candidate]) for candidate in chosen if candidate in self.trials]
-        shared = max((len(trial.outcomes) for _, trial in seen), default=0)
-        widest = [pair for pair in seen if len(pair[1].outcomes) == shared]
-        if len(widest) < n:
-            fewest = min((len(t.outcomes) for _, t in seen if t.outcomes), default=0)
-            widest = [(c, Trial(t.settings, t.outcomes[:fewest])) for c, t in seen if t.outcomes]
-        return [candidate for candidate, _ in sorted(widest, key=lambda pair: -pair[1].score)[:n]]
 
-
-def _as_good(one: Sequence[Outcome], best: Sequence[Outcome]) -> bool:
-    """Whether the mean difference over the facts that both tried is below its standard error."""
-    differences = [b.mean - a.mean for a, b in zip(one, best, strict=False)]
-    if len(differences) < 2:
+def as_good(one: Sequence[Outcome], best: Sequence[Outcome]) -> bool:
+    """Whether, over the facts that both tried, the mean is within a standard error, and the target hardly worse."""
+    pairs = list(zip(one, best, strict=False))
+    if len(pairs) < TIED:
         return False
-    return fmean(differences) <= stdev(differences) / math.sqrt(len(differences))
+    means, targets = [b.mean - a.mean for a, b in pairs], [b.target - a.target for a, b in pairs]
+    return fmean(means) <= _error(means) and fmean(targets) <= min(_error(targets), SLACK)
 
 
-def first_looks(space: Tunable, n: int) -> tuple[int, int]:
-    """Facts of the first and of the second look, of n: whole updates, where several are edited in one."""
-    few, some = (_whole(space, size, n) for size in (FEW, SOME))
-    return few, some
-
-
-def least_looks(space: Tunable, n: int) -> int:
-    """Facts of the shortest look at a place, of n."""
-    return _whole(space, LEAST, n)
-
-
-def _whole(space: Tunable, size: int, n: int) -> int:
-    return min(-(-size // space.together) * space.together, n)
+def _error(differences: Sequence[float]) -> float:
+    return stdev(differences) / math.sqrt(len(differences))
 
 
 def looks(space: Tunable, n: int) -> int:
     """How many edits a search on n facts tries when nothing is left out."""
-    few, some = first_looks(space, n)
-    places = min(PLACES, len(space.places))
-    first = len(space.places) * few
-    second = places * (len(space.recipes) - 1) * few
-    return first + second + 2 * places * (some - few) + places * (n - some)
+    alive, seen, total = 1 + len(space.places) * len(space.recipes), 0, 0
+    for facts, keep in (*RUNGS, (n, 1)):
+        size = _whole(space, facts, n)
+        total, seen, alive = total + alive * (size - seen), size, min(keep, alive)
+    return total
+
+
+def _whole(space: Tunable, size: int, n: int) -> int:
+    """Whole updates, where several facts are edited in one."""
+    return min(-(-size // space.together) * space.together, n)
 
 
 def failed(bench: Bench, trial: Trial) -> Sequence[str]:

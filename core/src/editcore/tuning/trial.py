@@ -86,10 +86,13 @@ class Bench:
     unrelated: Unrelated = field(repr=False)
 
     @classmethod
-    def of(cls, session: "Session", cases: Sequence[Case]) -> "Bench":
-        contexts = [] if session.encoder_decoder else sentences(session, HELD_OUT, salt=1)
+    def of(cls, session: "Session", cases: Sequence[Case], text: Sequence[str] = ()) -> "Bench":
+        """`text` are sentences for contexts and drift; without any the model writes them."""
+        contexts = list(text[:HELD_OUT])
+        if not text and not session.encoder_decoder:
+            contexts = sentences(session, HELD_OUT, salt=1)
         questions = tuple(tuple(_questions(session, case, contexts)) for case in cases)
-        return cls(session, tuple(cases), questions, Unrelated.of(session, cases))
+        return cls(session, tuple(cases), questions, Unrelated.of(session, cases, text[HELD_OUT:]))
 
     def outcomes(self, run: Run, chosen: Sequence[int], together: int = 1) -> list[Outcome]:
         """Edit the chosen cases by the method as it is set, alone or `together`, and score each on what it gave.

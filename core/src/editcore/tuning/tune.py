@@ -8,10 +8,11 @@ import attrs
 from attrs import define, field, frozen
 
 from editcore.editing.compute import Options
+from editcore.editing.limits import TimeUp
 from editcore.plugins.locators import make_locator
 from editcore.tuning.estimate import Estimate
-from editcore.tuning.facts import FEWEST, own_cases
 from editcore.tuning.located import Located
+from editcore.tuning.own import Facts, own_facts
 from editcore.tuning.profiles import Profile, default_name, keep_profile, origin
 from editcore.tuning.search import Search, Trial, failed
 from editcore.tuning.trial import Bench
@@ -23,9 +24,15 @@ if TYPE_CHECKING:
 FACTS: Final = 48
 SECONDS: Final = 150.0
 """For all of it, so that a first edit on a small model, with opening it and the edit itself, stays under 3 minutes."""
+FACTS_SHARE: Final = 1 / 3
+STATISTICS_SHARE: Final = 1 / 2
+"""Of the time, or of what is left of it, at most, where the model writes the text by itself."""
 
-LEAST_STATISTICS: Final = 10.0
-"""They are kept, and later edits rest on them: haste in one search must not spoil those."""
+CHECKED: Final = 8
+"""Facts on which a method's defaults are tried before anything else."""
+HOLDS_SCORE: Final = 0.8
+HOLDS_TOOK: Final = 0.85
+"""From this score, and this share of facts whose new answer is preferred, the defaults need no search."""
 
 
 @frozen
@@ -49,14 +56,18 @@ def tune(
     seconds: float = SECONDS,
     edits: int = 1,
     locator: str | None = None,
+    if_needed: bool = False,
 ) -> Tuned:
     """Try the settings that `method` finds worth trying on `cases`, or on at most `facts` facts of the model itself.
 
     `edits` is how many facts will be written at once; where the method makes a difference, `name` does by default too.
-    `seconds` are for everything, facts and statistics included; a first look at every place is always taken, on fewer
-    facts where time is short. Where `locator` points is tried first, and alone when time is too short for more. Works
-    on the base, whatever patches are on, and says first about how long it will take. Raises `UsageError` when the
-    method has nothing to tune or the facts are too few.
+    `seconds` are for everything: facts, statistics and trials stop by then. Where `locator` points is tried first.
+    With `if_needed` nothing is searched where the method's defaults hold on a few of the facts. Works on the base,
+    whatever patches are on, and says first about how long it will take. What was found is kept also when a
+    KeyboardInterrupt stops the search, which is raised again.
+
+    Raises `UsageError` when the method has nothing to tune, edits none of the facts, or the facts are too few, and
+    `TimeUp` when the time allows not a single trial.
     """
     cls = session.registry.method(method)
     space = cls.tunable({**session.facts(), "edits": edits})
@@ -65,39 +76,95 @@ def tune(
         raise UsageError(f"{method} has nothing to tune on a {kind} model", hint=f"editcore methods {method}")
     pointer = make_locator(session.registry, locator)
     watch = _Watch()
-    with session.at_base():
-        estimate = Estimate.of(session, space, len(cases) if cases else facts, bool(cases))
-        foreseen = estimate.total(seconds, LEAST_STATISTICS)
-        session.say(f"tuning {method} for {session.loaded.name}: about {foreseen:.0f} s")
-        chosen = list(cases) if cases else _own(session, method, _affordable(facts, estimate.facts, seconds))
-        located = None if pointer is None else Located.of(session, pointer, cls, chosen)
-        bench = Bench.of(session, chosen)
+    with session.at_base(), session.recalling():
+        estimate = Estimate.of(session, space, len(cases) if cases else facts, CHECKED, bool(cases))
+        foreseen = min(estimate.checking(), seconds) if if_needed else estimate.whole(seconds)
+        _foretell(session, method, estimate, seconds, if_needed)
+        with session.at_most(seconds), session.within(seconds * FACTS_SHARE):
+            found = Facts(tuple(cases), "given") if cases else _own(session, method, facts)
+        located = None if pointer is None else Located.of(session, pointer, cls, found.cases)
+        bench = Bench.of(session, found.cases, found.text)
         watch.lap("facts")
         tried = space if located is None else located.first(space)
-        search = Search(session, cls, tried, bench, Options(method=method), seconds, alone=located is not None)
-        left = seconds - watch.total
-        with session.within(max(left - estimate.first, left / 2, LEAST_STATISTICS)):
-            cls.make_ready(session, [search.prepared(settings).method.hparams for settings in search.candidates()])
-        watch.lap("statistics")
-        search.seconds = max(0.0, seconds - watch.total)
-        best = search.run()
-        watch.lap("search")
-    if best.summary is None:
-        raise UsageError(f"{method} edits none of the facts: {best.failure}", hint="give others: --cases FILE")
+        search = Search(session, cls, tried, bench, Options(method=method), seconds - watch.total)
+        held = if_needed and _defaults_hold(search, watch)
+        interrupt = None
+        if not held:
+            if if_needed:
+                further = min(estimate.statistics + estimate.search, search.left)
+                foreseen = watch.total + further
+                session.say(f"searching other settings of {method}: about {max(further, 0.0):.0f} s")
+            try:
+                with session.within(search.left * STATISTICS_SHARE):
+                    cls.make_ready(session, [search.prepared(arm.settings).method.hparams for arm in search.arms])
+                watch.lap("statistics")
+                search.run()
+            except KeyboardInterrupt as error:
+                interrupt = error
+            watch.lap("search")
+    best = search.best
+    if best is None or best.summary is None:
+        if interrupt is not None:
+            raise interrupt
+        raise _nothing(search, method, seconds)
     took = watch.total
     session.say(f"estimated {foreseen:.0f} s, took {took:.0f} s")
     if search.stopped:
-        session.say(f"stopped after {took:.0f} s; editcore tune MODEL --method {method} --seconds N looks further")
+        session.say(
+            f"stopped after {took:.0f} s; editcore tune {session.loaded.name} --method {method} --seconds N "
+            "looks further"
+        )
     undone = failed(bench, best)
     about = {
-        "facts": "given" if cases else "of the model itself",
+        "facts": found.source,
         **_about(search, watch, foreseen, seconds),
         **origin(session, cls, space),
         **({} if located is None else {"locator": located.about(best.settings)}),
+        "defaults": held,
+        "interrupted": interrupt is not None,
         "failed": list(undone),
     }
     profile = keep_profile(session, method, name or default_name(space.together), best.settings, about)
+    if interrupt is not None:
+        session.say(f"stopped: the best settings so far are kept as the profile {profile.name}")
+        raise interrupt
     return Tuned(profile, best, tuple(search.trials.values()), tuple(undone), took)
+
+
+def _foretell(session: "Session", method: str, estimate: Estimate, seconds: float, if_needed: bool) -> None:
+    model = session.loaded.name
+    if if_needed:
+        session.say(
+            f"trying the default settings of {method} on facts that {model} states: about "
+            f"{min(estimate.checking(), seconds):.0f} s; where they do not hold, others are searched, about "
+            f"{estimate.whole(seconds):.0f} s in all"
+        )
+    else:
+        session.say(f"tuning {method} for {model}: about {estimate.whole(seconds):.0f} s, at most {seconds:.0f} s")
+
+
+def _defaults_hold(search: Search, watch: "_Watch") -> bool:
+    """Try the defaults on a few facts; whether they are good enough to edit with."""
+    trial = search.defaults(CHECKED)
+    watch.lap("defaults")
+    if trial.summary is None:
+        return False
+    n, took = len(trial.outcomes), sum(outcome.took for outcome in trial.outcomes)
+    held = trial.score >= HOLDS_SCORE and trial.took >= HOLDS_TOOK
+    verdict = "hold" if held else "do not hold"
+    search.session.say(
+        f"the default settings {verdict}: {took} of {n} facts took, score {trial.score:.2f} (enough: {HOLDS_SCORE})"
+    )
+    return held
+
+
+def _nothing(search: Search, method: str, seconds: float) -> Exception:
+    """Why there is no trial to choose."""
+    failures = [trial.failure for trial in search.trials.values() if trial.failure]
+    if failures:
+        return UsageError(f"{method} edits none of the facts: {failures[0]}", hint="give others: --cases FILE")
+    hint = f"editcore tune {search.session.loaded.name} --method {method} --seconds {10 * seconds:.0f}"
+    return TimeUp(f"{seconds:.0f} s allow no trial of {method} on this machine", hint=hint)
 
 
 @define
@@ -116,17 +183,12 @@ class _Watch:
         return sum(self.laps.values())
 
 
-def _affordable(facts: int, foreseen: float, seconds: float) -> int:
-    """Fewer facts where looking for them would take more than a third of the time."""
-    return facts if foreseen <= seconds / 3 else max(min(facts, 2 * FEWEST), int(facts * seconds / 3 / foreseen))
-
-
-def _own(session: "Session", method: str, facts: int) -> list[Case]:
+def _own(session: "Session", method: str, facts: int) -> Facts:
     try:
-        return own_cases(session, facts)
+        return own_facts(session, facts)
     except UsageError as error:
-        hint = f"editcore tune MODEL --method {method} --cases FILE, with facts that it knows; or edit with --no-tune"
-        raise UsageError(error.message, hint=hint) from None
+        command = f"editcore tune {session.loaded.name} --method {method} --cases FILE"
+        raise UsageError(error.message, hint=f"{command}, with facts that it knows; or edit with --no-tune") from None
 
 
 def _about(search: Search, watch: _Watch, foreseen: float, limit: float) -> dict[str, Any]:

@@ -38,10 +38,11 @@ class Unrelated:
     logprobs: Tensor = field(repr=False)
 
     @classmethod
-    def of(cls, session: "Session", cases: Sequence[Case]) -> "Unrelated":
+    def of(cls, session: "Session", cases: Sequence[Case], given: Sequence[str] = ()) -> "Unrelated":
+        """Of the `given` texts, else of what the model writes."""
         if session.encoder_decoder:
             return cls._answers(session, cases[:ANSWERS])
-        written = texts(session, TEXTS, LENGTH, salt=2)
+        written = given or texts(session, TEXTS, LENGTH, salt=2)
         ids = [encode_prompt(session.tokenizer, text).ids for text in written if text.strip()]
         return cls._made(session, pad(ids), None, [-1] * len(ids))
 

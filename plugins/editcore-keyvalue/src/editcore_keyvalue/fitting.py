@@ -1,7 +1,6 @@
 """Values of many edits: batched by their tokens, in the order asked for, with one line of progress."""
 
 from collections.abc import Collection, Sequence
-from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 from editcore_hooks import Site
@@ -30,11 +29,19 @@ def fit_values(
     label: str,
     snapshots: Collection[int] = (),
 ) -> list[Value]:
-    """Keys and values of `edits`, in batches whose size is bounded by their tokens."""
-    order = sorted(range(len(edits)), key=lambda i: edits[i].tail)  # tails of one length leave nothing to pad
+    """Keys and values of `edits`, in batches whose size is bounded by their tokens.
+
+    Trials of one search share them: a setting of the closed form alone needs no values of its own.
+    """
+    known = session.recalled if session.recalled is not None and not snapshots else {}
+    places = (site,) if isinstance(site, Site) else tuple(site)
+    keys = [("value", edit, places, settings) for edit in edits]
+    missing = [i for i, key in enumerate(keys) if key not in known]
+    order = sorted(missing, key=lambda i: edits[i].tail)  # tails of one length leave nothing to pad
     batches = in_batches([edits[i] for i in order])
     values: list[Value] = []
     with session.progress(label, settings.steps * len(batches)) as progress:
         for batch in batches:
             values += optimise_values(session.anatomy, batch, site, settings, progress.advance, snapshots)
-    return [value for _, value in sorted(zip(order, values, strict=True), key=itemgetter(0))]
+    known |= {keys[i]: value for i, value in zip(order, values, strict=True)}
+    return [known[key] for key in keys]

@@ -18,6 +18,7 @@ from editcore_keyvalue.solve import factor, solve
 from editcore_keyvalue.store import Wish, collect, second_moments
 from editcore_keyvalue.value import Value
 from editcore_rome.hparams import RomeHparams
+from editcore_rome.presets import default_layer
 
 if TYPE_CHECKING:
     from editcore import Session
@@ -36,7 +37,8 @@ class RankOne:
 
 def collect_moments(session: "Session", hparams: Sequence[RomeHparams]) -> None:
     """The second moments of all layers that these settings name, in one pass a corpus."""
-    collect(session, [(each, [each.layer]) for each in hparams if each.layer is not None])
+    by_depth = default_layer(session.facts())
+    collect(session, [(each, [by_depth if each.layer is None else each.layer]) for each in hparams])
 
 
 def compute_each(

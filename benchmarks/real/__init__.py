@@ -1,0 +1,1 @@
+"""Models that know real facts: fetched, or trained on CounterFact records."""
