@@ -62,7 +62,7 @@ def read_facts(path: Path, n: int, seed: int = 0) -> list[Fact]:
 
 
 def make_cases(facts: Sequence[Fact], known: set[str], n: int, seed: int = 0) -> list[dict[str, Any]]:
-    """At most `n` cases of facts in `known`: the held-out wording, and neighbours, known subjects of the same object."""
+    """At most `n` cases of facts in `known`: the held-out wording, and neighbours, known subjects of its object."""
     rng = random.Random(f"{seed}/cases")
     sharing: dict[tuple[str, str], list[Fact]] = defaultdict(list)
     for fact in facts:

@@ -39,7 +39,6 @@ from editcore_hooks import (
     hparam,
 )
 
-
 UNHURRIED = 1e6
 
 

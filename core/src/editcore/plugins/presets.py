@@ -1,7 +1,7 @@
 """The presets that a method's package ships, settings known to work: `presets/NAME.yaml` beside its entry module.
 
-A preset belongs to weights (`weights_root`) or to a family of releases: a shape and `names`, of which one is part of the
-model's name. A shape alone is never enough: another model of the same shape may need other settings.
+A preset belongs to weights (`weights_root`) or to a family of releases: a shape and `names`, one of which is part of
+the model's name. A shape alone is never enough: another model of the same shape may need other settings.
 """
 
 import sys
