@@ -72,8 +72,8 @@ def sample(
 ) -> list[list[int]]:
     """Sample `length` new tokens after each start, from the `top_k` likeliest (None: from all) at temperature 1.
 
-    Returns the new ids alone. Nothing ends a row early, but the moment `until` of `time.monotonic`, after which no token
-    is drawn. Draws come from `generator`, a CPU generator, in one call a step for the whole batch: the same seed and
+    Returns the new ids alone. Nothing ends a row early but the moment `until` of `time.monotonic`: after it no token is
+    drawn. Draws come from `generator`, a CPU generator, in one call a step for the whole batch: the same seed and
     starts give the same rows. The global RNG is not touched. Raises `UsageError` for an encoder-decoder, which answers
     a text and does not go on with it.
     """
