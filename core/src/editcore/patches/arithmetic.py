@@ -13,6 +13,7 @@ import torch
 from attrs import frozen
 
 from editcore.patches.deltas import Delta
+from editcore.patches.denormals import small_numbers_kept
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.tensors import DTYPE_NAMES, blob_of, tensor_of
 from editcore_hooks import ConflictError, RefusedFileError
@@ -39,6 +40,11 @@ def rebuild_in_place(result: torch.Tensor, deltas: Sequence[Delta], name: str) -
         return result
     if any(delta.form in EXCLUSIVE for delta in deltas):
         return _exchange_bits(result, deltas, name)
+    with small_numbers_kept(result.numel()):
+        return _add(result, deltas, name)
+
+
+def _add(result: torch.Tensor, deltas: Sequence[Delta], name: str) -> torch.Tensor:
     matrix = as_matrix(result)  # a view of result
     for start, stop in blocks(matrix):
         total = matrix[start:stop].double()
