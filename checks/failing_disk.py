@@ -47,13 +47,8 @@ class Trouble:
 TROUBLES: Final = (
     Trouble("full from then on", full_disk, GROWING),
     Trouble("full for a moment", lambda first: full_disk(first, lasting=False), GROWING, passes=True),
-    Trouble("full, copy on write", full_copy_on_write, CHANGING),
-    Trouble(
-        "full, copy on write, for a moment",
-        lambda first: full_copy_on_write(first, lasting=False),
-        CHANGING,
-        passes=True,
-    ),
+    # On a file system that writes new blocks for a name, also at the commit itself.
+    Trouble("no room to rename", lambda first: full_copy_on_write(first, lasting=False), ("rename",), passes=True),
     Trouble("read-only from then on", read_only, CHANGING),
     Trouble("one call lost (EIO)", broken, (*CHANGING, "sync"), passes=True),
 )
