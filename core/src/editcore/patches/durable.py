@@ -131,7 +131,7 @@ def sync_folder(folder: Path) -> None:
 def make_folder(folder: Path, access: Access | None = None) -> None:
     """Create a folder if it is missing; its parent must be there. A folder that is there keeps its access."""
     with contextlib.suppress(FileExistsError):
-        folder.mkdir(0o777 if access is None else 0o700)
+        folder.mkdir(0o777 if access is None else access.mode & 0o777)
         if access is not None:
             give_folder(folder, access)
         sync_folder(folder.parent)
