@@ -150,15 +150,16 @@ def _huge_header(bench: Bench) -> list[str]:
     return bench.apply()
 
 
-def two_huge(command: str, *options: str) -> Build:
+def two_huge(command: str, *options: str, shape: tuple[int, int] = (2**20, 2**20)) -> Build:
     """Two patches of a few hundred bytes that claim a tensor of 2^40 elements."""
 
     def build(bench: Bench) -> list[str]:
         files = []
         for number in range(2):
             made = forgery(bench.patch)
-            made.put(KEY, "sparse", index=torch.tensor([[number], [0]]), values=torch.ones(1))
-            made.core["targets"][KEY]["shape"] = [2**20, 2**20]
+            place = [[number], [0]] if shape[0] > 1 else [[0], [number]]
+            made.put(KEY, "sparse", index=torch.tensor(place), values=torch.ones(1))
+            made.core["targets"][KEY]["shape"] = list(shape)
             files.append(str(made.save(bench.place / f"huge {number}.safetensors")))
         return [command, *files, *(option.format(place=bench.place) for option in options)]
 

@@ -15,7 +15,20 @@ from checks import small
 from checks.changes import Change, changes
 from checks.copies import Copying, copying
 from checks.crashes import LAYOUTS
-from checks.faults import CHANGING, GROWING, Disk, Fault, Killed, Kind, broken, forbidden, full_disk, kill, read_only
+from checks.faults import (
+    CHANGING,
+    GROWING,
+    Disk,
+    Fault,
+    Killed,
+    Kind,
+    broken,
+    forbidden,
+    full_copy_on_write,
+    full_disk,
+    kill,
+    read_only,
+)
 from editcore.patches.journal import journal_path
 from editcore.patches.repairing import repair
 from editcore_hooks import EditcoreError
@@ -34,6 +47,8 @@ class Trouble:
 TROUBLES: Final = (
     Trouble("full from then on", full_disk, GROWING),
     Trouble("full for a moment", lambda first: full_disk(first, lasting=False), GROWING, passes=True),
+    # On a file system that writes new blocks for a name, also at the commit itself.
+    Trouble("no room to rename", lambda first: full_copy_on_write(first, lasting=False), ("rename",), passes=True),
     Trouble("read-only from then on", read_only, CHANGING),
     Trouble("one call lost (EIO)", broken, (*CHANGING, "sync"), passes=True),
 )

@@ -19,7 +19,7 @@ from attrs import define, field, frozen
 
 Kind = Literal["create", "write", "mode", "sync", "rename", "remove", "make folder", "remove folder"]
 GROWING: Final[tuple[Kind, ...]] = ("create", "write", "make folder")
-"""What a full disk refuses; there a file can still be renamed and removed."""
+"""What a full disk refuses on most file systems; there a file can still be renamed and removed."""
 CHANGING: Final[tuple[Kind, ...]] = (*GROWING, "mode", "rename", "remove", "remove folder")
 """What a read-only file system refuses."""
 
@@ -50,6 +50,11 @@ def kill(first: int, torn: bool = False) -> Fault:
 def full_disk(first: int, lasting: bool = True) -> Fault:
     """No room, half-way through a write, from that call on or for a moment."""
     return Fault(lambda: _error(errno.ENOSPC), first, GROWING, lasting, torn=True)
+
+
+def full_copy_on_write(first: int, lasting: bool = True) -> Fault:
+    """No room on a file system that writes new blocks also to rename and to remove, so that even a commit can fail."""
+    return Fault(lambda: _error(errno.ENOSPC), first, CHANGING, lasting, torn=True)
 
 
 def read_only(first: int) -> Fault:
@@ -92,6 +97,8 @@ class Disk:
             "fdopen": self._wrapping(os.fdopen),
             "fsync": self._on_descriptor("sync", lambda descriptor: None),
             "fchmod": self._on_descriptor("mode", os.fchmod),
+            "chmod": self._on_path("mode", os.chmod),
+            "chown": self._on_path("mode", os.chown),
             "copy_file_range": self._copying(os.copy_file_range),
             "utime": self._on_path("mode", os.utime),
             "symlink": self._linking(os.symlink),

@@ -43,8 +43,11 @@ COMMANDS: Final = (
     "squash {file} {other} --max-rank 1 --redact -o {out}/p.safetensors",
     "export {file} --to card -o {out}/card.md",
     "export {file} --to peft --model {model} -o {out}/adapter",
+    "annotate {file} -o {out}/p.safetensors --title other --redact=hashes",
+    "apply {file} --model {model} -o {out}/m && stack {out}/m && stack {out}/m --json && verify {out}/m --base {model}",
+    "apply {file} --model {model} -o {out}/m && revert {id} --model {out}/m && verify {out}/m",
 )
-"""Each may write into `out` and nowhere else."""
+"""Each may write into `out` and nowhere else; after `&&` what follows where the command before succeeds."""
 
 
 @frozen
@@ -59,8 +62,10 @@ class Bench:
         files = {name: self.place / f"{name}.safetensors" for name in ("file", "other")}
         return {**files, "model": self.place / "model", "out": self.place / "out"}
 
-    def command(self, line: str) -> list[str]:
-        return [word.format(**self.names) for word in line.split()]
+    def commands(self, line: str) -> Iterator[list[str]]:
+        for part in line.split(" && "):
+            patch_id = Patch.read_header(self.names["file"]).patch_id if "{id}" in part else ""
+            yield [word.format(**self.names, id=patch_id) for word in part.split()]
 
 
 def run(files: int = FILES) -> list[str]:
@@ -124,13 +129,16 @@ def meet(bench: Bench, commands: Sequence[str]) -> Iterator[str]:
     for line in commands:
         bench.names["out"].mkdir()
         with timed(), capped(SPACE):
-            code, said = call(bench.command(line))
+            for command in bench.commands(line):
+                code, said = call(command)
+                if code:
+                    break
         assert "--debug" not in said, f"{line}: {said}"
         for shown in said.splitlines():
             assert shown.isprintable(), f"{line}: a line that a terminal could act on: {shown!r}"
             assert len(shown) < LONGEST, f"{line}: a message of {len(shown)} characters"
         shutil.rmtree(bench.names["out"])
-        yield f"{line.partition(' {')[0]}: exit code {code}"
+        yield f"{command[0]}: exit code {code}"
     assert tree(bench.place) == before, f"{commands} wrote elsewhere"
 
 

@@ -1,5 +1,6 @@
 """Whatever the disk does at whatever call, a folder is in the old state or the new one, and repair clears the rest."""
 
+import contextlib
 import errno
 from pathlib import Path
 
@@ -8,8 +9,8 @@ import pytest
 from checks import crashes, failing_disk, small
 from checks.changes import NAMES, changes
 from checks.copies import copying
-from checks.faults import Disk, broken, full_disk, read_only
-from editcore.patches import apply_on_disk
+from checks.faults import Disk, broken, full_copy_on_write, full_disk, read_only
+from editcore.patches import apply_on_disk, repair
 from editcore_hooks import EditcoreError
 
 LAYOUTS = pytest.mark.parametrize("sharded", [False, True], ids=["single", "sharded"])
@@ -48,6 +49,29 @@ def test_a_copy_that_is_cut_short_or_fails_is_whole_or_not_there(tmp_path: Path,
     assert seen["old"] > seen["new"] > 0
     seen = failing_disk.fail_copy(change, tmp_path, stride=4)
     assert {what.partition(",")[0].partition(":")[0] for what in seen} > {t.name for t in failing_disk.TROUBLES}
+
+
+@LAYOUTS
+@pytest.mark.parametrize("name", ["apply", "revert one of two", "revert all"])
+@pytest.mark.parametrize("lasting", [False, True], ids=["for a moment", "from then on"])
+def test_a_disk_that_is_full_exactly_at_the_commit(tmp_path: Path, name: str, lasting: bool, sharded: bool) -> None:
+    (change,) = changes(tmp_path, sharded, (name,))
+    for number, state in ((change.commit, "old"), (change.commit + 1, "new")):
+        root = small.copy(change.source, tmp_path / f"full at {number}")
+        with Disk(root, full_copy_on_write(number, lasting)).mounted() as disk:
+            if number == change.commit:
+                with pytest.raises(EditcoreError, match=r"No space left on device.*make room"):
+                    change.act(root)
+            else:
+                with contextlib.suppress(EditcoreError):
+                    change.act(root)
+        assert disk.calls[change.commit][0] == "rename"
+        assert change.state(root) == state
+        repair(root)
+        assert change.settled(root) == state
+        if state == "old":  # with room again it goes through
+            change.act(root)
+            assert change.settled(root) == "new"
 
 
 def test_a_full_disk_and_a_read_only_one_say_what_to_do(tmp_path: Path) -> None:

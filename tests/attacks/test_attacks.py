@@ -22,8 +22,9 @@ def test_the_patch_that_attacks_are_made_of_is_in_order(tmp_path: Path) -> None:
     assert call(attacks.forged(lambda made: None)(bench)) == (0, "")
 
 
-def test_tensors_that_are_only_claimed_are_compared_without_making_them(tmp_path: Path) -> None:
-    arguments = attacks.two_huge("diff")(attacks.bench(tmp_path))
+@pytest.mark.parametrize("shape", [(2**20, 2**20), (2**40, 1), (1, 2**40)])
+def test_tensors_that_are_only_claimed_are_compared_without_making_them(tmp_path: Path, shape: tuple[int, int]) -> None:
+    arguments = attacks.two_huge("diff", shape=shape)(attacks.bench(tmp_path))
     with attacks.capped():
         assert call(arguments) == (7, "")
 

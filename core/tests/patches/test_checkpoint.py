@@ -1,6 +1,8 @@
 """Reading folders: layouts, what is refused, fingerprints that survive a new save."""
 
+import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
-from editcore.patches import Checkpoint, base_identity
+from editcore.patches import Checkpoint, apply_on_disk, base_identity
 from editcore.patches.fingerprint import config_sha256, tokenizer_sha256
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
@@ -122,23 +124,31 @@ def test_a_base_is_named_without_any_path(saved: Folder, tmp_path: Path) -> None
     assert base_identity(Checkpoint.open(saved("gpt2")), "owner/name")["name"] == "owner/name"
 
 
-def test_hashes_are_remembered_by_file_size_and_time(folder: Folder, make_patch: Any) -> None:
-    from editcore.patches import apply_on_disk
-    from editcore.patches.hashes import HashCache
+def test_hashes_are_remembered_as_long_as_the_file_is_the_same(folder: Folder) -> None:
+    root, key = folder("llama", torch.float32, True), "model.norm.weight"
+    opened = Checkpoint.open(root)
+    path, before = opened.file(key), opened.sha256(key)
+    assert opened.hashes.get(path, key, lambda: "computed again") == before
+    status = path.stat()
+    path.write_bytes(path.read_bytes())
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert opened.hashes.known(path, key) is None
+    assert opened.hashes.get(path, key, lambda: "computed again") == "computed again"
 
-    root = folder("llama", torch.float32, True)
-    key, other = "model.layers.0.mlp.down_proj.weight", "model.norm.weight"
-    before = Checkpoint.open(root).weights_root()
-    patch = make_patch(root, key)
-    apply_on_disk(root, [patch], strict=True)
-    assert json.loads((root / "editcore.json").read_text())["base"]["weights_root"] == before
-    path = Checkpoint.open(root).file(other)
-    assert HashCache.load(root).get(path, other, lambda: "computed again") != "computed again"
-    path.write_bytes(path.read_bytes() + b"")
-    path.touch()
-    assert HashCache.load(root).get(path, other, lambda: "computed again") == "computed again"
-    (root / ".editcore" / "hashes.json").write_text("[")
-    assert Checkpoint.open(root).weights_root() == before
+
+def test_no_hash_that_a_folder_brings_is_believed(folder: Folder, make_patch: Any) -> None:
+    root, key = folder("llama"), "model.norm.weight"
+    apply_on_disk(root, [make_patch(root, "model.layers.0.mlp.down_proj.weight")], strict=True)
+    path, before = root / "model.safetensors", Checkpoint.open(root).sha256(key)
+    entry, status = Checkpoint.open(root).entries[key], path.stat()
+    data = bytearray(path.read_bytes())
+    data[entry.start] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    record = {path.name: {"stamp": f"{status.st_size}:{status.st_mtime_ns}", "tensors": {key: before}}}
+    (root / ".editcore" / "hashes.json").write_text(json.dumps(record))
+    found = Checkpoint.open(root).sha256(key)
+    assert found == hashlib.sha256(data[entry.start : entry.end]).hexdigest() != before
 
 
 # Refusals

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from editcore.patches import Delta, geometry
 from editcore.patches.deltas import norm
-from editcore.patches.geometry import cosine, inner, overlap, principal_angles, spectrum
+from editcore.patches.geometry import compacted, cosine, inner, overlap, principal_angles, spectrum
 
 ROWS, COLUMNS = 9, 7
 FORMS = ["low_rank", "dense", "sparse", "rows"]
@@ -123,3 +123,30 @@ def test_a_vector_and_a_stack_of_matrices_have_directions_too() -> None:
         delta = Delta("dense", {"delta": torch.ones(shape)})
         assert spectrum(delta, shape).effective_rank == 1
         assert cosine(delta, delta, shape) == pytest.approx(1)
+
+
+def test_a_sparse_delta_of_many_places_is_sketched_without_its_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    g = torch.Generator().manual_seed(5)
+    places = torch.randperm(90 * 80, generator=g)[:60].sort().values
+    delta = Delta(
+        "sparse", {"index": torch.stack([places // 80, places % 80]), "values": torch.randn(60, generator=g)}, 2.0
+    )
+    whole = spectrum(delta, (90, 80))
+    monkeypatch.setattr(geometry, "_SIDE", 5)
+    monkeypatch.setattr(geometry, "PIECE", 640)  # ten places at a time
+    sketch = spectrum(delta, (90, 80))
+    assert sketch.partial
+    assert torch.allclose(sketch.values[:3], whole.values[:3], rtol=1e-4)
+    assert sketch.left.shape[0] == 90
+    assert sketch.right.shape[1] == 80
+
+
+def test_what_no_delta_touches_changes_no_figure() -> None:
+    sparse, rows = drawn("sparse", 1), drawn("rows", 2)
+    for pair in ((sparse, sparse), (sparse, rows), (sparse, None)):
+        (one, other), shape = compacted(pair, (ROWS, COLUMNS))
+        assert one is not None
+        assert norm(one) == norm(sparse)
+        assert torch.allclose(spectrum(one, shape).values, spectrum(sparse, (ROWS, COLUMNS)).values)
+        if other is not None and pair[1] is not None:
+            assert inner(one, other, shape) == pytest.approx(inner(pair[0], pair[1], (ROWS, COLUMNS)))

@@ -25,6 +25,9 @@ Make = Callable[..., Patch]
 KEYS = ["model.layers.0.mlp.down_proj.weight", "model.layers.1.mlp.down_proj.weight"]
 
 
+STAGED = "model.safetensors.index.json.editcore.tmp"
+
+
 def kill_at_commit(root: Path, patch: Patch) -> None:
     """End an apply just before the rename that would make the new state."""
     dry = Path(shutil.copytree(root, root.with_name("dry")))
@@ -73,13 +76,13 @@ def test_repair_takes_no_shard_away_that_the_index_names(folder: Folder, tree: T
     # A change that changes no byte, cut short just before the rename; then somebody tidies up the staged index.
     patch = make_patch(root, KEYS[0], form="dense", scale=0.0)
     kill_at_commit(root, patch)
-    (root / "model.safetensors.index.json.editcore.tmp").unlink()
+    (root / STAGED).unlink()
     assert repair(root).action == "rolled back"
     assert stable(tree(root)) == before
     # A journal from elsewhere that calls the shards in use leftovers.
     (root / ".editcore").mkdir()
     shards = tuple(path.name for path in root.glob("*.safetensors"))
-    write_journal(root, Journal("prepare", "staged", "model.safetensors.index.json", Stack(), new_files=shards))
+    write_journal(root, Journal("prepare", STAGED, "model.safetensors.index.json", Stack(), new_files=shards))
     assert repair(root).action == "rolled back"
     assert stable(tree(root)) == before
 

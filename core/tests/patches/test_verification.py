@@ -1,5 +1,7 @@
 """`verify` finds every kind of change, and names file and tensor."""
 
+import hashlib
+import json
 import os
 import re
 from collections.abc import Callable
@@ -10,6 +12,7 @@ import torch
 
 from editcore.cli import main
 from editcore.patches import Checkpoint, Patch, apply_on_disk, arithmetic, verify
+from editcore.patches.tensors import blob_of
 from editcore_hooks import RefusedFileError
 
 Folder = Callable[..., Path]
@@ -130,18 +133,65 @@ def test_two_patches_that_changed_places_are_named(patched: Path) -> None:
     assert {problem.file for problem in verify(patched).problems} == {one.name, two.name}
 
 
-def test_another_machine_s_rounding_is_a_notice_with_its_size(patched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def elsewhere(monkeypatch: pytest.MonkeyPatch, change: Callable[[torch.Tensor], object]) -> None:
+    """A machine whose results are changed."""
     original = arithmetic.rebuild_in_place
 
     def other_machine(base: torch.Tensor, *rest: object) -> torch.Tensor:
         result = original(base, *rest)  # type: ignore[arg-type]
-        result[0, 0] += 0.5
+        change(result)
         return result
 
     monkeypatch.setattr(arithmetic, "rebuild_in_place", other_machine)
+
+
+def up(steps: int) -> Callable[[torch.Tensor], object]:
+    """One element of a bfloat16 tensor moved by units in the last place."""
+    return lambda result: result.view(torch.int16)[0, 0].add_(steps)
+
+
+def test_another_machine_s_rounding_is_a_notice_with_its_size(patched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere(monkeypatch, up(1))
     result = verify(patched)
     assert result.problems == ()
-    assert re.search(r"computes 1 of 384 elements otherwise, by (0\.49\d|0\.5\d*) at most", result.notices[0])
+    assert re.search(r"computes 1 of 384 elements otherwise, by .* at most", result.notices[0])
+
+
+def test_more_than_rounding_is_a_problem(patched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere(monkeypatch, up(2))
+    (problem,) = verify(patched).problems
+    assert problem.tensor == KEY
+    assert "1 of 384 elements differ by more than rounding" in problem.message
+
+
+@pytest.mark.parametrize("value", [1.0, float("nan"), float("inf")])
+def test_forged_weights_are_told_though_their_hash_is_recorded(patched: Path, value: float) -> None:
+    opened = Checkpoint.open(patched)
+    path, entry = opened.file(KEY), opened.entries[KEY]
+    data = bytearray(path.read_bytes())
+    data[entry.start : entry.end] = forged = blob_of(torch.full(entry.shape, value, dtype=torch.bfloat16)).data
+    path.write_bytes(data)
+    record = json.loads((patched / "editcore.json").read_text())
+    record["targets"][KEY]["result_sha256"] = hashlib.sha256(forged).hexdigest()
+    (patched / "editcore.json").write_text(json.dumps(record))
+    (problem,) = verify(patched).problems
+    assert (problem.file, problem.tensor) == (path.name, KEY)
+    assert main(["verify", str(patched)]) == 6
+
+
+def test_a_target_without_its_patches_is_refused(patched: Path) -> None:
+    text = (patched / "editcore.json").read_text()
+    both = json.loads(text)["targets"][KEY]["patches"]
+    one = dict([both.popitem()])
+    for forged in ({}, one, {**one, next(iter(both)): 5}, {**one, next(iter(both)): "another name"}):
+        record = json.loads(text)
+        record["targets"][KEY]["patches"] = forged
+        (patched / "editcore.json").write_text(json.dumps(record))
+        assert main(["verify", str(patched)]) == 6
+        assert main(["revert", next(iter(one)), "--model", str(patched)]) == 6
+    record["targets"][KEY] |= {"patches": json.loads(text)["targets"][KEY]["patches"], "base_sha256": "0" * 64}
+    (patched / "editcore.json").write_text(json.dumps(record))
+    assert "another original" in verify(patched).problems[0].message
 
 
 def test_a_patch_file_is_verified_too(folder: Folder, make_patch: Make, tmp_path: Path) -> None:

@@ -51,6 +51,7 @@ def apply(
     from editcore.patches.checkpoint import Checkpoint
     from editcore.patches.conflicts import decide, find_conflicts
     from editcore.patches.plan import plan_change
+    from editcore.patches.rehearsal import rehearse
     from editcore.patches.stack_export import read_export
 
     if sum((bool(output), in_place, dry_run)) != 1:
@@ -71,6 +72,8 @@ def apply(
         decision = decide(checkpoint, loaded, conflicts, on_conflict)
         for notice in decision.notices if on_conflict == "last-wins" else ():
             out.warn(notice)
+        # Last, because the rest is worth seeing also where a result would be refused.
+        rehearse(plan_change(checkpoint, decision.patches, decision.taken_off, strict=strict))
         return
     decision = decide(checkpoint, loaded, conflicts, on_conflict)
     for notice in decision.notices:

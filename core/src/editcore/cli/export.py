@@ -56,8 +56,11 @@ def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str) -> N
 
     if any(map(is_units, patches)):
         from editcore.editing.folding import fold_to_copy
+        from editcore.patches.copying import left_out
 
         folded = fold_to_copy(folder, output, patches)
+        for notice in left_out(folder):
+            out.warn(notice)
         _done(out, output, {"mlp_width": {"before": folded.before, "after": folded.after}})
         out.say(f"every MLP has {folded.after} neurons, {folded.before} before: a base of its own, without a way back")
         return

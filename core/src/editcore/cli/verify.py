@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("path", metavar="DIR|PATCH")
-@click.option("--base", metavar="DIR", help="Compare what no patch touches with this folder or id, tensor by tensor.")
+@click.option(
+    "--base", metavar="DIR", help="Compare with this folder or id, tensor by tensor; of a patch, check its results."
+)
 @with_output
 def verify(out: Output, path: str, base: str | None) -> None:
     """Recompute the hashes of a patch file, or of a patched folder from its originals and patches."""
@@ -24,8 +26,6 @@ def verify(out: Output, path: str, base: str | None) -> None:
 
     if not Path(path).exists():
         raise UsageError(f"there is no {path}", hint="give a patch file or a model folder")
-    if base and not Path(path).is_dir():
-        raise UsageError(f"{path} is a file, and --base is for folders", hint="editcore verify PATCH")
     found = run(path, find(base).folder if base else None)
     if out.as_json:
         out.json(

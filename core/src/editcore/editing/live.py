@@ -11,7 +11,7 @@ from editcore.editing.beside import Beside
 from editcore.models.offload import Values
 from editcore.models.side_branches import SideBranches
 from editcore.patches.arithmetic import rebuild, result_sha256
-from editcore.patches.exclusive import require_alone
+from editcore.patches.exclusive import require_alone, said_twice, twice
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
@@ -72,6 +72,8 @@ class LiveStack:
                 f"the patch {patch.patch_id[:12]} requires {missing[0][:12]}, which is not applied",
                 hint="apply that first",
             )
+        for earlier, later in twice([*self.patches, patch], {patch.patch_id}):
+            raise ConflictError(said_twice(earlier, later), hint="take it off first with `live.remove`")
         if patch.core["kind"] == "weights":
             self._require_alone(patch)
             branches = [self._aside.branch(patch, own, key) for own, key in self._divided(patch)[1].items()]

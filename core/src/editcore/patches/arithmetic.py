@@ -13,6 +13,7 @@ import torch
 from attrs import frozen
 
 from editcore.patches.deltas import Delta
+from editcore.patches.denormals import small_numbers_kept
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.tensors import DTYPE_NAMES, blob_of, tensor_of
 from editcore_hooks import ConflictError, RefusedFileError
@@ -39,8 +40,13 @@ def rebuild_in_place(result: torch.Tensor, deltas: Sequence[Delta], name: str) -
         return result
     if any(delta.form in EXCLUSIVE for delta in deltas):
         return _exchange_bits(result, deltas, name)
-    matrix = _as_matrix(result)  # a view of result
-    for start, stop in _blocks(matrix):
+    with small_numbers_kept(result.numel()):
+        return _add(result, deltas, name)
+
+
+def _add(result: torch.Tensor, deltas: Sequence[Delta], name: str) -> torch.Tensor:
+    matrix = as_matrix(result)  # a view of result
+    for start, stop in blocks(matrix):
         total = matrix[start:stop].double()
         for delta in deltas:
             added = delta.block(start, stop, matrix.shape[1])
@@ -99,10 +105,10 @@ def surviving(deltas: Sequence[Delta], before: torch.Tensor, after: torch.Tensor
     """Compare what was asked for with what the deployed dtype kept. A delta of zero survives whole."""
     if any(delta.form in EXCLUSIVE for delta in deltas):
         return Survival(0.0, 0.0)
-    old, new = _as_matrix(before.detach().cpu().contiguous()), _as_matrix(after.detach().cpu().contiguous())
+    old, new = as_matrix(before.detach().cpu().contiguous()), as_matrix(after.detach().cpu().contiguous())
     error = wanted = 0.0
     places = still = 0
-    for start, stop in _blocks(old):
+    for start, stop in blocks(old):
         asked = torch.zeros(stop - start, old.shape[1], dtype=torch.float64)
         for delta in deltas:
             asked += delta.scale * delta.block(start, stop, old.shape[1])
@@ -114,11 +120,13 @@ def surviving(deltas: Sequence[Delta], before: torch.Tensor, after: torch.Tensor
     return Survival(math.sqrt(error / wanted) if wanted else 0.0, still / places if places else 0.0)
 
 
-def _as_matrix(tensor: torch.Tensor) -> torch.Tensor:
+def as_matrix(tensor: torch.Tensor) -> torch.Tensor:
+    """A view in which a vector is one column and what has more dimensions has longer rows."""
     return tensor.view(-1, tensor.shape[-1]) if tensor.dim() > 1 else tensor.view(-1, 1)
 
 
-def _blocks(matrix: torch.Tensor) -> Iterator[tuple[int, int]]:
+def blocks(matrix: torch.Tensor) -> Iterator[tuple[int, int]]:
+    """First and last row of each block in which the arithmetic is done."""
     rows, columns = matrix.shape
     step = max(1, BLOCK_ELEMENTS // max(1, columns))
     for start in range(0, rows, step):

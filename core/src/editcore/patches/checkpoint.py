@@ -40,7 +40,7 @@ class Checkpoint:
         self._moment = moment
         self._stamps = {name: _stamp(folder / name) for name in set(shards.files.values())}
         self._expected: Sequence[Patch | PatchHeader] | None = None
-        self.hashes = HashCache.load(folder) if stack.patches else HashCache(folder)
+        self.hashes = HashCache(folder)
 
     @classmethod
     def open(cls, folder: Path | str) -> "Checkpoint":
@@ -112,7 +112,11 @@ class Checkpoint:
         """The stored bytes of the base. Raises `RefusedFileError` when a kept original was changed."""
         if key not in self.stack.targets:
             return self.read(key)
-        path = original_path(self.folder, self.stack.targets[key].base_sha256)
+        return self.read_original(key, self.stack.targets[key].base_sha256)
+
+    def read_original(self, key: str, sha256: str) -> bytes:
+        """The bytes of `key` that are kept under a hash. Raises `RefusedFileError` when they do not have it."""
+        path = original_path(self.folder, sha256)
         with self.unchanged():
             try:
                 data = path.read_bytes()
@@ -142,10 +146,11 @@ class Checkpoint:
 
     @property
     def in_hub_cache(self) -> bool:
-        """Whether the folder is a snapshot of a download cache."""
-        parts = self.folder.absolute().parts
+        """Whether the folder is a snapshot of a download cache, by its own path or at the other end of links."""
         return any(
-            name.startswith("models--") and following == "snapshots" for name, following in itertools.pairwise(parts)
+            name.startswith("models--") and following == "snapshots"
+            for path in (self.folder.absolute(), self.folder.resolve())
+            for name, following in itertools.pairwise(path.parts)
         )
 
     @property

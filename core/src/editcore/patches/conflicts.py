@@ -10,14 +10,14 @@ from typing import Final, Literal
 from attrs import field, frozen
 
 from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.exclusive import clashes
+from editcore.patches.exclusive import clashes, said_twice, twice
 from editcore.patches.patch import Patch, PatchHeader
 from editcore.patches.plan import Plan
 from editcore.patches.stored import stored_patch
 from editcore_hooks import ConflictError
 
 OnConflict = Literal["refuse", "warn", "last-wins"]
-Kind = Literal["fact", "exclusive", "keys", "aligned", "overlap"]
+Kind = Literal["fact", "twice", "exclusive", "keys", "aligned", "overlap"]
 ALIGNED: Final = 0.5
 """Deltas whose cosine is at least this, either way, strengthen or undo each other."""
 COLLIDING: Final = 0.9
@@ -74,6 +74,10 @@ def find_conflicts(plan: Plan) -> list[Conflict]:
     new = {patch.patch_id for patch in plan.added}
     order = list(headers)
     found = _facts(headers, new)
+    found += [
+        Conflict("twice", earlier.patch_id, later.patch_id, "", said_twice(earlier, later))
+        for earlier, later in twice(list(headers.values()), new)
+    ]
     clashing = clashes(opened, plan.added, plan.touched)
     found += [_exclusive(key, headers[one], headers[other]) for key, one, other in clashing]
     for key, names in plan.touched.items():
@@ -88,14 +92,14 @@ def decide(
     checkpoint: Checkpoint, patches: Sequence[Patch], conflicts: Sequence[Conflict], rule: OnConflict
 ) -> Decision:
     """What `rule` makes of conflicts. `last-wins` leaves out the earlier of two patches with one fact, or of two that
-    exclude each other.
+    exclude each other: by their form, or because both contain one patch.
 
     Raises `ConflictError` under `refuse`, under `warn` for patches that exclude each other, and under `last-wins` when
     what stays requires what would go.
     """
     counting = [conflict for conflict in conflicts if conflict.counts]
-    deciding = [c for c in counting if c.kind in ("fact", "exclusive")]
-    excluding = [c for c in deciding if c.kind == "exclusive"]
+    deciding = [c for c in counting if c.kind in ("fact", "twice", "exclusive")]
+    excluding = [c for c in deciding if c.kind in ("twice", "exclusive")]
     barred = {"refuse": counting, "warn": excluding, "last-wins": []}[rule]
     if barred:
         more = f" (and {len(barred) - 1} more)" if len(barred) > 1 else ""
@@ -153,7 +157,9 @@ def facts_of(patch: Patch | PatchHeader) -> dict[str, str]:
 def _dropped(patch_id: str, titles: Mapping[str, str], conflicts: Sequence[Conflict]) -> str:
     lost = next(c for c in conflicts if c.earlier == patch_id)
     title = f" ({titles[patch_id]})" if titles[patch_id] else ""
-    how = f"answers {lost.where!r}" if lost.kind == "fact" else f"has {lost.where} to itself"
+    how = {"fact": f"answers {lost.where!r}", "twice": "has a patch in common with it"}.get(
+        lost.kind, f"has {lost.where} to itself"
+    )
     return f"patch {patch_id[:12]}{title} is left out, with all its facts: {lost.later[:12]} {how}"
 
 

@@ -31,7 +31,9 @@ class Streamed:
     produce: Callable[[], bytes]
 
 
-def write_streamed(path: Path, tensors: Mapping[str, Streamed], metadata: Mapping[str, str], mode: int) -> None:
+def write_streamed(
+    path: Path, tensors: Mapping[str, Streamed], metadata: Mapping[str, str], access: durable.Access
+) -> None:
     """Write a file that is not there yet, with one tensor in memory at a time. Raises `OSError`."""
 
     def chunks() -> Iterator[bytes]:
@@ -39,7 +41,7 @@ def write_streamed(path: Path, tensors: Mapping[str, Streamed], metadata: Mappin
         for name in _order(tensors):
             yield tensors[name].produce()
 
-    durable.write_new(path, chunks(), mode)
+    durable.write_new(path, chunks(), access)
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Blob], metadata: Mapping[str, str]) -> None:

@@ -11,17 +11,21 @@ from editcore.patches import durable, lock
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.hashes import HashCache
 from editcore.patches.journal import refuse_unfinished
+from editcore.patches.links import Reach, faults
 from editcore.patches.ondisk import AppliedOnDisk, change_on_disk
 from editcore.patches.patch import Patch
 from editcore.patches.plan import plan_change
+from editcore.patches.shards import INDEX
+from editcore.patches.stack import FOLDER, STACK_FILE
 from editcore.patches.staging import place_beside
-from editcore_hooks import EditcoreError, UsageError
+from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
 _LEFT_OUT: Final = (".git", ".cache", "*.bin", "*.h5", "*.msgpack", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.ckpt")
 
 
 def copy_checkpoint(source: Path | str, destination: Path | str) -> Checkpoint:
-    """Copy a folder with its patches. Links become files; weights in other formats, which patches miss, stay behind.
+    """Copy a folder with its patches. Links become files. Weights in other formats, which patches miss, stay behind, as
+    does what `left_out` names.
 
     Raises `UsageError` when `destination` holds something, and what `Checkpoint.open` raises.
     """
@@ -58,7 +62,13 @@ def apply_to_copy(
         applied = change_on_disk(copy, patches, without, strict, rewritten)
     # What they say of the folder is true under its name.
     notices = tuple(notice.replace(str(staged), str(destination)) for notice in applied.notices)
-    return Checkpoint.open(destination), attrs.evolve(applied, notices=notices)
+    return Checkpoint.open(destination), attrs.evolve(applied, notices=(*left_out(source), *notices))
+
+
+def left_out(source: Path | str) -> tuple[str, ...]:
+    """A line for each thing in a folder that a copy of it does not have: links to elsewhere, and what is no file."""
+    source = Path(source)
+    return tuple(f"{fault}: it is not copied" for _, fault in faults(source, Reach.of(source), _stays_behind))
 
 
 @contextmanager
@@ -76,8 +86,9 @@ def staged_copy(
         with place_beside(destination) as staged:
             with lock.reading(source):
                 refuse_unfinished(source)
-                Checkpoint.open(source)
-                _copy_tree(source, staged, borrow())
+                reach = Reach.of(source)
+                _refuse_needed_links(Checkpoint.open(source), reach)
+                _copy_tree(source, staged, reach, borrow())
                 yield staged
             _refuse_links(staged)
             durable.replace(staged, destination)
@@ -101,17 +112,38 @@ def _refuse_occupied(source: Path, destination: Path) -> None:
         raise UsageError(f"{destination} lies inside {source}", hint="choose a folder beside it")
 
 
-def _copy_tree(source: Path, destination: Path, borrowed: Collection[str] = ()) -> None:
-    destination.mkdir()
+def _refuse_needed_links(opened: Checkpoint, reach: Reach) -> None:
+    """Raise `RefusedFileError` where a copy would lack weights, configuration or record."""
+    needed = {*opened.shards.files.values(), INDEX, "config.json", STACK_FILE, FOLDER}
+    for path, fault in faults(opened.folder, reach, _stays_behind):
+        if path.relative_to(opened.folder).parts[0] in needed:
+            raise RefusedFileError(
+                f"{fault}: a copy follows only links that stay inside",
+                hint=f"copy the folder whole with `cp -rL {opened.folder} NEW`, and give NEW",
+            )
+
+
+def _stays_behind(path: Path) -> bool:
+    return any(path.match(pattern) for pattern in _LEFT_OUT)
+
+
+def _copy_tree(
+    source: Path, destination: Path, reach: Reach, borrowed: Collection[str] = (), above: tuple[Path, ...] = ()
+) -> None:
+    access = durable.Access.of(source)
+    destination.mkdir(0o700)
+    above = (*above, source.resolve())
     for path in sorted(source.iterdir()):
-        if any(path.match(pattern) for pattern in _LEFT_OUT):
+        if _stays_behind(path) or reach.fault(path, above):
             continue
-        if path.is_dir() and not path.is_symlink():
-            _copy_tree(path, destination / path.name)
+        if path.is_dir():
+            _copy_tree(path, destination / path.name, reach, above=above)
         elif path.name in borrowed:
             (destination / path.name).symlink_to(path.resolve())
-        elif path.is_file():
+        else:
             durable.copy_new(path, destination / path.name)
+    # Its owner can write in a copy, also of a folder that nobody can write in.
+    durable.give_folder(destination, attrs.evolve(access, mode=access.mode | 0o700))
     durable.sync_folder(destination)
 
 

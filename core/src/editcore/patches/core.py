@@ -140,6 +140,8 @@ def _check_groups(key: str, target: Mapping[str, Any], parts: Mapping[str, Part]
         refuse(where, f"target {key} has groups that are not patch_id, rank and scale of low_rank factors")
     if not all(type(g["scale"]) in (int, float) for g in groups):
         refuse(where, f"target {key} has a group whose scale is no number")
+    if len({g["patch_id"] for g in groups}) < len(groups):
+        refuse(where, f"target {key} has two groups of one patch")
     if sum(g["rank"] for g in groups) != parts["left"].shape[1]:
         refuse(where, f"target {key} has groups whose ranks do not add up to that of its factors")
 

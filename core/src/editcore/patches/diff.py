@@ -12,7 +12,7 @@ from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.diff_bits import BitFigures
 from editcore.patches.diff_manifest import FieldDifference, Side, manifest_differences
 from editcore.patches.diff_pairs import Pair, Status, pairs_of_both, pairs_of_folders, pairs_of_patches
-from editcore.patches.geometry import Spectrum, directions, inner, principal_angles, spectrum
+from editcore.patches.geometry import Spectrum, compacted, directions, inner, principal_angles, spectrum
 from editcore.patches.patch import Patch, PatchHeader
 from editcore.patches.stack_export import StackExport, read_export
 from editcore_hooks import UsageError
@@ -90,15 +90,15 @@ def open_side(name: Path | str) -> Side:
 
 def tensor_difference(pair: Pair) -> TensorDifference:
     """The figures of one tensor."""
-    deltas = pair.a, pair.b
-    spectra = [None if delta is None else spectrum(delta, pair.shape, pair.tensor) for delta in deltas]
+    (a, b), shape = compacted((pair.a, pair.b), pair.shape)
+    spectra = [None if delta is None else spectrum(delta, shape, pair.tensor) for delta in (a, b)]
     one, two = (None if found is None else _figures(found, pair.base_norm) for found in spectra)
     alone = TensorDifference(pair.tensor, pair.status, pair.base, one, two, bits=pair.bits)
-    if pair.a is None or pair.b is None or spectra[0] is None or spectra[1] is None or one is None or two is None:
+    if a is None or b is None or spectra[0] is None or spectra[1] is None or one is None or two is None:
         return alone
-    product = inner(pair.a, pair.b, pair.shape)
+    product = inner(a, b, shape)
     size = one.norm * two.norm
-    bases = [directions(delta, found) for delta, found in zip((pair.a, pair.b), spectra, strict=True) if found]
+    bases = [directions(delta, found) for delta, found in zip((a, b), spectra, strict=True) if found]
     return TensorDifference(
         pair.tensor,
         pair.status,

@@ -6,11 +6,13 @@ They are one seam: the tests stop the program before and after each of them.
 import contextlib
 import errno
 import os
+import re
 import secrets
+import stat
 from collections.abc import Iterable, Iterator, Mapping
 from io import FileIO
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Final, Self
 
 from attrs import frozen
 
@@ -42,9 +44,31 @@ class Span:
     length: int
 
 
-def write_new(path: Path, chunks: Iterable[bytes | memoryview | Span], mode: int | None = None) -> None:
-    """Write a file that is not there yet and fsync it; `mode` are permission bits. Raises `FileExistsError`."""
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+@frozen
+class Access:
+    """Who may read and write a file or folder: permission bits, and the ids of its user and group."""
+
+    mode: int
+    user: int
+    group: int
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The access to what lies at `path`, or at the other end of a link."""
+        return cls.from_status(path.stat())
+
+    @classmethod
+    def from_status(cls, status: os.stat_result) -> Self:
+        return cls(stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid)
+
+
+def write_new(path: Path, chunks: Iterable[bytes | memoryview | Span], access: Access | None = None) -> None:
+    """Write a file that is not there yet and fsync it. Raises `FileExistsError`.
+
+    With `access` nobody else can read it before it has that access. Only root can give it to another user.
+    """
+    created = 0o666 if access is None else 0o600
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, created), "wb") as file:
         written = begun = 0
         for chunk in chunks:
             for count in _copied(chunk, file) if isinstance(chunk, Span) else (file.write(chunk),):
@@ -53,8 +77,8 @@ def write_new(path: Path, chunks: Iterable[bytes | memoryview | Span], mode: int
                     file.flush()
                     _begin_flush(file.fileno(), begun, written - begun)
                     begun = written
-        if mode is not None:
-            os.fchmod(file.fileno(), mode)
+        if access is not None:
+            _give(file.fileno(), os.fstat(file.fileno()), access)
         file.flush()
         os.fsync(file.fileno())
 
@@ -104,11 +128,46 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def make_folder(folder: Path) -> None:
-    """Create a folder if it is missing; its parent must be there."""
+def make_folder(folder: Path, access: Access | None = None) -> None:
+    """Create a folder if it is missing; its parent must be there. A folder that is there keeps its access."""
     with contextlib.suppress(FileExistsError):
-        folder.mkdir()
+        folder.mkdir(0o777 if access is None else access.mode & 0o777)
+        if access is not None:
+            give_folder(folder, access)
         sync_folder(folder.parent)
+
+
+def give_folder(folder: Path, access: Access) -> None:
+    """Set the access to a folder. Only root can give it to another user."""
+    _give(folder, folder.stat(), access)
+
+
+def _give(target: Path | int, status: os.stat_result, access: Access) -> None:
+    if (status.st_uid, status.st_gid) != (access.user, access.group):
+        # Before the mode: a change of owner can take bits away.
+        with contextlib.suppress(PermissionError):
+            os.chown(target, access.user if os.geteuid() == 0 else -1, access.group)
+    if stat.S_IMODE(status.st_mode) != access.mode:
+        os.chmod(target, access.mode)
+
+
+def temporary_name(name: str) -> str:
+    """A hidden name beside `name` for what is made before it gets that name."""
+    return f".{name}.{secrets.token_hex(6)}.tmp"
+
+
+def is_temporary(found: str, name: str) -> bool:
+    """Whether `found` is a `temporary_name` of `name`: whatever only looks similar belongs to somebody else."""
+    return re.fullmatch(rf"\.{re.escape(name)}\.[0-9a-f]{{12}}\.tmp", found) is not None
+
+
+def remove_if_empty(folder: Path) -> None:
+    """Remove a folder unless something is in it, which is then not ours."""
+    try:
+        remove(folder)
+    except OSError as error:
+        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
 
 
 def remove(path: Path) -> None:
@@ -125,19 +184,22 @@ def remove_tree(folder: Path) -> None:
 
 
 def copy_new(source: Path, destination: Path) -> None:
-    """Copy a file with its permission bits, and its times, by which hashes that are known are found again."""
+    """Copy a file with its access and its times."""
     status = source.stat()
     with source.open("rb", buffering=0) as file:
-        write_new(destination, [Span(file, 0, status.st_size)], status.st_mode & 0o777)
+        write_new(destination, [Span(file, 0, status.st_size)], Access.from_status(status))
     os.utime(destination, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
-def write_atomically(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
-    """Write or overwrite a file so that a reader sees the old bytes or the new ones, also after a power cut."""
-    mode = path.stat().st_mode & 0o777 if path.exists() else None
-    staged = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+def write_atomically(path: Path, chunks: Iterable[bytes | memoryview], access: Access | None = None) -> None:
+    """Write or overwrite a file so that a reader sees the old bytes or the new ones, also after a power cut.
+
+    A file that is there keeps its access; a new one gets `access`.
+    """
+    kept = Access.of(path) if path.exists() else access
+    staged = path.with_name(temporary_name(path.name))
     try:
-        write_new(staged, chunks, mode)
+        write_new(staged, chunks, kept)
         replace(staged, path)
     except BaseException:
         remove(staged)

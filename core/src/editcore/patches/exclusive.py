@@ -1,11 +1,13 @@
-"""Forms that exclude every other patch on their tensor: they say what the bits become, not what is added."""
+"""Patches that exclude each other: forms that say what bits become and add nothing, and a patch that is there already,
+inside a squash."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.forms import EXCLUSIVE
-from editcore.patches.patch import Patch
+from editcore.patches.origins import contents
+from editcore.patches.patch import Patch, PatchHeader
 from editcore.patches.stored import stored_patch
 from editcore_hooks import ConflictError
 
@@ -30,6 +32,35 @@ def refuse_shared(checkpoint: Checkpoint, added: Sequence[Patch], touched: Mappi
     for key, names in touched.items():
         if len(names) > 1 and not new.keys().isdisjoint(names):
             require_alone(key, {patch_id: _form(checkpoint, new, patch_id, name) for patch_id, name in names.items()})
+
+
+def refuse_twice(checkpoint: Checkpoint, added: Sequence[Patch], removed: Collection[str] = ()) -> None:
+    """Raise `ConflictError` when a patch would count twice, alone and in a squash, or in two of them."""
+    staying = [stored_patch(checkpoint, i) for i in checkpoint.patch_ids if i not in removed]
+    for earlier, later in twice([*staying, *added], {patch.patch_id for patch in added}):
+        raise ConflictError(
+            said_twice(earlier, later),
+            hint=f"`editcore revert {earlier.patch_id[:12]} --model {checkpoint.folder}` first, or leave one out",
+        )
+
+
+def twice(
+    patches: Sequence[Patch | PatchHeader], new: Collection[str]
+) -> list[tuple[Patch | PatchHeader, Patch | PatchHeader]]:
+    """The pairs, one of each `new`, that have a patch in common: `patches` are in the order of the stack."""
+    inside = [contents(patch) for patch in patches]
+    fresh = {number for number, patch in enumerate(patches) if patch.patch_id in new}
+    pairs = sorted({(min(i, j), max(i, j)) for i in fresh for j in range(len(patches)) if i != j})
+    return [(patches[i], patches[j]) for i, j in pairs if inside[i] & inside[j]]
+
+
+def said_twice(earlier: Patch | PatchHeader, later: Patch | PatchHeader) -> str:
+    shared = contents(earlier) & contents(later)
+    if later.patch_id in shared:
+        return f"patch {later.patch_id[:12]} is applied already, in the squash {earlier.patch_id[:12]}"
+    if earlier.patch_id in shared:
+        return f"patch {earlier.patch_id[:12]} is applied already, and the squash {later.patch_id[:12]} contains it"
+    return f"patch {min(shared)[:12]} is in both squashes, {earlier.patch_id[:12]} and {later.patch_id[:12]}"
 
 
 def clashes(

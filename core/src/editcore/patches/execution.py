@@ -1,20 +1,23 @@
 """Making a planned change: new files, journal, the one rename, and clearing up."""
 
 import contextlib
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
 import attrs
 
 from editcore.patches import durable
-from editcore.patches.journal import Journal, read_journal, write_journal
+from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.fingerprint import file_sha256
+from editcore.patches.journal import Journal, read_journal, staged_name, write_journal
 from editcore.patches.plan import Plan, new_index
-from editcore.patches.repairing import finish, settle
+from editcore.patches.repairing import finish, record_access, settle
 from editcore.patches.shards import INDEX, SINGLE
 from editcore.patches.splice import Replacement, splice
 from editcore.patches.stack import FOLDER, Stack, StackedTarget, original_index_path, original_path, patch_path
 from editcore.patches.stored import stored_patch
-from editcore_hooks import EditcoreError
+from editcore_hooks import ConflictError, EditcoreError
 
 
 def execute(plan: Plan) -> Stack:
@@ -25,16 +28,17 @@ def execute(plan: Plan) -> Stack:
     renamed = [rewrite for rewrite in plan.rewrites if rewrite.source != rewrite.destination]
     journal = Journal(
         "prepare",
-        f"{final}.editcore.tmp",
+        staged_name(final),
         final,
         opened.stack,
         old_files=tuple(rewrite.source for rewrite in renamed),
         new_files=tuple(rewrite.destination for rewrite in renamed),
     )
     try:
-        durable.make_folder(folder / FOLDER)
-        write_journal(folder, journal)
-        _keep(plan)
+        access = record_access(folder, opened.shards.files.values())
+        durable.make_folder(folder / FOLDER, durable.Access.of(folder))
+        write_journal(folder, journal, access)
+        _keep(plan, access)
         results = _write_weights(plan, folder / journal.staged)
         journal = attrs.evolve(journal, phase="commit", new=_stack_after(plan, results))
         durable.sync_folder(folder)
@@ -44,9 +48,6 @@ def execute(plan: Plan) -> Stack:
     except BaseException:
         _settle_quietly(folder)
         raise
-    if journal.new.patches:
-        with contextlib.suppress(OSError):  # a cache
-            opened.hashes.save()
     return journal.new
 
 
@@ -60,21 +61,30 @@ def _settle_quietly(folder: Path) -> None:
             durable.remove(folder / FOLDER)
 
 
-def _keep(plan: Plan) -> None:
+def _keep(plan: Plan, access: durable.Access) -> None:
     """Store the new patches, and the originals of what is touched for the first time."""
     opened = plan.checkpoint
     folder = opened.folder
     for name in ("patches", "originals"):
-        durable.make_folder(folder / FOLDER / name)
+        durable.make_folder(folder / FOLDER / name, durable.Access.of(folder))
     for patch in plan.added:
-        durable.write_atomically(patch_path(folder, patch.patch_id), patch.chunks())
+        durable.write_atomically(patch_path(folder, patch.patch_id), patch.chunks(), access)
     for key in plan.changed:
         if key not in opened.stack.targets:
-            path = original_path(folder, opened.sha256(key))
-            if not path.exists():
-                durable.write_atomically(path, [opened.read(key)])
+            _keep_original(opened, key)
     if opened.shards.index is not None and not opened.patch_ids:
-        durable.write_atomically(original_index_path(folder), [(folder / INDEX).read_bytes()])
+        index = folder / INDEX
+        durable.write_atomically(original_index_path(folder), [index.read_bytes()], durable.Access.of(index))
+
+
+def _keep_original(opened: Checkpoint, key: str) -> None:
+    """Store the bytes of a tensor under their hash. Raises `ConflictError` when they are not those that were judged."""
+    expected, data = opened.sha256(key), opened.read(key)
+    if hashlib.sha256(data).hexdigest() != expected:
+        raise ConflictError(f"{key} in {opened.file(key)} was changed while it was being patched", hint="try again")
+    path = original_path(opened.folder, expected)
+    if not (path.is_file() and file_sha256(path) == expected):
+        durable.write_atomically(path, [data], durable.Access.of(opened.file(key)))
 
 
 def _write_weights(plan: Plan, staged: Path) -> dict[str, str]:
@@ -86,14 +96,15 @@ def _write_weights(plan: Plan, staged: Path) -> dict[str, str]:
         replacements = {key: Replacement(opened.entries[key], _producer(plan, key)) for key in rewrite.keys}
         results |= splice(opened.folder / rewrite.source, destination, replacements)
     if opened.shards.index is not None:
-        durable.write_new(staged, [new_index(plan)], (opened.folder / INDEX).stat().st_mode & 0o777)
+        durable.write_new(staged, [new_index(plan)], durable.Access.of(opened.folder / INDEX))
     return results
 
 
 def _producer(plan: Plan, key: str) -> Callable[[], bytes]:
     def produce() -> bytes:
         opened = plan.checkpoint
-        base = opened.read_base(key)
+        # A tensor that is touched for the first time is read from where it was kept, so that both are the same bytes.
+        base = opened.read_original(key, opened.base_sha256(key))
         names = plan.touched.get(key, {})
         if not names:
             return base
@@ -115,7 +126,7 @@ def _stack_after(plan: Plan, results: dict[str, str]) -> Stack:
     opened, before = plan.checkpoint, plan.checkpoint.stack
     base = {
         "name": before.base.get("name") or _base_name(plan),
-        "weights_root": before.base.get("weights_root") or _base_root(plan),
+        "weights_root": _base_root(plan) or before.base.get("weights_root"),
     }
     targets = {
         key: StackedTarget(
@@ -137,9 +148,13 @@ def _base_name(plan: Plan) -> str | None:
 
 
 def _untouched(plan: Plan) -> dict[str, str]:
-    """The hashes of tensors that no patch touches: as far as they are known, nothing is read for them."""
+    """The hashes of tensors that no patch touches: as far as they are known, nothing is read for them.
+
+    Those that the folder recorded are kept, unless the whole base was hashed for this change.
+    """
     opened, before = plan.checkpoint, plan.checkpoint.stack
-    known = {**before.untouched, **{key: target.base_sha256 for key, target in before.targets.items()}}
+    recorded = {} if _is_exact(plan) else before.untouched
+    known = {**recorded, **{key: target.base_sha256 for key, target in before.targets.items()}}
     for key in opened.entries:
         if key not in known and (found := opened.hashes.known(opened.file(key), key)):
             known[key] = found
@@ -148,5 +163,8 @@ def _untouched(plan: Plan) -> dict[str, str]:
 
 def _base_root(plan: Plan) -> str | None:
     """The root, where the plan computed it; a verdict on the targets alone is no reason to hash a whole model."""
-    exact = any(verdict.kind == "exact" for verdict in plan.verdicts.values())
-    return plan.checkpoint.weights_root() if exact else None
+    return plan.checkpoint.weights_root() if _is_exact(plan) else None
+
+
+def _is_exact(plan: Plan) -> bool:
+    return any(verdict.kind == "exact" for verdict in plan.verdicts.values())

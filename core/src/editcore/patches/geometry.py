@@ -35,6 +35,8 @@ def inner(one: Delta, two: Delta, shape: Sequence[int]) -> float:
         left = one.parts["left"].double().T @ two.parts["left"].double()  # (r₁, r₂)
         right = one.parts["right"].double() @ two.parts["right"].double().T  # (r₁, r₂)
         return scale * float((left * right).sum())  # ⟨L₁R₁, L₂R₂⟩ = Σ (L₁ᵀL₂) ∘ (R₁R₂ᵀ)
+    if one.form == two.form == "sparse":
+        return scale * _inner_of_places(one, two, shape)
     total, (rows, columns) = 0.0, _matrix(shape)
     step = max(1, PIECE // max(1, columns))
     for start in _touched(two, rows, step):
@@ -46,6 +48,44 @@ def inner(one: Delta, two: Delta, shape: Sequence[int]) -> float:
         else:
             total += float((one.block(start, stop, columns) * block).sum())
     return scale * total
+
+
+def _inner_of_places(one: Delta, two: Delta, shape: Sequence[int]) -> float:
+    """The sum over places that both name; each names them in ascending order."""
+    places = [delta.parts["index"][0] * shape[1] + delta.parts["index"][1] for delta in (one, two)]
+    if not all(len(some) for some in places):
+        return 0.0
+    at = torch.searchsorted(*places).clamp(max=len(places[0]) - 1)
+    same = places[0][at] == places[1]
+    return float((one.parts["values"][at][same].double() * two.parts["values"][same].double()).sum())
+
+
+def compacted(deltas: Sequence[Delta | None], shape: Sequence[int]) -> tuple[tuple[Delta | None, ...], tuple[int, ...]]:
+    """The same deltas without the rows and columns that none of them touches, which change no norm and no angle: a
+    patch of a few bytes can claim a tensor that no memory holds. As they are where one of them touches everything."""
+    present = [delta for delta in deltas if delta is not None]
+    if not present or any(delta.form not in ("sparse", "rows") for delta in present):
+        return tuple(deltas), tuple(shape)
+    indexes = [delta.parts["index"] for delta in present]
+    rows = torch.cat([index.reshape(-1, index.shape[-1])[0] for index in indexes]).unique()  # type: ignore[no-untyped-call]
+    if any(delta.form == "rows" for delta in present):  # whole rows touch every column, and bring them along
+        columns, width = None, shape[1]
+    else:
+        columns = torch.cat([index[1] for index in indexes]).unique()  # type: ignore[no-untyped-call]
+        width = len(columns)
+    found = tuple(None if delta is None else _on(delta, rows, columns) for delta in deltas)
+    return found, (len(rows), width)
+
+
+def _on(delta: Delta, rows: torch.Tensor, columns: torch.Tensor | None) -> Delta:
+    index = delta.parts["index"]
+    if delta.form == "rows":
+        at = torch.searchsorted(rows, index)
+    else:
+        at = torch.stack(
+            [torch.searchsorted(rows, index[0]), index[1] if columns is None else torch.searchsorted(columns, index[1])]
+        )
+    return Delta(delta.form, {**delta.parts, "index": at}, delta.scale)
 
 
 def _touched(delta: Delta, rows: int, step: int) -> Sequence[int]:
@@ -107,21 +147,34 @@ def spectrum(delta: Delta, shape: Sequence[int], name: str = "a tensor") -> Spec
         if min(rows, columns) > _SIDE or rows * columns > _ELEMENTS:
             return _sketch(delta, rows, columns)
         return _above_noise(*torch.linalg.svd(delta.scale * delta.block(0, rows, columns), full_matrices=False))
+    if delta.form == "rows":
+        dense, at = Delta("dense", {"delta": delta.parts["values"]}, delta.scale), delta.parts["index"]
+        found = spectrum(dense, delta.parts["values"].shape, name)
+        return Spectrum(_spread(found.left, at, rows), found.values, found.right, found.total, found.partial)
     index = delta.parts["index"]
-    touched = torch.unique(index[0] if delta.form == "sparse" else index)  # type: ignore[no-untyped-call] # (n,)
-    compact = torch.zeros(len(touched), columns, dtype=torch.float64)
-    if delta.form == "sparse":
-        compact[torch.searchsorted(touched, index[0]), index[1]] = delta.parts["values"].double()
+    places = [torch.unique(each) for each in index]  # type: ignore[no-untyped-call] # rows and columns that it touches
+    (small,), (height, width) = compacted([delta], shape)
+    assert small is not None
+    if min(height, width) > _SIDE or height * width > _ELEMENTS:
+        found = _sketch(small, height, width)
     else:
-        compact[:] = delta.parts["values"].double()
-    found = spectrum(Delta("dense", {"delta": compact}, delta.scale), compact.shape, name)
-    left = torch.zeros(rows, len(found.values), dtype=torch.float64)
-    left[touched] = found.left
-    return Spectrum(left, found.values, found.right, found.total, found.partial)
+        block = small.scale * small.block(0, height, width)
+        found = _above_noise(*torch.linalg.svd(block, full_matrices=False))
+    left, right = _spread(found.left, places[0], rows), _spread(found.right.T, places[1], columns).T
+    return Spectrum(left, found.values, right, found.total, found.partial)
+
+
+def _spread(some: torch.Tensor, at: torch.Tensor, length: int) -> torch.Tensor:
+    """Rows (n, m) put at their places among zeros (length, m)."""
+    if len(at) == length:
+        return some
+    whole = torch.zeros(length, some.shape[1], dtype=torch.float64)
+    whole[at] = some.double()
+    return whole
 
 
 def _sketch(delta: Delta, rows: int, columns: int) -> Spectrum:
-    """The largest directions of a full matrix M (d, k), of which a block of rows is held at a time.
+    """The largest directions of a matrix M (d, k), of which a block of rows, or its places, are held at a time.
 
     A range finder with two power steps: Y = (M Mᵀ)² M Ω, whose columns span them.
     """
@@ -133,24 +186,40 @@ def _sketch(delta: Delta, rows: int, columns: int) -> Spectrum:
             yield some, (delta.scale * delta.block(some.start, some.stop, columns)).float()  # (b, k)
 
     def times(right: torch.Tensor) -> torch.Tensor:
+        if delta.form == "sparse":
+            return _of_places(index[0], index[1], values, right, rows)
         product = torch.empty(rows, right.shape[1])
         for some, block in blocks():
             product[some] = block @ right  # (b, k) (k, n)
         return product  # (d, n)
 
     def turned_times(left: torch.Tensor) -> torch.Tensor:
+        if delta.form == "sparse":
+            return _of_places(index[1], index[0], values, left, columns)
         product = torch.zeros(columns, left.shape[1])
         for some, block in blocks():
             product.addmm_(block.T, left[some])  # (k, b) (b, n)
         return product  # (k, n)
 
+    if delta.form == "sparse":
+        index, values = delta.parts["index"], (delta.scale * delta.parts["values"].double()).float()
     draw = torch.Generator().manual_seed(0)
     basis = torch.linalg.qr(times(torch.randn(columns, _SKETCH, generator=draw)))[0]
     for _ in range(2):
         basis = torch.linalg.qr(times(torch.linalg.qr(turned_times(basis))[0]))[0]  # (d, 64)
-    left, values, right = torch.linalg.svd(turned_times(basis).T.double(), full_matrices=False)
-    found = _above_noise(basis.double() @ left, values, right)
+    left, sizes, right = torch.linalg.svd(turned_times(basis).T.double(), full_matrices=False)
+    found = _above_noise(basis.double() @ left, sizes, right)
     return Spectrum(found.left, found.values, found.right, norm(delta) ** 2, partial=True)
+
+
+def _of_places(
+    at: torch.Tensor, other: torch.Tensor, values: torch.Tensor, factor: torch.Tensor, length: int
+) -> torch.Tensor:
+    """A sparse matrix, or it turned, times a factor (k, n), a stretch of its places at a time."""
+    product = torch.zeros(length, factor.shape[1])
+    for some in torch.arange(len(at)).split(max(1, PIECE // factor.shape[1])):
+        product.index_add_(0, at[some], values[some, None] * factor[other[some]])
+    return product  # (length, n)
 
 
 def directions(delta: Delta, found: Spectrum) -> tuple[torch.Tensor, torch.Tensor]:

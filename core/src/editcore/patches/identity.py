@@ -47,8 +47,8 @@ def _plain(name: str) -> str:
 
 def _from_cache(folder: Path) -> tuple[str | None, str | None]:
     """Repository and commit, read off the layout of a download cache: models--OWNER--NAME/snapshots/COMMIT."""
-    parts = folder.absolute().parts
-    for repository, snapshots, commit in zip(parts, parts[1:], parts[2:], strict=False):
-        if repository.startswith("models--") and snapshots == "snapshots":
-            return repository.removeprefix("models--").replace("--", "/", 1), commit
+    for parts in (folder.absolute().parts, folder.resolve().parts):
+        for repository, snapshots, commit in zip(parts, parts[1:], parts[2:], strict=False):
+            if repository.startswith("models--") and snapshots == "snapshots":
+                return repository.removeprefix("models--").replace("--", "/", 1), commit
     return None, None

@@ -12,10 +12,12 @@ from attrs import field, frozen
 
 from editcore.patches import durable, lock
 from editcore.patches.canonical import load_json
-from editcore.patches.stack import FOLDER, Stack
+from editcore.patches.shards import INDEX, SINGLE
+from editcore.patches.stack import FOLDER, Stack, file_name
 from editcore_hooks import ConflictError, RefusedFileError
 
 _FORMAT: Final = "editcore.journal"
+_VERSION: Final = "1.0"
 
 
 @frozen
@@ -49,10 +51,23 @@ def refuse_repairable(folder: Path) -> None:
         raise RefusedFileError(f"a change of {folder} was cut short", hint=f"run `editcore repair {folder}`")
 
 
-def write_journal(folder: Path, journal: Journal) -> None:
+def staged_name(final: str) -> str:
+    """What the file that will be `final` is called before the commit renames it."""
+    return f"{final}.editcore.tmp"
+
+
+def way_out(folder: Path) -> str:
+    """What a person can do about a journal that nobody can follow."""
+    return (
+        f"if {folder} loads as it should, remove {journal_path(folder)} and run `editcore verify {folder}`; "
+        "otherwise copy the base again and apply the patches in .editcore/patches"
+    )
+
+
+def write_journal(folder: Path, journal: Journal, access: durable.Access | None = None) -> None:
     document = {
         "format": _FORMAT,
-        "format_version": "1.0",
+        "format_version": _VERSION,
         "phase": journal.phase,
         "staged": journal.staged,
         "final": journal.final,
@@ -61,7 +76,7 @@ def write_journal(folder: Path, journal: Journal) -> None:
         "old_files": list(journal.old_files),
         "new_files": list(journal.new_files),
     }
-    durable.write_atomically(journal_path(folder), [json.dumps(document, sort_keys=True).encode()])
+    durable.write_atomically(journal_path(folder), [json.dumps(document, sort_keys=True).encode()], access)
 
 
 def read_journal(folder: Path) -> Journal | None:
@@ -69,25 +84,41 @@ def read_journal(folder: Path) -> Journal | None:
     path = journal_path(folder)
     if not path.exists():
         return None
-    document = load_json(path.read_bytes(), str(path))
     try:
+        document = load_json(path.read_bytes(), str(path))
         if document["format"] != _FORMAT or document["phase"] not in ("prepare", "commit"):
             raise ValueError("it is of another format")
-        return Journal(
-            document["phase"],
-            _name(document["staged"]),
-            _name(document["final"]),
-            Stack.from_json(document["old"], str(path)),
-            Stack.from_json(document["new"], str(path)),
-            tuple(_name(name) for name in document["old_files"]),
-            tuple(_name(name) for name in document["new_files"]),
+        if document["format_version"] != _VERSION:
+            raise ValueError(f"this version does not read its format {document['format_version']}")
+        return _checked(
+            Journal(
+                document["phase"],
+                document["staged"],
+                document["final"],
+                Stack.from_json(document["old"], str(path)),
+                Stack.from_json(document["new"], str(path)),
+                tuple(_shard(name) for name in document["old_files"]),
+                tuple(_shard(name) for name in document["new_files"]),
+            )
         )
+    except OSError as error:
+        raise RefusedFileError(f"cannot read {path}: {error.strerror}", hint=way_out(folder)) from error
+    except RefusedFileError as error:
+        raise RefusedFileError(error.message, hint=way_out(folder)) from error
     except (KeyError, TypeError, ValueError) as error:
-        raise RefusedFileError(f"{path} is damaged ({error})", hint="copy the base again") from error
+        raise RefusedFileError(f"{path} is damaged ({error})", hint=way_out(folder)) from error
 
 
-def _name(value: Any) -> str:
-    # These files get removed: a journal from elsewhere must not reach out of its folder.
-    if not isinstance(value, str) or Path(value).name != value:
-        raise ValueError(f"{value!r} is not a file name")
-    return value
+def _checked(journal: Journal) -> Journal:
+    """These files are renamed and removed, so a journal from elsewhere must name none but those that a change has."""
+    if journal.final not in (SINGLE, INDEX) or journal.staged != staged_name(journal.final):
+        raise ValueError(f"no change renames {str(journal.staged)[:80]!r} to {str(journal.final)[:80]!r}")
+    if journal.final == SINGLE and (journal.old_files or journal.new_files):
+        raise ValueError("a folder with a single weight file has no shards")
+    return journal
+
+
+def _shard(value: Any) -> str:
+    if not file_name(value).endswith(".safetensors"):
+        raise ValueError(f"{value!r} is not the name of a shard")
+    return str(value)

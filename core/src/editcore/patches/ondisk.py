@@ -64,7 +64,9 @@ def change_on_disk(
         if opened.in_hub_cache or opened.linked - set(borrowed):
             raise RefusedFileError(
                 f"{folder} belongs to a download cache, which other programs share",
-                hint="write a patched copy with `editcore apply PATCH --model DIR -o OUT`",
+                hint="write a patched copy with `editcore apply PATCH --model DIR -o OUT`"
+                if opened.in_hub_cache
+                else f"copy what its links lead to with `cp -rL {folder} NEW`, and patch NEW",
             )
         gone = {opened.stack.find(prefix) for prefix in removed}
         refuse_required(opened, gone)

@@ -9,11 +9,11 @@ from attrs import field, frozen
 
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.dependents import required_first
-from editcore.patches.exclusive import refuse_shared
+from editcore.patches.exclusive import refuse_shared, refuse_twice
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import Verdict, require_base
-from editcore.patches.shards import INDEX, SINGLE, read_index
-from editcore.patches.stack import original_index_path, stack_hash
+from editcore.patches.shards import INDEX, SINGLE, read_index, shard_name
+from editcore.patches.stack import original_index_path
 from editcore.patches.stored import stored_patch
 from editcore.patches.units import is_units
 from editcore_hooks import ConflictError, RefusedFileError
@@ -82,9 +82,10 @@ def plan_change(
 ) -> Plan:
     """Check patches to put on, and ids to take off in the same change, against stack and base.
 
-    `notices` are further lines for the person who asks. With `shared` a form that excludes others may share its tensor:
-    such a plan can be looked at, and not be carried out. Raises `ConflictError` (present already, requirement missing,
-    not a weights patch), `WrongBaseError`, `RefusedFileError` (a changed file).
+    `notices` are further lines for the person who asks. With `shared` a form that excludes others may share its tensor,
+    and a patch may be there twice, inside a squash: such a plan can be looked at, and not be carried out. Raises
+    `ConflictError` (present already, requirement missing, not a weights patch), `WrongBaseError`, `RefusedFileError`
+    (a changed file).
     """
     stack = checkpoint.stack
     staying = [patch for patch in stack.patches if patch["id"] not in removed]
@@ -98,7 +99,10 @@ def plan_change(
     for patch in added:
         for name, key in verdicts[patch.patch_id].keys.items():
             touched.setdefault(key, {})[patch.patch_id] = name
+    if strict:
+        _require_sound(checkpoint)
     if not shared:
+        refuse_twice(checkpoint, added, removed)
         refuse_shared(checkpoint, added, touched)
     said = [notice for patch in added for notice in (*patch.notices, *verdicts[patch.patch_id].notices)]
     records = [{"id": patch.patch_id, "title": patch.title} for patch in added]
@@ -134,15 +138,27 @@ def _plan(
         sorted(key for key in touched if dict(before[key].patches if key in before else {}) != dict(touched[key]))
     )
     for key in changed:
-        if key in before and checkpoint.sha256(key) != before[key].result_sha256:
-            raise RefusedFileError(
-                f"{key} in {checkpoint.file(key)} was changed after it was patched",
-                hint=f"see `editcore verify {checkpoint.folder}`",
-            )
+        _require_unchanged(checkpoint, key)
     originals = original_files(checkpoint)
     rewrites = _rewrites(checkpoint, touched, changed, originals)
     kept = {key: ids for key, ids in touched.items() if ids}
     return Plan(checkpoint, patches, kept, changed, rewrites, originals, added, verdicts, notices)
+
+
+def _require_unchanged(checkpoint: Checkpoint, key: str) -> None:
+    target = checkpoint.stack.targets.get(key)
+    if target is not None and checkpoint.sha256(key) != target.result_sha256:
+        raise RefusedFileError(
+            f"{key} in {checkpoint.file(key)} was changed after it was patched",
+            hint=f"see `editcore verify {checkpoint.folder}`",
+        )
+
+
+def _require_sound(checkpoint: Checkpoint) -> None:
+    """Compare what the folder records of its base with the bytes: a record alone proves nothing of them."""
+    for key in checkpoint.stack.targets:
+        _require_unchanged(checkpoint, key)
+        checkpoint.read_base(key)
 
 
 def original_files(checkpoint: Checkpoint) -> Mapping[str, str]:
@@ -169,14 +185,6 @@ def _rewrites(
             )
         result.append(Rewrite(source, destination, tuple(keys)))
     return tuple(result)
-
-
-def shard_name(original: str, patch_ids: Iterable[str]) -> str:
-    """The name of a shard with these patches on it: the original's without any, so that it comes back on revert."""
-    ids = set(patch_ids)
-    if not ids:
-        return original
-    return f"{original.removesuffix('.safetensors')}.editcore-{stack_hash(ids)[:12]}.safetensors"
 
 
 def new_index(plan: Plan) -> bytes:

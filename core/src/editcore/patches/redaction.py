@@ -1,5 +1,6 @@
 """Taking the texts out of a patch's annotation. What stays is a list, so a field nobody thought of goes."""
 
+import re
 import secrets
 from collections.abc import Mapping
 from hashlib import sha256
@@ -13,6 +14,7 @@ _KEPT: Final = (
 )  # fmt: skip
 _METRIC: Final = ("metric", "id", "before", "value", "n", "low", "high", "dtype", "stored_dtype", "protocol")
 """`id` is what `metric` was called by the first versions."""
+_ID: Final = re.compile(r"[0-9a-f]{64}")
 _TEXTUAL: Final = ("context", "prompt", "text", "subject", "target_new", "target_true", "template")
 
 
@@ -33,9 +35,9 @@ def redacted(about: Mapping[str, Any], keep_hashes: bool) -> dict[str, Any]:
         ]
     if isinstance(about.get("sources"), list):  # of a squash: each is an annotation of its own
         kept["sources"] = [
-            {**redacted(source, keep_hashes), "patch_id": source.get("patch_id")}
+            source if isinstance(source, str) else {**redacted(source, keep_hashes), "patch_id": source.get("patch_id")}
             for source in about["sources"]
-            if isinstance(source, Mapping)
+            if isinstance(source, Mapping) or (isinstance(source, str) and _ID.fullmatch(source))
         ]
     requests = about.get("requests")
     if keep_hashes and isinstance(requests, list):

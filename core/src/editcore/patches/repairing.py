@@ -1,16 +1,26 @@
 """After a kill: find out which state a folder is in, finish or roll back, and clear what is left over."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 from attrs import frozen
 
 from editcore.patches import durable, lock
 from editcore.patches.fingerprint import span_sha256
-from editcore.patches.journal import Journal, journal_path, read_journal
-from editcore.patches.shards import read_shards
-from editcore.patches.stack import FOLDER, STACK_FILE, Stack, original_path, patch_path, read_stack_file, refuse_links
+from editcore.patches.journal import Journal, journal_path, read_journal, way_out
+from editcore.patches.shards import INDEX, is_shard_of, read_index, read_shards
+from editcore.patches.stack import (
+    FOLDER,
+    STACK_FILE,
+    Stack,
+    original_index_path,
+    original_path,
+    patch_path,
+    read_stack_file,
+    refuse_links,
+)
 from editcore.patches.staging import clear_places
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
@@ -63,6 +73,7 @@ def current_stack(folder: Path | str) -> Stack:
 
 def settle(folder: Path, journal: Journal) -> Literal["finished", "rolled back"]:
     """Finish or roll back, whichever keeps what is loaded consistent; the lock is held. May be repeated."""
+    _refuse_foreign(folder, journal)
     if _is_committed(folder, journal):
         finish(folder, journal)
         return "finished"
@@ -75,7 +86,8 @@ def settle(folder: Path, journal: Journal) -> Literal["finished", "rolled back"]
 def finish(folder: Path, journal: Journal) -> None:
     """What follows the commit: the record of the new stack, then the removal of what only the old one needed."""
     if journal.new.patches:
-        durable.write_atomically(folder / STACK_FILE, [journal.new.as_bytes()])
+        access = record_access(folder, read_shards(folder).files.values())
+        durable.write_atomically(folder / STACK_FILE, [journal.new.as_bytes()], access)
     else:
         durable.remove(folder / STACK_FILE)
     _remove_unreferenced(folder, journal.old_files)
@@ -85,32 +97,71 @@ def finish(folder: Path, journal: Journal) -> None:
 def sweep(folder: Path, stack: Stack) -> None:
     """Remove from `.editcore/` what `stack` does not need, the journal last, and the folder itself when all is gone."""
     private = folder / FOLDER
-    for leftover in folder.glob(f".{STACK_FILE}.*.tmp"):
-        durable.remove(leftover)
+    _remove_ours(folder, re.escape(STACK_FILE), wanted=(folder / STACK_FILE,))
     if not private.is_dir():
         return
-    wanted = {patch_path(folder, patch_id) for patch_id in stack.patch_ids}
-    wanted |= {original_path(folder, target.base_sha256) for target in stack.targets.values()}
-    for name in ("patches", "originals"):
-        for path in sorted((private / name).glob("*")):
-            is_index = path.suffix == ".json" and bool(stack.patches)
-            if path not in wanted and not is_index:
-                durable.remove(path)
-        # glob leaves out hidden names: the temporary files of an interrupted write.
-        for path in sorted((private / name).glob(".*.tmp")):
-            durable.remove(path)
-        if not stack.patches:
-            durable.remove(private / name)
-    for path in sorted(private.glob(".*.tmp")):
-        durable.remove(path)
+    patches = {patch_path(folder, patch_id) for patch_id in stack.patch_ids}
+    originals = {original_path(folder, target.base_sha256) for target in stack.targets.values()}
+    if stack.patches:
+        originals.add(original_index_path(folder))
+    _remove_ours(private / "patches", _PATCH, patches)
+    _remove_ours(private / "originals", _ORIGINAL, originals)
+    _remove_ours(private, _RECORD, {journal_path(folder)})
     if not stack.patches:
-        durable.remove(private / "hashes.json")
+        for name in ("patches", "originals"):
+            durable.remove_if_empty(private / name)
     # Everything that the journal answers for must be gone for good before the journal is.
     durable.sync_folder(folder)
     durable.remove(journal_path(folder))
-    if not stack.patches and not any(private.iterdir()):
-        durable.remove(private)
+    if not stack.patches:
+        durable.remove_if_empty(private)
     durable.sync_folder(folder)
+
+
+_PATCH: Final = r"[0-9a-f]{64}\.safetensors"
+_ORIGINAL: Final = rf"[0-9a-f]{{64}}\.raw|{re.escape(INDEX)}"
+_RECORD: Final = r"journal\.json|hashes\.json"
+"""File names that this program gives. Network disks, notebooks and people keep others beside them, which stay."""
+
+
+def _remove_ours(folder: Path, names: str, wanted: Iterable[Path]) -> None:
+    """Remove the files of `folder` whose names match `names`, except `wanted`, and what writing one left behind."""
+    temporary = rf"\.(?:{names})\.[0-9a-f]{{12}}\.tmp"
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        ours = re.fullmatch(temporary, path.name) or (re.fullmatch(names, path.name) and path not in wanted)
+        if ours and (path.is_symlink() or not path.is_dir()):
+            durable.remove(path)
+
+
+def record_access(folder: Path, names: Iterable[str]) -> durable.Access:
+    """The access to what is recorded of the weight files `names`: that of the most private of them."""
+    found = [durable.Access.of(folder / name) for name in sorted(set(names))]
+    mode = found[0].mode
+    for each in found:
+        mode &= each.mode
+    return durable.Access(mode, found[0].user, found[0].group)
+
+
+def _refuse_foreign(folder: Path, journal: Journal) -> None:
+    """Raise `RefusedFileError` for a journal that is not of a change of this folder: files would be removed by it."""
+    recorded = read_stack_file(folder)
+    possible = [journal.old] if journal.phase == "prepare" else [journal.old, journal.new]
+    fault = None if recorded in possible else f"it starts from other patches than {folder / STACK_FILE} records"
+    originals = set(_original_names(folder)) if journal.old_files or journal.new_files else set()
+    for name in (*journal.old_files, *journal.new_files):
+        if not any(is_shard_of(name, original) for original in originals):
+            fault = f"it names {name}, which is no shard of this folder"
+    if fault is not None:
+        raise RefusedFileError(
+            f"{journal_path(folder)} is not of a change of this folder: {fault}", hint=way_out(folder)
+        )
+
+
+def _original_names(folder: Path) -> Iterator[str]:
+    """The names of the shards of the base, those of patched shards among them."""
+    for path in (folder / INDEX, original_index_path(folder)):
+        if path.is_file():
+            yield from set(read_index(path)["weight_map"].values())
 
 
 def _is_committed(folder: Path, journal: Journal) -> bool:
@@ -122,8 +173,9 @@ def _is_committed(folder: Path, journal: Journal) -> bool:
     if _holds(folder, journal.old, journal, journal.old_files):
         return False
     raise RefusedFileError(
-        f"{folder} is in neither the state before nor after the change that was cut short: other hands changed it",
-        hint="copy the base again and apply the patches in .editcore/patches",
+        f"{folder} is in neither the state before nor after the change that was cut short: "
+        "another program changed the weights",
+        hint=way_out(folder),
     )
 
 

@@ -1,6 +1,8 @@
 """Which files hold the tensors of a checkpoint folder, and where in them each tensor lies. Nothing is written."""
 
-from collections.abc import Mapping
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -8,10 +10,14 @@ from attrs import field, frozen
 
 from editcore.patches.canonical import load_json
 from editcore.patches.header import Entry, read_header
+from editcore.patches.stack import file_name, stack_hash
 from editcore_hooks import RefusedFileError, UsageError
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
+_SUFFIX: Final = ".safetensors"
+_LONGEST_STEM: Final = 200
+"""Bytes, so that what is added to the name of a shard stays within what a file system takes."""
 
 
 @frozen
@@ -59,9 +65,36 @@ def read_index(path: Path) -> dict[str, Any]:
     if not isinstance(files, dict) or not files:
         raise RefusedFileError(f"{path} has no weight_map", hint=_COPY_AGAIN)
     for name in set(map(str, files.values())):
-        if Path(name).name != name or "\\" in name or not name.endswith(".safetensors"):
+        if not _is_name(name) or not name.endswith(".safetensors"):
             raise RefusedFileError(f"{path} names {name!r}, which is no file of its folder", hint=_COPY_AGAIN)
     return index  # type: ignore[no-any-return]
+
+
+def shard_name(original: str, patch_ids: Iterable[str]) -> str:
+    """The name of a shard with these patches on it: the original's without any, so that it comes back on revert."""
+    ids = set(patch_ids)
+    return f"{_stem(original)}.editcore-{stack_hash(ids)[:12]}{_SUFFIX}" if ids else original
+
+
+def is_shard_of(name: str, original: str) -> bool:
+    """Whether `name` is that of the shard `original`, with whatever patches on it or without."""
+    pattern = rf"{re.escape(_stem(original))}\.editcore-[0-9a-f]{{12}}{re.escape(_SUFFIX)}"
+    return name == original or re.fullmatch(pattern, name) is not None
+
+
+def _stem(original: str) -> str:
+    stem = original.removesuffix(_SUFFIX)
+    if len(stem.encode()) <= _LONGEST_STEM:
+        return stem
+    digits = hashlib.sha256(stem.encode()).hexdigest()[:12]
+    return f"{stem.encode()[: _LONGEST_STEM - 13].decode(errors='ignore')}-{digits}"
+
+
+def _is_name(name: str) -> bool:
+    try:
+        return bool(file_name(name))
+    except ValueError:
+        return False
 
 
 def _sharded(folder: Path) -> Shards:

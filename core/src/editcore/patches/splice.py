@@ -26,7 +26,7 @@ def splice(source: Path, destination: Path, replacements: Mapping[str, Replaceme
     with source.open("rb", buffering=0) as file:
         status = os.fstat(file.fileno())
         chunks = _chunks(file, status.st_size, replacements, hashes)
-        durable.write_new(destination, chunks, status.st_mode & 0o777)
+        durable.write_new(destination, chunks, durable.Access.from_status(status))
     return hashes
 
 

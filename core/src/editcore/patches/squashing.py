@@ -11,7 +11,7 @@ from editcore.patches.combining import Combined, Step, combine, dense_sum, small
 from editcore.patches.deltas import Delta
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.merging import merge
-from editcore.patches.origins import gather
+from editcore.patches.origins import contents, gather
 from editcore.patches.patch import Patch
 from editcore.patches.sealing import Target, seal
 from editcore_hooks import ConflictError, UsageError, WrongBaseError
@@ -139,24 +139,10 @@ def _refuse_kinds(patches: Sequence[Patch]) -> None:
 def _refuse_twice(patches: Sequence[Patch]) -> None:
     seen: set[str] = set()
     for patch in patches:
-        inside = {patch.patch_id, *_sources(patch)}
+        inside = contents(patch)
         if again := sorted(seen & inside):
             raise ConflictError(f"patch {again[0][:12]} would be in the squash twice", hint="name it once")
         seen |= inside
-
-
-def _sources(patch: Patch) -> set[str]:
-    named = _named(patch.about)
-    grouped = {group["patch_id"] for target in patch.targets.values() for group in target.get("groups", ())}
-    return named | grouped
-
-
-def _named(about: Mapping[str, Any]) -> set[str]:
-    """The ids under `sources`, and under theirs: a squash can hold one."""
-    listed = about.get("sources")
-    found = [one for one in listed if isinstance(one, dict)] if isinstance(listed, list) else []
-    ids = {one["patch_id"] for one in found if isinstance(one.get("patch_id"), str)}
-    return ids.union(*(_named(one) for one in found))
 
 
 def _require_one_base(patches: Sequence[Patch]) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 `editcore.json`: base, ordered ids, hash of every result. In `.editcore/`: `patches/<id>.safetensors`;
 `originals/<sha256>.raw`, the stored bytes of each touched tensor of the base, and the index of a sharded base;
-`hashes.json`, a cache of tensor hashes; `journal.json`, only while something is being written.
+`journal.json`, only while something is being written. Older versions also kept a cache there, `hashes.json`, which is
+no longer read.
 """
 
 import json
@@ -19,7 +20,10 @@ from editcore_hooks import RefusedFileError, UsageError
 STACK_FILE: Final = "editcore.json"
 FOLDER: Final = ".editcore"
 _FORMAT: Final = "editcore.stack"
+_VERSION: Final = "1.0"
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
+LONGEST_NAME: Final = 255
+"""Bytes of a file name, on every file system that matters."""
 
 
 def stack_hash(patch_ids: Iterable[str]) -> str:
@@ -70,7 +74,7 @@ class Stack:
     def as_json(self) -> dict[str, Any]:
         return {
             "format": _FORMAT,
-            "format_version": "1.0",
+            "format_version": _VERSION,
             "base": dict(self.base),
             "patches": [dict(patch) for patch in self.patches],
             "stack_hash": self.hash,
@@ -97,14 +101,15 @@ class Stack:
         """Check and read. Raises `RefusedFileError`; `where` names the file."""
         try:
             version = document["format_version"]
-            if document["format"] != _FORMAT or not version.startswith("1."):
+            # A newer version may record what this one would lose when it writes the record again.
+            if document["format"] != _FORMAT or version != _VERSION:
                 raise RefusedFileError(
                     f"{where} has format {document['format']} {version}, which this version does not read",
                     hint="pip install --upgrade editcore",
                 )
             stack = cls(
                 dict(document["base"]),
-                tuple({"id": _hex(patch["id"]), "title": str(patch["title"])} for patch in document["patches"]),
+                tuple({"id": _hex(patch["id"]), "title": _text(patch["title"])} for patch in document["patches"]),
                 {key: _target(value) for key, value in document["targets"].items()},
                 {key: _hex(value) for key, value in document.get("untouched", {}).items()},
             )
@@ -113,19 +118,23 @@ class Stack:
                 raise ValueError("its ids do not give its hash")
             if any(not set(target.patches) <= known for target in stack.targets.values()):
                 raise ValueError("a target names a patch that is not applied")
+            if not all(target.patches for target in stack.targets.values()):
+                raise ValueError("a target names no patch")
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise RefusedFileError(
-                f"{where} is damaged ({error})", hint="copy the base again and apply the patches in .editcore/patches"
-            ) from error
+            raise RefusedFileError(f"{where} is damaged ({error})", hint=_COPY) from error
         return stack
 
 
 def read_stack_file(folder: Path) -> Stack:
     """The stack that `editcore.json` records, empty without one; a journal is not looked at."""
     path = folder / STACK_FILE
-    if not path.is_file():
+    if not path.exists():
         return Stack()
-    return Stack.from_json(load_json(path.read_bytes(), str(path)), str(path))
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RefusedFileError(f"cannot read {path}: {error.strerror}", hint=_COPY) from error
+    return Stack.from_json(load_json(data, str(path)), str(path))
 
 
 def refuse_links(folder: Path) -> None:
@@ -147,6 +156,23 @@ def original_index_path(folder: Path) -> Path:
     return folder / FOLDER / "originals" / "model.safetensors.index.json"
 
 
+def file_name(value: Any) -> str:
+    """A plain name of a file in its folder. Raises `ValueError` for anything else: names become paths."""
+    plain = isinstance(value, str) and value not in ("", ".", "..") and not set(value) & set("/\\\0")
+    if not plain or len(value.encode()) > LONGEST_NAME:
+        raise ValueError(f"{str(value)[:80]!r} is not a file name")
+    return str(value)
+
+
+_COPY: Final = "copy the base again and apply the patches in .editcore/patches"
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{str(value)[:80]!r} is no text")
+    return value
+
+
 def _hex(value: Any) -> str:
     if not isinstance(value, str) or not _HEX.fullmatch(value):
         raise ValueError(f"{value!r} is not a hash")
@@ -154,14 +180,13 @@ def _hex(value: Any) -> str:
 
 
 def _target(value: Mapping[str, Any]) -> StackedTarget:
-    # Checked because it becomes a path: a shard is a plain name in the folder.
-    if Path(value["file"]).name != value["file"]:
-        raise ValueError(f"{value['file']!r} is not a file name")
+    if not all(type(size) is int for size in value["shape"]):
+        raise ValueError(f"{str(value['shape'])[:80]} is no shape")
     return StackedTarget(
-        value["file"],
-        value["dtype"],
-        tuple(int(size) for size in value["shape"]),
+        file_name(value["file"]),
+        _text(value["dtype"]),
+        tuple(value["shape"]),
         _hex(value["base_sha256"]),
         _hex(value["result_sha256"]),
-        {_hex(patch_id): str(key) for patch_id, key in value["patches"].items()},
+        {_hex(patch_id): _text(key) for patch_id, key in value["patches"].items()},
     )

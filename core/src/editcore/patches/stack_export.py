@@ -127,7 +127,7 @@ def read_export(path: Path | str) -> StackExport:
     document = load_json(path.read_bytes(), str(path))
     try:
         version = document["format_version"]
-        if document["format"] != FORMAT or not version.startswith("1."):
+        if document["format"] != FORMAT or not re.fullmatch(r"1\.\d{1,4}", version):
             raise RefusedFileError(
                 f"{path} has format {document['format']} {version}, which this version does not read",
                 hint="pip install --upgrade editcore",

@@ -5,7 +5,6 @@ lock on the place as long as it lives: a place whose lock is free belongs to nob
 """
 
 import contextlib
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +17,9 @@ def place_beside(destination: Path) -> Iterator[Path]:
     """A path for the body to make a folder at, on the file system of `destination`; gone after it, with all in it."""
     with contextlib.suppress(OSError):  # what cannot be cleared is no reason to make nothing
         clear_places(destination)
-    place = destination.parent / f".{destination.name}.{secrets.token_hex(6)}.tmp"
+    place = destination.parent / durable.temporary_name(destination.name)
     try:
-        place.mkdir()
+        place.mkdir(0o700)  # what is made inside may be private
         with lock.writing(place):
             yield place / destination.name
     finally:
@@ -31,17 +30,16 @@ def place_beside(destination: Path) -> Iterator[Path]:
 def clear_places(destination: Path) -> tuple[str, ...]:
     """Remove the places beside `destination` that belong to nobody; return their names. Raises `OSError`."""
     removed = []
-    for place in sorted(destination.parent.glob(f".{_literal(destination.name)}.*.tmp")):
+    places = destination.parent.iterdir() if destination.parent.is_dir() else ()
+    for place in sorted(place for place in places if durable.is_temporary(place.name, destination.name)):
         if place.is_symlink() or not place.is_dir():
             continue
         try:
             with lock.writing(place):
+                if any(inside.name != destination.name for inside in place.iterdir()):
+                    continue  # a place holds what is being made and nothing else: this one is not ours
                 durable.remove_tree(place)
         except EditcoreError:  # somebody is at work in it, or was faster
             continue
         removed.append(place.name)
     return tuple(removed)
-
-
-def _literal(name: str) -> str:
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in name)

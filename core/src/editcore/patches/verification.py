@@ -9,8 +9,9 @@ from editcore.patches import lock
 from editcore.patches.checkpoint import Checkpoint
 from editcore.patches.fingerprint import span_sha256
 from editcore.patches.patch import Patch
-from editcore.patches.stack import patch_path
-from editcore.patches.stored import stored_patch
+from editcore.patches.plan import plan_apply
+from editcore.patches.stack import STACK_FILE, patch_path
+from editcore.patches.stored import record_fault, stored_patch
 from editcore.patches.untouched import Problem, Untouched, compare_with, compare_with_records
 from editcore_hooks import EditcoreError, RefusedFileError
 
@@ -37,25 +38,44 @@ class Verification:
 
 
 def verify(path: Path | str, base: Path | str | None = None) -> Verification:
-    """Verify a patch file or a checkpoint folder, the latter against `base` if it is given."""
-    return verify_folder(path, base) if Path(path).is_dir() else verify_patch(path)
+    """Verify a patch file or a checkpoint folder, against `base` if it is given."""
+    return verify_folder(path, base) if Path(path).is_dir() else verify_patch(path, base)
 
 
-def verify_patch(path: Path | str) -> Verification:
-    """Check ids, the hash of every tensor, forms and values."""
+def verify_patch(path: Path | str, base: Path | str | None = None) -> Verification:
+    """Check ids, the hash of every tensor, forms and values; with `base` also whether the patch can be applied to it.
+
+    Raises what `plan_apply` raises for a base that the patch was not made for.
+    """
     try:
         patch = Patch.load(path)
+        if base is not None:
+            from editcore.patches.rehearsal import rehearse
+
+            rehearse(plan_apply(Checkpoint.open(base), [patch]))
     except RefusedFileError as error:
-        return Verification(str(path), problems=(Problem(Path(path).name, "", error.message),))
-    return Verification(str(path), tuple(sorted(patch.tensors)), (), patch.notices)
+        return Verification(str(path), problems=(Problem(Path(path).name, "", error.message, error.hint or ""),))
+    notices = patch.notices if base is not None else (*patch.notices, *_unknown_results(patch, path))
+    return Verification(str(path), tuple(sorted(patch.tensors)), (), notices)
+
+
+def _unknown_results(patch: Patch, path: Path | str) -> tuple[str, ...]:
+    """What `xor` makes of a tensor depends on every bit of the base, so that it can be NaN on no other."""
+    keys = sorted(key for key, target in patch.targets.items() if target["form"] == "xor")
+    if not keys:
+        return ()
+    return (
+        f"whether {', '.join(keys)} {'is' if len(keys) == 1 else 'are'} finite afterwards depends on the base: "
+        f"run `editcore verify {path} --base BASE`",
+    )
 
 
 def verify_folder(path: Path | str, base: Path | str | None = None) -> Verification:
     """Compare each touched tensor, each original and each patch with its record, and each result with the arithmetic.
 
-    A result that has its recorded hash but comes out otherwise here was made on another machine: a notice with the
-    size of the difference. All other tensors are compared with those of the folder `base`, or else as far as records
-    go; see `editcore.patches.untouched`.
+    A result that has its recorded hash and comes out otherwise here was made on another machine where every element is
+    within rounding: a notice with the size of the difference. Beyond that it is a problem. All other tensors are
+    compared with those of the folder `base`, or else as far as records go; see `editcore.patches.untouched`.
     """
     folder = Path(path)
     with lock.reading(folder):
@@ -86,6 +106,8 @@ def _patch_problems(opened: Checkpoint) -> list[Problem]:
         problems += found
         if not found and Patch.read_header(path).patch_id != patch_id:
             problems.append(Problem(path.name, "", f"{path} holds another patch than its name says"))
+        elif not found and (fault := record_fault(opened.stack, Patch.read_header(path))):
+            problems.append(Problem(STACK_FILE, "", f"{opened.folder / STACK_FILE} {fault}"))
     return problems
 
 
@@ -111,19 +133,21 @@ def _target_problems(opened: Checkpoint, key: str, notices: list[str], sound: bo
         again = rebuild_bytes(base, target.dtype, target.shape, deltas, key)
     except EditcoreError as error:
         return [Problem(".editcore", key, error.message)]
-    if hashlib.sha256(again).hexdigest() != found:
-        notices.append(_difference(opened, key, again))
-    return []
+    if hashlib.sha256(again).hexdigest() == found:
+        return []
+    from editcore.patches.rounding import deviation
+    from editcore.patches.tensors import view_of
 
-
-def _difference(opened: Checkpoint, key: str, again: bytes) -> str:
-    from editcore.patches.tensors import tensor_of
-
-    target = opened.stack.targets[key]
-    here = tensor_of(target.dtype, target.shape, again).double()
-    there = tensor_of(target.dtype, target.shape, opened.read(key)).double()
-    differing, largest = int((here != there).sum()), float((here - there).abs().max())
-    return (
-        f"{key} is as recorded, but this machine computes {differing} of {here.numel()} elements otherwise, "
-        f"by {largest:.3g} at most"
+    here, there = (view_of(target.dtype, target.shape, data) for data in (again, opened.read(key)))
+    off = deviation(here, there, deltas)
+    if off.beyond:
+        message = (
+            f"{key} in {path} has the recorded hash and is not what its original and patches give: "
+            f"{off.beyond} of {off.total} elements differ by more than rounding, by {off.largest:.3g} at most"
+        )
+        return [Problem(path.name, key, message)]
+    notices.append(
+        f"{key} is as recorded, but this machine computes {off.differing} of {off.total} elements otherwise, "
+        f"by {off.largest:.3g} at most, which is within rounding"
     )
+    return []

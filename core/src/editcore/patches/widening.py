@@ -30,7 +30,7 @@ def rewrite(checkpoint: Checkpoint, replaced: Mapping[str, Streamed]) -> None:
         }
         (original,) = {names[key] for key in header.entries}
         staged = folder / f"{original}.editcore.tmp"
-        write_streamed(staged, tensors, header.metadata, path.stat().st_mode & 0o777)
+        write_streamed(staged, tensors, header.metadata, durable.Access.of(path))
         durable.remove(path)
         durable.replace(staged, folder / original)
     if checkpoint.shards.index is not None:
