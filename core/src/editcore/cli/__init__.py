@@ -82,7 +82,12 @@ def _report(error: BaseException, out: Output) -> int:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
         out.error("this takes more memory than there is. Run it again with --debug to see what")
         return 1
-    out.error(f"{type(error).__name__}: {error}. Run it again with --debug to see where")
+    from editcore.plugins.raising import origin_of
+
+    origin = origin_of(error)
+    out.error(
+        f"{type(error).__name__}: {error}{f', {origin}' if origin else ''}. Run it again with --debug to see where"
+    )
     return 1
 
 

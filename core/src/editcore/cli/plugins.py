@@ -79,19 +79,26 @@ def _rows() -> list[dict[str, Any]]:
 @with_output
 def doctor(out: Output) -> int:
     """Load all of every plugin and show each fault with its traceback; exit code 4 when there is one."""
+    from editcore.plugins.doctor import faulty_classes
     from editcore.plugins.registry import registry
 
     known, duplicates = registry(), _duplicates(_ask_everything())
     faulty = [record for record in known.records if record.status in ("broken", "incompatible")]
+    classes = faulty_classes(known)
     if out.as_json:
         repeated = [{"kind": one.kind, "name": one.name, "distributions": one.distributions} for one in duplicates]
-        out.json({"faulty": [_as_json(record) for record in faulty], "duplicates": repeated})
+        out.json({"faulty": [_as_json(record) for record in faulty], "duplicates": repeated, "classes": classes})
     else:
         for record in faulty:
             out.print(f"{record.name} ({record.owner}) is {record.status}: {record.error.strip()}\n")
         for duplicate in duplicates:
             out.print(f"{duplicate.sentence}\n")
-    if faulty or duplicates:
+        for found in classes:
+            out.print(f"{found['name']} ({found['owner']}):")
+            for fault in found["faults"]:
+                out.print(f"  {fault}")
+            out.print()
+    if faulty or duplicates or classes:
         out.say("leave a plugin out with EDITCORE_PLUGINS=-NAME, or uninstall its distribution")
         return 4
     out.say(f"{len(known.records)} plugins, nothing is wrong")

@@ -19,6 +19,8 @@ from editcore.patches.resolving import require_base
 from editcore.patches.stack import stack_hash
 from editcore.patches.stored import stored_whole
 from editcore.patches.tensors import tensor_of
+from editcore.plugins.catalogue import unusable
+from editcore.plugins.selection import canonical
 from editcore_hooks import Applied, ConflictError, PatchKind, PluginError
 
 if TYPE_CHECKING:
@@ -180,6 +182,9 @@ class LiveStack:
         kinds = self.session.registry.patch_kinds
         distribution = patch.annotation("method").get("distribution")
         if name not in kinds and isinstance(distribution, str):
+            for plugin in self.session.registry.plugins:
+                if canonical(plugin.record.distribution) == canonical(distribution) and not plugin.ok:
+                    raise unusable(plugin, f"the patch kind {name!r} of the patch {patch.patch_id[:12]}")
             message = f"the patch {patch.patch_id[:12]} needs the patch kind {name!r}, which is not installed"
             raise PluginError(message, hint=f"pip install {distribution}")
         return kinds.get(name)
