@@ -108,12 +108,6 @@ class LazyGroup(click.Group):
 
             raise missing(name, package)
         near = suggestion(name, {*self.offers, *PACKAGES})
-        if near is None:
-            from editcore.plugins.catalogue import left_out
-            from editcore.plugins.registry import registry
-
-            excluded = left_out(registry().plugins)
-            near = f"{excluded}; it may be of one of these" if excluded else None
         raise UsageError(f"there is no command {name!r}", hint=near or "editcore --help lists them")
 
 
