@@ -5,7 +5,6 @@ from pathlib import Path
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
 
-
 SHARED = {"other_facts_keep_their_answers": "it rewrites whole neurons, and a small model shares them between facts"}
 
 
