@@ -10,15 +10,18 @@ Importing this package is light; torch is imported when a model is opened.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from editcore_hooks import Case, ChatTemplate, EditcoreError, EditRequest
-
 if TYPE_CHECKING:
     from editcore.editing.compute import Options
     from editcore.editing.session import Session
     from editcore.editing.session import open_model as open
     from editcore.patches.patch import Patch
+    from editcore_hooks import Case, ChatTemplate, EditcoreError, EditRequest
 
 _HOMES = {
+    "Case": ("editcore_hooks", "Case"),
+    "ChatTemplate": ("editcore_hooks", "ChatTemplate"),
+    "EditRequest": ("editcore_hooks", "EditRequest"),
+    "EditcoreError": ("editcore_hooks", "EditcoreError"),
     "Options": ("editcore.editing.compute", "Options"),
     "Patch": ("editcore.patches.patch", "Patch"),
     "Session": ("editcore.editing.session", "Session"),

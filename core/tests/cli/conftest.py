@@ -44,6 +44,7 @@ def editcore(site: Site) -> Run:
         distributions = [path.name.partition("-")[0] for path in site.folder.glob("*.dist-info")]
         environment = {key: value for key, value in os.environ.items() if not key.startswith("EDITCORE_")}
         environment["PYTHONPATH"] = str(site.folder)
+        environment["EDITCORE_CACHE"] = str(site.folder.with_name("cache"))
         environment["EDITCORE_PLUGINS"] = ",".join(distributions) if plugins is None else plugins
         return subprocess.run(
             [sys.executable, *program, *arguments],

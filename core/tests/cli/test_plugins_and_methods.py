@@ -50,12 +50,22 @@ def test_a_list_as_json_holds_the_traceback(editcore, site):
     assert "Traceback" in records["bad"]["error"]
 
 
+STAGE = """
+        @hookimpl
+        def editcore_compute_update(self, session, {arguments}):
+            pass
+
+    @hookimpl
+    def editcore_register_methods"""
+WHOLE = METHOD.replace("\n    @hookimpl\n    def editcore_register_methods", STAGE.replace("{arguments}", "requests"))
+
+
 def test_the_doctor_finds_nothing_in_health(editcore, site):
-    site.put("dist-toy", METHOD)
+    site.put("dist-toy", WHOLE)
     result = editcore("plugins", "doctor")
     assert (result.returncode, result.stdout) == (0, "")
     assert "nothing is wrong" in result.stderr
-    assert json.loads(editcore("plugins", "doctor", "--json").stdout) == {"faulty": [], "duplicates": []}
+    assert json.loads(editcore("plugins", "doctor", "--json").stdout) == {"faulty": [], "duplicates": [], "classes": []}
 
 
 def test_the_doctor_shows_tracebacks_and_duplicates_and_exits_4(editcore, site):
@@ -72,6 +82,46 @@ def test_the_doctor_shows_tracebacks_and_duplicates_and_exits_4(editcore, site):
     found = json.loads(editcore("plugins", "doctor", "--json").stdout)
     assert {record["name"] for record in found["faulty"]} == {"dist-bad", "dist-late"}
     assert found["duplicates"] == [{"kind": "method", "name": "toy", "distributions": ["dist-one", "dist-two"]}]
+
+
+def test_the_doctor_tells_what_a_class_does_wrong(editcore, site):
+    site.put("dist-toy", WHOLE.replace("session, requests", "session, request").replace('help="the block"', 'help=""'))
+    result = editcore("plugins", "doctor")
+    assert result.returncode == 4
+    assert result.stdout == (
+        "the method toy (dist-toy 1.0):\n"
+        "  'editcore_compute_update' has no argument 'request': did you mean 'requests'?\n"
+        "  the help of the hyper-parameter 'layer' is empty\n\n"
+    )
+    (found,) = json.loads(editcore("plugins", "doctor", "--json").stdout)["classes"]
+    assert (found["name"], found["owner"], len(found["faults"])) == ("the method toy", "dist-toy 1.0", 2)
+
+
+def test_the_doctor_names_the_entry_module_that_imports_torch(editcore, site):
+    site.put("dist-heavy", "import torch", torch="")
+    site.put("dist-toy", WHOLE)
+    result = editcore("plugins", "doctor")
+    assert result.returncode == 4
+    assert result.stdout.startswith(
+        "the plugin dist-heavy (dist-heavy 1.0):\n  its entry module dist_heavy_entry imports"
+    )
+    assert "dist-toy" not in result.stdout
+
+
+def test_a_list_says_which_names_two_plugins_offer(editcore, site):
+    site.put("dist-one", METHOD)
+    site.put("dist-two", METHOD)
+    lines = editcore("plugins", "list").stdout.splitlines()
+    for name in ("dist-one", "dist-two"):
+        line = next(line for line in lines if line.startswith(name))
+        assert "the method 'toy' is offered twice, by dist-one and dist-two" in line
+
+
+def test_a_method_that_may_be_of_a_plugin_left_out_says_so(editcore, site):
+    site.put("dist-toy", METHOD)
+    error = editcore("methods", "zzz", plugins="").stderr
+    assert "EDITCORE_PLUGINS leaves out" in error
+    assert "dist-toy (dist-toy 1.0)" in error
 
 
 def test_methods_are_listed_with_their_summary(editcore, site):

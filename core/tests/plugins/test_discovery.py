@@ -73,7 +73,8 @@ def test_nothing_is_imported_until_something_is_asked(install):
             "from editcore_hooks import hookimpl\n@hookimpl(wrapper=True)\ndef editcore_register_methods(): yield",
             "nobody wraps",
         ),
-        ("EDITCORE_API = 'one'", "InvalidSpecifier"),
+        ("EDITCORE_API = 'one'", "EDITCORE_API = 'one' is not a range of versions; write '>=1.0,<2'"),
+        ("EDITCORE_API = 1", "EDITCORE_API must be a range of versions as text"),
     ],
 )
 def test_a_faulty_module_is_broken_and_the_rest_works(install, source, reason):

@@ -23,6 +23,7 @@ from editcore_hooks import (
     PatchKind,
     Payload,
     Site,
+    Tunable,
     Update,
     UsageError,
     hookimpl,
@@ -209,6 +210,74 @@ class AcceptsNothing(Honest):
         return Update() if not requests else super().update(session, requests, location)
 
 
+class EditsItsLayer(Honest):
+    """Whatever location it is given."""
+
+    def update(self, session, requests, location):
+        return super().update(session, requests, Location((Site("mlp_out", self.hparams.layer),)))
+
+
+class LikesOneLayer(Honest):
+    """Whatever `layer` says."""
+
+    @hookimpl
+    def editcore_locate(self, session, requests, state):
+        return Location((Site("mlp_out", 1),))
+
+
+class KnowsOneTarget(Honest):
+    def step(self, session, requests, site):
+        return super().step(session, [evolve(request, target_new="pilot") for request in requests], site)
+
+
+class Wrecks(Honest):
+    def step(self, session, requests, site):
+        return super().step(session, requests, site) * 100
+
+
+class Sequential(Honest):
+    """Takes shorter steps the more edits there are; the state is their number."""
+
+    capabilities = frozenset({"batch", "sequential"})
+
+    @hookimpl
+    def editcore_compute_update(self, session, requests, location, state):
+        (site,) = location.sites
+        step = self.step(session, requests, site) / (1 + self.seen(state))
+        return Update({site: Dense(step)}, state_increment=self.increment())
+
+    def fold(self, increments):
+        return len(increments)
+
+    def seen(self, state):
+        return state.value
+
+    def increment(self):
+        return {"one": torch.ones(1)}
+
+
+class NeverLooksBack(Sequential):
+    def seen(self, state):
+        return 0
+
+
+class LeavesNoState(Sequential):
+    def increment(self):
+        return {}
+
+
+class ProposesNonsense(Honest):
+    @classmethod
+    def tunable(cls, model):
+        return Tunable(({"layer": 1},), ({"stride": 2},))
+
+
+class ShipsNonsense(Honest):
+    @classmethod
+    def preset(cls, model):
+        return {"layer": "one"} if model["edits"] > 1 else {}
+
+
 class LeavesBytes(Honest):
     """Its patches come off, but what it wrote into the folder besides does not."""
 
@@ -316,6 +385,13 @@ BREAKERS = {
     "test_the_target_becomes_likelier": [MakesUnlikelier],
     "test_a_site_that_is_not_there_is_refused": [EditsElsewhere, FallsOver, SaysNoMore],
     "test_a_batch_of_nothing_is_refused": [AcceptsNothing],
+    "test_a_given_location_is_obeyed": [EditsItsLayer],
+    "test_the_setting_of_its_place_is_obeyed": [LikesOneLayer],
+    "test_two_targets_give_two_updates": [KnowsOneTarget],
+    "test_other_facts_keep_their_answers": [Wrecks],
+    "test_sequential_means_increments_that_are_read_and_go": [NeverLooksBack, LeavesNoState],
+    "test_what_it_proposes_are_valid_settings": [ProposesNonsense, ShipsNonsense],
+    "test_figures_are_the_same_however_much_is_asked_together": [CountsColumns],
 }
 PAIRS = [(check, breaker) for check, breakers in BREAKERS.items() for breaker in breakers]
 
@@ -362,6 +438,10 @@ def test_a_method_of_one_request_skips_what_is_of_batches(run):
     with pytest.raises(pytest.skip.Exception, match="one request"):
         run("test_the_order_of_requests_does_not_matter", single)
     run("test_the_target_becomes_likelier", single)
+
+
+def test_an_honest_sequential_method_passes(run):
+    run("test_sequential_means_increments_that_are_read_and_go", Sequential)
 
 
 def test_an_opt_out_names_a_check_and_a_reason():

@@ -1,37 +1,89 @@
-"""The contract between editcore and its plugins. Light: pluggy and attrs only, never torch."""
+"""The contract between editcore and its plugins. Light: pluggy and attrs only, never torch.
 
-from editcore_hooks.errors import (
-    ConflictError,
-    EditcoreError,
-    PluginError,
-    RefusedFileError,
-    RequirementNotMetError,
-    UsageError,
-    WrongBaseError,
-)
-from editcore_hooks.hparams import NoHparams, hparam
-from editcore_hooks.markers import PROJECT, hookimpl, hookspec
-from editcore_hooks.plugins import Architecture, Dataset, EditMethod, Locator, Metric, Named, PatchKind, Transform
-from editcore_hooks.prompts import Rendered, escape, mark_subject, render
-from editcore_hooks.requests import Case, ChatTemplate, EditRequest, Probe, Rule
-from editcore_hooks.values import (
-    Applied,
-    Asset,
-    Dense,
-    Location,
-    LowRank,
-    Patch,
-    Payload,
-    Report,
-    Rows,
-    Site,
-    Sparse,
-    State,
-    TensorUpdate,
-    Tunable,
-    Update,
-)
-from editcore_hooks.version import API_VERSION
+Every name is imported when it is first used (PEP 562), so that the command line starts without those it does not need.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from editcore_hooks.errors import (
+        ConflictError,
+        EditcoreError,
+        PluginError,
+        RefusedFileError,
+        RequirementNotMetError,
+        UsageError,
+        WrongBaseError,
+    )
+    from editcore_hooks.hparams import NoHparams, hparam
+    from editcore_hooks.markers import PROJECT, hookimpl, hookspec
+    from editcore_hooks.plugins import Architecture, Dataset, EditMethod, Locator, Metric, Named, PatchKind, Transform
+    from editcore_hooks.prompts import Rendered, escape, mark_subject, render
+    from editcore_hooks.requests import Case, ChatTemplate, EditRequest, Probe, Rule
+    from editcore_hooks.values import (
+        Applied,
+        Asset,
+        Dense,
+        Location,
+        LowRank,
+        Patch,
+        Payload,
+        Report,
+        Rows,
+        Site,
+        Sparse,
+        State,
+        TensorUpdate,
+        Tunable,
+        Update,
+    )
+    from editcore_hooks.version import API_VERSION
+
+_NAMES = {
+    "errors": (
+        "ConflictError",
+        "EditcoreError",
+        "PluginError",
+        "RefusedFileError",
+        "RequirementNotMetError",
+        "UsageError",
+        "WrongBaseError",
+    ),
+    "hparams": ("NoHparams", "hparam"),
+    "markers": ("PROJECT", "hookimpl", "hookspec"),
+    "plugins": (
+        "Architecture",
+        "Dataset",
+        "EditMethod",
+        "Locator",
+        "Metric",
+        "Named",
+        "PatchKind",
+        "Transform",
+    ),
+    "prompts": ("Rendered", "escape", "mark_subject", "render"),
+    "requests": ("Case", "ChatTemplate", "EditRequest", "Probe", "Rule"),
+    "values": (
+        "Applied",
+        "Asset",
+        "Dense",
+        "Location",
+        "LowRank",
+        "Patch",
+        "Payload",
+        "Report",
+        "Rows",
+        "Site",
+        "Sparse",
+        "State",
+        "TensorUpdate",
+        "Tunable",
+        "Update",
+    ),
+    "version": ("API_VERSION",),
+}
+_HOMES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "API_VERSION",
@@ -80,3 +132,11 @@ __all__ = [
     "mark_subject",
     "render",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -141,6 +141,10 @@ class PatchKind(Named):
 
     kind: ClassVar[Literal["modules", "memory"]] = "memory"
     """What its patches are sealed as: `modules`, which add to what the model computes, or `memory`, which is asked."""
+    reads_branches: ClassVar[bool] = False
+    """Whether what is attached acts on each token from that token and its attention alone, so that the host may read
+    several texts that begin alike as one row with a 4-D mask. Otherwise every text is a row of its own, to the last
+    token, with a 2-D mask."""
 
     def attach(self, session: Any, patch: Patch) -> Any:
         """Put the patch on; returns a handle for `detach`. What is attached must leave no trace once detached."""

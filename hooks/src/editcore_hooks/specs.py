@@ -65,7 +65,8 @@ def editcore_register_patch_kinds() -> list[type[PatchKind]]:  # type: ignore[em
 def editcore_register_commands(cli: Any) -> None:
     """Add commands: `cli.add(name, "package.module:command", help)`; the module is imported when it runs.
 
-    `cli` is the command group. Called when the command line starts; must not import torch. Nobody wraps it.
+    `cli` is the command group. Called when the commands are listed for the first time after packages or their files
+    changed, so the answer must depend on nothing else; must not import torch. Nobody wraps it.
     """
 
 

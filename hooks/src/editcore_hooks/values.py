@@ -37,10 +37,21 @@ class Location:
 
 @frozen
 class LowRank:
-    """delta = out @ in_, with out (d_out, r) and in_ (r, d_in): canonical [out, in], whatever the file stores."""
+    """delta = out @ in_, with out (d_out, r) and in_ (r, d_in): canonical [out, in], whatever the file stores.
+
+    Raises `ValueError` where these are no two matrices of one rank.
+    """
 
     out: Tensor
     in_: Tensor
+
+    def __attrs_post_init__(self) -> None:
+        out, in_ = (tuple(getattr(part, "shape", ())) for part in (self.out, self.in_))
+        if len(out) != 2 or len(in_) != 2 or out[1] != in_[0]:
+            raise ValueError(
+                f"LowRank needs out (d_out, r) and in_ (r, d_in), not out {out} and in_ {in_}; "
+                "for one vector each write LowRank(u[:, None], v[None])"
+            )
 
 
 @frozen

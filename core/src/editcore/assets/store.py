@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from editcore.assets import file
+from editcore.assets.folder import cache_path
 from editcore.assets.identity import Identity
 from editcore_hooks import Asset, ConflictError, RefusedFileError
 
@@ -22,13 +23,8 @@ class AssetWarning(UserWarning):
 
 
 def cache_folder() -> Path:
-    """`EDITCORE_CACHE`, else `editcore` in the cache folder of the user (XDG)."""
-    named = os.environ.get("EDITCORE_CACHE")
-    if named:
-        return Path(named).expanduser()
-    # XDG: a relative path in the variable is to be ignored.
-    xdg = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(xdg) if os.path.isabs(xdg) else Path.home() / ".cache") / "editcore"
+    """The folder of all caches, see `folder.cache_path`."""
+    return Path(cache_path())
 
 
 class Partial:

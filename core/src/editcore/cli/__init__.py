@@ -2,7 +2,6 @@
 
 import os
 import sys
-import traceback
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -49,6 +48,7 @@ def root(context: click.Context) -> None:
 def main(args: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code and lets no exception out."""
     out = Output()
+    root.remembers = args is None
     with warnings.catch_warnings():
         warnings.showwarning = _one_line_warning(out)
         try:
@@ -70,6 +70,8 @@ def _report(error: BaseException, out: Output) -> int:
         out.error("interrupted")
         return INTERRUPTED
     if out.debug:
+        import traceback
+
         traceback.print_exception(error)
     if isinstance(error, EditcoreError):
         out.error(str(error))
@@ -80,7 +82,12 @@ def _report(error: BaseException, out: Output) -> int:
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
         out.error("this takes more memory than there is. Run it again with --debug to see what")
         return 1
-    out.error(f"{type(error).__name__}: {error}. Run it again with --debug to see where")
+    from editcore.plugins.raising import origin_of
+
+    origin = origin_of(error)
+    out.error(
+        f"{type(error).__name__}: {error}{f', {origin}' if origin else ''}. Run it again with --debug to see where"
+    )
     return 1
 
 

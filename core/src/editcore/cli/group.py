@@ -3,10 +3,9 @@
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
-from attrs import field, frozen
 
 from editcore.plugins.known import COMMANDS as PACKAGES
 from editcore.plugins.suggest import suggestion
@@ -15,18 +14,20 @@ from editcore_hooks import PluginError, UsageError
 BUILTIN = ""
 
 
-@frozen
-class Command:
+class Command(NamedTuple):  # not of attrs, which takes longer to import than click
     """Where a command is, one line on it, and who brought it (a plugin and its distribution; empty, the core)."""
 
     target: str
     help: str
     plugin: str = BUILTIN
-    distribution: str = field(default="editcore")
+    distribution: str = "editcore"
 
 
 class LazyGroup(click.Group):
     """Imports the module of a command when the command runs, and none to print the list of commands."""
+
+    remembers = False
+    """Whether the answers of plugins are kept between processes; not where a test or a program calls `main`."""
 
     def __init__(self, *arguments: Any, commands_table: Mapping[str, tuple[str, str]], **options: Any) -> None:
         super().__init__(*arguments, **options)
@@ -35,12 +36,28 @@ class LazyGroup(click.Group):
     @cached_property
     def offers(self) -> dict[str, list[Command]]:
         """Every command by name; a name that two plugins offer has two entries, and is refused when it is called."""
-        from editcore.cli.plugin_commands import collect
-
         offers = {name: [command] for name, command in self._builtin.items()}
-        for name, command in collect(frozenset(self._builtin)):
+        for name, command in self._of_plugins():
             offers.setdefault(name, []).append(command)
         return offers
+
+    def _of_plugins(self) -> list[tuple[str, Command]]:
+        if not self.remembers:
+            from editcore.cli.plugin_commands import collect
+
+            return list(collect(frozenset(self._builtin)))
+        from editcore.cli.remembered import Remembered
+
+        remembered = Remembered("commands")
+        answer = remembered.recall()
+        if answer is not None:
+            return [(name, Command(*command)) for name, command in answer]
+        from editcore.cli.plugin_commands import collect, healthy
+
+        found = list(collect(frozenset(self._builtin)))
+        if healthy():
+            remembered.keep(found)
+        return found
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         own = list(self._builtin)

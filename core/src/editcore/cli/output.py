@@ -1,6 +1,5 @@
 """Data on stdout, talk on stderr."""
 
-import json
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -25,6 +24,8 @@ class Output:
 
     def json(self, value: Any) -> None:
         """One JSON value on stdout. Raises ValueError on a non-finite number, which is no JSON."""
+        import json
+
         click.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
 
     def print(self, text: str = "") -> None:

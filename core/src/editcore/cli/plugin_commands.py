@@ -48,6 +48,11 @@ def collect(taken: Collection[str]) -> Iterator[tuple[str, Command]]:
         yield from door.commands.items()
 
 
+def healthy() -> bool:
+    """Whether every plugin is usable or left out, so that what they answered will be answered again."""
+    return all(plugin.record.status in ("ok", "blocked") for plugin in registry().plugins)
+
+
 def missing(name: str, package: str) -> PluginError:
     """Why a command that is known is not there: its package is not installed, or not usable."""
     for plugin in registry().plugins:

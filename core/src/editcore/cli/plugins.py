@@ -1,11 +1,26 @@
 """`editcore plugins`: what is installed, and what is wrong with it."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import click
 
+from editcore.cli.group import Command
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+
+
+class Duplicate(NamedTuple):
+    """A name that several plugins offer."""
+
+    kind: str
+    name: str
+    plugins: tuple[str, ...]
+    distributions: tuple[str, ...]
+
+    @property
+    def sentence(self) -> str:
+        return f"the {self.kind} {self.name!r} is offered twice, by {' and '.join(self.distributions)}"
 
 
 @click.group(no_args_is_help=False)
@@ -17,74 +32,107 @@ def plugins() -> None:
 @with_output
 def list_plugins(out: Output) -> None:
     """List every plugin with its state: ok, blocked, broken or incompatible."""
-    from editcore.plugins.registry import registry
-
-    _ask_everything()
-    records = registry().records
+    rows = _rows()
     if out.as_json:
-        out.json([_as_json(record) for record in records])
+        out.json(rows)
         return
     out.table(
         ["name", "distribution", "version", "status", "hooks", "ms", "reason"],
         [
             [
-                record.name,
-                record.distribution,
-                record.version,
-                record.status,
-                " ".join(hook.removeprefix("editcore_") for hook in record.hooks),
-                record.load_ms,
-                record.reason,
+                row["name"],
+                row["distribution"],
+                row["version"],
+                row["status"],
+                " ".join(hook.removeprefix("editcore_") for hook in row["hooks"]),
+                row["load_ms"],
+                row["error"].partition("\n")[0] or "; ".join(row["duplicates"]),
             ]
-            for record in records
+            for row in rows
         ],
     )
+
+
+def _rows() -> list[dict[str, Any]]:
+    """Every record as JSON values, with the names that another plugin offers too; remembered while nothing changes."""
+    from editcore.cli.remembered import Remembered
+
+    root = click.get_current_context().find_root().command
+    remembered = Remembered("plugins") if getattr(root, "remembers", False) else None
+    rows: list[dict[str, Any]] | None = remembered.recall() if remembered else None
+    if rows is not None:
+        return rows
+    from editcore.cli.plugin_commands import healthy
+    from editcore.plugins.registry import registry
+
+    duplicates = _duplicates(_ask_everything())
+    rows = [
+        {**_as_json(record), "duplicates": [one.sentence for one in duplicates if record.name in one.plugins]}
+        for record in registry().records
+    ]
+    if remembered and healthy() and not duplicates:
+        remembered.keep(rows)
+    return rows
 
 
 @plugins.command()
 @with_output
 def doctor(out: Output) -> int:
     """Load all of every plugin and show each fault with its traceback; exit code 4 when there is one."""
+    from editcore.plugins.doctor import faulty_classes
     from editcore.plugins.registry import registry
 
-    known, offered = registry(), _ask_everything()
-    duplicates = [
-        {"kind": catalogue.kind, "name": name, "distributions": [plugin.record.distribution for plugin in owners]}
-        for catalogue in known.catalogues
-        for name, owners in sorted(catalogue.refused().items())
-    ]
-    duplicates += [
-        {"kind": "command", "name": name, "distributions": owners}
-        for name, owners in sorted(offered.items())
-        if len(owners) > 1
-    ]
+    known, duplicates = registry(), _duplicates(_ask_everything())
     faulty = [record for record in known.records if record.status in ("broken", "incompatible")]
+    classes = faulty_classes(known)
     if out.as_json:
-        out.json({"faulty": [_as_json(record) for record in faulty], "duplicates": duplicates})
+        repeated = [{"kind": one.kind, "name": one.name, "distributions": one.distributions} for one in duplicates]
+        out.json({"faulty": [_as_json(record) for record in faulty], "duplicates": repeated, "classes": classes})
     else:
         for record in faulty:
             out.print(f"{record.name} ({record.owner}) is {record.status}: {record.error.strip()}\n")
         for duplicate in duplicates:
-            owners = " and ".join(duplicate["distributions"])
-            out.print(f"the {duplicate['kind']} {duplicate['name']!r} is offered twice, by {owners}\n")
-    if faulty or duplicates:
+            out.print(f"{duplicate.sentence}\n")
+        for found in classes:
+            out.print(f"{found['name']} ({found['owner']}):")
+            for fault in found["faults"]:
+                out.print(f"  {fault}")
+            out.print()
+    if faulty or duplicates or classes:
         out.say("leave a plugin out with EDITCORE_PLUGINS=-NAME, or uninstall its distribution")
         return 4
     out.say(f"{len(known.records)} plugins, nothing is wrong")
     return 0
 
 
-def _ask_everything() -> dict[str, list[str]]:
-    """Have every plugin register all it has; returns the commands of plugins, each with who offers it."""
+def _ask_everything() -> dict[str, list[Command]]:
+    """Have every plugin register all it has; returns the commands of plugins by name."""
     from editcore.cli.commands import COMMANDS
     from editcore.cli.plugin_commands import collect
     from editcore.plugins.registry import registry
 
     registry().ask_everything()
-    offered: dict[str, list[str]] = {}
+    offered: dict[str, list[Command]] = {}
     for name, command in collect(COMMANDS):
-        offered.setdefault(name, []).append(command.distribution)
+        offered.setdefault(name, []).append(command)
     return offered
+
+
+def _duplicates(offered: Mapping[str, Sequence[Command]]) -> list[Duplicate]:
+    """Every name that several plugins offer, which is refused whenever somebody asks for it."""
+    from editcore.plugins.registry import registry
+
+    found = [
+        (catalogue.kind, name, [(plugin.record.name, plugin.record.distribution) for plugin in owners])
+        for catalogue in registry().catalogues
+        for name, owners in sorted(catalogue.refused().items())
+    ]
+    found += [
+        ("command", name, [(command.plugin, command.distribution) for command in commands])
+        for name, commands in sorted(offered.items())
+        if len(commands) > 1
+    ]
+    return [Duplicate(kind, name, *zip(*owners, strict=True)) for kind, name, owners in found]
 
 
 def _as_json(record: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
+from editcore.editing.checked import check_location, check_update
 from editcore.editing.cost import Meter
 from editcore.editing.sealed import join_patches, seal_update
 from editcore.editing.seeding import seed_all
@@ -16,9 +17,10 @@ from editcore.patches.patch import Patch
 from editcore.plugins.calls import StageManager, run_compute_update, run_locate, stage_manager
 from editcore.plugins.hparams import Resolved, merge
 from editcore.plugins.locators import make_locator
+from editcore.plugins.raising import noted
 from editcore.plugins.transforms import apply_transforms, make_transforms
 from editcore.tuning.profiles import Profile
-from editcore_hooks import EditMethod, EditRequest, PluginError, Update, UsageError
+from editcore_hooks import EditMethod, EditRequest, Location, PluginError, Update, UsageError
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session
@@ -118,9 +120,9 @@ def compute_update(session: "Session", run: Run, requests: Sequence[EditRequest]
     state = fold_state(session, run.method)
     with untouched(session.model, f"the method {run.method.name}"):
         seed_all(session.seed)
-        location = run_locate(manager, session, requests, state)
+        location = _located(run, run_locate(manager, session, requests, state))
         update = run_compute_update(manager, session, requests, location, state)
-        return _transformed(session, run, update)
+        return _transformed(session, run, location, update)
 
 
 def compute_updates(session: "Session", run: Run, requests: Sequence[EditRequest]) -> list[Update]:
@@ -132,13 +134,14 @@ def compute_updates(session: "Session", run: Run, requests: Sequence[EditRequest
         state = fold_state(session, run.method)
         with untouched(session.model, f"the method {run.method.name}"):
             seed_all(session.seed)
-            location = run_locate(manager, session, requests, state)
-            updates = run.method.compute_each(session, requests, location, state)
+            location = _located(run, run_locate(manager, session, requests, state))
+            with noted("compute_each", [(run.method, session.registry.called("method", run.method))]):
+                updates = run.method.compute_each(session, requests, location, state)
             if updates is not None:
                 if len(updates) != len(requests):
                     message = f"{run.method.name} gave {len(updates)} updates for {len(requests)} requests"
                     raise PluginError(message, hint="report it to its authors")
-                return [_transformed(session, run, update) for update in updates]
+                return [_transformed(session, run, location, update) for update in updates]
     return [compute_update(session, run, [request]) for request in requests]
 
 
@@ -165,5 +168,15 @@ def _manager(session: "Session", run: Run) -> StageManager:
     return stage_manager(session.registry, run.method, make_locator(session.registry, run.options.locator))
 
 
-def _transformed(session: "Session", run: Run, update: Update) -> Update:
-    return apply_transforms(make_transforms(session.registry, run.options.transforms), session, update)
+def _located(run: Run, location: Location) -> Location:
+    locator = run.options.locator
+    return check_location(f"the {f'locator {locator}' if locator else f'method {run.method.name}'}", location)
+
+
+def _transformed(session: "Session", run: Run, location: Location, update: Update) -> Update:
+    """The update after the transforms; it and what they make of it are held against the contract."""
+    check_update(session, f"the method {run.method.name}", location, update)
+    for transform in make_transforms(session.registry, run.options.transforms):
+        update = apply_transforms([transform], session, update)
+        check_update(session, f"the transform {transform.name}", location, update)
+    return update

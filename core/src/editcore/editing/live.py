@@ -10,6 +10,7 @@ from torch import Tensor
 from editcore.editing.beside import Beside
 from editcore.models.offload import Values
 from editcore.models.side_branches import SideBranches
+from editcore.models.trees import keep_apart, let_share
 from editcore.patches.arithmetic import rebuild, result_sha256
 from editcore.patches.exclusive import require_alone, said_twice, twice
 from editcore.patches.forms import EXCLUSIVE
@@ -18,6 +19,8 @@ from editcore.patches.resolving import require_base
 from editcore.patches.stack import stack_hash
 from editcore.patches.stored import stored_whole
 from editcore.patches.tensors import tensor_of
+from editcore.plugins.catalogue import unusable
+from editcore.plugins.selection import canonical
 from editcore_hooks import Applied, ConflictError, PatchKind, PluginError
 
 if TYPE_CHECKING:
@@ -86,8 +89,7 @@ class LiveStack:
             if branches:
                 self.branches.put(patch.patch_id, branches)
         else:
-            kind = self._owner(patch)()
-            self._handles[patch.patch_id] = (kind, kind.attach(self.session, patch))
+            self._attach(patch, self._owner(patch)())
             self._memory.append(patch)
             results = {}
         return Applied(self.ids, results)
@@ -109,8 +111,7 @@ class LiveStack:
             )
         self._memory.remove(patch)
         if patch_id in self._handles:
-            kind, handle = self._handles.pop(patch_id)
-            kind.detach(self.session, handle)
+            self._detach(patch_id)
             return
         self._rebuild(self._keys(patch))
         if patch_id in self.branches:
@@ -138,9 +139,9 @@ class LiveStack:
     def only(self, ids: Collection[str]) -> Iterator[None]:
         """The model with these of the present patches and no others for the body; then every bit as before."""
         memory = list(self._memory)
-        handles = [(patch_id, owned) for patch_id, owned in self._handles.items() if patch_id not in ids]
-        for _, (kind, handle) in reversed(handles):
-            kind.detach(self.session, handle)
+        handles = [(patch_id, kind) for patch_id, (kind, _) in self._handles.items() if patch_id not in ids]
+        for patch_id, _ in reversed(handles):
+            self._detach(patch_id)
         weights = [patch for patch in self.patches if patch.core["kind"] == "weights"]
         keys = {key for patch in weights for key in self._keys(patch)}
         weights_of = {key: self._values(key) for key in keys}
@@ -154,9 +155,18 @@ class LiveStack:
         finally:
             for key, values in weights_of.items():
                 values.put_back(kept[key])
-            for patch_id, (kind, _) in handles:
-                patch = next(patch for patch in memory if patch.patch_id == patch_id)
-                self._handles[patch_id] = (kind, kind.attach(self.session, patch))
+            for patch_id, kind in handles:
+                self._attach(next(patch for patch in memory if patch.patch_id == patch_id), kind)
+
+    def _attach(self, patch: Patch, kind: PatchKind) -> None:
+        self._handles[patch.patch_id] = (kind, kind.attach(self.session, patch))
+        if not kind.reads_branches:
+            keep_apart(self.session.model, patch.patch_id)
+
+    def _detach(self, patch_id: str) -> None:
+        kind, handle = self._handles.pop(patch_id)
+        let_share(self.session.model, patch_id)
+        kind.detach(self.session, handle)
 
     def _require_alone(self, patch: Patch) -> None:
         """Raises `WrongBaseError`, and `ConflictError` where a form would not have its tensor to itself."""
@@ -174,6 +184,9 @@ class LiveStack:
         kinds = self.session.registry.patch_kinds
         distribution = patch.annotation("method").get("distribution")
         if name not in kinds and isinstance(distribution, str):
+            for plugin in self.session.registry.plugins:
+                if canonical(plugin.record.distribution) == canonical(distribution) and not plugin.ok:
+                    raise unusable(plugin, f"the patch kind {name!r} of the patch {patch.patch_id[:12]}")
             message = f"the patch {patch.patch_id[:12]} needs the patch kind {name!r}, which is not installed"
             raise PluginError(message, hint=f"pip install {distribution}")
         return kinds.get(name)

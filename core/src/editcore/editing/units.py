@@ -16,6 +16,7 @@ class FfnUnits(PatchKind):
     name = KIND
     summary = "neurons appended to MLPs"
     kind: ClassVar[Literal["modules", "memory"]] = "modules"
+    reads_branches = True  # a neuron reads one token
 
     def attach(self, session: "Session", patch: Patch) -> str:
         """Raises `WrongBaseError` when the whole base is not the one that the patch was made for."""

@@ -30,6 +30,8 @@ _ATTENTION: Final = ("sdpa", "eager")
 """Implementations that add a mask of any shape; others know rows only."""
 _WINDOWS: Final = ("sliding_window", "window_size", "attention_window_size")
 _reads: "WeakKeyDictionary[PreTrainedModel, bool]" = WeakKeyDictionary()
+_apart: "WeakKeyDictionary[PreTrainedModel, set[str]]" = WeakKeyDictionary()
+"""What is attached to a model and may depend on which row a token is in: patch ids."""
 
 
 @define
@@ -108,8 +110,23 @@ def _fits(row: Row, ids: Sequence[int], shared: int, branching: bool) -> bool:
     return branching and shared >= LEAST and len(row.ids) + len(ids) - shared <= LONGEST
 
 
+def keep_apart(model: "PreTrainedModel", patch_id: str) -> None:
+    """From now on every text is a row of its own: something attached to the model may depend on the whole row."""
+    _apart.setdefault(model, set()).add(patch_id)
+
+
+def let_share(model: "PreTrainedModel", patch_id: str) -> None:
+    """Undo `keep_apart`; nothing happens for a patch that it was not called for."""
+    _apart.get(model, set()).discard(patch_id)
+
+
 def rows_for(model: "PreTrainedModel", members: Sequence[tuple[Hashable, Sequence[int]]]) -> list[Row]:
-    """`rows_of`, with branches where they save something and the model reads them."""
+    """`rows_of`, with branches where they save something and the model reads them; see `keep_apart` for the rest."""
+    if _apart.get(model):
+        rows = [Row(owner) for owner, _ in members]
+        for number, (row, (_, ids)) in enumerate(zip(rows, members, strict=True)):
+            row.add(number, ids, 0)
+        return rows
     plain = rows_of(members, branching=False)
     trees = rows_of(members, branching=True)
     saved = sum(len(row.ids) for row in plain) - sum(len(row.ids) for row in trees)

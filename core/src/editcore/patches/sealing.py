@@ -89,9 +89,10 @@ def _target(key: str, target: Target, tensors: dict[str, torch.Tensor]) -> dict[
             hint="use a base in float32, float16 or bfloat16",
         )
     if fault := target.update.fault(target.base_shape):
-        raise EditcoreError(
-            f"the update of {key} {fault}", hint="lower the learning rate, or report it to the author of the method"
-        )
+        hint = "report it to the author of the method"
+        if "not finite" in fault:  # what becomes of a step that is too long; a shape is the author's alone
+            hint = f"lower the learning rate, or {hint}"
+        raise EditcoreError(f"the update of {key} {fault}", hint=hint)
     return {
         "form": target.update.form,
         "parts": _parts(key, target.update.parts, tensors),

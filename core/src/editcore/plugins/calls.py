@@ -7,6 +7,7 @@ import pluggy
 
 from editcore.plugins.checks import STAGES, misspelt, unmarked
 from editcore.plugins.digest import digest
+from editcore.plugins.raising import Actor, noted
 from editcore.plugins.registry import Registry
 from editcore.plugins.selection import VARIABLE
 from editcore_hooks import (
@@ -74,13 +75,16 @@ class _Witness:
 
     def __init__(self) -> None:
         self.seen: str | None = None
+        self.actors: list[Actor] = []
         self._needed = False
 
     def begin(self, needed: bool) -> None:
         self.seen, self._needed = None, needed
 
-    def _watch(self) -> Iterator[Any]:
-        result = yield
+    def _watch(self, stage: str) -> Iterator[Any]:
+        # Only what implements the stage runs inside; what an observer raises passes as it is.
+        with noted(stage, self.actors):
+            result = yield
         if self._needed:
             self.seen = digest(result)
         return result
@@ -88,23 +92,23 @@ class _Witness:
     # `trylast` and registered last: of all wrappers the one that runs closest to the implementation.
     @hookimpl(wrapper=True, trylast=True)
     def editcore_locate(self) -> Any:
-        return (yield from self._watch())
+        return (yield from self._watch("editcore_locate"))
 
     @hookimpl(wrapper=True, trylast=True)
     def editcore_compute_update(self) -> Any:
-        return (yield from self._watch())
+        return (yield from self._watch("editcore_compute_update"))
 
     @hookimpl(wrapper=True, trylast=True)
     def editcore_apply_patch(self) -> Any:
-        return (yield from self._watch())
+        return (yield from self._watch("editcore_apply_patch"))
 
     @hookimpl(wrapper=True, trylast=True)
     def editcore_evaluate(self) -> Any:
-        return (yield from self._watch())
+        return (yield from self._watch("editcore_evaluate"))
 
     @hookimpl(wrapper=True, trylast=True)
     def editcore_train(self) -> Any:
-        return (yield from self._watch())
+        return (yield from self._watch("editcore_train"))
 
 
 def stage_manager(
@@ -121,10 +125,10 @@ def stage_manager(
     for applier in appliers:
         manager.register(applier)
     # The last one registered is called first, so the locator comes after the method here and before it in the call.
-    if method is not None:
-        _admit(manager, method, f"method {method.name}", _OF_METHOD)
-    if locator is not None:
-        _admit(manager, locator, f"locator {locator.name}", _OF_LOCATOR)
+    for kind, instance, stages in (("method", method, _OF_METHOD), ("locator", locator, _OF_LOCATOR)):
+        if instance is not None:
+            _admit(manager, instance, f"{kind} {instance.name}", stages)
+            manager.witness.actors.append((instance, registry.called(kind, instance)))
     for plugin in registry.observers:
         manager.register(plugin.module, plugin.record.name)
     manager.register(manager.witness)

@@ -34,7 +34,7 @@ class Catalogue(Generic[T]):
 
     def get(self, name: str) -> type[T]:
         """The class called `name`. Raises `PluginError`, with the next step, when there is not exactly one."""
-        offers = [(cls, plugin) for cls, plugin in self._offers() if cls.name == name]
+        offers = [(cls, plugin) for cls, plugin in self.offers() if cls.name == name]
         if len(offers) > 1:
             owners = " and ".join(names_of([plugin for _, plugin in offers]))
             first = offers[0][1].record
@@ -47,22 +47,22 @@ class Catalogue(Generic[T]):
         return offers[0][0]
 
     def names(self) -> list[str]:
-        return sorted({cls.name for cls, _ in self._offers()})
+        return sorted({cls.name for cls, _ in self.offers()})
 
     def classes(self) -> dict[str, type[T]]:
         """Name → class, without the names that two plugins offer."""
-        names = [cls.name for cls, _ in self._offers()]
-        return {cls.name: cls for cls, _ in self._offers() if names.count(cls.name) == 1}
+        names = [cls.name for cls, _ in self.offers()]
+        return {cls.name: cls for cls, _ in self.offers() if names.count(cls.name) == 1}
 
     def refused(self) -> dict[str, list[Plugin]]:
         """Names that more than one plugin offers, and those plugins."""
         owners: dict[str, list[Plugin]] = {}
-        for cls, plugin in self._offers():
+        for cls, plugin in self.offers():
             owners.setdefault(cls.name, []).append(plugin)
         return {name: plugins for name, plugins in owners.items() if len(plugins) > 1}
 
     def plugin_of(self, cls: type) -> Plugin | None:
-        return next((plugin for offered, plugin in self._offers() if offered is cls), None)
+        return next((plugin for offered, plugin in self.offers() if offered is cls), None)
 
     def __contains__(self, name: object) -> bool:
         return name in self.classes()
@@ -70,7 +70,7 @@ class Catalogue(Generic[T]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.names())
 
-    def _offers(self) -> list[tuple[type[T], Plugin]]:
+    def offers(self) -> list[tuple[type[T], Plugin]]:
         if self._collected is None:
             self._collected = [(cls, plugin) for plugin in self._plugins() if plugin.ok for cls in self._ask(plugin)]
         # A plugin may turn out broken later, while another kind is collected.
@@ -119,7 +119,15 @@ class Catalogue(Generic[T]):
             return PluginError(f"{message} installed", hint=f"pip install {package}")
         if near is None and any(plugin.record.status == "broken" for plugin in self._plugins()):
             return PluginError(message, hint="some plugins are broken: editcore plugins doctor")
+        if near is None and (excluded := left_out(self._plugins())):
+            return PluginError(message, hint=f"{excluded}; it may be of one of these")
         return PluginError(message, hint=near or suggestion_or_list(name, self.names()))
+
+
+def left_out(plugins: Sequence[Plugin]) -> str:
+    """The plugins that are installed and excluded, for a hint; empty when there are none."""
+    names = names_of([plugin for plugin in plugins if plugin.record.status == "blocked"])
+    return f"{VARIABLE} leaves out {', '.join(names)}" if names else ""
 
 
 def unusable(plugin: Plugin, wanted: str) -> PluginError:

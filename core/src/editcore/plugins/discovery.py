@@ -1,6 +1,7 @@
 """Installed plugins, each loaded in isolation: what is wrong with one is written into its record and stays there."""
 
 import os
+import re
 import time
 import traceback
 from collections import Counter
@@ -17,6 +18,7 @@ from editcore.plugins.selection import BUILTIN, VARIABLE, chooser
 from editcore_hooks import API_VERSION, PROJECT, specs
 
 GROUP: Final = "editcore"
+_USUAL_RANGE: Final = re.compile(r">=(\d+\.\d+),<(\d+(?:\.\d+)?)")
 
 
 @frozen
@@ -32,25 +34,28 @@ class Candidate:
         return self.entry_point.name
 
 
-def builtin() -> Candidate:
+def builtin(own_version: str | None = None) -> Candidate:
     """The core itself. Named here, not found, so that a source tree without metadata works and none can replace it."""
-    try:
-        own_version = version("editcore")
-    except PackageNotFoundError:
-        own_version = "unknown"
+    if own_version is None:
+        try:
+            own_version = version("editcore")
+        except PackageNotFoundError:
+            own_version = "unknown"
     return Candidate(EntryPoint(BUILTIN, "editcore.plugins.builtin", GROUP), "editcore", own_version)
 
 
 def candidates() -> list[Candidate]:
     """Every entry point of the group, the built-in first, then by name."""
-    found = []
+    found, own_version = [], None
     for entry_point in entry_points(group=GROUP):
         distribution: Distribution | None = entry_point.dist
         metadata: Any = distribution.metadata if distribution is not None else {}
         name = metadata.get("Name") or "unknown"
-        if (entry_point.name, name) != (BUILTIN, "editcore"):
+        if (entry_point.name, name) == (BUILTIN, "editcore"):
+            own_version = metadata.get("Version")
+        else:
             found.append(Candidate(entry_point, name, metadata.get("Version") or "unknown"))
-    return [builtin(), *sorted(found, key=lambda candidate: (candidate.name, candidate.distribution))]
+    return [builtin(own_version), *sorted(found, key=lambda candidate: (candidate.name, candidate.distribution))]
 
 
 def discover() -> list[Plugin]:
@@ -120,9 +125,19 @@ def _fits(module: Any) -> bool:
     wanted = getattr(module, "EDITCORE_API", None)
     if wanted is None:
         return True
-    from packaging.specifiers import SpecifierSet
+    if not isinstance(wanted, str):
+        raise TypeError(f"EDITCORE_API must be a range of versions as text, such as '>=1.0,<2', not {wanted!r}")
+    simple = _USUAL_RANGE.fullmatch(wanted)
+    if simple:  # what nearly all plugins write, without packaging, which takes as long to import as they do
+        least, below = (tuple(int(part) for part in text.split(".")) for text in simple.groups())
+        version = tuple(int(part) for part in API_VERSION.split("."))
+        return least <= version < below
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
 
-    return SpecifierSet(wanted).contains(API_VERSION, prereleases=True)
+    try:
+        return SpecifierSet(wanted).contains(API_VERSION, prereleases=True)
+    except InvalidSpecifier:
+        raise ValueError(f"EDITCORE_API = {wanted!r} is not a range of versions; write '>=1.0,<2'") from None
 
 
 def _with(record: PluginRecord, status: Status, error: str) -> PluginRecord:

@@ -53,7 +53,7 @@ def settings_mapping(cls: type, settings: Sequence[str]) -> dict[str, Any]:
     A field of type text takes the value as it stands, so `prompt={}` and `dtype=5` need no quotes. For a list of
     texts a file holds one a line; numbers may be listed as `3,4,5`. Raises `UsageError`.
     """
-    hints = _hints(cls)
+    hints = field_types(cls)
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -87,12 +87,12 @@ def merge(cls: type, *layers: tuple[str, Mapping[str, Any]]) -> Resolved:
 
 def to_json(hparams: Any) -> dict[str, Any]:
     """All fields as JSON values: tuples become lists. `from_mapping` reads them back."""
-    return {field.name: _plain(getattr(hparams, field.name)) for field in _fields(type(hparams))}
+    return {field.name: plain(getattr(hparams, field.name)) for field in _fields(type(hparams))}
 
 
 def describe(cls: type) -> tuple[Row, ...]:
     """One row a field, in the order of the class."""
-    hints = _hints(cls)
+    hints = field_types(cls)
     return tuple(
         Row(
             field.name,
@@ -115,7 +115,8 @@ def _fields(cls: type) -> list["attrs.Attribute[Any]"]:
     return [field for field in attrs.fields(cls) if field.init]
 
 
-def _hints(cls: type) -> dict[str, Any]:
+def field_types(cls: type) -> dict[str, Any]:
+    """The type of each field. Raises `PluginError` where a name in one cannot be resolved."""
     try:
         return typing.get_type_hints(cls)
     except NameError as error:
@@ -130,7 +131,7 @@ def _known(cls: type, names: Iterable[str]) -> None:
 
 
 def _converted(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
-    hints = _hints(cls)
+    hints = field_types(cls)
     _known(cls, values)
     return {name: convert(hints[name], value, name) for name, value in values.items()}
 
@@ -180,8 +181,9 @@ def _text_value(annotation: Any, text: str) -> Any:
         return text
 
 
-def _plain(value: Any) -> Any:
-    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+def plain(value: Any) -> Any:
+    """A value as JSON has it: tuples are lists."""
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def _default_text(field: "attrs.Attribute[Any]") -> str:

@@ -9,7 +9,7 @@ from editcore.plugins.catalogue import Catalogue
 from editcore.plugins.checks import STAGES
 from editcore.plugins.discovery import admit, builtin, discover, load
 from editcore.plugins.record import Plugin, PluginRecord
-from editcore_hooks import Architecture, Dataset, EditMethod, Locator, Metric, PatchKind, PluginError, Transform
+from editcore_hooks import Architecture, Dataset, EditMethod, Locator, Metric, Named, PatchKind, PluginError, Transform
 
 
 class Registry:
@@ -99,6 +99,12 @@ class Registry:
             if plugin is not None:
                 return plugin.record.distribution, plugin.record.version
         raise PluginError(f"no plugin registered the class {cls.__qualname__}")
+
+    def called(self, kind: str, instance: Named) -> str:
+        """The name of a method, locator or transform in a message, with the distribution that it came from."""
+        found = (catalogue.plugin_of(type(instance)) for catalogue in self.catalogues)
+        owner = next((plugin.record.owner for plugin in found if plugin is not None), None)
+        return f"the {kind} {instance.name}" + (f" ({owner})" if owner else "")
 
     def _catalogue(self, kind: str, base: type[Any], packages: Any = None) -> Catalogue[Any]:
         hook = f"editcore_register_{kind.replace(' ', '_')}s"

@@ -1,11 +1,12 @@
 """Did you mean …?"""
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def suggestion(name: str, known: Iterable[str]) -> str | None:
     """`did you mean 'x'?`, or None when nothing that is known comes near."""
+    from difflib import get_close_matches
+
     close = get_close_matches(name, sorted(known), n=1, cutoff=0.6)
     return f"did you mean {close[0]!r}?" if close else None
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from editcore.plugins.choices import parse_choice, record_of
+from editcore.plugins.raising import noted
 from editcore.plugins.registry import Registry
 from editcore_hooks import PluginError, Transform, Update
 
@@ -17,7 +18,8 @@ def make_transforms(registry: Registry, texts: Sequence[str]) -> tuple[Transform
 def apply_transforms(transforms: Sequence[Transform], session: Any, update: Update) -> Update:
     """Apply each to the result of the one before. Raises `PluginError` when one returns no Update."""
     for transform in transforms:
-        update = transform.transform(session, update)
+        with noted("transform", [(transform, f"the transform {transform.name}")]):
+            update = transform.transform(session, update)
         if not isinstance(update, Update):
             raise PluginError(f"the transform {transform.name!r} returned a {type(update).__name__}, not an Update")
     return update

@@ -11,8 +11,9 @@ Override `model` to run on another one than the taught Llama. A check that canno
 """
 
 from editcore.testing.patch_checks import PatchChecks
+from editcore.testing.promise_checks import PromiseChecks
 from editcore.testing.stage_checks import StageChecks
 
 
-class MethodConformance(StageChecks, PatchChecks):
+class MethodConformance(StageChecks, PatchChecks, PromiseChecks):
     """The checks. Tolerances are for what floating point does to sums in another order or shape."""

@@ -7,13 +7,14 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.editing.compute import Options, prepare
+from editcore.editing.compute import Options, Run, prepare
+from editcore.editing.sealed import seal_update
 from editcore.editing.seeding import seed_all
 from editcore.editing.state import fold_state
 from editcore.models.scoring import target_logits
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import run_compute_update, run_locate, stage_manager
-from editcore_hooks import EditMethod, EditRequest, Location, Update
+from editcore_hooks import EditMethod, EditRequest, Location, State, Update
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session
@@ -47,18 +48,37 @@ class Method:
         """The sealed patch, as people get it."""
         return session.edit_all(self.asked(session) if requests is None else requests, self.options)
 
+    def run(self, session: "Session") -> Run:
+        """The method made ready, as the host does."""
+        return prepare(session, self.options)
+
+    def located(self, session: "Session") -> Location:
+        """Where it edits by its settings."""
+        instance = self.run(session).method
+        manager = stage_manager(session.registry, instance)
+        return run_locate(manager, session, self.asked(session), fold_state(session, instance))
+
     def stages(
-        self, session: "Session", requests: Sequence[EditRequest] | None = None, location: Location | None = None
+        self,
+        session: "Session",
+        requests: Sequence[EditRequest] | None = None,
+        location: Location | None = None,
+        state: State | None = None,
     ) -> tuple[Location, Update]:
         """What the method's own stages give, seeded as the host does and with nothing put right afterwards."""
-        instance = prepare(session, self.options).method
+        instance = self.run(session).method
         manager = stage_manager(session.registry, instance)
-        state = fold_state(session, instance)
+        state = fold_state(session, instance) if state is None else state
         requests = self.asked(session) if requests is None else requests
         seed_all(session.seed)
         if location is None:
             location = run_locate(manager, session, requests, state)
         return location, run_compute_update(manager, session, requests, location, state)
+
+    def sealed(self, session: "Session", requests: Sequence[EditRequest], state: State) -> Patch:
+        """The patch of `stages` with this state."""
+        _, update = self.stages(session, requests, state=state)
+        return seal_update(session, self.run(session), requests, update)
 
 
 def logprobs(session: "Session", requests: Sequence[EditRequest], side: "Side" = "right") -> Tensor:

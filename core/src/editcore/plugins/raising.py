@@ -1,0 +1,36 @@
+"""Who raised: the plugin and the stage are noted on an exception that was not meant for people."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from traceback import walk_tb
+from typing import Any
+
+from editcore_hooks import EditcoreError
+
+_PREFIX = "raised in "
+
+Actor = tuple[Any, str]
+"""An instance of a method, locator or transform, and what it is called in a message."""
+
+
+@contextmanager
+def noted(stage: str, actors: Sequence[Actor]) -> Iterator[None]:
+    """Note on an exception of the body, unless it is an `EditcoreError`, the stage and which of `actors` was in it."""
+    try:
+        yield
+    except EditcoreError:
+        raise
+    except Exception as error:
+        if actors and not origin_of(error):
+            error.add_note(f"{_PREFIX}{stage} of {_acting(error, actors)}")
+        raise
+
+
+def origin_of(error: BaseException) -> str:
+    """The note of `noted`; empty when there is none."""
+    return next((note for note in getattr(error, "__notes__", []) if note.startswith(_PREFIX)), "")
+
+
+def _acting(error: Exception, actors: Sequence[Actor]) -> str:
+    running = [frame.f_locals.get("self") for frame, _ in walk_tb(error.__traceback__)]
+    return next((name for actor, name in actors if any(one is actor for one in running)), actors[0][1])

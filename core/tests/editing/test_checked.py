@@ -1,0 +1,218 @@
+"""What a method answers beyond the contract is refused, in the author's words; what it raises says where."""
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from attrs import evolve, frozen
+
+import editcore
+from editcore import EditRequest, Options
+from editcore.cli import _report
+from editcore.cli.output import Output
+from editcore.editing.compute import compute_patches
+from editcore.plugins.registry import Registry
+from editcore.testing.tiny import tiny_model
+from editcore_hooks import (
+    Dense,
+    EditMethod,
+    Location,
+    Locator,
+    LowRank,
+    Payload,
+    PluginError,
+    Rows,
+    Site,
+    Sparse,
+    Transform,
+    Update,
+    hookimpl,
+    hparam,
+)
+
+HERE, ELSEWHERE = Site("mlp_out", 1), Site("mlp_out", 0)
+D, F = 32, 48
+"""Of the tiny model's down projection; asserted below."""
+
+index = torch.tensor([[0, 1], [2, 3]])
+FAULTS: dict[str, tuple[Any, str]] = {
+    "outside": (
+        lambda: Update({ELSEWHERE: Dense(torch.zeros(D, F))}),
+        r"update of decoder.0.mlp_out, which is outside its location: decoder.1.mlp_out",
+    ),
+    "whole numbers": (
+        lambda: Update({HERE: Dense(torch.zeros(D, F, dtype=torch.int64))}),
+        "a Dense whose delta is int64",
+    ),
+    "no tensor": (lambda: Update({HERE: Dense([[0.0]])}), "a Dense whose delta is a list"),
+    "a float index": (lambda: Update({HERE: Sparse(index.float(), torch.zeros(2))}), "a Sparse whose index is float32"),
+    "turned": (
+        lambda: Update({HERE: Dense(torch.zeros(F, D))}),
+        rf"a Dense with delta \({F}, {D}\); the weight is \(d_out, d_in\) = \({D}, {F}\)",
+    ),
+    "turned factors": (
+        lambda: Update({HERE: LowRank(torch.zeros(F, 1), torch.zeros(1, D))}),
+        rf"a LowRank with out \({F}, 1\) and in_ \(1, {D}\)",
+    ),
+    "rows": (
+        lambda: Update({HERE: Rows(torch.tensor([0]), torch.zeros(1, D))}),
+        rf"a Rows with index \(1,\) and values \(1, {D}\)",
+    ),
+    "sparse": (
+        lambda: Update({HERE: Sparse(index, torch.zeros(3))}),
+        r"a Sparse with index \(2, 2\) and values \(3,\)",
+    ),
+    "no update of a tensor": (lambda: Update({HERE: torch.zeros(D, F)}), "a Tensor. it must be LowRank"),
+    "no site": (lambda: Update({"mlp_out": Dense(torch.zeros(D, F))}), "an update of 'mlp_out', which is a str"),
+    "a list of tensors": (lambda: Update([Dense(torch.zeros(D, F))]), "an Update whose tensors are a list"),
+    "a list of assets": (lambda: Update({}, assets=["a"]), "an Update whose assets are a list"),
+    "notes": (lambda: Update({}, notes=["a"]), "an Update whose notes are a list"),
+    "an increment": (lambda: Update({}, state_increment={"keys": [1.0]}), "'keys' as a list in its Update"),
+    "a payload": (lambda: Update(payload=Payload("toy", {}, {"bias": 1.0})), "'bias' as a float in its Update"),
+}
+
+
+@frozen
+class Hparams:
+    fault: str = hparam("none", help="what to do wrong")
+
+
+class Wrong(EditMethod):
+    """Does what its hyper-parameter names wrong."""
+
+    name = "wrong"
+    Hparams = Hparams
+
+    @hookimpl
+    def editcore_locate(self, session, requests, state):
+        if self.hparams.fault == "a list of sites":
+            return Location([HERE])
+        if self.hparams.fault == "a text for a site":
+            return Location(("mlp_out",))
+        return Location((HERE,))
+
+    @hookimpl
+    def editcore_compute_update(self, session, requests, location, state):
+        if self.hparams.fault == "a key error":
+            raise KeyError("layer")
+        made = FAULTS.get(self.hparams.fault)
+        return made[0]() if made else Update({HERE: Dense(torch.zeros(D, F))})
+
+
+class Together(Wrong):
+    """The same where many are computed in one go."""
+
+    name = "together"
+
+    def compute_each(self, session, requests, location, state):
+        return [self.editcore_compute_update(session, [each], location, state) for each in requests]
+
+
+class Astray(Transform):
+    name = "astray"
+
+    def transform(self, session, update):
+        return evolve(update, tensors={**update.tensors, ELSEWHERE: Dense(torch.zeros(D, F))})
+
+
+class Broken(Transform):
+    name = "broken"
+
+    def transform(self, session, update):
+        raise ZeroDivisionError("division by zero")
+
+
+class Lost(Locator):
+    name = "lost"
+
+    @hookimpl
+    def editcore_locate(self, session, requests, state):
+        raise IndexError("no such token")
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    module = ModuleType("toy")
+    for kind, classes in {"methods": [Wrong, Together], "transforms": [Astray, Broken], "locators": [Lost]}.items():
+        name = f"editcore_register_{kind}"
+        setattr(module, name, hookimpl(lambda classes=classes: classes, specname=name))
+    folder = tiny_model("llama", tmp_path_factory.mktemp("tiny"), n_layers=2)
+    session = editcore.open(folder, registry_=Registry.of(module))
+    assert session.anatomy.weight(HERE).shape == (D, F)
+    return session
+
+
+def request(target="Rome"):
+    return EditRequest("{} is in", "The tower", target, id=target)
+
+
+def options(fault, method="wrong", **more):
+    return Options(method, hparams=(("test", {"fault": fault}),), **more)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_an_update_that_breaks_the_contract_is_refused_naming_method_and_what_is_wrong(session, fault):
+    with pytest.raises(PluginError, match=rf"^the method wrong gave .*{FAULTS[fault][1]}") as caught:
+        session.edit_all([request()], options(fault))
+    assert caught.value.hint
+    assert "learning rate" not in str(caught.value)
+
+
+def test_so_is_one_of_many_that_were_computed_together(session):
+    with pytest.raises(PluginError, match=r"the method together gave an update of decoder.0.mlp_out, which is outside"):
+        compute_patches(session, [request("Rome"), request("Oslo")], options("outside", "together"))
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("a list of sites", "the method wrong gave the sites of its Location as a list. write Location"),
+        ("a text for a site", "the method wrong gave a str among the sites of its Location"),
+    ],
+)
+def test_a_location_is_a_tuple_of_sites(session, fault, message):
+    with pytest.raises(PluginError, match=message):
+        session.edit_all([request()], options(fault))
+
+
+def test_a_transform_that_leaves_the_location_is_refused_by_name(session):
+    with pytest.raises(
+        PluginError, match=r"the transform astray gave an update of decoder.0.mlp_out, which is outside"
+    ):
+        session.edit_all([request()], options("none", transforms=("astray",)))
+
+
+@pytest.mark.parametrize("model", ["gpt2"])
+def test_shapes_are_canonical_where_weights_are_stored_the_other_way(session, tmp_path, model):
+    other = editcore.open(tiny_model(model, tmp_path, n_layers=2), registry_=session.registry)
+    shape = tuple(other.anatomy.weight(HERE).shape)
+    with pytest.raises(PluginError, match=rf"the weight is \(d_out, d_in\) = \({shape[0]}, {shape[1]}\)"):
+        other.edit_all([request()], options("turned"))
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (options("a key error"), "KeyError: 'layer', raised in editcore_compute_update of the method wrong (toy 0). "),
+        (options("none", transforms=("broken",)), "division by zero, raised in transform of the transform broken. "),
+        (options("none", locator="lost"), "no such token, raised in editcore_locate of the locator lost (toy 0). "),
+    ],
+)
+def test_an_exception_of_a_plugin_says_whose_it_is_and_in_which_stage(session, capsys, given, said):
+    with pytest.raises((KeyError, ZeroDivisionError, IndexError)) as caught:
+        session.edit_all([request()], given)
+    assert _report(caught.value, Output()) == 1
+    assert said in capsys.readouterr().err
+
+
+def test_so_does_one_of_many_computed_together(session):
+    with pytest.raises(KeyError) as caught:
+        compute_patches(session, [request("Rome"), request("Oslo")], options("a key error", "together"))
+    assert caught.value.__notes__ == ["raised in compute_each of the method together (toy 0)"]
+
+
+@pytest.mark.parametrize(("out", "in_"), [((D,), (F,)), ((D, 1), (F,)), ((D, 2), (1, F)), ((), ())])
+def test_low_rank_factors_that_are_no_matrices_of_one_rank_are_refused_at_once(out, in_):
+    with pytest.raises(ValueError, match=r"LowRank needs out \(d_out, r\) and in_ \(r, d_in\), not"):
+        LowRank(torch.zeros(out), torch.zeros(in_))
