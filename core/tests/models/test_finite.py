@@ -33,7 +33,11 @@ def opened(tmp_path, family, name=None, value=float("nan")):
     ("family", "key", "where"),
     [
         ("gpt2", "transformer.h.1.mlp.c_proj.weight", r"at layer 1 \(weight transformer.h.1.mlp.c_proj.weight\)"),
-        ("llama", "model.layers.2.input_layernorm.weight", r"at layer 2 \(weight model.layers.2.input_layernorm.weight"),
+        (
+            "llama",
+            "model.layers.2.input_layernorm.weight",
+            r"at layer 2 \(weight model.layers.2.input_layernorm.weight",
+        ),
         ("llama", "lm_head.weight", r"at lm_head \(weight lm_head.weight\)"),
         ("t5", "decoder.block.1.layer.2.DenseReluDense.wo.weight", r"at layer 1 \(weight decoder.block.1.layer.2"),
     ],
