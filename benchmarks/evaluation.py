@@ -30,7 +30,7 @@ from editcore_demo import cases, model_path
 from editcore_hooks import Case, Dense, LowRank, Site
 
 FORCED = ("pref.es@1", "pref.ps@1", "pref.ns@1", "tf.token@1", "loc.agree@1")
-WRITTEN = ("gen.contains@1",)
+WRITTEN = ("gen.contains@2",)
 RUNS = (
     ("teacher-forced", False, False),
     ("teacher-forced, dense updates", False, True),
@@ -73,7 +73,7 @@ def one_at_a_time(session: Session, chosen: Sequence[Case], patches: Sequence[Pa
             for name, values in (("pref.ps@1", rephrased), ("pref.ns@1", kept)):
                 figures[name] += [fmean(values)] if values else []
             if written:
-                figures["gen.contains@1"].append(float(contains(_write(session, edit), (request.target_new,))))
+                figures["gen.contains@2"].append(float(contains(_write(session, edit), (request.target_new,))))
         if asked:
             same = [fmean(float(a == b) for a, b in zip(x, y, strict=True)) for x, y in zip(before, after, strict=True)]
             figures["loc.agree@1"].append(fmean(same))

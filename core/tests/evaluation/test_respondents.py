@@ -30,12 +30,12 @@ METRICS = (
     "pref.ns@1",
     "pref.score@1",
     "tf.token@1",
-    "gen.contains@1",
+    "gen.contains@2",
     "loc.agree@1",
     "loc.correct@1",
     "loc.kl@1",
-    "port.gen.alias@1",
-    "fluency.ngram@1",
+    "port.gen.alias@2",
+    "fluency.ngram@2",
     "ppl_r@1",
 )
 OF_TEXT = ("ppl_r.ice2024@1", "damage.ppl@1", "damage.kl@1")
@@ -132,7 +132,7 @@ def test_rounded_weights_are_scored_at_once_as_they_are_rounded(
     session = editcore.open(folder, assets=AssetStore(tmp_path / "assets"))
     assert (session.loaded.dtype, session.loaded.stored_dtype) == ("float32", "bfloat16")
     patches = [patch_of(session, number, layer=number) for number in range(3)]
-    metrics = ["pref.es@1", "loc.kl@1", "gen.contains@1"]
+    metrics = ["pref.es@1", "loc.kl@1", "gen.contains@2"]
     assert each._branching(session, patches, [session.registry.metric(name)() for name in metrics]) is not None
     together = session.evaluate_each(CASES, patches, metrics)
     monkeypatch.setattr(each, "_branching", lambda *_: None)
@@ -152,7 +152,7 @@ def test_the_unedited_model_agrees_with_itself(session: Session) -> None:
 def test_unedited_answers_are_asked_for_once_and_kept(
     session: Session, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    metrics = ["loc.agree@1", "loc.kl@1", "port.gen.alias@1", "damage.kl@1"]
+    metrics = ["loc.agree@1", "loc.kl@1", "port.gen.alias@2", "damage.kl@1"]
     with session.patched(patch_of(session, 0)):
         first = session.evaluate(CASES, metrics, answers=3)
 
@@ -165,7 +165,7 @@ def test_unedited_answers_are_asked_for_once_and_kept(
     with later.patched(patch_of(later, 0)):
         assert same(first, later.evaluate(CASES, metrics, answers=3))
         with pytest.raises(AssertionError, match="asked again"):
-            later.evaluate([case("Bo", "Lyon")], ["port.gen.alias@1"], answers=20)
+            later.evaluate([case("Bo", "Lyon")], ["port.gen.alias@2"], answers=20)
 
 
 def test_answers_are_kept_apart_by_configuration_and_quantisation(session: Session, folder: Path) -> None:
@@ -335,7 +335,7 @@ def test_what_the_model_is_too_short_for_has_rows_that_say_so(session: Session) 
         (asked, _) = report.rows[: len(without.rows)], report.rows[len(without.rows) :]
         assert all(close(a[key], b[key]) for a, b in zip(asked, without.rows, strict=True) for key in a)
     rows = {report.metric: [row for row in report.rows if row["case"] == long.request.id] for report in reports}
-    for metric in ("pref.es@1", "tf.token@1", "gen.contains@1", "fluency.ngram@1", "ppl_r@1", "port.gen.alias@1"):
+    for metric in ("pref.es@1", "tf.token@1", "gen.contains@2", "fluency.ngram@2", "ppl_r@1", "port.gen.alias@2"):
         assert [row["value"] for row in rows[metric]] == [None]
         assert f"the model reads {session.max_length}" in rows[metric][0]["why"]
         assert "answer_after" not in rows[metric][0]
@@ -373,16 +373,16 @@ def test_damage_is_measured_on_the_text_that_is_given(folder: Path, tmp_path: Pa
 
 
 def test_a_prompt_is_tokenised_once_however_often_asked(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    first = session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@1"])
+    first = session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@2"])
 
     def refuse(*_: Any, **__: Any) -> None:
         raise AssertionError("a prompt was tokenised again")
 
     monkeypatch.setattr(asking_models, "encode_prompt", refuse)
-    assert same(first, session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@1"]))
+    assert same(first, session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@2"]))
     monkeypatch.undo()
     monkeypatch.setattr(asking_models, "REMEMBERED", 2)
-    assert same(first, session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@1"]))
+    assert same(first, session.evaluate(CASES, ["tf.token@1", "loc.agree@1", "gen.contains@2"]))
 
 
 def test_a_batch_holds_rows_of_like_length() -> None:

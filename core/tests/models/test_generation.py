@@ -73,7 +73,7 @@ def test_a_continuation_keeps_its_blank(models, tokenizers):
 
         device, config, generation_config = model.device, model.config, copy.deepcopy(model.generation_config)
 
-        def generate(self, ids, attention_mask):
+        def generate(self, ids, attention_mask, **_):
             return torch.cat([ids, torch.tensor([paris] * len(ids))], dim=1)
 
     assert generate(Scripted(), tokenizer, ["The city is"], 3) == [" Paris"]

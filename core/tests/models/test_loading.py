@@ -1,5 +1,6 @@
 """A folder is opened in a named dtype without a network, or refused with what to do."""
 
+import copy
 import json
 import socket
 from pathlib import Path
@@ -9,7 +10,9 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
+from editcore.models.generation import generate
 from editcore.models.loading import load
+from editcore.models.spans import encode_prompt
 from editcore.models.weight_files import weight_files
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
@@ -265,3 +268,30 @@ def test_a_cached_repository_opens_offline_under_its_name_and_commit(offline_cac
     folder().rename(repository / "snapshots" / commit)
     loaded = load("somebody/some-model")
     assert (loaded.name, loaded.revision) == ("somebody/some-model", commit)
+
+
+def test_a_tokenizer_with_more_words_than_the_embedding_has_rows_is_refused(folder, models):
+    where = folder("llama")
+    model = type(models["llama"])(copy.deepcopy(models["llama"].config))
+    model.resize_token_embeddings(300)
+    model.save_pretrained(where)
+    with pytest.raises(RefusedFileError, match=r"a token '.+' with id 300, and the embedding has 300 rows") as caught:
+        load(where)
+    assert "tokenizer" in caught.value.hint
+
+
+def test_an_added_token_without_a_row_is_refused_where_a_text_holds_it(folder):
+    where = folder("llama")
+    tokenizer = load(where).tokenizer
+    tokenizer.add_tokens(["<image>"])
+    tokenizer.save_pretrained(where)
+    loaded = load(where)  # as Gemma 3, whose text models have a tokenizer with one token more
+    assert loaded.model.get_input_embeddings().num_embeddings < len(loaded.tokenizer)
+    generate(loaded.model, loaded.tokenizer, ["Paris is"], 1)
+    for ask in (
+        lambda text: generate(loaded.model, loaded.tokenizer, [text], 1),
+        lambda text: encode_prompt(loaded.tokenizer, text, "Paris"),
+        lambda text: encode_prompt(loaded.tokenizer, "Paris is", text),
+    ):
+        with pytest.raises(UsageError, match=r"the token '<image>' has id \d+, and the embedding has \d+ rows"):
+            ask("of <image> is")

@@ -26,7 +26,8 @@ class EditRequest:
 
     `prompt` holds one `{}`; a prompt without it must contain the subject exactly once. `target_prefix` says what
     joins prompt and target: `blank` one blank, `none` nothing, `auto` a blank unless the prompt ends in white space,
-    the target starts with it, or a chat template ends the prompt. Raises `UsageError`.
+    the target starts with it, a chat template ends the prompt, or one of the two is in a script that is written without
+    blanks where they meet (Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar). Raises `UsageError`.
     """
 
     prompt: str = field(validator=validators.instance_of(str))

@@ -75,7 +75,7 @@ def test_a_perplexity_ratio_is_worse_the_farther_it_is_from_one(factor: float, s
 
 def test_a_metric_without_a_good_side_is_never_called_better_or_worse() -> None:
     values = [(1.0, 2.0), (1.0, 2.1), (1.0, 2.2)]
-    assert verdict("fluency.ngram@1", values, 0.0) == verdict("ppl_r@1", values, 0.0) == "not told apart"
+    assert verdict("fluency.ngram@2", values, 0.0) == verdict("ppl_r@1", values, 0.0) == "not told apart"
     assert verdict("loc.kl.neighbour@1", values, 0.0) == "worse"
     assert verdict("damage.kl@1", values, 0.0) == "worse"
     assert verdict("port.all@1", values, 0.0) == "better"

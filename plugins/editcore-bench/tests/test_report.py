@@ -93,7 +93,7 @@ def test_every_figure_of_the_summary_says_its_interval_and_its_own_n(found: list
 def test_best_is_what_has_a_good_side_and_a_ratio_nearest_to_one() -> None:
     assert goodness("damage.ppl@1", 1.05) > goodness("damage.ppl@1", 0.166)
     assert goodness("damage.ppl@1", 0.5) == pytest.approx(goodness("damage.ppl@1", 2.0))
-    assert goodness("fluency.ngram@1", 500.0) is goodness("ppl_r@1", 1.0) is None
+    assert goodness("fluency.ngram@2", 500.0) is goodness("ppl_r@1", 1.0) is None
     assert goodness("loc.kl.other_task@1", 0.1) > goodness("loc.kl.other_task@1", 1.6)
     assert goodness("tf.exact@1", 1.0) > goodness("tf.exact@1", 0.5)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 USUAL: Final = (
     "tf.token@1",
     "tf.exact@1",
-    "gen.contains@1",
+    "gen.contains@2",
     "pref.es@1",
     "pref.ps@1",
     "pref.ns@1",

@@ -9,6 +9,7 @@ from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches
+from editcore.cli.requests import chat_options, chat_template
 from editcore_hooks import UsageError
 
 
@@ -16,13 +17,21 @@ from editcore_hooks import UsageError
 @click.argument("model")
 @click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Put it on for the second column.")
 @click.option("--prompt", "prompts", multiple=True, help="Text to go on from; - reads one a line from standard input.")
+@chat_options
 @click.option("--max-new-tokens", default=32, show_default=True)
 @click.option("--base", metavar="DIR", help="Of a quantised MODEL: the same model before, which patches are made for.")
 @click.option("--beside", is_flag=True, help="Run low-rank patches beside the weights instead of in them.")
 @model_options
 @with_output
 def generate(
-    out: Output, model: str, patches: tuple[str, ...], prompts: tuple[str, ...], max_new_tokens: int, **options: Any
+    out: Output,
+    model: str,
+    patches: tuple[str, ...],
+    prompts: tuple[str, ...],
+    chat: bool,
+    system: str | None,
+    max_new_tokens: int,
+    **options: Any,
 ) -> None:
     """Let MODEL go on from prompts, greedily; with patches, side by side with the model without them."""
     texts = [line for p in prompts for line in (sys.stdin.read().splitlines() if p == "-" else [p]) if line.strip()]
@@ -30,11 +39,12 @@ def generate(
         raise UsageError("there is no prompt", hint="pass --prompt TEXT")
     loaded = load_patches(out, patches)
     session = open_session(out, model, **options)
-    before = session.generate(texts, max_new_tokens)
+    template = chat_template(chat, system)
+    before = session.generate(texts, max_new_tokens, template)
     after: list[str] = []
     if loaded:
         with session.patched(*loaded):
-            after = session.generate(texts, max_new_tokens)
+            after = session.generate(texts, max_new_tokens, template)
     if out.as_json:
         rows = [{"prompt": text, "base": new} for text, new in zip(texts, before, strict=True)]
         for row, new in zip(rows, after, strict=False):
@@ -44,4 +54,4 @@ def generate(
         out.table(["prompt", "without", "with"], list(zip(texts, before, after, strict=True)))
     else:
         for text, new in zip(texts, before, strict=True):
-            out.print(text + new)
+            out.print(new if template else text + new)

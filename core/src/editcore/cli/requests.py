@@ -3,21 +3,32 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import click
 
 from editcore_hooks import Case, ChatTemplate, EditRequest, UsageError
+from editcore_hooks.requests import TargetPrefix
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+_CHAT = (
+    click.option("--chat", is_flag=True, help="Put the prompt into the model's chat template."),
+    click.option("--system", help="System text of the chat template."),
+)
 _OPTIONS = (
     click.option("--prompt", help="The statement up to what changes, with {} where the subject stands."),
     click.option("--subject", help="What the fact is about."),
     click.option("--target", help="What the model shall say after the prompt."),
     click.option("--target-true", help="What it said so far; needed by preference metrics."),
-    click.option("--chat", is_flag=True, help="Put the prompt into the model's chat template."),
-    click.option("--system", help="System text of the chat template."),
+    *_CHAT,
+    click.option(
+        "--target-prefix",
+        type=click.Choice(get_args(TargetPrefix)),
+        default="auto",
+        show_default=True,
+        help="What joins prompt and target; auto: a blank where the script writes one.",
+    ),
     click.option("--requests", metavar="FILE", help="Many requests, one JSON object a line; - reads standard input."),
 )
 
@@ -29,6 +40,18 @@ def request_options(function: F) -> F:
     return function
 
 
+def chat_options(function: F) -> F:
+    """`--chat` and `--system`, which `chat_template` takes."""
+    for option in reversed(_CHAT):
+        function = option(function)
+    return function
+
+
+def chat_template(chat: bool, system: str | None) -> ChatTemplate | None:
+    """The template that the two options ask for; a system text alone asks for one too."""
+    return ChatTemplate(True, system) if chat or system else None
+
+
 def read_requests(
     prompt: str | None,
     subject: str | None,
@@ -36,22 +59,24 @@ def read_requests(
     target_true: str | None,
     chat: bool,
     system: str | None,
+    target_prefix: TargetPrefix,
     requests: str | None,
 ) -> list[Case]:
     """The cases asked for. Raises `UsageError` when options are missing or mixed, or a file does not fit."""
     single = {"--prompt": prompt, "--subject": subject, "--target": target}
     if requests is not None:
-        if any(single.values()) or target_true or chat or system:
+        if any(single.values()) or target_true or chat or system or target_prefix != "auto":
             raise UsageError("--requests stands alone: its lines hold prompt, subject and target")
         return read_file(requests)
     for option, value in single.items():
         if value is None:
             raise UsageError(f"{option} is missing", hint="give --prompt, --subject and --target, or --requests FILE")
-    template = ChatTemplate(True, system) if chat or system else None
+    template = chat_template(chat, system)
     assert prompt is not None
     assert subject is not None
     assert target is not None
-    return [Case(EditRequest(prompt, subject, target, target_true, id="1", template=template))]
+    request = EditRequest(prompt, subject, target, target_true, "1", template, target_prefix)
+    return [Case(request)]
 
 
 def read_file(name: str) -> list[Case]:

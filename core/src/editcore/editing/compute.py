@@ -13,6 +13,7 @@ from editcore.editing.seeding import seed_all
 from editcore.editing.settings import find_settings
 from editcore.editing.state import fold_state
 from editcore.editing.untouched import untouched
+from editcore.models.finite import explained
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import StageManager, run_compute_update, run_locate, stage_manager
 from editcore.plugins.hparams import Resolved, merge
@@ -85,6 +86,11 @@ def compute_patch(session: "Session", requests: Sequence[EditRequest], options: 
     updates are put side by side. Raises what the method refuses, and `UsageError` when updates cannot be joined.
     """
     _some(requests)
+    with explained(session.model, lambda: _read_first(session, requests)):
+        return _compute_patch(session, requests, options)
+
+
+def _compute_patch(session: "Session", requests: Sequence[EditRequest], options: Options) -> Patch:
     run = prepare(session, options, len(requests))
     meter = Meter(session, options.memory)
     if len(requests) == 1 or "batch" in run.method.capabilities:
@@ -107,11 +113,12 @@ def compute_patches(session: "Session", requests: Sequence[EditRequest], options
     _some(requests)
     run = prepare(session, options)
     meter = Meter(session, options.memory)
-    with meter:
-        updates = compute_updates(session, run, requests)
-    cost = meter.cost(len(requests))
-    pairs = zip(requests, updates, strict=True)
-    return [seal_update(session, run, [request], update).with_about(cost=cost) for request, update in pairs]
+    with explained(session.model, lambda: _read_first(session, requests)):
+        with meter:
+            updates = compute_updates(session, run, requests)
+        cost = meter.cost(len(requests))
+        pairs = zip(requests, updates, strict=True)
+        return [seal_update(session, run, [request], update).with_about(cost=cost) for request, update in pairs]
 
 
 def compute_update(session: "Session", run: Run, requests: Sequence[EditRequest]) -> Update:
@@ -162,6 +169,11 @@ def _require_weights(session: "Session") -> None:
 def _some(requests: Sequence[EditRequest]) -> None:
     if not requests:
         raise UsageError("there is nothing to edit", hint="give --prompt, --subject and --target, or --requests FILE")
+
+
+def _read_first(session: "Session", requests: Sequence[EditRequest]) -> list[tuple[int, ...]]:
+    """What a model that gives NaN is tried on."""
+    return [session.encode(requests[0]).prompt_ids]
 
 
 def _manager(session: "Session", run: Run) -> StageManager:

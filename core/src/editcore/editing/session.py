@@ -173,10 +173,14 @@ class Session(Opened):
         """A request with its new target as token ids, as this model reads them. Raises `UsageError`."""
         return encode_request(self.tokenizer, request, encoder_decoder=self.encoder_decoder)
 
-    def generate(self, prompt: str | Sequence[str], max_new_tokens: int = 32) -> Any:
-        """Greedy continuation of one prompt (a text) or several (a list)."""
+    def generate(
+        self, prompt: str | Sequence[str], max_new_tokens: int = 32, template: ChatTemplate | None = None
+    ) -> Any:
+        """Greedy continuation of one prompt (a text) or several (a list), each as a user's turn with a `template`."""
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
-        texts = generate(self.model, self.tokenizer, prompts, max_new_tokens)
+        both = self.encoder_decoder
+        rows = [encode_prompt(self.tokenizer, each, template=template, encoder_decoder=both).ids for each in prompts]
+        texts = generate(self.model, self.tokenizer, rows, max_new_tokens)
         return texts[0] if isinstance(prompt, str) else texts
 
     def score_targets(self, questions: Sequence[Question]) -> list[TargetScore]:

@@ -3,7 +3,6 @@
 It falls when a model repeats itself. Random words score high: read it beside a perplexity.
 """
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
@@ -13,17 +12,17 @@ from typing import Any, Final
 from editcore.evaluation.asking import AskingMetric, Conversation
 from editcore.evaluation.questions import write
 from editcore.evaluation.rows import edit_prompt, judged
+from editcore.evaluation.wording import words
 from editcore_hooks import Case
 
 TOKENS: Final = 100
-_WORD: Final = re.compile(r"\w+|[^\w\s]")
 
 
 class NgramEntropy(AskingMetric):
     """Of prompt and continuation together; words and marks count as units. Greedy, so that it can be repeated. After
     the case's prompts for generation, else the edit's."""
 
-    name = "fluency.ngram@1"
+    name = "fluency.ngram@2"
     summary = f"weighted entropy of 2- and 3-grams of the prompt and {TOKENS} tokens written after it, times 100"
     share = False
 
@@ -37,15 +36,15 @@ class NgramEntropy(AskingMetric):
 
 
 def _fluency(prompt: str, text: str) -> tuple[float, dict[str, Any]]:
-    return 100 * weighted_entropy(_WORD.findall(prompt + text)), {"written": text}
+    return 100 * weighted_entropy(words(prompt + text)), {"written": text}
 
 
-def weighted_entropy(words: Sequence[str]) -> float:
+def weighted_entropy(units: Sequence[str]) -> float:
     """½ (⅔ H₂ + 4/3 H₃) in bits."""
-    return (2 / 3 * _entropy(words, 2) + 4 / 3 * _entropy(words, 3)) / 2
+    return (2 / 3 * _entropy(units, 2) + 4 / 3 * _entropy(units, 3)) / 2
 
 
-def _entropy(words: Sequence[str], n: int) -> float:
-    counts = Counter(zip(*(words[i:] for i in range(n)), strict=False))
+def _entropy(units: Sequence[str], n: int) -> float:
+    counts = Counter(zip(*(units[i:] for i in range(n)), strict=False))
     total = counts.total()
     return -sum(count / total * log2(count / total) for count in counts.values())

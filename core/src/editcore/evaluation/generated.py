@@ -37,25 +37,25 @@ class Generated(AskingMetric):
 
 
 class GeneratedExact(Generated):
-    name = "gen.exact@1"
+    name = "gen.exact@2"
     summary = "share of edits after whose prompt the model writes the new target first"
 
 
 class GeneratedContains(Generated):
-    name = "gen.contains@1"
+    name = "gen.contains@2"
     summary = f"share of edits after whose prompt the new target is in the next {TOKENS} tokens"
     anywhere = True
 
 
 class GeneratedExactRephrase(GeneratedExact):
-    name = "gen.exact.rephrase@1"
-    summary = "gen.exact@1 on paraphrases of the prompt"
+    name = "gen.exact.rephrase@2"
+    summary = "gen.exact@2 on paraphrases of the prompt"
     about = "rephrase"
 
 
 class GeneratedContainsRephrase(GeneratedContains):
-    name = "gen.contains.rephrase@1"
-    summary = "gen.contains@1 on paraphrases of the prompt"
+    name = "gen.contains.rephrase@2"
+    summary = "gen.contains@2 on paraphrases of the prompt"
     about = "rephrase"
 
 

@@ -52,7 +52,7 @@ class Portability(AskingMetric):
 class WrittenPortability(Portability):
     """By what the model writes: an accepted answer, and one of each set that the probe asks for also."""
 
-    name = "port.gen.all@1"
+    name = "port.gen.all@2"
     summary = f"share of probes of what follows from the edit that the next {TOKENS} tokens answer"
 
     def questions(self, case: Case, probe: Probe) -> Sequence[Question]:

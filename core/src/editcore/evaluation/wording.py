@@ -1,14 +1,25 @@
 """When a text says an answer: whole words, whatever the case, the punctuation and the width of letters.
 
-`+` and `#` behind a letter are of the word: C++ and C# are not C.
+Words are those of Unicode's word segmentation (UAX #29), which knows vowel signs and joins the letters of every script
+that writes blanks between words. It has no dictionary: in scripts without blanks (Han, Hiragana, Thai, Lao, Khmer,
+Myanmar) every character with its marks is a unit, so an answer is found wherever its characters stand. Korean writes
+particles behind a word without a blank, so letters may follow there. `+` and `#` behind a letter are of the word: C++
+and C# are not C.
 """
 
-import re
 import unicodedata
 from collections.abc import Sequence
+from typing import Final
 
-_MARKS = "+#"
-_NO_WORD = re.compile(r"((?<=[^\W\d_])[+#]+)|[^\w]+|_+")
+import regex
+
+_MARKS: Final = "+#"
+_BOUNDARY: Final = regex.compile(r"\b", regex.WORD | regex.V1)
+# marks and joiners go with what they stand on: a letter keeps them, an emoji takes them along when it is dropped
+_NO_WORD: Final = regex.compile(
+    r"((?<=[\p{L}\p{M}])[+#]+)|(?:^|[^\p{L}\p{M}\p{N}\u200c\u200d]+)[\p{M}\u200c\u200d]*", regex.V1
+)
+_HANGUL: Final = regex.compile(r"\p{Hangul}", regex.V1)
 
 
 def begins(text: str, answers: Sequence[str]) -> bool:
@@ -21,8 +32,14 @@ def contains(text: str, answers: Sequence[str]) -> bool:
     return any(_found(_plain(text), _plain(answer), at_start=False) for answer in answers)
 
 
+def words(text: str) -> list[str]:
+    """The words and punctuation marks of a text, in their order."""
+    return [piece for piece in _BOUNDARY.split(text) if piece.strip()]
+
+
 def _plain(text: str) -> str:
-    return _NO_WORD.sub(lambda found: found[1] or " ", unicodedata.normalize("NFKC", text).casefold()).strip()
+    folded = unicodedata.normalize("NFKC", text).casefold()
+    return str(_NO_WORD.sub(lambda found: found[1] or " ", folded)).strip()
 
 
 def _found(text: str, answer: str, *, at_start: bool) -> bool:
@@ -30,15 +47,13 @@ def _found(text: str, answer: str, *, at_start: bool) -> bool:
         return False
     at = text.find(answer)
     while at >= 0 and not (at_start and at > 0):
-        before, after = text[:at][-1:], text[at + len(answer) :][:1]
-        if not (_joins(before, answer[0]) or _joins(answer[-1], after)):
+        if _BOUNDARY.match(text, at) and _ends_word(text, at + len(answer)):
             return True
         at = text.find(answer, at + 1)
     return False
 
 
-def _joins(one: str, other: str) -> bool:
-    """Whether two characters are of one word. Scripts without case are written without blanks between words."""
-    if not (one and other):
+def _ends_word(text: str, end: int) -> bool:
+    if text[end : end + 1] in tuple(_MARKS):
         return False
-    return other in _MARKS or all(c.isdigit() or c.lower() != c.upper() for c in (one, other))
+    return _BOUNDARY.match(text, end) is not None or all(map(_HANGUL.match, (text[end - 1], text[end])))

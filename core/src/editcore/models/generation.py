@@ -7,9 +7,10 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GenerationConfig
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
 
 from editcore.models.batch import accepted, decoder_start, pad
+from editcore.models.finite import refuse_not_finite
 from editcore.models.offload import device_of
 from editcore.models.quiet import quiet
 from editcore.models.reading import Around
@@ -33,11 +34,12 @@ def generate(
     """The greedy continuation of each prompt, a text or token ids, without the prompt and without special tokens.
 
     An encoder-decoder answers a prompt with a text of its own. Ends at the model's or the tokenizer's end of text. A
-    folder's own generation settings (penalties, sampling) are not used: they would measure the settings.
+    folder's own generation settings (penalties, sampling) are not used: they would measure the settings. Raises
+    `EditcoreError` for a model that gives NaN.
     """
     both = bool(model.config.is_encoder_decoder)
     rows = [tokenise(tokenizer, each, closed=both).ids if isinstance(each, str) else tuple(each) for each in prompts]
-    new = continuations(model, tokenizer, rows, max_new_tokens, batch_size=batch_size)
+    new = continuations(model, tokenizer, rows, max_new_tokens, batch_size=batch_size, strict=True)
     return [shown(tokenizer, () if both else row, ids) for row, ids in zip(rows, new, strict=True)]
 
 
@@ -49,15 +51,20 @@ def continuations(
     *,
     batch_size: int = 16,
     around: Around | None = None,
+    strict: bool = False,
 ) -> list[tuple[int, ...]]:
-    """The new ids of what `generate` writes after token rows. `around(indices)` is entered for each batch of rows."""
+    """The new ids of what `generate` writes after token rows. `around(indices)` is entered for each batch of rows.
+
+    Raises `EditcoreError` where a weight holds NaN. A model whose weights are finite and whose activations overflow is
+    an outcome that can be measured, such as that of a bad edit; with `strict` it is refused too.
+    """
     ends = _ends(model, tokenizer)
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     found: dict[int, tuple[int, ...]] = {}
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         with around(chosen) if around is not None else nullcontext():
-            found |= zip(chosen, _greedy(model, [rows[i] for i in chosen], max_new_tokens, ends), strict=True)
+            found |= zip(chosen, _greedy(model, [rows[i] for i in chosen], max_new_tokens, ends, strict), strict=True)
     return [found[i] for i in range(len(rows))]
 
 
@@ -85,6 +92,8 @@ def sample(
 
     def draw(logits: torch.Tensor) -> torch.Tensor:  # (B, V) → (B,)
         logits = logits.float().cpu()
+        if not bool(logits.amax().isfinite()):
+            refuse_not_finite(model, starts)
         if top_k is None:
             return torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
         values, indices = logits.topk(min(top_k, logits.shape[-1]), dim=-1)  # (B, k)
@@ -119,7 +128,7 @@ def _ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> lis
 
 
 def _greedy(
-    model: "PreTrainedModel", rows: Sequence[Sequence[int]], max_new_tokens: int, ends: list[int]
+    model: "PreTrainedModel", rows: Sequence[Sequence[int]], max_new_tokens: int, ends: list[int], strict: bool
 ) -> list[tuple[int, ...]]:
     both = bool(model.config.is_encoder_decoder)
     batch = pad(rows, PAD_ID, side="right" if both else "left").to(device_of(model))  # (B, T)
@@ -127,10 +136,29 @@ def _greedy(
         max_new_tokens=max_new_tokens, do_sample=False, eos_token_id=ends or None, pad_token_id=PAD_ID, use_cache=True,
         decoder_start_token_id=decoder_start(model) if both else None,
     )  # fmt: skip
+    finite = _Finite()
+    watching = LogitsProcessorList([finite])
     with torch.no_grad(), quiet(), _own_settings(model, settings):
-        ids: Any = model.generate(batch.ids, attention_mask=batch.mask)  # type: ignore[operator]
+        ids: Any = model.generate(  # type: ignore[operator]
+            batch.ids, attention_mask=batch.mask, logits_processor=watching
+        )
     given = 1 if both else batch.ids.shape[1]  # a decoder of its own was given its start alone
-    return [_until(row, ends) for row in ids[:, given:].tolist()]
+    new = ids[:, given:].tolist()
+    if not finite.all:
+        read = rows if both else [(*row, *more) for row, more in zip(rows, new, strict=True)]
+        refuse_not_finite(model, read, weights_only=not strict)
+    return [_until(row, ends) for row in new]
+
+
+class _Finite(LogitsProcessor):
+    """Notes whether every logit was finite, and changes none: the largest is NaN where one is."""
+
+    def __init__(self) -> None:
+        self.all = True
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        self.all = self.all and bool(scores.amax().isfinite())
+        return scores
 
 
 def shown(tokenizer: "PreTrainedTokenizerBase", prompt: tuple[int, ...], new: tuple[int, ...]) -> str:

@@ -1,6 +1,6 @@
 """Names that checkpoints give to one tensor: prefixes that come and go, and tensors that are tied. Needs no torch."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 PREFIXES: Final = (
@@ -28,6 +28,16 @@ HEADS: Final = ("lm_head.weight", "embed_out.weight")
 
 SHARED: Final = ("shared.weight", "encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 """The embedding that both stacks of T5 read: one tensor whatever the configuration says."""
+
+
+BUFFERS: Final = ("masked_bias", "inv_freq", "position_ids", "causal_mask")
+"""Last parts of names of buffers that older releases saved with the weights; a mask is a `bias` of (1, 1, n, n) too."""
+
+
+def is_buffer(key: str, shape: Sequence[int]) -> bool:
+    """Whether a stored tensor is no weight, but a mask or the positions that a release once saved beside them."""
+    last = key.rpartition(".")[2]
+    return last in BUFFERS or (last == "bias" and len(shape) == 4 and tuple(shape[:2]) == (1, 1))
 
 
 def aliases(key: str) -> tuple[str, ...]:

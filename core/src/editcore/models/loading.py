@@ -11,6 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 from editcore.models.quiet import quiet
 from editcore.models.source import find, first_line
+from editcore.models.tokens import fit
 from editcore.models.weight_files import DTYPES, read_config, stored_dtype, weight_files
 from editcore_hooks import RefusedFileError, UsageError
 
@@ -83,6 +84,7 @@ def load(
     with quiet():
         model = _model(found.folder, found.name, runs_in, trust_remote_code, options)
         tokenizer = _tokenizer(found.folder, found.name, trust_remote_code)
+    fit(tokenizer, _rows_of(model))
     still = model.train(False).requires_grad_(False)
     if spread is None and not quantised:
         still.to(place)
@@ -119,6 +121,12 @@ def _tokenizer(folder: Path, name: str, trust: bool) -> "PreTrainedTokenizerBase
     except (OSError, ValueError, RuntimeError, KeyError, ImportError, TypeError) as error:
         message = f"the tokenizer of {name} did not load: {first_line(error)}"
         raise RefusedFileError(message, hint="put tokenizer.json beside the weights") from error
+
+
+def _rows_of(model: "PreTrainedModel") -> int:
+    """How many tokens the embedding knows; of a quantised one its weight does not tell."""
+    embedding: Any = model.get_input_embeddings()  # type: ignore[no-untyped-call]
+    return int(getattr(embedding, "num_embeddings", None) or embedding.weight.shape[0])
 
 
 def _refuse_if_any(name: str, what: str, keys: set[str]) -> None:

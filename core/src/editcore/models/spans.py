@@ -11,6 +11,7 @@ from attrs import frozen
 
 from editcore.models.alignment import subject_tokens
 from editcore.models.chat import render_chat
+from editcore.models.scripts import joins_without_blank
 from editcore.models.tokens import continuation, tokenise
 from editcore_hooks import ChatTemplate, EditRequest, Rendered, UsageError, mark_subject, render
 from editcore_hooks.requests import TargetPrefix
@@ -133,7 +134,7 @@ def joined_target(text: str, target: str, target_prefix: TargetPrefix, *, in_cha
     ends_blank = text[-1:].isspace()
     if target_prefix == "blank":
         return target.lstrip() if ends_blank else f" {target.lstrip()}"
-    if target_prefix == "none" or in_chat or ends_blank or target[0].isspace():
+    if target_prefix == "none" or in_chat or ends_blank or target[0].isspace() or joins_without_blank(text, target):
         return target
     return f" {target}"
 

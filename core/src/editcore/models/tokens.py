@@ -1,15 +1,18 @@
 """Text to token ids: what a tokenizer does to one text, and how a text goes on after its tokens."""
 
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 from attrs import frozen
 
-from editcore_hooks import UsageError
+from editcore_hooks import RefusedFileError, UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _ANCHORS = ("\n", ".", "a", "1", "。")
+_rows: "WeakKeyDictionary[PreTrainedTokenizerBase, int]" = WeakKeyDictionary()
+"""Of tokenizers with more tokens than their model's embedding has rows, the number of rows."""
 
 
 @frozen
@@ -34,7 +37,7 @@ def tokenise(tokenizer: "PreTrainedTokenizerBase", text: str, *, special: bool =
     offsets = None
     if tokenizer.is_fast:
         body = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        ids = tuple(body["input_ids"])
+        ids = _with_rows(tokenizer, tuple(body["input_ids"]))
         offsets = tuple((int(a), int(b)) for a, b in body["offset_mapping"])
     else:
         ids = bare(tokenizer, text)
@@ -42,7 +45,7 @@ def tokenise(tokenizer: "PreTrainedTokenizerBase", text: str, *, special: bool =
         raise UsageError(f"the text {text!r} has no tokens", hint="give a prompt with words in it")
     if not special:
         return Tokens(ids, 0, offsets)
-    whole = tuple(tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"])
+    whole = _with_rows(tokenizer, tuple(tokenizer(text, add_special_tokens=True, verbose=False)["input_ids"]))
     start = _find(whole, ids)
     lead, trail = whole[:start], whole[start + len(ids) :] if closed else ()
     if offsets is not None:
@@ -51,8 +54,39 @@ def tokenise(tokenizer: "PreTrainedTokenizerBase", text: str, *, special: bool =
 
 
 def bare(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[int, ...]:
-    """The ids of a text without special ones."""
-    return tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+    """The ids of a text without special ones. Raises `UsageError` for a token without a row in the embedding."""
+    return _with_rows(tokenizer, tuple(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]))
+
+
+def fit(tokenizer: "PreTrainedTokenizerBase", rows: int) -> None:
+    """Compare a tokenizer with the `rows` of its model's embedding.
+
+    Raises `RefusedFileError` when a token of the vocabulary itself has no row. Added tokens are often more than the
+    rows (padding, images): a text that holds such a token is refused when it is tokenised.
+    """
+    added = tokenizer.added_tokens_decoder
+    if max(len(tokenizer), max(added, default=-1) + 1) <= rows:
+        return  # a large vocabulary takes a second to list
+    beyond = {token: id_ for token, id_ in tokenizer.get_vocab().items() if id_ >= rows}
+    for token, id_ in sorted(beyond.items(), key=lambda item: item[1]):
+        if id_ not in added:
+            raise RefusedFileError(
+                f"the tokenizer has a token {token!r} with id {id_}, and the embedding has {rows} rows",
+                hint="put the tokenizer of this model into its folder",
+            )
+    if beyond:
+        _rows[tokenizer] = rows
+
+
+def _with_rows(tokenizer: "PreTrainedTokenizerBase", ids: tuple[int, ...]) -> tuple[int, ...]:
+    rows = _rows.get(tokenizer)
+    if rows is not None and max(ids, default=0) >= rows:
+        beyond = max(ids)
+        raise UsageError(
+            f"the token {tokenizer.convert_ids_to_tokens(beyond)!r} has id {beyond}, and the embedding has {rows} rows",
+            hint="leave it out of the text, or resize the model's embedding",
+        )
+    return ids
 
 
 def decode(tokenizer: "PreTrainedTokenizerBase", ids: tuple[int, ...]) -> str:

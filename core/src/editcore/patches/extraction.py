@@ -1,6 +1,6 @@
 """Extract: two checkpoints of one model, tensor by tensor, become a patch that leads from the first to the second."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any, Final, Literal
@@ -16,10 +16,11 @@ from editcore.patches.factoring import factorise
 from editcore.patches.fingerprint import weights_root
 from editcore.patches.forms import FLOATS
 from editcore.patches.identity import base_identity
+from editcore.patches.pairing import pair
 from editcore.patches.patch import Patch
 from editcore.patches.sealing import Target, seal
 from editcore.patches.tensors import blob_of, tensor_of
-from editcore_hooks import RefusedFileError, UsageError, WrongBaseError
+from editcore_hooks import RefusedFileError, UsageError
 
 Form = Literal["delta", "xor", "replace"]
 _BITS: Final = {2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
@@ -55,26 +56,29 @@ def extract(
     of `edited`, and `xor` where no delta does. With the `form` xor or replace every tensor that differs has that form,
     which gives the bits of `edited` without a search. `advance` is called after each tensor.
 
-    Raises `WrongBaseError` when the two do not have the same tensors, `UsageError` when they are equal or `base`
+    Tensors are paired by name, whatever tool saved them: see `pairing`.
+
+    Raises `WrongBaseError` when the two do not have the same weights, `UsageError` when they are equal or `base`
     carries patches, `RefusedFileError` for quantised tensors and for values that are not finite.
     """
     if base.patch_ids:
         raise UsageError(f"{base.folder} carries patches", hint="give their base, or a copy with them reverted")
     if tolerance < 0 or max_rank < 1:
         raise UsageError("a tolerance is not negative, and a rank is 1 or more", hint="see editcore extract --help")
-    _require_same_tensors(base, edited)
+    pairs = pair(base, edited)
     targets: dict[str, Target] = {}
     residuals: dict[str, float] = {}
     results: dict[str, str] = {}
     same: list[str] = []
     for key, entry in base.entries.items():
-        if base.sha256(key) != edited.sha256(key):
+        there = pairs.keys.get(key)
+        if there is not None and base.sha256(key) != edited.sha256(there):
             if entry.dtype not in FLOATS:
                 raise RefusedFileError(
                     f"{key} is stored as {entry.dtype} and differs: an integer tensor takes no weight patch",
                     hint="compare the models before they were quantised",
                 )
-            before, after = (tensor_of(entry.dtype, entry.shape, one.read(key)) for one in (base, edited))
+            before, after = (tensor_of(entry.dtype, entry.shape, data) for data in (base.read(key), edited.read(there)))
             if not bool(torch.isfinite(after).all()):
                 raise RefusedFileError(f"{key} of {edited.folder} holds values that are not finite", hint="train again")
             if form == "delta":
@@ -83,7 +87,7 @@ def extract(
                 update, result = _exclusive(form, before, after), after
             targets[key] = Target(update, entry.dtype, entry.shape, base.sha256(key))
             results[key] = result_sha256(result)
-            if results[key] == edited.sha256(key):
+            if results[key] == edited.sha256(there):
                 same.append(key)
             else:
                 residuals[key] = _distance(result, after) / _distance(before, after)
@@ -104,7 +108,7 @@ def extract(
         "result_sha256": results,
     }
     patch = seal(targets, base_identity(base, name), about)
-    return Extracted(patch, residuals, tuple(same), _notices(base, edited))
+    return Extracted(patch, residuals, tuple(same), (*pairs.notices, *_notices(base, edited)))
 
 
 def _update(
@@ -149,27 +153,6 @@ def _integers(tensor: torch.Tensor) -> torch.Tensor:
 
 def _distance(one: torch.Tensor, other: torch.Tensor) -> float:
     return float((one.double() - other.double()).norm())
-
-
-def _require_same_tensors(base: Checkpoint, edited: Checkpoint) -> None:
-    for here, there in ((base, edited), (edited, base)):
-        if missing := sorted(here.entries.keys() - there.entries.keys()):
-            raise WrongBaseError(f"{there.folder} lacks {_some(missing)} of {here.folder}", hint=_ONE_MODEL)
-    for key, entry in base.entries.items():
-        other = edited.entries[key]
-        if (entry.dtype, entry.shape) != (other.dtype, other.shape):
-            raise WrongBaseError(
-                f"{key} is {entry.dtype} {entry.shape} in {base.folder} and {other.dtype} {other.shape} in "
-                f"{edited.folder}",
-                hint=_ONE_MODEL,
-            )
-
-
-_ONE_MODEL: Final = "give two checkpoints of one model, saved in one dtype with the same names"
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def _notices(base: Checkpoint, edited: Checkpoint) -> tuple[str, ...]:
