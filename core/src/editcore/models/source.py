@@ -41,6 +41,11 @@ def find(source: str | Path, *, revision: str | None = None, code: bool = False)
     return _snapshot(source, revision, code)
 
 
+def is_repository(name: str) -> bool:
+    """Whether a name can only mean a model of a hub: OWNER/NAME, and nothing here is called so."""
+    return _REPOSITORY.fullmatch(name) is not None and not os.path.lexists(name)
+
+
 def _snapshot(repository: str, revision: str | None, code: bool) -> Source:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError

@@ -92,7 +92,7 @@ def serving(files: dict[str, bytes], **hostile: Any) -> Iterator[dict[str, str]]
     """
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Serving", (Hub,), {"files": files, **hostile}))
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     try:
         endpoint = f"http://127.0.0.1:{server.server_port}"
         yield {"HF_ENDPOINT": endpoint, "HF_TOKEN": "hf_test", "NO_PROXY": "127.0.0.1", "HF_HUB_OFFLINE": "0"}
