@@ -8,9 +8,15 @@ from editcore.cli.apply import base_of
 from editcore.patches import Patch
 
 
-@pytest.mark.parametrize("words", [("apply", "--in-place"), ("apply", "-o", "out"), ("export", "--to", "peft", "-o", "out")])
-@pytest.mark.parametrize("name", ["{model}", "./model", "../{here}/model", "~/model", "model", "owner/model", "file:///x"])
-def test_a_path_in_an_annotation_is_not_followed(words, fact_patch, tiny: Path, tmp_path: Path, monkeypatch, name, command):
+@pytest.mark.parametrize(
+    "words", [("apply", "--in-place"), ("apply", "-o", "out"), ("export", "--to", "peft", "-o", "out")]
+)
+@pytest.mark.parametrize(
+    "name", ["{model}", "./model", "../{here}/model", "~/model", "model", "owner/model", "file:///x"]
+)
+def test_a_path_in_an_annotation_is_not_followed(
+    words, fact_patch, tiny: Path, tmp_path: Path, monkeypatch, name, command
+):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "owner").mkdir()

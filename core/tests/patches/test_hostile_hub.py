@@ -34,7 +34,9 @@ def use(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(constants, "ENDPOINT", environment["HF_ENDPOINT"])
         monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", environment["HF_ENDPOINT"] + "/{repo_id}/resolve/{revision}/{filename}"
+            constants,
+            "HUGGINGFACE_CO_URL_TEMPLATE",
+            environment["HF_ENDPOINT"] + "/{repo_id}/resolve/{revision}/{filename}",
         )
         monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache" / "hub"))
         monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.option(
     "--stack", "stack_file", metavar="FILE", help="Put on what `editcore stack export` wrote, on a clean base."
 )
-@click.option("--model", metavar="DIR", help="Folder of the base, or an id. Default: the id that the first patch names.")
+@click.option(
+    "--model", metavar="DIR", help="Folder of the base, or an id. Default: the id that the first patch names."
+)
 @click.option("-o", "--output", metavar="OUT", help="Write a patched copy of the folder.")
 @click.option("--in-place", is_flag=True, help="Patch the folder itself; `editcore revert` takes it back.")
 @click.option("--dry-run", is_flag=True, help="Check, print what would be written, and write nothing.")

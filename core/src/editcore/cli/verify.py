@@ -7,6 +7,7 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+from editcore.visible import one_line
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def verify(out: Output, path: str, base: str | None) -> None:
     others = found.untouched
     if not out.as_json:
         for problem in found.problems:
-            out.print(problem.message)
+            out.print(one_line(problem.message))
         if not found.problems:
             out.print(f"{path}: {len(found.checked)} tensors as recorded")
         if Path(path).is_dir():
