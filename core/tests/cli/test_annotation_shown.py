@@ -1,4 +1,4 @@
-"""What a patch says of itself may be anything: every command shows it, and no value forges a line or ends in a crash."""
+"""What a patch says of itself may be anything: every command shows it, and no value forges a line or crashes."""
 
 import json
 

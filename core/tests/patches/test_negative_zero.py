@@ -31,10 +31,9 @@ def written(path: Path, patch: Patch, core: dict[str, Any]) -> Path:
     return path
 
 
-@pytest.mark.parametrize("zero", [-0.0, -1e-400])
-def test_a_scale_of_negative_zero_is_refused(tmp_path: Path, zero: float) -> None:
+def test_a_scale_of_negative_zero_is_refused(tmp_path: Path) -> None:
     patch = sealed()
-    core = {**patch.core, "apply": {**patch.core["apply"], "scale": zero}}
+    core = {**patch.core, "apply": {**patch.core["apply"], "scale": -0.0}}
     with pytest.raises(RefusedFileError, match="negative zero"):
         Patch.load(written(tmp_path / "p.safetensors", patch, core))
 

@@ -24,7 +24,7 @@ class Output:
         self.as_json = self.verbose = self.quiet = self.debug = False
 
     def json(self, value: Any) -> None:
-        """One JSON value on stdout, hidden characters as escapes. Raises ValueError on a non-finite number, which is no JSON."""
+        """One JSON value on stdout, hidden characters as escapes. Raises ValueError on a non-finite number."""
         click.echo(json_escaped(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)))
 
     def print(self, text: str = "") -> None:
