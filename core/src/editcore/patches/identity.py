@@ -11,7 +11,7 @@ from editcore_hooks import UsageError
 _CARD: Final = 1_000_000
 """Bytes of a model card that are read."""
 _LICENCE: Final = 200
-_FRONT_MATTER: Final = re.compile(r"\s*---\r?\n(.*?)\n---\s*?(?:\n|\Z)", re.DOTALL)
+_FRONT_MATTER: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*---\r?\n(.*?)\n---\s*?(?:\n|\Z)", re.DOTALL)
 
 
 def base_identity(checkpoint: Checkpoint, name: str | None = None) -> dict[str, Any]:
@@ -41,10 +41,9 @@ def license_of(folder: Path) -> str | None:
 
     try:
         with (folder / "README.md").open("rb") as file:
-            text = file.read(_CARD).decode("utf-8-sig", "replace")
-        found = _FRONT_MATTER.match(text)
-        card = parse(found[1], "the model card") if found else None
-    except (OSError, UsageError):  # no card, or one that nobody can read
+            found = _FRONT_MATTER.match(file.read(_CARD))
+        card = parse(found[1].decode(), "the model card") if found else None
+    except (OSError, UnicodeDecodeError, UsageError):  # no card, or one that nobody can read
         return None
     named = card.get("license") if isinstance(card, dict) else None
     if named == "other":  # the hub's word for what its list does not have
