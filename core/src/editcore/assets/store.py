@@ -46,7 +46,8 @@ class Partial:
         manifest = _whole(self._path, self._identity)
         if manifest is None:
             return None
-        return file.read_tensors(self._path), dict(manifest.about["progress"])
+        progress = manifest.about.get("progress")
+        return (file.read_tensors(self._path), dict(progress)) if isinstance(progress, dict) else None
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
