@@ -171,3 +171,12 @@ def test_an_unknown_method_is_exit_code_4_with_the_next_step(editcore, site):
     site.put("dist-toy", METHOD)
     result = editcore("methods", "tay")
     assert (result.returncode, result.stderr) == (4, "error: there is no method 'tay'. did you mean 'toy'?\n")
+
+
+def test_json_stays_json_beside_a_plugin_that_prints_or_leaves(editcore, site):
+    site.put("dist-loud", f"\n    print('hello'){METHOD}")
+    site.put("dist-leaving", "print('bye')\nraise GeneratorExit")
+    done = editcore("plugins", "list", "--json")
+    states = {record["name"]: record["status"] for record in json.loads(done.stdout)}
+    assert (states["dist-loud"], states["dist-leaving"]) == ("ok", "broken")
+    assert "hello" in done.stderr

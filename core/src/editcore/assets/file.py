@@ -5,10 +5,9 @@ same asset would be another file each time. `core` identifies, `about` is annota
 """
 
 import hashlib
-import json
 import os
+import re
 import secrets
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -16,11 +15,13 @@ from typing import Any, BinaryIO, Final
 from attrs import frozen
 
 from editcore.assets.identity import Identity, canonical
-from editcore_hooks import RefusedFileError
+from editcore.patches.canonical import has_negative_zero, load_json
+from editcore.patches.header import Header, read_header
+from editcore_hooks import EditcoreError, RefusedFileError
 
 FORMAT: Final = "editcore.asset"
 MAJOR: Final = 1
-_LARGEST_HEADER: Final = 100_000_000  # bytes, the limit of the safetensors format
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
 _BLOCK: Final = 1 << 22  # bytes
 
 
@@ -40,14 +41,22 @@ class Manifest:
 
 
 def read_manifest(path: Path) -> Manifest:
-    """The manifest alone, without torch. Raises `CorruptAssetError` when header and file do not agree."""
+    """The manifest alone, without torch, as strictly as that of a patch.
+
+    Raises `CorruptAssetError` when header and file do not agree or a field is not what it must be, `RefusedFileError`
+    for an asset of a later format and a file that cannot be read.
+    """
     try:
-        with path.open("rb") as file:
-            return _manifest(file, path.stat().st_size)
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, struct.error) as error:
-        raise CorruptAssetError(f"the asset {path.name} is corrupt: {type(error).__name__} in its header") from error
-    except _MismatchError as error:
-        raise CorruptAssetError(f"the asset {path.name} is corrupt: {error}") from None
+        header = read_header(path)
+        if set(header.metadata) != {"editcore"}:
+            raise RefusedFileError("its metadata are not the one key `editcore`")
+        return _manifest(load_json(header.metadata["editcore"], "its manifest"), header)
+    except _LaterFormatError as error:
+        raise RefusedFileError(str(error), hint="pip install --upgrade editcore") from None
+    except EditcoreError as error:
+        if isinstance(error.__cause__, OSError):  # a file that cannot be read may be whole
+            raise
+        raise CorruptAssetError(f"the asset {path.name} is corrupt: {error.message}") from error
 
 
 def verify(path: Path) -> Manifest:
@@ -107,37 +116,43 @@ def write(path: Path, identity: Identity, tensors: Mapping[str, Any], about: Map
     return sha256
 
 
-class _MismatchError(Exception):
+class _LaterFormatError(Exception):
     pass
 
 
-def _manifest(file: BinaryIO, size: int) -> Manifest:
-    (length,) = struct.unpack("<Q", file.read(8))
-    if length > min(size - 8, _LARGEST_HEADER):
-        raise _MismatchError("its header is longer than the file")
-    header = json.loads(file.read(length))
-    manifest = json.loads(header.pop("__metadata__")["editcore"])
-    if manifest["format"] != FORMAT:
-        raise _MismatchError("it is no asset")
-    if int(manifest["format_version"].partition(".")[0]) > MAJOR:
-        raise RefusedFileError(
-            f"the asset has the format {manifest['format_version']}, newer than this editcore reads",
-            hint="pip install --upgrade editcore",
-        )
-    core, about = manifest["core"], manifest["about"]
-    for value, expected in ((core, manifest["sha256"]), (about, manifest["about_sha256"])):
+def _manifest(document: Any, header: Header) -> Manifest:
+    if not isinstance(document, dict) or document.get("format") != FORMAT:
+        raise RefusedFileError("it is no asset")
+    version = document.get("format_version")
+    match = re.fullmatch(r"([1-9]\d{0,3})\.\d{1,4}", version) if isinstance(version, str) else None
+    if match is None:
+        raise RefusedFileError(f"invalid format version {str(version)[:40]!r}")
+    if int(match[1]) > MAJOR:
+        raise _LaterFormatError(f"the asset has the format {version}, newer than this editcore reads")
+    _require(document, {"format", "format_version", "core", "sha256", "about", "about_sha256"}, "its manifest")
+    core, about = document["core"], document["about"]
+    _require(core, {"kind", "owner", "base_root", "parameters", "tensors"}, "its core")
+    texts = (core["kind"], core["owner"], core["base_root"])
+    objects = (about, core["parameters"], core["tensors"])
+    if not all(isinstance(text, str) for text in texts) or not all(isinstance(one, dict) for one in objects):
+        raise RefusedFileError("a field of its manifest has another type")
+    if not all(isinstance(sha256, str) and _HEX.fullmatch(sha256) for sha256 in core["tensors"].values()):
+        raise RefusedFileError("a tensor of its manifest has no sha256")
+    if has_negative_zero(core):
+        raise RefusedFileError("its core holds a negative zero, which has the hash of 0")
+    for value, expected in ((core, document["sha256"]), (about, document["about_sha256"])):
         if hashlib.sha256(canonical(value)).hexdigest() != expected:
-            raise _MismatchError("its manifest was changed")
-    start = 8 + length
-    spans = {
-        name: (start + entry["data_offsets"][0], start + entry["data_offsets"][1]) for name, entry in header.items()
-    }
-    if spans.keys() != core["tensors"].keys():
-        raise _MismatchError("its tensors are not those of the manifest")
-    if max((end for _, end in spans.values()), default=start) != size:
-        raise _MismatchError("it is cut off or too long")
+            raise RefusedFileError("its manifest was changed")
+    if header.entries.keys() != core["tensors"].keys():
+        raise RefusedFileError("its tensors are not those of the manifest")
+    spans = {name: (entry.start, entry.end) for name, entry in header.entries.items()}
     identity = Identity(core["kind"], core["owner"], core["base_root"], core["parameters"])
-    return Manifest(identity, about, core["tensors"], manifest["sha256"], spans)
+    return Manifest(identity, about, core["tensors"], document["sha256"], spans)
+
+
+def _require(value: Any, fields: set[str], what: str) -> None:
+    if not isinstance(value, dict) or set(value) != fields:
+        raise RefusedFileError(f"{what} has not just the fields {sorted(fields)}")
 
 
 def _sha256(file: BinaryIO, start: int, end: int) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Final
 from editcore.assets import file
 from editcore.assets.folder import cache_path
 from editcore.assets.identity import Identity
+from editcore.assets.ownership import make_private, warn_of_others
 from editcore_hooks import Asset, ConflictError, RefusedFileError
 
 _SUFFIX: Final = ".safetensors"
@@ -42,7 +43,8 @@ class Partial:
         manifest = _whole(self._path, self._identity)
         if manifest is None:
             return None
-        return file.read_tensors(self._path), dict(manifest.about["progress"])
+        progress = manifest.about.get("progress")
+        return (file.read_tensors(self._path), dict(progress)) if isinstance(progress, dict) else None
 
     def remove(self) -> None:
         self._path.unlink(missing_ok=True)
@@ -56,9 +58,11 @@ class AssetStore:
         self.seconds = 0.0
         """How long locks were held so far, that is, how long assets took to compute."""
         self._held = 0
+        self._looked_at = False
 
     def find(self, identity: Identity) -> Asset | None:
         """The asset, every byte of it checked, or None. A corrupt file is set aside with an `AssetWarning`."""
+        self._look_at_owner()
         path = self._path(identity)
         manifest = _whole(path, identity)
         return None if manifest is None else _asset(manifest, path)
@@ -78,6 +82,7 @@ class AssetStore:
 
     def put(self, identity: Identity, tensors: Mapping[str, Any], about: Mapping[str, Any] | None = None) -> Asset:
         """Keep tensors under an identity, in place of what was there, and drop the partial work on it."""
+        make_private(self.folder)
         path = self._path(identity)
         sha256 = file.write(path, identity, tensors, about or {})
         self.partial(identity).remove()
@@ -99,7 +104,8 @@ class AssetStore:
         """
         from filelock import FileLock, Timeout
 
-        self.folder.mkdir(parents=True, exist_ok=True)
+        self._look_at_owner()
+        make_private(self.folder)
         lock = FileLock(self.folder / f".{identity.stem}.lock", timeout=-1 if timeout is None else timeout)
         try:
             lock.acquire()
@@ -127,6 +133,11 @@ class AssetStore:
             except RefusedFileError as error:
                 warnings.warn(str(error), AssetWarning, stacklevel=2)
         return tuple(found)
+
+    def _look_at_owner(self) -> None:
+        if not self._looked_at:
+            self._looked_at = True
+            warn_of_others(self.folder)
 
     def _path(self, identity: Identity) -> Path:
         return self.folder / f"{identity.stem}{_SUFFIX}"

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.option(
     "--stack", "stack_file", metavar="FILE", help="Put on what `editcore stack export` wrote, on a clean base."
 )
-@click.option("--model", metavar="DIR", help="Folder of the base, or an id. Default: what the first patch names.")
+@click.option(
+    "--model", metavar="DIR", help="Folder of the base, or an id. Default: the id that the first patch names."
+)
 @click.option("-o", "--output", metavar="OUT", help="Write a patched copy of the folder.")
 @click.option("--in-place", is_flag=True, help="Patch the folder itself; `editcore revert` takes it back.")
 @click.option("--dry-run", is_flag=True, help="Check, print what would be written, and write nothing.")
@@ -108,11 +110,18 @@ def apply(
 
 
 def base_of(patch: "Patch") -> str:
-    """The id of a patch's base. Raises `UsageError` when it was a local folder."""
+    """The hub id of a patch's base. Raises `UsageError` where the patch names a folder: it must not choose a path."""
+    from editcore.models.source import is_repository
+
     base = patch.annotation("base")
     name, revision = base.get("name"), base.get("revision")
     if not isinstance(name, str) or revision is None:
         raise UsageError(
             f"patch {short(patch.patch_id)} was made on a local folder called {name}", hint="name it with --model DIR"
+        )
+    if not is_repository(name):
+        raise UsageError(
+            f"patch {short(patch.patch_id)} names the base {name}, which is a path and not the id of a model on a hub",
+            hint="name the folder with --model DIR",
         )
     return name

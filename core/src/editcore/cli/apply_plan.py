@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from editcore.cli.output import Output
 from editcore.cli.patch_files import short
+from editcore.visible import one_line
 
 if TYPE_CHECKING:
     from editcore.patches.conflicts import Conflict
@@ -41,7 +42,7 @@ def show_plan(out: Output, patches: "Sequence[Patch]", plan: "Plan", conflicts: 
         ],
     )
     for line in _lines(conflicts):
-        out.print(line)
+        out.print(one_line(line))
     out.say(f"{plan.bytes_to_write:,} bytes would be written")
     say_products(out, plan)
     for notice in plan.notices:

@@ -18,6 +18,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "export": ("editcore.cli.export:export", "Write a LoRA adapter, a whole checkpoint or a model card."),
     "push": ("editcore.cli.push:push", "Publish a patch on a model hub."),
     "pull": ("editcore.cli.pull:pull", "Fetch a patch from a model hub, and check it."),
+    "sign": ("editcore.cli.sign:sign", "Sign a patch or a stack with an ssh key."),
     "verify": ("editcore.cli.verify:verify", "Recompute the hashes of a patch or a model folder."),
     "tune": ("editcore.cli.tune:tune", "Find the settings of a method that suit a model."),
     "eval": ("editcore.cli.eval:evaluate", "Score cases on a model, with patches or as it is; a gate for CI."),

@@ -1,12 +1,14 @@
 """The root group: commands by name and address, the core's from a table, a plugin's through its hook."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from functools import cached_property
 from importlib import import_module
 from typing import Any, NamedTuple
 
 import click
 
+from editcore.plugins.contained import contained
 from editcore.plugins.known import COMMANDS as PACKAGES
 from editcore.plugins.suggest import suggestion
 from editcore_hooks import PluginError, UsageError
@@ -114,10 +116,11 @@ class LazyGroup(click.Group):
 def _load(name: str, command: Command) -> click.Command:
     module, _, attribute = command.target.partition(":")
     try:
-        loaded = getattr(import_module(module), attribute)
+        with contained() if command.plugin != BUILTIN else nullcontext():
+            loaded = getattr(import_module(module), attribute)
         if not isinstance(loaded, click.Command):
             raise TypeError(f"{command.target} is no click command")
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         if command.plugin == BUILTIN:
             raise
         raise PluginError(

@@ -9,6 +9,7 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import require_file
 from editcore.patches.units import count_units, is_units
+from editcore.visible import one_line
 
 if TYPE_CHECKING:
     from editcore.patches.patch import PatchHeader
@@ -31,7 +32,7 @@ def inspect(out: Output, patch: str) -> None:
 def show(out: Output, header: "PatchHeader") -> None:
     """Print a header for people."""
     for name, value in _lines(header):
-        out.print(f"{name:<10}{value}")
+        out.print(f"{name:<10}{one_line(value)}")
     out.print()
     if header.kind != "weights":
         _show_payload(out, header)

@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
+from editcore.visible import escaped, json_escaped, one_line
+
 _PATIENCE = 1.0
 """Seconds of work before a progress bar is shown."""
 _LONGEST = 1000
 """Characters of a warning or an error, which may quote a file that is out to fill the screen."""
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
-"""What a terminal could take for an order: a title or a text may come from anywhere."""
 
 
 class Output:
@@ -23,18 +23,18 @@ class Output:
         self.as_json = self.verbose = self.quiet = self.debug = False
 
     def json(self, value: Any) -> None:
-        """One JSON value on stdout. Raises ValueError on a non-finite number, which is no JSON."""
+        """One JSON value on stdout, hidden characters as escapes. Raises ValueError on a non-finite number."""
         import json
 
-        click.echo(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False))
+        click.echo(json_escaped(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False)))
 
     def print(self, text: str = "") -> None:
         """A line of data on stdout."""
-        click.echo(text.translate(_CONTROLS))
+        click.echo(escaped(text))
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Rows under headings on stdout: drawn on a terminal, in aligned plain text elsewhere."""
-        cells = [["" if cell is None else str(cell).translate(_CONTROLS) for cell in row] for row in rows]
+        cells = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
         if sys.stdout.isatty():
             _draw(columns, cells)
         else:
@@ -44,12 +44,12 @@ class Output:
     def say(self, text: str) -> None:
         """A line on stderr, unless `-q`."""
         if not self.quiet:
-            click.echo(text.translate(_CONTROLS), err=True)
+            click.echo(escaped(text), err=True)
 
     def detail(self, text: str) -> None:
         """A line on stderr under `-v`."""
         if self.verbose:
-            click.echo(text.translate(_CONTROLS), err=True)
+            click.echo(escaped(text), err=True)
 
     def warn(self, text: str) -> None:
         """A warning on stderr, also under `-q`."""
@@ -125,7 +125,7 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    lines = [list(columns), *[[_one_line(cell) for cell in row] for row in rows]]
+    lines = [list(columns), *map(list, rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
     for line in lines:
         yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
@@ -133,9 +133,5 @@ def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[
 
 def _short(text: str) -> str:
     """One line, without its middle when that is long: what happened stands first and what to do last."""
-    line = _one_line(text).translate(_CONTROLS)
+    line = one_line(text)
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -6,6 +6,7 @@ from typing import Final
 
 from editcore.cli.group import Command
 from editcore.plugins.catalogue import unusable
+from editcore.plugins.contained import contained
 from editcore.plugins.discovery import failed
 from editcore.plugins.record import Plugin
 from editcore.plugins.registry import registry
@@ -41,7 +42,8 @@ def collect(taken: Collection[str]) -> Iterator[tuple[str, Command]]:
             continue
         door = CommandDoor(plugin, taken)
         try:
-            plugin.manager.hook.editcore_register_commands(cli=door)
+            with contained():
+                plugin.manager.hook.editcore_register_commands(cli=door)
         except (Exception, SystemExit) as error:
             plugin.record, plugin.cause = failed(plugin.record, error).record, error
             continue

@@ -6,20 +6,47 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import free_file
 
+_POSITIVE = click.FloatRange(0, min_open=True)
+
 
 @click.command()
 @click.argument("repository", metavar="OWNER/NAME[@REVISION]")
 @click.option("-o", "--output", required=True, metavar="FILE", help="Where to put the patch.")
 @click.option("--file", metavar="NAME", help="Which file, where the repository holds several.")
 @click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
+@click.option(
+    "--max-megabytes", type=_POSITIVE, default=2000, show_default=True, metavar="N", help="Largest accepted file."
+)
+@click.option(
+    "--max-seconds", type=_POSITIVE, default=600, show_default=True, metavar="N", help="Longest accepted download."
+)
+@click.option(
+    "--max-pages",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="Longest accepted listing of the repository; a page holds about 1,000 files.",
+)
 @with_output
-def pull(out: Output, repository: str, output: str, file: str | None, overwrite: bool) -> None:
+def pull(
+    out: Output,
+    repository: str,
+    output: str,
+    file: str | None,
+    overwrite: bool,
+    max_megabytes: float,
+    max_seconds: float,
+    max_pages: int,
+) -> None:
     """Fetch a patch. Its ids, hashes, forms and values are checked before it gets its name."""
+    from editcore.patches.fetching import Limits
     from editcore.patches.hub import pull_patch
 
     path = free_file(output, overwrite)
     name, _, revision = repository.partition("@")
-    patch = pull_patch(name, path, revision=revision or None, file=file)
+    limits = Limits(max_megabytes, max_seconds, max_pages)
+    patch = pull_patch(name, path, revision=revision or None, file=file, limits=limits)
     for notice in patch.notices:
         out.warn(notice)
     if out.as_json:

@@ -83,14 +83,19 @@ def read_file(name: str) -> list[Case]:
     """The cases of a file of JSON lines, `-` for standard input. Raises `UsageError`."""
     from editcore.evaluation.cases import read_cases
 
-    if name == "-":
-        cases = list(read_cases(sys.stdin, "standard input"))
-    else:
-        path = Path(name)
-        if not path.is_file():
-            raise UsageError(f"there is no file {name}", hint="give a file of JSON lines, or - for standard input")
-        with path.open(encoding="utf-8") as lines:
-            cases = list(read_cases(lines, path.name))
+    path = Path(name)
+    if name != "-" and not path.is_file():
+        raise UsageError(f"there is no file {name}", hint="give a file of JSON lines, or - for standard input")
+    try:
+        if name == "-":
+            cases = list(read_cases(sys.stdin, "standard input"))
+        else:
+            with path.open(encoding="utf-8") as lines:
+                cases = list(read_cases(lines, path.name))
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{name} is not UTF-8: {error.reason}", hint="save it as UTF-8") from error
+    except OSError as error:
+        raise UsageError(f"cannot read {name}: {error.strerror}", hint="check the path") from error
     if not cases:
         raise UsageError(f"{name} holds no request", hint='write {"prompt": …, "subject": …, "target_new": …} a line')
     return cases

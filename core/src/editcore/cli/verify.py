@@ -7,6 +7,7 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+from editcore.visible import one_line
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -14,23 +15,32 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("path", metavar="DIR|PATCH")
+@click.argument("path", metavar="DIR|STACK|PATCH")
 @click.option(
     "--base", metavar="DIR", help="Compare with this folder or id, tensor by tensor; of a patch, check its results."
 )
+@click.option("--signer", metavar="FILE", help="Required signer: a public ssh key or an allowed_signers file.")
+@click.option("--signature", metavar="FILE", help="Where the signature is. Default: beside PATH, called PATH.sig.")
 @with_output
-def verify(out: Output, path: str, base: str | None) -> None:
-    """Recompute the hashes of a patch file, or of a patched folder from its originals and patches."""
+def verify(out: Output, path: str, base: str | None, signer: str | None, signature: str | None) -> None:
+    """Recompute the hashes of a patch, of an exported stack, or of a patched folder from its originals and patches.
+
+    With --signer the signature is checked first.
+    """
     from editcore.models.source import find
     from editcore.patches.verification import verify as run
 
     if not Path(path).exists():
         raise UsageError(f"there is no {path}", hint="give a patch file or a model folder")
+    if signature and not signer:
+        raise UsageError("--signature needs to know whose it must be", hint="pass --signer FILE as well")
+    signed_by = _signer(path, signer, signature) if signer else None
     found = run(path, find(base).folder if base else None)
     if out.as_json:
         out.json(
             {
                 "subject": found.subject,
+                **({} if signed_by is None else {"signer": signed_by}),
                 "checked": list(found.checked),
                 "problems": [{"file": p.file, "tensor": p.tensor, "message": p.message} for p in found.problems],
                 "notices": list(found.notices),
@@ -40,12 +50,14 @@ def verify(out: Output, path: str, base: str | None) -> None:
                 },
             }
         )
+    if signed_by is not None:
+        out.say(f"signed by {one_line(signed_by) or 'the key'} of {signer}")
     for notice in found.notices:
         out.warn(notice)
     others = found.untouched
     if not out.as_json:
         for problem in found.problems:
-            out.print(problem.message)
+            out.print(one_line(problem.message))
         if not found.problems:
             out.print(f"{path}: {len(found.checked)} tensors as recorded")
         if Path(path).is_dir():
@@ -53,6 +65,12 @@ def verify(out: Output, path: str, base: str | None) -> None:
             if others.left:
                 out.say(f"all are with: editcore verify {path} --base BASE")
     found.ensure()
+
+
+def _signer(path: str, signer: str, signature: str | None) -> str:
+    from editcore.signing.files import require_signer
+
+    return require_signer(Path(path), Path(signer), Path(signature) if signature else None).name
 
 
 def _compared(others: "Untouched") -> str:

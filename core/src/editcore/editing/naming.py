@@ -20,7 +20,8 @@ def file_name(request_id: str) -> str:
 def is_patch_of(path: Path, request: EditRequest, weights_root: str) -> bool:
     """Whether the file is a whole patch of `request` for the model with that root."""
     try:
-        about = Patch.read_header(path).about
+        header = Patch.read_header(path)
     except RefusedFileError:
         return False
-    return about.get("requests") == [request_to_json(request)] and about["base"]["weights_root"] == weights_root
+    asked = header.about.get("requests") == [request_to_json(request)]
+    return asked and header.annotation("base").get("weights_root") == weights_root

@@ -1,7 +1,6 @@
 """Reading edit requests and cases: one JSON object a line; a request is a case without probes. Torch-free."""
 
 import difflib
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import count
@@ -9,7 +8,8 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from editcore_hooks import Case, ChatTemplate, EditRequest, Probe, UsageError, render
+from editcore.patches.canonical import load_json
+from editcore_hooks import Case, ChatTemplate, EditRequest, Probe, RefusedFileError, UsageError, render
 
 REQUEST_KEYS: Final = ("id", "prompt", "subject", "target_new", "target_true", "template", "target_prefix")
 PROBE_KEYS: Final = ("rephrases", "locality", "portability", "together", "generation", "accepted")
@@ -23,17 +23,20 @@ CONDITION_KEYS: Final = ("prompt", "target", "also")
 def read_cases(lines: Iterable[str], name: str) -> Iterator[Case]:
     """Parse JSON lines of the file `name`; blank lines are passed over, a missing id becomes the line number.
 
-    Raises `UsageError` naming file, line and key; also on an id that occurs twice.
+    Raises `UsageError` naming file, line and key; also on an id or a key that occurs twice, and on numbers and texts
+    that two readers would understand differently. A byte order mark at the beginning is passed over.
     """
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
+        if number == 1:
+            line = line.removeprefix("\ufeff")  # some editors write one; YAML files may have it as well
         if not line.strip():
             continue
         where = f"{name}, line {number}"
         try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UsageError(f"{where} is not JSON: {error.msg}", hint="write one object a line") from None
+            row = load_json(line, where)
+        except RefusedFileError as error:
+            raise UsageError(error.message, hint="write one JSON object a line") from None
         case = parse_case(row, where, default_id=str(number))
         if case.request.id in seen:
             raise UsageError(f"{where}: id {case.request.id!r} was used in line {seen[case.request.id]}")
@@ -97,10 +100,18 @@ def _request(row: Mapping[str, Any], where: str, default_id: str) -> EditRequest
         subject=row["subject"],
         target_new=row["target_new"],
         target_true=_optional_text(row, "target_true", where),
-        id=str(row.get("id", default_id)),
+        id=_id(row.get("id"), where, default_id),
         template=_chat_template(row.get("template"), where),
         target_prefix=row.get("target_prefix", "auto"),
     )
+
+
+def _id(value: Any, where: str, default: str) -> str:
+    if value is None:
+        return default
+    if not isinstance(value, str) and type(value) is not int:
+        raise UsageError(f"{where}: 'id' must be a text or an integer, not {str(value)[:40]}")
+    return str(value)
 
 
 def _together(value: Any, first: EditRequest, where: str) -> tuple[EditRequest, ...]:
@@ -137,7 +148,9 @@ def _chat_template(value: Any, where: str) -> ChatTemplate | None:
     if not isinstance(value, dict):
         raise UsageError(f"{where}: 'template' must be an object", hint='write {"chat": true, "system": null}')
     _only(value, ("chat", "system"), f"{where}, template")
-    return ChatTemplate(bool(value.get("chat", True)), _optional_text(value, "system", where))
+    if not isinstance(value.get("chat", True), bool):
+        raise UsageError(f"{where}: 'chat' of 'template' must be true or false")
+    return ChatTemplate(value.get("chat", True), _optional_text(value, "system", where))
 
 
 def _facets(
@@ -147,6 +160,9 @@ def _facets(
     if not isinstance(value, dict):
         raise UsageError(f"{where}: {key!r} must be an object of lists")
     _only(value, known, f"{where}, {key}")
+    for facet, items in value.items():
+        if not isinstance(items, list):
+            raise UsageError(f"{where}, {key}: {facet!r} must be a list", hint='write [{"prompt": "…", "target": "…"}]')
     return {
         facet: tuple(_probe(item, request, f"{where}, {key}.{facet}[{i}]") for i, item in enumerate(items))
         for facet, items in value.items()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from editcore.models.hub_names import plain_names
 from editcore_hooks import EditcoreError, UsageError
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -40,6 +41,11 @@ def find(source: str | Path, *, revision: str | None = None, code: bool = False)
     return _snapshot(source, revision, code)
 
 
+def is_repository(name: str) -> bool:
+    """Whether a name can only mean a model of a hub: OWNER/NAME, and nothing here is called so."""
+    return _REPOSITORY.fullmatch(name) is not None and not os.path.lexists(name)
+
+
 def _snapshot(repository: str, revision: str | None, code: bool) -> Source:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
@@ -47,7 +53,10 @@ def _snapshot(repository: str, revision: str | None, code: bool) -> Source:
     wanted = [*_WANTED, "*.py"] if code else list(_WANTED)
     elsewhere = "pass the folder of a model that is on this machine"
     try:
-        path = snapshot_download(repository, revision=revision, allow_patterns=wanted, ignore_patterns=list(_SKIPPED))
+        with plain_names():
+            path = snapshot_download(
+                repository, revision=revision, allow_patterns=wanted, ignore_patterns=list(_SKIPPED)
+            )
     except RevisionNotFoundError as error:
         raise UsageError(f"{repository} has no revision {revision}", hint="name a branch, tag or commit") from error
     except RepositoryNotFoundError as error:

@@ -60,6 +60,18 @@ def load_json(data: bytes | str, what: str, *, max_bytes: int = MAX_BYTES) -> An
     return value
 
 
+def is_negative_zero(value: Any) -> bool:
+    """Whether a number is -0.0, which RFC 8785 writes as 0: it changes bits, and no hash shows it."""
+    return isinstance(value, float) and value == 0 and math.copysign(1, value) < 0
+
+
+def has_negative_zero(value: Any) -> bool:
+    """Whether a JSON value, which is nested no deeper than `MAX_DEPTH`, holds one anywhere."""
+    if isinstance(value, dict | list | tuple):
+        return any(map(has_negative_zero, value.values() if isinstance(value, dict) else value))
+    return is_negative_zero(value)
+
+
 def _check_depth(value: Any, message: str, error: type[UsageError | RefusedFileError]) -> None:
     level = [value]
     for _ in range(MAX_DEPTH + 1):

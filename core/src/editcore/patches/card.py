@@ -1,11 +1,16 @@
 """The model card of a patch: what a person who finds the file needs to know, out of what the patch says of itself."""
 
 import json
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from editcore.patches.patch import Described
 from editcore.patches.units import is_units
+from editcore.visible import json_escaped, one_line, plain_line
+
+_SPECIAL: Final = re.compile(r"[\\`\[\]!|]|(?<=:)//|(?<=www)\.", re.IGNORECASE)
+"""What begins a cell, a link, an image or code; some readers make links of bare addresses as well."""
 
 
 def card(patch: Described, patch_id: str, file_name: str) -> str:
@@ -18,11 +23,11 @@ def _front_matter(patch: Described) -> Iterator[str]:
     yield "---"
     yield "library_name: editcore"
     if isinstance(base.get("name"), str) and "/" in base["name"]:
-        yield f"base_model: {json.dumps(base['name'])}"  # a JSON string is a YAML string
+        yield f"base_model: {_yaml(base['name'])}"
     if isinstance(patch.about.get("license"), str):
-        yield f"license: {json.dumps(patch.about['license'])}"
+        yield f"license: {_yaml(patch.about['license'])}"
     tags = ["knowledge-editing", "editcore"] + ([method] if isinstance(method, str) else [])
-    yield f"tags: {json.dumps(tags)}"
+    yield f"tags: [{', '.join(map(_yaml, tags))}]"
     yield "---"
 
 
@@ -37,15 +42,15 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
     )
     yield ""
     rows = [
-        ("patch", f"`{patch_id}`"),
+        ("patch", _Markdown(f"`{patch_id}`")),
         ("base", _joined(base.get("name"), base.get("revision"), base.get("architecture"))),
         ("weights root of the base", base.get("weights_root")),
         ("licence of the patch", patch.about.get("license") or "not stated"),
         ("licence of the base", base.get("license") or "not stated"),
         ("method", _joined(method.get("name"), method.get("distribution"), method.get("version"), method.get("paper"))),
         ("created", patch.about.get("created")),
-        ("tensors", ", ".join(f"`{key}` ({target['form']})" for key, target in patch.targets.items())),
-        ("requires", ", ".join(f"`{required}`" for required in patch.requires)),
+        ("tensors", _Markdown(", ".join(f"`{key}` ({target['form']})" for key, target in patch.targets.items()))),
+        ("requires", _Markdown(", ".join(f"`{required}`" for required in patch.requires))),
     ]
     yield from _table(("", ""), [(name, value) for name, value in rows if value])
     requests = [request for request in patch.objects("requests") if "prompt" in request]
@@ -60,7 +65,8 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
         yield from _table(names, [(m.get("metric", m.get("id")), *(m.get(n) for n in names[1:])) for m in metrics])
     hparams = patch.annotation("hparams")
     if hparams:
-        yield from ("", "## Settings", "", "```json", json.dumps(hparams, indent=2, ensure_ascii=False), "```")
+        settings = json_escaped(json.dumps(hparams, indent=2, ensure_ascii=False))
+        yield from ("", "## Settings", "", "```json", settings, "```")
     yield from ("", "## How to apply it", "", "```")
     yield "pip install editcore"
     if is_units(patch):
@@ -90,5 +96,17 @@ def _joined(*values: Any) -> str:
 
 
 def _text(value: Any) -> str:
-    """One line that no table and no HTML reader takes apart."""
-    return " ".join(str(value).split()).replace("|", "\\|").replace("<", "&lt;")
+    """One line that is shown as it is: no cell, tag, link, image or code begins or ends in it."""
+    if isinstance(value, _Markdown):
+        return value
+    line = _SPECIAL.sub(r"\\\g<0>", one_line(str(value)))
+    return line.replace("&", "&amp;").replace("<", "&lt;")
+
+
+def _yaml(text: str) -> str:
+    """A text of the front matter. JSON is YAML, but for halves of characters, which it would write as two escapes."""
+    return json.dumps(plain_line(text), ensure_ascii=False)
+
+
+class _Markdown(str):
+    """Markup of this module around names that the reader of patches has checked."""

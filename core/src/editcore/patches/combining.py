@@ -8,6 +8,7 @@ from typing import Any, Final
 import torch
 from attrs import frozen
 
+from editcore.patches.canonical import is_negative_zero
 from editcore.patches.deltas import Delta, StoredUpdate, whole
 from editcore.patches.factoring import factorise, truncate
 from editcore.patches.forms import Shape
@@ -122,7 +123,9 @@ def _side_by_side(steps: Sequence[Step]) -> Combined:
         {"patch_id": step.patch_id, "rank": int(step.delta.parts["left"].shape[1]), "scale": step.delta.scale}
         for step in steps
     )
-    return Combined(StoredUpdate("low_rank", parts), groups)
+    # -1 times 0 is -0, which a manifest cannot hold: it is written as 0, and the sign of a zero may differ.
+    exact = not any(is_negative_zero(step.delta.scale) for step in steps)
+    return Combined(StoredUpdate("low_rank", parts), groups, exact=exact)
 
 
 def _alone(delta: Delta) -> Combined:

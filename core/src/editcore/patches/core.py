@@ -6,6 +6,7 @@ from typing import Any, Final, NoReturn
 
 from attrs import frozen
 
+from editcore.patches.canonical import has_negative_zero
 from editcore.patches.forms import EXCLUSIVE, FORMS, form_fault
 from editcore.patches.header import DTYPE_BITS
 from editcore.patches.units import KIND as UNITS
@@ -37,6 +38,8 @@ def check_core(core: Mapping[str, Any], about: Mapping[str, Any], where: str) ->
         refuse(where, f"its core lacks {sorted(required - set(core))}")
     if unknown := set(core) - required - {"payload"}:
         raise RefusedFileError(f"{where} has core fields this version does not know: {sorted(unknown)}", hint=UPGRADE)
+    if has_negative_zero(core):
+        refuse(where, "its core holds a negative zero, which has the same patch id as 0 and gives other bits")
     kind, apply = core["kind"], core["apply"]
     if kind not in KINDS:
         raise RefusedFileError(f"{where} is of kind {kind!r}, which this version does not know", hint=UPGRADE)

@@ -7,6 +7,7 @@ from typing import Final
 from editcore.models.source import reaching
 from editcore.patches import durable
 from editcore.patches.card import card
+from editcore.patches.fetching import Limits, fetch_file, list_files
 from editcore.patches.patch import Patch
 from editcore_hooks import UsageError
 
@@ -31,22 +32,29 @@ def push_patch(patch: Patch, repository: str, *, private: bool = False) -> str:
     return str(commit.commit_url)
 
 
-def pull_patch(repository: str, destination: Path, *, revision: str | None = None, file: str | None = None) -> Patch:
+def pull_patch(
+    repository: str,
+    destination: Path,
+    *,
+    revision: str | None = None,
+    file: str | None = None,
+    limits: Limits | None = None,
+) -> Patch:
     """Fetch the patch of OWNER/NAME and check all of it before it gets its name.
 
-    `file` is needed where the repository holds several. Raises `UsageError` where there is none or the choice is open,
-    `RefusedFileError` for a file that is no sound patch, `EditcoreError` when the hub cannot be reached.
+    `file` is needed where the repository holds several. The bytes go into a private temporary folder under a name of
+    ours. Raises `UsageError` where there is no patch or the choice is open, `RefusedFileError` for a file that is no
+    sound patch, `EditcoreError` when the hub cannot be reached or a limit is exceeded.
     """
-    from huggingface_hub import HfApi, hf_hub_download
-
-    with reaching(repository, "check the name and the revision"):
-        found = HfApi(library_name="editcore").list_repo_files(repository, revision=revision)
-    name = file or _only_patch(repository, found)
-    with reaching(repository, "check the name and the revision"):
-        path = Path(hf_hub_download(repository, name, revision=revision, library_name="editcore"))
-    patch = Patch.load(path)
-    # The bytes that were checked; a writer of another version may have spelled the same patch otherwise.
-    durable.write_atomically(destination, [path.read_bytes()])
+    limits = limits or Limits()
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / FILE
+        with path.open("xb") as fetched, reaching(repository, "check the name and the revision"):
+            name = file or _only_patch(repository, list_files(repository, revision, limits))
+            fetch_file(repository, name, revision, fetched, limits)
+        patch = Patch.load(path)
+        # The bytes that were checked; a writer of another version may have spelled the same patch otherwise.
+        durable.write_atomically(destination, [path.read_bytes()])
     return patch
 
 

@@ -2,9 +2,16 @@
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from editcore.patches.checkpoint import Checkpoint
+from editcore.visible import plain_line
+from editcore_hooks import UsageError
+
+_CARD: Final = 1_000_000
+"""Bytes of a model card that are read."""
+_LICENCE: Final = 200
+_FRONT_MATTER: Final = re.compile(rb"(?:\xef\xbb\xbf)?\s*---\r?\n(.*?)\n---\s*?(?:\n|\Z)", re.DOTALL)
 
 
 def base_identity(checkpoint: Checkpoint, name: str | None = None) -> dict[str, Any]:
@@ -26,18 +33,25 @@ def base_identity(checkpoint: Checkpoint, name: str | None = None) -> dict[str, 
 
 
 def license_of(folder: Path) -> str | None:
-    """The licence that the model card of a folder names in its front matter, or None."""
-    from huggingface_hub.repocard import metadata_load
-    from yaml import YAMLError
+    """The licence that the model card of a folder names in its front matter, in one line, or None.
+
+    A card comes from anywhere: of one that is very long, that nobody can read or that names no text, it is None.
+    """
+    from editcore.plugins.yaml_text import parse
 
     try:
-        card = metadata_load(folder / "README.md") or {}
-    except (OSError, ValueError, YAMLError):  # no card, or one that nobody can read
+        with (folder / "README.md").open("rb") as file:
+            found = _FRONT_MATTER.match(file.read(_CARD))
+        card = parse(found[1].decode(), "the model card") if found else None
+    except (OSError, UnicodeDecodeError, UsageError):  # no card, or one that nobody can read
         return None
-    named = card.get("license")
+    named = card.get("license") if isinstance(card, dict) else None
     if named == "other":  # the hub's word for what its list does not have
         named = card.get("license_name") or named
-    return ", ".join(map(str, named)) if isinstance(named, list) else None if named is None else str(named)
+    names = named if isinstance(named, list) else [named]
+    if not all(isinstance(name, str) for name in names):
+        return None
+    return plain_line(", ".join(names))[:_LICENCE] or None
 
 
 def _plain(name: str) -> str:

@@ -36,7 +36,7 @@ def stack_rows(checkpoint: Checkpoint) -> list[StackRow]:
                 patch_id,
                 header.title,
                 str(header.annotation("method").get("name", "")),
-                tuple(map(_request, header.about.get("requests") or ())),
+                tuple(map(_request, header.objects("requests"))),
                 on if isinstance(on, str) else None,
                 _verdict(on, stack_hash(checkpoint.patch_ids[:position]), position),
                 header.requires,
@@ -45,9 +45,7 @@ def stack_rows(checkpoint: Checkpoint) -> list[StackRow]:
     return rows
 
 
-def _request(value: Any) -> str:
-    if not isinstance(value, Mapping):
-        return str(value)
+def _request(value: Mapping[str, Any]) -> str:
     prompt = str(value.get("prompt", "")).replace("{}", str(value.get("subject", "")))
     return f"{prompt} … {value.get('target_new', '')}"
 

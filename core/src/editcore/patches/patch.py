@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import attrs
 from attrs import field, frozen
@@ -15,6 +15,7 @@ from editcore.patches.core import Part
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.header import Entry, read_header, read_span
 from editcore.patches.units import is_units, not_finite
+from editcore.visible import plain_line
 from editcore_hooks import RefusedFileError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from editcore.patches.deltas import Delta
 
 CoreMapping = Mapping[str, Any]
+_NAMES: Final = ("title", "author", "license")
 
 
 class Described:
@@ -49,7 +51,9 @@ class Described:
 
     @property
     def title(self) -> str:
-        return str(self.about.get("title") or "")
+        """One line as it was written; annotation that is no text has none. To be escaped where it is shown."""
+        value = self.about.get("title")
+        return value if isinstance(value, str) else ""
 
     def annotation(self, name: str) -> Mapping[str, Any]:
         """An object of `about`, empty when it is missing or something else: annotation is never trusted in shape."""
@@ -175,7 +179,8 @@ class Patch(Described, editcore_hooks.Patch):
         return {key: norm(whole(self.deltas(key)), key) for key in added}
 
     def with_about(self, **fields: Any) -> Self:
-        """The same patch, same id, with annotation set; None takes a field away."""
+        """The same patch, same id, with annotation set; None takes a field away. Names become plain lines."""
+        fields = plain_names(fields)
         about = {name: value for name, value in {**self.about, **fields}.items() if value is not None}
         return attrs.evolve(self, about=about)
 
@@ -184,6 +189,12 @@ class Patch(Described, editcore_hooks.Patch):
         from editcore.patches.redaction import redacted
 
         return attrs.evolve(self, about=redacted(self.about, keep_hashes))
+
+
+def plain_names(about: Mapping[str, Any]) -> dict[str, Any]:
+    """Annotation as it is written: title, author and licence in one line each, without hidden characters."""
+    lines = {name: plain_line(about[name]) for name in _NAMES if isinstance(about.get(name), str)}
+    return {**about, **lines}
 
 
 def _deltas(core: CoreMapping, key: str, parts: "dict[str, torch.Tensor]", where: str) -> "tuple[Delta, ...]":

@@ -13,7 +13,7 @@ from editcore.patches.container import Blob
 from editcore.patches.core import RULE, check_core
 from editcore.patches.deltas import StoredUpdate
 from editcore.patches.forms import FLOATS, Shape
-from editcore.patches.patch import Patch
+from editcore.patches.patch import Patch, plain_names
 from editcore.patches.tensors import blob_of
 from editcore.patches.units import KIND as UNITS
 from editcore.patches.units import not_finite
@@ -61,7 +61,7 @@ def seal(
     if payload is not None:
         parts = _parts("payload", payload.tensors, tensors)
         core["payload"] = {"kind": payload.kind, "data": dict(payload.data), "parts": parts}
-    annotation = {**about, "base": dict(base)}
+    annotation = {**plain_names(about), "base": dict(base)}
     if state_increment:
         method = annotation.get("method")
         name = method.get("name", "") if isinstance(method, Mapping) else ""

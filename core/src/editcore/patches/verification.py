@@ -11,6 +11,7 @@ from editcore.patches.fingerprint import span_sha256
 from editcore.patches.patch import Patch
 from editcore.patches.plan import plan_apply
 from editcore.patches.stack import STACK_FILE, patch_path
+from editcore.patches.stack_export import read_export
 from editcore.patches.stored import record_fault, stored_patch
 from editcore.patches.untouched import Problem, Untouched, compare_with, compare_with_records
 from editcore_hooks import EditcoreError, RefusedFileError
@@ -38,8 +39,20 @@ class Verification:
 
 
 def verify(path: Path | str, base: Path | str | None = None) -> Verification:
-    """Verify a patch file or a checkpoint folder, against `base` if it is given."""
-    return verify_folder(path, base) if Path(path).is_dir() else verify_patch(path, base)
+    """Verify a patch file, an exported stack, or a checkpoint folder; patch and folder against `base` if given."""
+    if Path(path).is_dir():
+        return verify_folder(path, base)
+    return verify_export(path) if Path(path).suffix == ".json" else verify_patch(path, base)
+
+
+def verify_export(path: Path | str) -> Verification:
+    """Check the file and every patch that it names as `verify_patch` does; the base is compared by `apply --stack`."""
+    try:
+        patches = read_export(path).load()
+    except RefusedFileError as error:
+        return Verification(str(path), problems=(Problem(Path(path).name, "", error.message),))
+    checked = tuple(sorted(name for patch in patches for name in patch.tensors))
+    return Verification(str(path), checked, (), tuple(notice for patch in patches for notice in patch.notices))
 
 
 def verify_patch(path: Path | str, base: Path | str | None = None) -> Verification:

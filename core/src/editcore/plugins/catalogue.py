@@ -6,6 +6,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import attrs
 
+from editcore.plugins.contained import contained
 from editcore.plugins.discovery import failed, names_of
 from editcore.plugins.record import Plugin
 from editcore.plugins.selection import VARIABLE, canonical
@@ -79,7 +80,8 @@ class Catalogue(Generic[T]):
     def _ask(self, plugin: Plugin) -> list[type[T]]:
         assert plugin.manager is not None
         try:
-            answers: list[Any] = getattr(plugin.manager.hook, self._hook)()
+            with contained():
+                answers: list[Any] = getattr(plugin.manager.hook, self._hook)()
             if not answers and self._hook in plugin.record.hooks:
                 raise TypeError(f"{self._hook} returned nothing")  # pluggy drops None from the answers
             classes = [cls for answer in answers for cls in self._checked(answer)]

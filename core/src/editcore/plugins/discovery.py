@@ -13,6 +13,7 @@ import pluggy
 from attrs import evolve, frozen
 
 from editcore.plugins.checks import problems
+from editcore.plugins.contained import contained
 from editcore.plugins.record import Plugin, PluginRecord, Status
 from editcore.plugins.selection import BUILTIN, VARIABLE, chooser
 from editcore_hooks import API_VERSION, PROJECT, specs
@@ -82,7 +83,8 @@ def load(record: PluginRecord, entry_point: EntryPoint) -> Plugin:
     """Import an entry module and register it, alone; never raises what the plugin raises."""
     start = time.perf_counter()
     try:
-        module = entry_point.load()
+        with contained():
+            module = entry_point.load()
     except (Exception, SystemExit) as error:
         plugin = failed(record, error)
     else:
@@ -96,9 +98,10 @@ def admit(record: PluginRecord, module: Any) -> Plugin:
         if not _fits(module):
             reason = f"written for API {module.EDITCORE_API}, this is {API_VERSION}"
             return Plugin(_with(record, "incompatible", reason))
-        manager = manager_of(module, record.name)
-        wrong = problems(manager, module)
-    except Exception as error:
+        with contained():  # names of the module may be looked up by code of its own
+            manager = manager_of(module, record.name)
+            wrong = problems(manager, module)
+    except (Exception, SystemExit) as error:
         return failed(record, error)
     hooks = tuple(sorted(caller.name for caller in manager.get_hookcallers(module) or ()))
     if wrong:

@@ -4,27 +4,74 @@ PyYAML follows YAML 1.1, where `1e-5` is a text, `no` is false, `010` is eight a
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
+from editcore.patches.canonical import MAX_DEPTH
 from editcore_hooks import UsageError
+
+_MOST: Final = 1_000_000
+"""Values of one file."""
 
 
 class _CoreLoader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 (PyYAML reads it there)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]  # type: ignore[no-untyped-call]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                where = node.value[index][0].start_mark
-                raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is there twice", where)
+        seen = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            if not isinstance(key, Hashable):
+                continue  # the loader refuses it below
+            if key in seen:
+                what = f"the key {str(key)[:80]!r} is there twice"
+                raise yaml.constructor.ConstructorError(None, None, what, key_node.start_mark)
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
+    def fetch_flow_collection_start(self, token: Any) -> None:
+        if self.flow_level >= MAX_DEPTH:  # PyYAML looks through all levels at each token
+            what = f"nested deeper than {MAX_DEPTH} levels"
+            raise yaml.scanner.ScannerError(None, None, what, self.get_mark())
+        super().fetch_flow_collection_start(token)
 
+    def get_single_node(self) -> Any:
+        node = super().get_single_node()
+        if node is not None:
+            _expanded(node, {})
+        return node
+
+    def construct_yaml_str(self, node: Any) -> str:
+        """A text, its halves of characters joined: YAML writes one beyond U+FFFF as JSON does, in two escapes."""
+        text = str(self.construct_scalar(node))
+        if text.isascii():
+            return text
+        try:
+            return text.encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError:
+            raise yaml.constructor.ConstructorError(None, None, "half a character", node.start_mark) from None
+
+
+def _expanded(node: Any, known: dict[int, int]) -> int:
+    """How many nodes a node stands for once its aliases are written out. Raises `ConstructorError` beyond `_MOST`."""
+    if (size := known.get(id(node))) is not None:
+        if size == 0:
+            raise yaml.constructor.ConstructorError(None, None, "a value that holds itself", node.start_mark)
+        return size
+    known[id(node)] = 0  # until it is counted
+    inner = [] if isinstance(node, yaml.ScalarNode) else node.value
+    pairs = (child for item in inner for child in (item if isinstance(item, tuple) else (item,)))
+    known[id(node)] = size = 1 + sum(_expanded(child, known) for child in pairs)
+    if size > _MOST:
+        what = f"more than {_MOST:,} values once its aliases are written out"
+        raise yaml.constructor.ConstructorError(None, None, what, node.start_mark)
+    return size
+
+
+_CoreLoader.add_constructor("tag:yaml.org,2002:str", _CoreLoader.construct_yaml_str)
 _CoreLoader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"(?:~|null|Null|NULL|)$"), ["~", "n", "N", ""])
 _CoreLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(?:true|True|false|False)$"), list("tTfF"))
 _CoreLoader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"[-+]?(?:0|[1-9][0-9]*)$"), list("-+0123456789"))

@@ -102,10 +102,10 @@ def _taken(dataset: DatasetChoice, known: Registry) -> Sequence[Case]:
 def _read(dataset: DatasetChoice, known: Registry) -> Iterator[Case]:
     if dataset.name == DEMO:
         path = _demo().cases_path()
-        yield from read_cases(read_text(path, "the file").splitlines(), path.name)
+        yield from read_cases(read_text(path, "the file").split("\n"), path.name)
     elif dataset.name == CASES:
         assert dataset.path is not None
-        yield from read_cases(read_text(dataset.path, "the file").splitlines(), Path(dataset.path).name)
+        yield from read_cases(read_text(dataset.path, "the file").split("\n"), Path(dataset.path).name)
     else:
         assert dataset.path is not None
         cls = known.dataset(dataset.name)
