@@ -35,4 +35,6 @@ def import_gguf(out: Output, file: str, output: str, dtype: str) -> None:
         out.json({"folder": output, "model_type": made.model_type, "parameters": made.parameters, "chat": made.chat})
         return
     out.print(f"{output}: {made.model_type}, {made.parameters / 1e6:.0f} M parameters")
-    out.say(f"edit it with: editcore edit {output} --prompt '{{}} works as a' --subject … --target … -o fact.safetensors")
+    out.say(
+        f"edit it with: editcore edit {output} --prompt '{{}} works as a' --subject … --target … -o fact.safetensors"
+    )

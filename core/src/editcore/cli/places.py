@@ -64,4 +64,6 @@ def require_writable(path: Path) -> None:
     if not place.is_dir():
         raise UsageError(f"{place} is a file, so {path} cannot be written", hint="choose another folder")
     if not os.access(place, os.W_OK | os.X_OK):
-        raise UsageError(f"{place} is read-only, so {path} cannot be written", hint=f"chmod u+w {place}, or choose another folder")
+        raise UsageError(
+            f"{place} is read-only, so {path} cannot be written", hint=f"chmod u+w {place}, or choose another folder"
+        )

@@ -45,7 +45,7 @@ class Method:
 
     def patch(self, session: "Session", requests: Sequence[EditRequest] | None = None) -> Patch:
         """The sealed patch, as people get it."""
-        return session.edit_all(self.asked(session) if requests is None else requests, self.options)
+        return session.edit_all(self.asked(session) if requests is None else requests, self.options, measured=False)
 
     def stages(
         self, session: "Session", requests: Sequence[EditRequest] | None = None, location: Location | None = None
