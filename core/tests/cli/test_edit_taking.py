@@ -94,13 +94,13 @@ def test_an_edit_that_did_not_take_is_not_written_and_says_what_is_there_and_wha
     assert done.returncode == 5
     assert not Path("deep").exists()
     warning, error = done.stderr.splitlines()[-2:]
-    assert "1 did not take: ' pilot' is there, ' Stieltjes' is missing" in warning
-    assert "; the model says ' " in warning
+    assert "1 did not take: 'pilot' is there, 'Stieltjes' is missing" in warning
+    assert "; the model says '" in warning
     assert error.startswith("error: 1 of 1 edits did not take: 1. deep/a.safetensors was not written; --allow-failed")
     (row,) = json.loads(done.stdout)["patches"]
     assert row["path"] is None
     (figures,) = row["p_target"]
-    assert (figures["took"], figures["there"], figures["missing"]) == (False, " pilot", " Stieltjes")
+    assert (figures["took"], figures["there"], figures["missing"]) == (False, "pilot", "Stieltjes")
 
 
 def test_allow_failed_writes_it(edit, says_pilot):

@@ -125,7 +125,7 @@ class Writer:
 def _lack(effect: "Effect") -> str:
     """What of the target is there, what is missing, and what the model says."""
     there = f"{effect.there!r} is there, " if effect.there else ""
-    says = "" if effect.answer is None else f"; the model says {effect.answer!r}"
+    says = "" if effect.answer is None else f"; the model says {effect.answer.strip()!r}"
     return f"{there}{effect.missing!r} is missing (p(target) {effect.after:.3g}){says}"
 
 

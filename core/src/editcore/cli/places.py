@@ -36,6 +36,8 @@ def patch_output(name: str, *, overwrite: bool = False, folders: bool = False) -
         raise UsageError(f"{name} is a folder", hint=f"-o {path / f'fact{PATCH}'}")
     elif path.exists() and not overwrite:
         raise UsageError(f"{name} exists", hint="choose another name, or pass --overwrite")
+    if not folders and not path.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
     require_writable(path)
     return path
 
@@ -44,7 +46,7 @@ def free_folder(name: str) -> Path:
     """The new or empty folder to write. Raises `UsageError`."""
     path = Path(name)
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise UsageError(f"{name} exists and is not an empty folder", hint="choose a folder that does not exist")
+        raise UsageError(f"{name} exists and is not empty", hint="choose a folder that does not exist")
     if path.suffix in _FILES and not path.is_dir():
         more = f"; then {_TO_GGUF}" if path.suffix == ".gguf" else ""
         raise UsageError(

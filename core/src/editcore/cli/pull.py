@@ -4,7 +4,7 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import free_file
+from editcore.cli.places import patch_output
 
 
 @click.command()
@@ -17,7 +17,7 @@ def pull(out: Output, repository: str, output: str, file: str | None, overwrite:
     """Fetch a patch. Its ids, hashes, forms and values are checked before it gets its name."""
     from editcore.patches.hub import pull_patch
 
-    path = free_file(output, overwrite)
+    path = patch_output(output, overwrite=overwrite)
     name, _, revision = repository.partition("@")
     patch = pull_patch(name, path, revision=revision or None, file=file)
     for notice in patch.notices:

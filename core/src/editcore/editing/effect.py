@@ -88,7 +88,7 @@ def _effect(
     there = missing = ""
     if not all(after.hits):
         ids, held = session.encode(request).target_ids, after.hits.index(False)
-        there, missing = session.tokenizer.decode(ids[:held]), session.tokenizer.decode(ids[held:])
+        there, missing = (str(session.tokenizer.decode(part)).strip() for part in (ids[:held], ids[held:]))
     return Effect(request.id, exp(before.sum), exp(after.sum), all(after.hits), there, missing, answer)
 
 
