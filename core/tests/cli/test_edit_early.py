@@ -153,7 +153,7 @@ def test_an_output_that_cannot_be_meant(refused, tmp_path, monkeypatch, output, 
 def test_a_folder_that_is_read_only(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "access", lambda place, mode: False)  # root may write everywhere
     with pytest.raises(UsageError, match=f"chmod u\\+w {tmp_path}"):
-        patch_output(str(tmp_path / "new" / "fact.safetensors"))
+        patch_output(str(tmp_path / "fact.safetensors"))
 
 
 def test_a_folder_with_a_dot_in_its_name_is_taken_where_it_is_there(tmp_path):

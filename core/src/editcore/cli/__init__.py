@@ -13,7 +13,7 @@ from editcore.cli.commands import COMMANDS
 from editcore.cli.group import LazyGroup
 from editcore.cli.options import talk_options
 from editcore.cli.output import Output
-from editcore_hooks import EditcoreError
+from editcore_hooks import EditcoreError, PluginError
 
 __all__ = ["main", "root"]
 
@@ -72,7 +72,7 @@ def _report(error: BaseException, out: Output) -> int:
     if out.debug:
         traceback.print_exception(error)
     if isinstance(error, EditcoreError):
-        out.error(str(error))
+        out.error(str(error) if error.hint or not out.command else f"{error}. {_next(error, out)}")
         return error.exit_code
     if isinstance(error, click.ClickException):
         out.error(_usage(error))
@@ -82,6 +82,11 @@ def _report(error: BaseException, out: Output) -> int:
         return 1
     out.error(f"{type(error).__name__}: {error}. Run it again with --debug to see where")
     return 1
+
+
+def _next(error: EditcoreError, out: Output) -> str:
+    """The command that helps with an error without a hint of its own."""
+    return "editcore plugins doctor" if isinstance(error, PluginError) else f"{out.command} --help"
 
 
 def _usage(error: click.ClickException) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,10 @@ from editcore.cli.output import Output
 from editcore.cli.patch_files import naming_options
 from editcore.cli.places import PATCH, patch_output
 from editcore.cli.requests import read_requests, request_options
-from editcore_hooks import EditMethod
+from editcore_hooks import EditMethod, UsageError
+
+if TYPE_CHECKING:
+    from editcore.evaluation.requirements import Requirement
 
 
 @click.command()
@@ -70,7 +73,7 @@ def edit(
     cases = read_requests(**request)
     requirements = [parse_requirement(text) for text in require]
     path = patch_output(output, overwrite=overwrite, folders=True)
-    cls, layers = _checked(model, revision, dtype, method, file, settings, transforms, locator)
+    cls, layers = _checked(model, revision, dtype, method, requirements, file, settings, transforms, locator)
 
     from editcore.cli.edit_writer import Writer
     from editcore.editing.compute import Options, prepare
@@ -117,6 +120,7 @@ def _checked(
     revision: str | None,
     dtype: str | None,
     method: str,
+    requirements: "Sequence[Requirement]",
     file: str | None,
     settings: Sequence[str],
     transforms: Sequence[str],
@@ -131,8 +135,14 @@ def _checked(
 
     known = registry()
     cls = known.method(method)
-    layers = (*([(file, read_mapping(Path(file)))] if file else []), ("--set", settings_mapping(cls.Hparams, settings)))
-    resolved = merge(cls.Hparams, *layers)
+    for requirement in requirements:
+        known.metric(requirement.metric)
+    from_file = [(file, read_mapping(Path(file)))] if file else []
+    try:
+        layers = (*from_file, ("--set", settings_mapping(cls.Hparams, settings)))
+        resolved = merge(cls.Hparams, *layers)
+    except UsageError as error:
+        raise UsageError(f"{cls.name}: {error.message}", hint=error.hint or f"editcore methods {cls.name}") from None
     place = make_locator(known, locator)
     make_transforms(known, transforms)
     n_layers = check_model(model, revision, dtype)

@@ -57,7 +57,7 @@ def export(
     if form == "merged":
         _merged(out, loaded, folder, output, keep_history)
     else:
-        _adapter(out, loaded[0], folder, output, tolerance, max_rank, base_name)
+        _adapter(out, loaded[0], folder, output, tolerance, max_rank, base_name, model)
 
 
 def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str, keep_history: bool) -> None:
@@ -81,7 +81,14 @@ def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str, keep
 
 
 def _adapter(
-    out: Output, patch: "Patch", folder: Path, output: str, tolerance: float, max_rank: int, base_name: str | None
+    out: Output,
+    patch: "Patch",
+    folder: Path,
+    output: str,
+    tolerance: float,
+    max_rank: int,
+    base_name: str | None,
+    model: str | None,
 ) -> None:
     from editcore.patches.adapting import base_named, write_adapter
     from editcore.patches.checkpoint import Checkpoint
@@ -95,7 +102,7 @@ def _adapter(
     if revision is not None:
         out.say(f"its base is {name}; offline: PeftModel.from_pretrained(model of {folder}, {output!r})")
     elif base_name is None:
-        out.say(f"its base is the folder {name}; to share it name a hub id: --base-name OWNER/NAME")
+        out.say(f"it names {model or name} on this machine as its base; to share it: --base-name OWNER/NAME")
     out.say(f"servers that limit the rank need {max(made.ranks.values())}; an adapter adds in the model's own dtype")
 
 

@@ -3,11 +3,13 @@
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
+
+from editcore.cli.naming import fill
 
 _PATIENCE = 1.0
 """Seconds of work before a progress bar is shown."""
@@ -24,6 +26,10 @@ class Output:
 
     def __init__(self) -> None:
         self.as_json = self.verbose = self.quiet = self.debug = False
+        self.command = ""
+        """What is run, `editcore edit`."""
+        self.given: Mapping[str, str] = {}
+        """What stands for MODEL and the like in the commands that messages recommend."""
 
     def json(self, value: Any) -> None:
         """One JSON value on stdout. Raises ValueError on a non-finite number, which is no JSON."""
@@ -45,7 +51,7 @@ class Output:
     def say(self, text: str) -> None:
         """A line on stderr, unless `-q`."""
         if not self.quiet:
-            click.echo(text.translate(_CONTROLS), err=True)
+            click.echo(fill(text, self.given).translate(_CONTROLS), err=True)
 
     def detail(self, text: str) -> None:
         """A line on stderr under `-v`."""
@@ -54,11 +60,11 @@ class Output:
 
     def warn(self, text: str) -> None:
         """A warning on stderr, also under `-q`."""
-        click.echo(f"{click.style('warning:', fg='yellow')} {_short(text)}", err=True)
+        click.echo(f"{click.style('warning:', fg='yellow')} {_short(fill(text, self.given))}", err=True)
 
     def error(self, text: str) -> None:
         """The one line of an error on stderr."""
-        click.echo(f"{click.style('error:', fg='red')} {_short(text)}", err=True)
+        click.echo(f"{click.style('error:', fg='red')} {_short(fill(text, self.given))}", err=True)
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator["Progress"]:
