@@ -9,6 +9,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from editcore.cli import main
 from editcore.models.gguf import import_gguf
 from editcore.models.quiet import quiet
 from editcore.testing.tiny import tiny_model
@@ -101,6 +102,13 @@ def test_the_folder_loads_plainly_and_gives_the_logits_of_the_file(file, tmp_pat
     config = json.loads((tmp_path / "out" / "config.json").read_text())
     assert not {"quantization_config", "_name_or_path"} & config.keys()
     assert str(file.parent) not in (tmp_path / "out" / "config.json").read_text()
+
+
+def test_the_command_says_what_it_wrote(file, tmp_path, capsys):
+    assert main(["import", str(file), "-o", str(tmp_path / "out"), "--dtype", "float16", "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["model_type"], said["chat"]) == ("llama", True)
+    assert json.loads((tmp_path / "out" / "config.json").read_text())["dtype"] == "float16"
 
 
 def test_files_have_the_rights_that_the_umask_gives(file, tmp_path):
