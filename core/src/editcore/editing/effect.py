@@ -1,7 +1,7 @@
 """What a patch does, measured before it is written: after rounding, on the weights that will be deployed."""
 
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from math import exp
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -48,17 +48,24 @@ class Measured:
 
 
 def measure(
-    session: "Session", patch: Patch, cases: Sequence[Case], metrics: Sequence[str] = (), *, answers: int = 0
+    session: "Session",
+    patch: Patch,
+    cases: Sequence[Case],
+    metrics: Sequence[str] = (),
+    *,
+    answers: int = 0,
+    announced: bool = True,
 ) -> Measured:
     """Score `cases` without and with `patch`, and note the figures on it. It may be on the model already.
 
-    The first `answers` cases whose target did not take are answered as well.
+    The first `answers` cases whose target did not take are answered as well. Unless `announced`, observers do not hear
+    of the patch that is put on for a moment.
     """
     others = [patch_id for patch_id in session.live.ids if patch_id != patch.patch_id]
     present = patch.patch_id in session.live.ids
     with session.live.only(others) if present else nullcontext():
         before = _scores(session, cases)
-    with nullcontext() if present else session.patched(patch):
+    with nullcontext() if present else session.patched(patch) if announced else _on(session, patch):
         after = _scores(session, cases)
         failed = [case for case, new in zip(cases, after, strict=True) if not all(new.hits)][:answers]
         said = dict(zip((case.request.id for case in failed), _answers(session, failed), strict=True))
@@ -80,6 +87,15 @@ def measure(
     ]
     rows += [{"metric": r.metric, "value": r.value, "low": r.low, "high": r.high, "n": r.n, **dtype} for r in reports]
     return Measured(patch.with_about(metrics=rows), effects, reports)
+
+
+@contextmanager
+def _on(session: "Session", patch: Patch) -> Iterator[None]:
+    session.live.add(patch)
+    try:
+        yield
+    finally:
+        session.live.remove(patch.patch_id)
 
 
 def _effect(

@@ -29,7 +29,7 @@ from editcore.models.spans import Encoded, encode_prompt, encode_request
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import run_apply_patch, run_evaluate, stage_manager
 from editcore.plugins.registry import Registry, registry
-from editcore_hooks import Applied, Case, ChatTemplate, EditRequest, Report, hookimpl
+from editcore_hooks import Applied, Case, ChatTemplate, EditcoreError, EditRequest, Report, hookimpl
 from editcore_hooks.requests import TargetPrefix
 
 if TYPE_CHECKING:
@@ -175,7 +175,11 @@ class Session(Opened):
     def _measured(self, patch: Patch, requests: Sequence[EditRequest]) -> Patch:
         from editcore.editing.effect import measure
 
-        return measure(self, patch, [Case(request) for request in requests]).patch
+        try:
+            return measure(self, patch, [Case(request) for request in requests], announced=False).patch
+        except EditcoreError as error:  # a patch that cannot be put on here is still one
+            self.say(f"p(target) was not measured: {error}")
+            return patch
 
     @contextmanager
     def patched(self, *patches: Patch) -> Iterator["Session"]:
