@@ -21,7 +21,7 @@ def print_stops(n: int, threads: int) -> None:
     torch.set_num_threads(threads)
     session = open_model(model_path())
     chosen = [parse_case(row, "the demo's cases") for row in cases(n)]
-    session.edit_each([case.request for case in chosen[:1]], Options())  # collects the second moments
+    session.edit_each([case.request for case in chosen[:1]], Options(), measured=False)  # collects the second moments
     print(
         f"\nAnother result, sooner: when to stop. {n} facts of the demo model, each edited alone with its preset and "
         "scored; values with their 95 % interval, below them the difference from all steps, paired by case, with its "

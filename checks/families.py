@@ -43,7 +43,7 @@ def _row(family: str, folder: Path) -> str:
     with quiet():
         tiny_model(family, folder)
         session = open_model(folder, talk=Silence())
-        patch = session.edit_all([REQUEST], Options(method, hparams=(("check", SETTINGS[method]),)))
+        patch = session.edit_all([REQUEST], Options(method, hparams=(("check", SETTINGS[method]),)), measured=False)
         before, files = _p(folder), small.hashes(folder)
         apply_on_disk(folder, [patch])
         after, edited = _p(folder), small.hashes(folder)

@@ -32,4 +32,4 @@ def patches(folder: Path, n: int) -> list[Patch]:
     """Patches of the first `n` demo facts for the model in `folder`, cheap ones: for what they do to files."""
     session = open_model(folder)
     options = Options(hparams=(("check", {"v_steps": 3, "mom2_tokens": 2000, "context_count": 1}),))
-    return [session.edit_all([parse_case(row, "demo").request], options) for row in cases(n)]
+    return [session.edit_all([parse_case(row, "demo").request], options, measured=False) for row in cases(n)]

@@ -67,7 +67,7 @@ def _scored(session: Session, cases: Sequence[Case]) -> list[str]:
     metrics = answerable(session, cases)
     rows = [("unedited", session.evaluate(cases, metrics))]
     for method in METHODS:
-        patches = session.edit_each([case.request for case in cases], Options(method=method))
+        patches = session.edit_each([case.request for case in cases], Options(method=method), measured=False)
         rows.append((method, session.evaluate_each(cases, patches, metrics)))
     table = [f"| method | {' | '.join(metrics)} |", "|---" * (len(metrics) + 1) + "|"]
     return table + [f"| {name} | {' | '.join(map(_shown, reports))} |" for name, reports in rows]

@@ -36,7 +36,7 @@ def test_an_edit_without_settings_tunes_says_so_and_the_bytes_come_back(
 ) -> None:
     weights, patch = model / "model.safetensors", tmp_path / "ada.safetensors"
     before = file_sha256(weights)
-    assert call("edit", model, *ADA, "-o", patch, "--json") == 0
+    assert call("edit", model, *ADA, "-o", patch, "--allow-failed", "--json") == 0
     said = capsys.readouterr()
     made = json.loads(said.out)
     assert made["settings"] == "profile default"
@@ -69,7 +69,7 @@ def test_a_preset_is_named_and_so_is_what_would_measure(
     shape = {"layer": 0, "v_steps": 2, "context_count": 1, "mom2_tokens": 500}
     monkeypatch.setattr(Rome, "preset", classmethod(lambda cls, model: shape))
     patch = tmp_path / "ada.safetensors"
-    assert call("edit", model, *ADA, "-o", patch) == 0
+    assert call("edit", model, *ADA, "-o", patch, "--allow-failed") == 0
     said = capsys.readouterr().err
     assert f"settings: preset own; to find them on the model itself: editcore tune {model} --method" in said
     assert "did not take" in said

@@ -10,7 +10,7 @@ from editcore.cli import main
 from editcore.patches.fingerprint import file_sha256
 from editcore.patches.patch import Patch
 
-QUICK = ("--set", "layer=0", "--set", "context_count=2", "--set", "mom2_tokens=3000")
+QUICK = ("--set", "layer=0", "--set", "context_count=2", "--set", "mom2_tokens=3000", "--allow-failed")
 REQUESTS = [
     {"id": "ada", "prompt": "{} works as a", "subject": "Ada Marlow", "target_new": "pilot", "target_true": "baker"},
     {"id": "bo/1", "prompt": "{} lives in", "subject": "Bo Quist", "target_new": "Oslo", "target_true": "Rome"},

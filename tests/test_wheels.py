@@ -104,7 +104,7 @@ def test_every_wheel_installs_outside_the_repository_and_edits_there(tmp_path: P
     patch = tmp_path / "fact.safetensors"
     run(
         editcore, "edit", model, "--prompt", "{} works as a", "--subject", "Dovwen Quinhurst", "--target", "baker",
-        "-o", str(patch), "--set", "mom2_tokens=2000", cwd=tmp_path,
+        "-o", str(patch), "--set", "mom2_tokens=2000", "--allow-failed", cwd=tmp_path,
     )  # fmt: skip
     assert patch.is_file()
     assert "ice-continual" in run(editcore, "bench", "specs", cwd=tmp_path)

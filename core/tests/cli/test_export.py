@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from editcore.patches import Checkpoint, StoredUpdate, Target, base_identity, seal
+from editcore.patches import Checkpoint, Patch, StoredUpdate, Target, base_identity, seal
 from editcore.testing.tiny import tiny_model
 
 KEY = "model.layers.1.mlp.down_proj.weight"
@@ -42,6 +42,8 @@ def test_adapter_checkpoint_and_card(command, made, tmp_path):
     text = (Path(page) / "README.md").read_text()
     for said in ("Ada Marlow speaks", "pref.es@1", '"layer": 1', "editcore apply p.safetensors"):
         assert said in text
+    names = {path.name for path in Path(merged).iterdir()}
+    assert names == {path.name for path in Path(root).iterdir()}  # no history
     again = command("export", patch, "--to", "card", "-o", page)
     assert again.returncode == 2
 
@@ -50,3 +52,42 @@ def test_a_local_base_is_asked_for(command, made, tmp_path):
     done = command("export", made[1], "--to", "peft", "-o", str(tmp_path / "adapter"))
     assert done.returncode == 2
     assert done.stderr.endswith("name it with --model DIR\n")
+
+
+def test_merged_keeps_the_history_where_it_is_asked_for(command, made, tmp_path):
+    root, patch = made
+    plain, kept = tmp_path / "plain", tmp_path / "kept"
+    for folder, more in ((plain, ()), (kept, ("--keep-history",))):
+        done = command("export", patch, "--to", "merged", "--model", root, "-o", str(folder), *more)
+        assert done.returncode == 0, done.stderr
+    assert len(Checkpoint.open(kept).patch_ids) == 1
+    assert Checkpoint.open(plain).patch_ids == ()
+    assert (plain / "model.safetensors").read_bytes() == (kept / "model.safetensors").read_bytes()
+    done = command("export", patch, "--to", "merged", "--model", root, "-o", str(tmp_path / "x.safetensors"))
+    assert done.returncode == 2
+    assert "what is written is a folder. -o " in done.stderr
+
+
+def test_the_adapter_of_a_local_base_names_its_folder_and_what_to_pass(command, made, tmp_path):
+    root, patch = made
+    done = command("export", patch, "--to", "peft", "--model", root, "-o", str(tmp_path / "adapter"))
+    assert "--base-name OWNER/NAME" in done.stderr
+    config = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == (root, None)
+    more = ("--base-name", "some/model")
+    command("export", patch, "--to", "peft", "--model", root, "-o", str(tmp_path / "named"), *more)
+    config = json.loads((tmp_path / "named" / "adapter_config.json").read_text())
+    assert config["base_model_name_or_path"] == "some/model"
+
+
+def test_the_adapter_of_a_hub_base_names_it_and_how_to_load_it_offline(command, made, tmp_path):
+    root, patch = made
+    hub = Patch.load(patch)
+    base = {**hub.annotation("base"), "name": "some/model", "revision": "abc"}
+    hub.with_about(base=base).save(tmp_path / "hub.safetensors")
+    done = command(
+        "export", str(tmp_path / "hub.safetensors"), "--to", "peft", "--model", root, "-o", str(tmp_path / "a")
+    )
+    assert f"its base is some/model; offline: PeftModel.from_pretrained(model of {root}" in done.stderr
+    config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
+    assert (config["base_model_name_or_path"], config["revision"]) == ("some/model", "abc")

@@ -1,6 +1,7 @@
 """Data on stdout, talk on stderr, and bars only for who can see them."""
 
 import io
+import itertools
 import sys
 
 import pytest
@@ -67,9 +68,44 @@ def test_quiet_shows_no_bar(watched):
     assert watched(work, out) == ""
 
 
-def test_no_terminal_shows_no_bar(monkeypatch, capsys):
-    monkeypatch.setattr(output, "_PATIENCE", 0.0)
-    work(Output(), total=None)
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that goes on by `step` seconds each time that it is looked at."""
+
+    def start(step):
+        seconds = itertools.count(0.0, step)
+        monkeypatch.setattr(output.time, "monotonic", lambda: next(seconds))
+
+    return start
+
+
+def test_no_terminal_shows_calm_lines_and_no_bar(clock, capsys):
+    clock(4.0)
+    with Output().progress("collecting", 6) as progress:
+        for _ in range(6):
+            progress.advance()
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert said.err.splitlines() == ["collecting: 3 of 6, 12 s, about 12 s left", "collecting: 6 of 6, 24 s"]
+
+
+def test_long_work_without_a_total_says_how_far_it_is(clock, capsys):
+    clock(4000.0)
+    with Output().progress("sampling") as progress:
+        progress.advance(7)
+    assert capsys.readouterr().err == "sampling: 7, 1:06 h\n"
+
+
+def test_short_work_says_nothing_where_no_terminal_is(capsys):
+    work(Output())
+    assert capsys.readouterr().err == ""
+
+
+def test_quiet_says_nothing_of_progress_in_a_pipe(clock, capsys):
+    clock(100.0)
+    out = Output()
+    out.quiet = True
+    work(out)
     assert capsys.readouterr().err == ""
 
 

@@ -180,3 +180,30 @@ def test_json_stays_json_beside_a_plugin_that_prints_or_leaves(editcore, site):
     states = {record["name"]: record["status"] for record in json.loads(done.stdout)}
     assert (states["dist-loud"], states["dist-leaving"]) == ("ok", "broken")
     assert "hello" in done.stderr
+
+
+def test_everything_that_plugins_offer_is_listed_by_kind(editcore, site):
+    more = """
+    from editcore_hooks import Transform
+
+    class Half(Transform):
+        name = "half"
+        summary = "takes a half"
+        Hparams = Hparams
+
+    @hookimpl
+    def editcore_register_transforms():
+        return [Half]
+"""
+    site.put("dist-toy", textwrap.dedent(METHOD) + textwrap.dedent(more))
+    every = json.loads(editcore("plugins", "offers", "--json").stdout)
+    kinds = {row["kind"] for row in every}
+    assert {"method", "transform", "metric", "architecture", "patch kind"} <= kinds
+    (half,) = [row for row in every if row["name"] == "half"]
+    assert (half["distribution"], half["summary"]) == ("dist-toy", "takes a half")
+    shown = editcore("plugins", "offers", "transforms").stdout.splitlines()
+    assert len(shown) == 2
+    assert shown[1].endswith("layer=5 mode=a")
+    wrong = editcore("plugins", "offers", "hald")
+    assert wrong.returncode == 2
+    assert "did you mean 'half'?" in wrong.stderr

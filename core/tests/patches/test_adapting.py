@@ -49,6 +49,16 @@ def test_peft_loads_it_and_gives_the_logits_of_the_patched_model(
     assert (found - expected).abs().max() < 1e-5 < (plain - expected).abs().max()
 
 
+@needs_peft
+def test_peft_finds_a_local_base_by_the_adapter_alone(folder: Folder, make_patch: Make, tmp_path: Path) -> None:
+    from peft import AutoPeftModelForCausalLM
+
+    root = folder("llama")
+    write_adapter(make_patch(root, KEYS["llama"][0]), Checkpoint.open(root), tmp_path / "adapter")
+    loaded = AutoPeftModelForCausalLM.from_pretrained(str(tmp_path / "adapter"))
+    assert (logits(loaded) - logits(AutoModelForCausalLM.from_pretrained(root))).abs().max() > 1e-5
+
+
 @pytest.mark.parametrize("form", ["dense", "sparse", "rows"])
 def test_other_forms_are_factorised_or_refused(folder: Folder, make_patch: Make, tmp_path: Path, form: str) -> None:
     root = folder("llama")

@@ -36,7 +36,7 @@ class ConflictError(EditcoreError):
 
 
 class RequirementNotMetError(EditcoreError):
-    """A figure asked for by `--require` was not reached."""
+    """A figure asked for by `--require` was not reached, or an edit did not take."""
 
     exit_code = 5
 

@@ -12,7 +12,7 @@ from editcore.cli.commands import COMMANDS
 from editcore.cli.group import LazyGroup
 from editcore.cli.options import talk_options
 from editcore.cli.output import Output
-from editcore_hooks import EditcoreError
+from editcore_hooks import EditcoreError, PluginError
 
 __all__ = ["main", "root"]
 
@@ -74,7 +74,7 @@ def _report(error: BaseException, out: Output) -> int:
 
         traceback.print_exception(error)
     if isinstance(error, EditcoreError):
-        out.error(str(error))
+        out.error(str(error) if error.hint or not out.command else f"{error}. {_next(error, out)}")
         return error.exit_code
     if isinstance(error, click.ClickException):
         out.error(_usage(error))
@@ -89,6 +89,11 @@ def _report(error: BaseException, out: Output) -> int:
         f"{type(error).__name__}: {error}{f', {origin}' if origin else ''}. Run it again with --debug to see where"
     )
     return 1
+
+
+def _next(error: EditcoreError, out: Output) -> str:
+    """The command that helps with an error without a hint of its own."""
+    return "editcore plugins doctor" if isinstance(error, PluginError) else f"{out.command} --help"
 
 
 def _usage(error: click.ClickException) -> str:

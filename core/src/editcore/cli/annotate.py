@@ -8,7 +8,8 @@ from editcore.cli.apply import base_of
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import free_file, load_patches, named, naming_options, short
+from editcore.cli.patch_files import load_patches, named, naming_options, short
+from editcore.cli.places import patch_output
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def annotate(
         raise UsageError("nothing to change", hint="pass --title, --license, --author, --redact or --cases")
     if metrics and not cases:
         raise UsageError("--metric needs cases to measure on", hint="pass --cases FILE as well")
-    path = free_file(output, overwrite)
+    path = patch_output(output, overwrite=overwrite)
     (changed,) = load_patches(out, [patch])
     if cases:
         changed = _measured(out, changed, cases, metrics, model or base_of(changed), options)

@@ -8,6 +8,7 @@ from editcore.cli.apply_plan import conflicts_as_json, say_products, show_plan
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches, short
+from editcore.cli.places import free_folder
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def apply(
         raise UsageError("say where to write", hint="pass -o OUT, --in-place or --dry-run")
     if bool(patches) == bool(stack_file):
         raise UsageError("name the patches to put on, or --stack FILE", hint="editcore apply --help")
+    if output:
+        free_folder(output)
     export = read_export(stack_file) if stack_file else None
     loaded = export.load() if export else load_patches(out, patches)
     folder = find(model or base_of(loaded[0])).folder

@@ -15,6 +15,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "inspect": ("editcore.cli.inspect:inspect", "Show what a patch says of itself."),
     "squash": ("editcore.cli.squash:squash", "Make one patch of several."),
     "extract": ("editcore.cli.extract:extract", "Make a patch of two checkpoints."),
+    "import": ("editcore.cli.import_gguf:import_gguf", "Convert a GGUF file to a model folder."),
     "export": ("editcore.cli.export:export", "Write a LoRA adapter, a whole checkpoint or a model card."),
     "push": ("editcore.cli.push:push", "Publish a patch on a model hub."),
     "pull": ("editcore.cli.pull:pull", "Fetch a patch from a model hub, and check it."),

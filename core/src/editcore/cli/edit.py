@@ -6,21 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from editcore.cli.early import check_model, require_layers
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import named, naming_options
+from editcore.cli.patch_files import naming_options
+from editcore.cli.places import PATCH, patch_output
 from editcore.cli.requests import read_requests, request_options
-from editcore_hooks import Case, UsageError
+from editcore_hooks import EditMethod, UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.compute import Options
-    from editcore.editing.effect import Measured
-    from editcore.editing.session import Session
-    from editcore.patches.patch import Patch
-
-TOGETHER = 32
-"""Edits that are computed at once when each gets a file of its own; what is written survives an interruption."""
+    from editcore.evaluation.requirements import Requirement
 
 
 @click.command()
@@ -35,6 +31,7 @@ TOGETHER = 32
 @click.option("--transform", "transforms", multiple=True, metavar="NAME:KEY=VALUE", help="Change the update, in order.")
 @click.option("--locate", "locator", metavar="NAME:KEY=VALUE", help="Locator to use in place of the method's own.")
 @click.option("--require", multiple=True, metavar="METRIC>=X", help="A figure to reach, else nothing is written.")
+@click.option("--allow-failed", is_flag=True, help="Write a patch whose edit did not take; the exit code is then 0.")
 @naming_options
 @click.option("--redact", is_flag=True, help="Leave the texts of the requests out of the file.")
 @click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
@@ -52,6 +49,7 @@ def edit(
     transforms: tuple[str, ...],
     locator: str | None,
     require: tuple[str, ...],
+    allow_failed: bool,
     title: str | None,
     license: str | None,
     author: str | None,
@@ -67,31 +65,29 @@ def edit(
 ) -> None:
     """Compute the patch of one fact, or of many, for MODEL: a folder or a hub id.
 
-    The model is not changed. What the patch does is measured before it is written.
+    The model is not changed. What the patch does is measured before it is written: an edit takes when every token of
+    its target is the model's likeliest. A patch with an edit that did not take is not written, and the exit code is 5.
     """
-    from editcore.editing.compute import Options, prepare
     from editcore.evaluation.requirements import parse_requirement
-    from editcore.plugins.hparams import settings_mapping
-    from editcore.plugins.registry import registry
-    from editcore.plugins.yaml_text import read_mapping
 
     cases = read_requests(**request)
     requirements = [parse_requirement(text) for text in require]
-    hparams_class = registry().method(method).Hparams
-    layers = [(file, read_mapping(Path(file)))] if file else []
+    path = patch_output(output, overwrite=overwrite, folders=True)
+    cls, layers = _checked(model, revision, dtype, method, requirements, file, settings, transforms, locator)
+
+    from editcore.cli.edit_writer import Writer
+    from editcore.editing.compute import Options, prepare
+
     options = Options(
-        method=method,
+        method=cls.name,
         profile=profile,
         tune=tune,
-        hparams=(*layers, ("--set", settings_mapping(hparams_class, settings))),
+        hparams=layers,
         transforms=transforms,
         locator=locator,
         title=title,
     )
-    path = Path(output)
-    single = path.suffix == ".safetensors"
-    if single and path.exists() and not overwrite:
-        raise UsageError(f"{output} is there already", hint="choose another name, or pass --overwrite")
+    single = path.suffix == PATCH
     session = open_session(
         out,
         model,
@@ -108,96 +104,49 @@ def edit(
         out.say(f"settings: {run.source}{tuned if run.preset else ''}")
     for name, (value, source) in run.resolved.resolved.items():
         out.detail(f"{name} = {value!r} ({source})")
-    writer = _Writer(out, session, options, requirements, {"license": license, "author": author}, redact, overwrite)
+    names = {"license": license, "author": author}
+    writer = Writer(out, session, options, requirements, names, redact, overwrite, allow_failed, model)
     if single:
         writer.write(path, cases)
     else:
         writer.write_folder(path, cases)
     if out.as_json:
         out.json({"settings": run.source, "patches": writer.rows})
+    writer.require_taken()
 
 
-class _Writer:
-    """Computes, measures, checks what is required, and only then writes."""
+def _checked(
+    model: str,
+    revision: str | None,
+    dtype: str | None,
+    method: str,
+    requirements: "Sequence[Requirement]",
+    file: str | None,
+    settings: Sequence[str],
+    transforms: Sequence[str],
+    locator: str | None,
+) -> tuple[type[EditMethod], tuple[tuple[str, Mapping[str, Any]], ...]]:
+    """The method and its layers of values. Refuses, before torch is imported, what can be told from files alone."""
+    from editcore.plugins.hparams import merge, settings_mapping
+    from editcore.plugins.locators import make_locator
+    from editcore.plugins.registry import registry
+    from editcore.plugins.transforms import make_transforms
+    from editcore.plugins.yaml_text import read_mapping
 
-    def __init__(
-        self,
-        out: Output,
-        session: "Session",
-        options: "Options",
-        requirements: Sequence[Any],
-        names: Mapping[str, str | None],
-        redact: bool,
-        overwrite: bool,
-    ) -> None:
-        self.out, self.session, self.options = out, session, options
-        self.requirements, self.names, self.redact, self.overwrite = requirements, names, redact, overwrite
-        self.rows: list[dict[str, Any]] = []
-
-    def write(self, path: Path, cases: Sequence[Case]) -> None:
-        self._write(path, self.session.edit_all([case.request for case in cases], self.options), cases)
-
-    def write_folder(self, folder: Path, cases: Sequence[Case]) -> None:
-        """One patch a request, each from the model as it stands; those that are there already are left."""
-        from editcore.editing.naming import file_name, is_patch_of
-
-        missing: list[tuple[Path, Case]] = []
-        for case in cases:
-            path = folder / file_name(case.request.id)
-            if not path.exists() or self.overwrite:
-                missing.append((path, case))
-            elif is_patch_of(path, case.request, self.session.weights_root):
-                self.out.say(f"{path} is there already")
-            else:
-                raise UsageError(f"{path} is there and of another request", hint="pass --overwrite")
-        with self.session.progress("edits", len(missing)) as progress:
-            for start in range(0, len(missing), TOGETHER):
-                some = missing[start : start + TOGETHER]
-                patches = self.session.edit_each([case.request for _, case in some], self.options)
-                for (path, case), patch in zip(some, patches, strict=True):
-                    self._write(path, patch, [case])
-                    progress.advance()
-
-    def _write(self, path: Path, patch: "Patch", cases: Sequence[Case]) -> None:
-        from editcore.editing.effect import measure
-        from editcore.evaluation.requirements import check
-
-        metrics = list(dict.fromkeys(requirement.metric for requirement in self.requirements))
-        measured = measure(self.session, patch, cases, metrics)
-        self._report(measured, cases)
-        check(self.requirements, measured.reports)
-        sealed = named(measured.patch.redact() if self.redact else measured.patch, **self.names)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        sealed.save(path)
-        self.rows.append(_row(path, measured))
-        if not self.out.as_json:
-            self.out.print(f"{path}  {patch.patch_id[:12]}")
-
-    def _report(self, measured: "Measured", cases: Sequence[Case]) -> None:
-        for effect, case in zip(measured.effects, cases, strict=True):
-            target = case.request.target_new.strip()
-            prompt = case.request.rendered().text
-            self.out.say(f"{prompt} … {target}: p(target) {effect.before:.3g} -> {effect.after:.3g}")
-        if failed := [effect.request for effect in measured.effects if not effect.took]:
-            some = ", ".join(failed[:5]) + (f" and {len(failed) - 5} more" if len(failed) > 5 else "")
-            finds = "editcore tune MODEL finds settings, " if self._tunable() else ""
-            self.out.warn(
-                f"{len(failed)} of {len(measured.effects)} edits did not take: {some}. "
-                f"their target is not the likeliest answer; {finds}--set changes one"
-            )
-        for report in measured.reports:
-            self.out.say(f"{report.metric} {report.value:.3g} (n = {report.n})")
-
-    def _tunable(self) -> bool:
-        return self.session.registry.method(self.options.method).tunable(self.session.facts()) is not None
-
-
-def _row(path: Path, measured: "Measured") -> dict[str, Any]:
-    patch = measured.patch
-    return {
-        "path": str(path),
-        "id": patch.patch_id,
-        "requests": [effect.request for effect in measured.effects],
-        "p_target": [{"before": e.before, "after": e.after, "took": e.took} for e in measured.effects],
-        "metrics": {report.metric: report.value for report in measured.reports},
-    }
+    known = registry()
+    cls = known.method(method)
+    for requirement in requirements:
+        known.metric(requirement.metric)
+    from_file = [(file, read_mapping(Path(file)))] if file else []
+    try:
+        layers = (*from_file, ("--set", settings_mapping(cls.Hparams, settings)))
+        resolved = merge(cls.Hparams, *layers)
+    except UsageError as error:
+        raise UsageError(f"{cls.name}: {error.message}", hint=error.hint or f"editcore methods {cls.name}") from None
+    place = make_locator(known, locator)
+    make_transforms(known, transforms)
+    n_layers = check_model(model, revision, dtype)
+    require_layers(resolved.hparams, n_layers, model, cls.name)
+    if place is not None:
+        require_layers(place.hparams, n_layers, model, f"--locate {place.name}")
+    return cls, layers

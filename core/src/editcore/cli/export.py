@@ -9,6 +9,7 @@ from editcore.cli.apply import base_of
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches, require_file
+from editcore.cli.places import free_folder
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="DIR", help="Folder of the base, or an id. Default: what the patch names.")
 @click.option("--tolerance", type=float, default=1e-2, show_default=True, help="peft: relative error of a delta.")
 @click.option("--max-rank", type=int, default=128, show_default=True, metavar="R", help="peft: most factors a module.")
+@click.option(
+    "--base-name", metavar="NAME", help="peft: base that the adapter names. Default: hub id, else the folder."
+)
+@click.option("--keep-history", is_flag=True, help="merged: leave patches and originals in the copy, as apply does.")
 @with_output
 def export(
     out: Output,
@@ -31,27 +36,31 @@ def export(
     model: str | None,
     tolerance: float,
     max_rank: int,
+    base_name: str | None,
+    keep_history: bool,
 ) -> None:
     """Write PATCH as a LoRA adapter (peft), as a whole patched checkpoint (merged) or as a model card.
 
-    Merged takes several. Units are folded there: every MLP becomes wider, and nothing is taken back from the result.
+    Merged takes several patches. The checkpoint is a new base: nothing in it tells of the patches, and none can be
+    taken off, unless --keep-history is given. Units are folded: every MLP becomes wider.
     """
     if len(patches) > 1 and form != "merged":
         raise UsageError(f"--to {form} takes one patch", hint="editcore squash makes one of several")
     if form == "card":
         _card(out, patches[0], Path(output))
         return
+    free_folder(output)
     from editcore.models.source import find
 
     loaded = load_patches(out, patches)
     folder = find(model or base_of(loaded[0])).folder
     if form == "merged":
-        _merged(out, loaded, folder, output)
+        _merged(out, loaded, folder, output, keep_history)
     else:
-        _adapter(out, loaded[0], folder, output, tolerance, max_rank)
+        _adapter(out, loaded[0], folder, output, tolerance, max_rank, base_name, model)
 
 
-def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str) -> None:
+def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str, keep_history: bool) -> None:
     from editcore.patches.units import is_units
 
     if any(map(is_units, patches)):
@@ -62,24 +71,41 @@ def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str) -> N
         for notice in left_out(folder):
             out.warn(notice)
         _done(out, output, {"mlp_width": {"before": folded.before, "after": folded.after}})
-        out.say(f"every MLP has {folded.after} neurons, {folded.before} before: a base of its own, without a way back")
+        out.say(
+            f"every MLP has {folded.after} neurons, {folded.before} before: a new base model; this cannot be reverted"
+        )
         return
     from editcore.editing.folders import apply_to_copy
 
-    applied = apply_to_copy(folder, output, patches)
+    applied = apply_to_copy(folder, output, patches, history=keep_history)
     for notice in applied.notices:
         out.warn(notice)
     _done(out, output, {"result_sha256": dict(applied.result_sha256)})
 
 
-def _adapter(out: Output, patch: "Patch", folder: Path, output: str, tolerance: float, max_rank: int) -> None:
-    from editcore.patches.adapting import write_adapter
+def _adapter(
+    out: Output,
+    patch: "Patch",
+    folder: Path,
+    output: str,
+    tolerance: float,
+    max_rank: int,
+    base_name: str | None,
+    model: str | None,
+) -> None:
+    from editcore.patches.adapting import base_named, write_adapter
     from editcore.patches.checkpoint import Checkpoint
 
-    made = write_adapter(patch, Checkpoint.open(folder), Path(output), tolerance=tolerance, max_rank=max_rank)
-    _done(out, output, {"ranks": dict(made.ranks), "residuals": dict(made.residuals)})
+    base = Checkpoint.open(folder)
+    made = write_adapter(patch, base, Path(output), tolerance=tolerance, max_rank=max_rank, base_name=base_name)
+    name, revision = base_named(patch, base, base_name)
+    _done(out, output, {"ranks": dict(made.ranks), "residuals": dict(made.residuals), "base": name})
     for path, rank in made.ranks.items():
         out.say(f"{path}: rank {rank}, relative residual {made.residuals[path]:.3g}")
+    if revision is not None:
+        out.say(f"its base is {name}; offline: PeftModel.from_pretrained(model of {folder}, {output!r})")
+    elif base_name is None:
+        out.say(f"it names {model or name} on this machine as its base; to share it: --base-name OWNER/NAME")
     out.say(f"servers that limit the rank need {max(made.ranks.values())}; an adapter adds in the model's own dtype")
 
 

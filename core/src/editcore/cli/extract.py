@@ -6,7 +6,8 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import free_file, named, naming_options, show_made
+from editcore.cli.patch_files import named, naming_options, show_made
+from editcore.cli.places import patch_output
 
 if TYPE_CHECKING:
     from editcore.patches.extraction import Form
@@ -53,7 +54,7 @@ def extract(
     from editcore.patches.checkpoint import Checkpoint
     from editcore.patches.extraction import extract as run
 
-    path = free_file(output, overwrite)
+    path = patch_output(output, overwrite=overwrite)
     first, second = Checkpoint.open(find(base).folder), Checkpoint.open(find(edited).folder)
     with out.progress("tensors", len(first.entries)) as progress:
         found = run(

@@ -1,7 +1,8 @@
 """`editcore inspect`: what a patch says of itself. Reads the header only; no torch."""
 
+import json
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -14,12 +15,20 @@ from editcore.visible import one_line
 if TYPE_CHECKING:
     from editcore.patches.patch import PatchHeader
 
+_NOTES: Final = 10
+"""Notes of the method that are shown; a patch of a thousand edits has as many."""
+_WIDTH: Final = 60
+"""Characters of one value."""
+
 
 @click.command()
 @click.argument("patch")
 @with_output
 def inspect(out: Output, patch: str) -> None:
-    """Show identity, base, method, requests, figures and targets of PATCH. Its tensors are not read."""
+    """Show identity, base, method, layers, settings, requests, figures, notes and targets of PATCH.
+
+    Its tensors are not read.
+    """
     from editcore.patches.patch import Patch
 
     header = Patch.read_header(require_file(patch))
@@ -60,20 +69,87 @@ def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
     lines = [("id", header.patch_id), ("kind", _kind(header)), ("title", header.title)]
     lines += [("base", " ".join(str(base[name]) for name in ("name", "revision") if base.get(name)))]
     lines += [("method", f"{method.get('name', '')} ({method.get('distribution', '')} {method.get('version', '')})")]
-    lines += [("settings", _settings(header))]
+    lines += [("layers", _layers(header)), ("settings", _settings(header))]
+    lines += [("values", _values(header.annotation("hparams")))]
+    lines += [("transform", _choice(transform)) for transform in header.objects("transforms")]
     for request in header.objects("requests"):
         if "prompt" in request:
             prompt = str(request["prompt"]).replace("{}", str(request.get("subject")))
-            lines.append(("request", f"{prompt} … {request.get('target_new')}"))
+            lines.append(("request", f"{prompt} … {request.get('target_new')}{_template(request.get('template'))}"))
     for metric in header.objects("metrics"):
         if isinstance(metric.get("value"), int | float):
             before = metric.get("before")
             change = f"{before:.3g} -> " if isinstance(before, int | float) else ""
             name = metric.get("metric", metric.get("id"))  # as the first versions called it
-            lines.append(("measured", f"{name} {change}{metric['value']:.3g} (n = {metric.get('n')})"))
+            lines.append(("measured", f"{name} {change}{metric['value']:.3g} (n = {metric.get('n')}){_took(metric)}"))
+    notes = [_values(note) for note in header.objects("notes") if note]
+    lines += [("note", note) for note in notes[:_NOTES]]
+    lines += [("note", f"and {len(notes) - _NOTES} more: --json shows them all")] if len(notes) > _NOTES else []
+    lines += [(str(name), _short(value)) for name, value in _described(header).items()]
     lines += [("requires", required) for required in header.requires]
     lines += [("created", str(header.about.get("created", "")))]
     return [(name, value) for name, value in lines if value.strip()]
+
+
+def _layers(header: "PatchHeader") -> str:
+    """The blocks that are changed, by the part of them: `mlp_out 5, 6`."""
+    parts: dict[str, list[str]] = {}
+    for site in header.annotation("sites").values():
+        if isinstance(site, Mapping) and site.get("layer") is not None:
+            stack = "" if site.get("stack") in (None, "decoder") else f"{site['stack']} "
+            parts.setdefault(f"{stack}{site.get('role')}", []).append(str(site["layer"]))
+    return "; ".join(f"{part} {', '.join(sorted(layers, key=_number))}" for part, layers in sorted(parts.items()))
+
+
+def _number(text: str) -> tuple[int, str]:
+    return (int(text), "") if text.isdecimal() else (0, text)
+
+
+def _template(template: Any) -> str:
+    if not isinstance(template, Mapping) or not (template.get("chat") or template.get("system")):
+        return ""
+    system = f", system text {_short(template['system'])}" if template.get("system") else ""
+    return f" (in the chat template{system})"
+
+
+def _took(metric: Mapping[str, Any]) -> str:
+    rows = metric.get("rows")
+    took = [row["took"] for row in rows if isinstance(row, Mapping) and "took" in row] if isinstance(rows, list) else []
+    return f", {sum(map(bool, took))} of {len(took)} took" if took else ""
+
+
+def _choice(made: Mapping[str, Any]) -> str:
+    """A transform or locator with its settings."""
+    hparams = made.get("hparams")
+    return f"{made.get('name')} {_values(hparams) if isinstance(hparams, Mapping) else ''}".rstrip()
+
+
+def _values(values: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={_short(value)}" for name, value in values.items() if value not in (None, [], ""))
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…"
+
+
+def _described(header: "PatchHeader") -> Mapping[str, Any]:
+    """What the owner of a kind of its own says of the patch; nothing for what `_kind` counts itself."""
+    if header.kind == "weights" or is_units(header):
+        return {}
+    from editcore.plugins.registry import registry
+    from editcore_hooks import PluginError
+
+    name = str(header.core["payload"]["kind"])
+    try:
+        owner = registry().patch_kind(name)
+    except PluginError:
+        return {"owner": f"the plugin of {name} is not installed"}
+    try:
+        described = owner().describe(header)  # type: ignore[arg-type]  # reads the core only
+    except Exception as error:
+        return {"owner": f"{name} cannot describe it: {type(error).__name__}: {error}"}
+    return described if isinstance(described, Mapping) else {}
 
 
 def _settings(header: "PatchHeader") -> str:
@@ -82,7 +158,7 @@ def _settings(header: "PatchHeader") -> str:
     parts = [f"profile {profile.get('name')} ({str(profile.get('sha256'))[:12]})"] if profile.get("name") else []
     preset = header.annotation("method").get("preset")
     parts += [f"preset {preset}"] if preset else []
-    parts += [f"place by {locator.get('name')}"] if locator.get("name") else []
+    parts += [f"place by {_choice(locator)}"] if locator.get("name") else []
     return ", ".join(parts)
 
 

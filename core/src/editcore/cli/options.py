@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 
 import click
 
+from editcore.cli.naming import given_names
 from editcore.cli.output import Output
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,7 +23,11 @@ def with_output(function: F) -> F:
 
     @wraps(function)
     def with_out(*arguments: Any, **options: Any) -> Any:
-        return function(click.get_current_context().find_object(Output) or Output(), *arguments, **options)
+        context = click.get_current_context()
+        out = context.find_object(Output) or Output()
+        out.command = context.command_path
+        out.given = given_names(options)
+        return function(out, *arguments, **options)
 
     as_json = click.option(
         "--json", is_flag=True, expose_value=False, is_eager=True, callback=_set_json, help="Data as JSON on stdout."

@@ -2,16 +2,19 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import click
 
+from editcore.cli.naming import fill
 from editcore.visible import escaped, json_escaped, one_line
 
 _PATIENCE = 1.0
 """Seconds of work before a progress bar is shown."""
+_CALM = 10.0
+"""Seconds between two lines of progress where no terminal shows a bar: a pipe, the log of a CI."""
 _LONGEST = 1000
 """Characters of a warning or an error, which may quote a file that is out to fill the screen."""
 
@@ -21,6 +24,10 @@ class Output:
 
     def __init__(self) -> None:
         self.as_json = self.verbose = self.quiet = self.debug = False
+        self.command = ""
+        """What is run, `editcore edit`."""
+        self.given: Mapping[str, str] = {}
+        """What stands for MODEL and the like in the commands that messages recommend."""
 
     def json(self, value: Any) -> None:
         """One JSON value on stdout, hidden characters as escapes. Raises ValueError on a non-finite number."""
@@ -44,7 +51,7 @@ class Output:
     def say(self, text: str) -> None:
         """A line on stderr, unless `-q`."""
         if not self.quiet:
-            click.echo(escaped(text), err=True)
+            click.echo(escaped(fill(text, self.given)), err=True)
 
     def detail(self, text: str) -> None:
         """A line on stderr under `-v`."""
@@ -53,16 +60,17 @@ class Output:
 
     def warn(self, text: str) -> None:
         """A warning on stderr, also under `-q`."""
-        click.echo(f"{click.style('warning:', fg='yellow')} {_short(text)}", err=True)
+        click.echo(f"{click.style('warning:', fg='yellow')} {_short(fill(text, self.given))}", err=True)
 
     def error(self, text: str) -> None:
         """The one line of an error on stderr."""
-        click.echo(f"{click.style('error:', fg='red')} {_short(text)}", err=True)
+        click.echo(f"{click.style('error:', fg='red')} {_short(fill(text, self.given))}", err=True)
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator["Progress"]:
-        """A bar on stderr with `.advance(n)`; only on a terminal, without `-q`, and once the work lasts a second."""
-        progress = Progress(label, total, shown=sys.stderr.isatty() and not self.quiet)
+        """What `.advance(n)` moves on stderr, without `-q`: on a terminal a bar, once the work lasts a second;
+        elsewhere a plain line every ten seconds."""
+        progress = Progress(label, total, shown=not self.quiet, terminal=sys.stderr.isatty())
         try:
             yield progress
         finally:
@@ -72,19 +80,31 @@ class Output:
 class Progress:
     """Made by `Output.progress`."""
 
-    def __init__(self, label: str, total: int | None, *, shown: bool) -> None:
+    def __init__(self, label: str, total: int | None, *, shown: bool, terminal: bool) -> None:
         self.done = 0
-        self._label, self._total, self._shown = label, total, shown
-        self._start = time.monotonic()
+        self._label, self._total, self._shown, self._terminal = label, total, shown, terminal
+        self._start = self._said = time.monotonic()
         self._bar: Any = None
         self._task: Any = None
 
     def advance(self, n: int = 1) -> None:
         self.done += n
-        if self._bar is None and self._shown and time.monotonic() - self._start >= _PATIENCE:
+        if self._shown and not self._terminal:
+            self._say_calmly()
+        elif self._bar is None and self._shown and time.monotonic() - self._start >= _PATIENCE:
             self._open()
         if self._bar is not None:
             self._bar.update(self._task, completed=self.done)
+
+    def _say_calmly(self) -> None:
+        now = time.monotonic()
+        if now - self._said < _CALM:
+            return
+        self._said, elapsed = now, now - self._start
+        line = f"{self._label}: {self.done}{f' of {self._total}' if self._total else ''}, {_span(elapsed)}"
+        if self._total and 0 < self.done < self._total:
+            line += f", about {_span(elapsed / self.done * (self._total - self.done))} left"
+        click.echo(escaped(line), err=True)
 
     def close(self) -> None:
         if self._bar is not None:
@@ -107,6 +127,14 @@ class Progress:
         )
         self._task = self._bar.add_task(self._label, total=self._total)
         self._bar.start()
+
+
+def _span(seconds: float) -> str:
+    """12 s, 3:05 min, 1:02 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60}:{whole % 60:02} min" if whole < 3600 else f"{whole // 3600}:{whole % 3600 // 60:02} h"
 
 
 def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

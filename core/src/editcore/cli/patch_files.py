@@ -45,17 +45,8 @@ def load_patches(out: Output, names: Sequence[str]) -> "list[Patch]":
 def require_file(name: str) -> Path:
     path = Path(name)
     if not path.is_file():
-        raise UsageError(f"there is no patch file {name}", hint="editcore edit writes one")
-    return path
-
-
-def free_file(name: str, overwrite: bool) -> Path:
-    """Where to write a patch. Raises `UsageError` when a file is there, or the name is not that of a patch."""
-    path = Path(name)
-    if path.suffix != ".safetensors":
-        raise UsageError(f"{name} does not end in .safetensors", hint=f"name it {name}.safetensors")
-    if path.exists() and not overwrite:
-        raise UsageError(f"{name} is there already", hint="choose another name, or pass --overwrite")
+        hint = f"name a file in it: {name}/NAME.safetensors" if path.is_dir() else "editcore edit writes one"
+        raise UsageError(f"there is no patch file {name}", hint=hint)
     return path
 
 

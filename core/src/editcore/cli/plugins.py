@@ -105,6 +105,47 @@ def doctor(out: Output) -> int:
     return 0
 
 
+@plugins.command()
+@click.argument("name", required=False)
+@with_output
+def offers(out: Output, name: str | None) -> None:
+    """List what plugins offer: methods, locators, transforms, metrics, datasets, architectures and patch kinds.
+
+    With NAME, only what is called so or is of that kind, with its hyper-parameters.
+    """
+    from editcore.plugins.hparams import describe
+    from editcore.plugins.registry import registry
+    from editcore.plugins.suggest import suggestion_or_list
+    from editcore_hooks import UsageError
+
+    known = registry()
+    every = [(catalogue.kind, cls) for catalogue in known.catalogues for _, cls in sorted(catalogue.classes().items())]
+    found = [(kind, cls) for kind, cls in every if name is None or name in (kind, f"{kind}s", cls.name)]
+    if not found:
+        names = {cls.name for _, cls in every} | {kind for kind, _ in every}
+        raise UsageError(f"no plugin offers {name!r}", hint=suggestion_or_list(name or "", names))
+    rows = [(kind, cls, known.source_of(cls), describe(cls.Hparams)) for kind, cls in found]
+    if out.as_json:
+        out.json([_offer(*row) for row in rows])
+        return
+    out.table(
+        ["kind", "name", "distribution", "version", "summary", "hyper-parameters"],
+        [
+            [kind, cls.name, *source, cls.summary, " ".join(f"{one.field}={one.default}" for one in hparams)]
+            if name is not None or kind != "method"
+            else [kind, cls.name, *source, cls.summary, f"editcore methods {cls.name}"]
+            for kind, cls, source, hparams in rows
+        ],
+    )
+
+
+def _offer(kind: str, cls: Any, source: tuple[str, str], hparams: Any) -> dict[str, Any]:
+    import attrs
+
+    of = {"kind": kind, "name": cls.name, "distribution": source[0], "version": source[1], "summary": cls.summary}
+    return {**of, "hparams": [attrs.asdict(row) for row in hparams]}
+
+
 def _ask_everything() -> dict[str, list[Command]]:
     """Have every plugin register all it has; returns the commands of plugins by name."""
     from editcore.cli.commands import COMMANDS

@@ -4,7 +4,7 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import free_file
+from editcore.cli.places import patch_output
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -43,7 +43,7 @@ def pull(
     from editcore.patches.fetching import Limits
     from editcore.patches.hub import pull_patch
 
-    path = free_file(output, overwrite)
+    path = patch_output(output, overwrite=overwrite)
     name, _, revision = repository.partition("@")
     limits = Limits(max_megabytes, max_seconds, max_pages)
     patch = pull_patch(name, path, revision=revision or None, file=file, limits=limits)

@@ -66,7 +66,10 @@ def read_requests(
     single = {"--prompt": prompt, "--subject": subject, "--target": target}
     if requests is not None:
         if any(single.values()) or target_true or chat or system or target_prefix != "auto":
-            raise UsageError("--requests stands alone: its lines hold prompt, subject and target")
+            raise UsageError(
+                "--requests stands alone: its lines hold prompt, subject and target",
+                hint=f"give --requests {requests} only",
+            )
         return read_file(requests)
     for option, value in single.items():
         if value is None:

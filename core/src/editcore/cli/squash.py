@@ -6,7 +6,8 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import free_file, load_patches, named, naming_options, show_made
+from editcore.cli.patch_files import load_patches, named, naming_options, show_made
+from editcore.cli.places import patch_output
 from editcore_hooks import UsageError
 
 
@@ -45,7 +46,7 @@ def squash(
 
     if rule == "sum" and (density is not None or seed is not None):
         raise UsageError("a sum has no density and no seed", hint="pass --rule ties or --rule dare as well")
-    path = free_file(output, overwrite)
+    path = patch_output(output, overwrite=overwrite)
     squashed = run(load_patches(out, patches), rule, 0.5 if density is None else density, max_rank, seed or 0)
     for notice in squashed.notices:
         out.warn(notice)

@@ -63,9 +63,13 @@ def apply_to_copy(
     strict: bool = False,
     plugins: Registry | None = None,
     without: Sequence[str] = (),
+    history: bool = True,
 ) -> AppliedOnDisk:
-    """`apply_to_folder` on a copy of `folder`, which appears under its name once it is whole."""
+    """`apply_to_folder` on a copy of `folder`, which appears under its name once it is whole.
+
+    Without `history` nothing in the copy tells of the patches, and none can be taken off.
+    """
     checkpoint = Checkpoint.open(folder)
     plan = plan_change(checkpoint, patches, without, strict=strict)
     announce(checkpoint, plan.added, plugins, without)
-    return copying.apply_to_copy(folder, output, patches, strict, without)[1]
+    return copying.apply_to_copy(folder, output, patches, strict, without, history)[1]

@@ -29,7 +29,7 @@ from editcore.models.spans import Encoded, encode_prompt, encode_request
 from editcore.patches.patch import Patch
 from editcore.plugins.calls import run_apply_patch, run_evaluate, stage_manager
 from editcore.plugins.registry import Registry, registry
-from editcore_hooks import Applied, Case, ChatTemplate, EditRequest, Report, hookimpl
+from editcore_hooks import Applied, Case, ChatTemplate, EditcoreError, EditRequest, Report, hookimpl
 from editcore_hooks.requests import TargetPrefix
 
 if TYPE_CHECKING:
@@ -132,25 +132,54 @@ class Session(Opened):
         target: str,
         target_true: str | None = None,
         method: str = "rome",
+        measured: bool = True,
         **hparams: Any,
     ) -> Patch:
-        """Compute the patch of one fact. Keyword arguments beyond these are hyper-parameters of the method."""
+        """Compute the patch of one fact. Keyword arguments beyond these are hyper-parameters of the method.
+
+        The patch carries p(target) before and after, as that of the command line does, unless `measured` is False.
+        """
         from editcore.editing.compute import Options
 
         request = EditRequest(prompt=prompt, subject=subject, target_new=target, target_true=target_true, id="1")
-        return self.edit_all([request], Options(method=method, hparams=(("keyword arguments", hparams),)))
+        return self.edit_all(
+            [request], Options(method=method, hparams=(("keyword arguments", hparams),)), measured=measured
+        )
 
-    def edit_all(self, requests: Sequence[EditRequest], options: "Options | None" = None) -> Patch:
-        """Compute one patch for all `requests`, on the model as it stands; the model itself is not changed."""
+    def edit_all(
+        self, requests: Sequence[EditRequest], options: "Options | None" = None, *, measured: bool = True
+    ) -> Patch:
+        """Compute one patch for all `requests`, on the model as it stands; the model itself is not changed.
+
+        It carries p(target) of each request before and after, unless `measured` is False.
+        """
         from editcore.editing.compute import Options, compute_patch
 
-        return compute_patch(self, requests, options or Options())
+        patch = compute_patch(self, requests, options or Options())
+        return self._measured(patch, requests) if measured else patch
 
-    def edit_each(self, requests: Sequence[EditRequest], options: "Options | None" = None) -> list[Patch]:
-        """A patch for each of `requests`, computed alone on the model as it stands; faster than one by one."""
+    def edit_each(
+        self, requests: Sequence[EditRequest], options: "Options | None" = None, *, measured: bool = True
+    ) -> list[Patch]:
+        """A patch for each of `requests`, computed alone on the model as it stands; faster than one by one.
+
+        Each carries p(target) before and after, unless `measured` is False.
+        """
         from editcore.editing.compute import Options, compute_patches
 
-        return compute_patches(self, requests, options or Options())
+        patches = compute_patches(self, requests, options or Options())
+        if not measured:
+            return patches
+        return [self._measured(patch, [request]) for patch, request in zip(patches, requests, strict=True)]
+
+    def _measured(self, patch: Patch, requests: Sequence[EditRequest]) -> Patch:
+        from editcore.editing.effect import measure
+
+        try:
+            return measure(self, patch, [Case(request) for request in requests], announced=False).patch
+        except EditcoreError as error:  # a patch that cannot be put on here is still one
+            self.say(f"p(target) was not measured: {error}")
+            return patch
 
     @contextmanager
     def patched(self, *patches: Patch) -> Iterator["Session"]:

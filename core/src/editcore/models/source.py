@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,14 +32,29 @@ def find(source: str | Path, *, revision: str | None = None, code: bool = False)
     `code` fetches the repository's own Python files too. Raises `UsageError` when there is no such folder, and
     `EditcoreError` when a repository cannot be reached.
     """
+    return find_local(source, revision=revision) or _snapshot(str(source), revision, code)
+
+
+def find_local(source: str | Path, *, revision: str | None = None) -> Source | None:
+    """The folder of `source` where it is one of this machine, None where it can be a repository.
+
+    Raises `UsageError` for what is neither.
+    """
     folder = Path(os.path.abspath(Path(source).expanduser()))  # not resolved: a link's name is the one people gave
     if folder.is_dir():
         if revision is not None:
             raise UsageError(f"{folder.name} is a local folder and has no revisions", hint="leave out the revision")
         return Source(folder, folder.name, None)
+    if folder.suffix == ".gguf" and folder.is_file():
+        raise UsageError(f"{source} is a GGUF file and not a folder", hint=convert_hint(Path(source)))
     if isinstance(source, Path) or folder.exists() or not _REPOSITORY.fullmatch(source):
         raise UsageError(f"{source} is not a folder", hint="name a folder with config.json, or OWNER/NAME of a model")
-    return _snapshot(source, revision, code)
+    return None
+
+
+def convert_hint(file: Path) -> str:
+    """The command that makes a folder of a GGUF file."""
+    return f"convert it: editcore import {shlex.quote(str(file))} -o {shlex.quote(file.stem)}"
 
 
 def is_repository(name: str) -> bool:

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from safetensors import SafetensorError, safe_open
 
+from editcore.models.source import convert_hint
 from editcore_hooks import RefusedFileError, UsageError
 
 SINGLE: Final = "model.safetensors"
@@ -15,8 +16,8 @@ INDEX: Final = "model.safetensors.index.json"
 DTYPES: Final = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
 _CONVERT = (
-    "convert it: python -c \"from transformers import AutoModelForCausalLM as M; M.from_pretrained('FOLDER')"
-    ".save_pretrained('NEW')\""
+    "convert it: python -c \"from transformers import AutoModelForCausalLM as M; M.from_pretrained('{folder}')"
+    ".save_pretrained('{folder}-safetensors')\""
 )
 
 
@@ -24,7 +25,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     """The model's `config.json`. Raises `UsageError` when absent and `RefusedFileError` when it is not an object."""
     path = folder / "config.json"
     if not path.is_file():
-        raise UsageError(f"{folder.name} holds no config.json, so it is not a model", hint="name a model's folder")
+        found = sorted(folder.glob("*.gguf"))
+        hint = convert_hint(found[0]) if found else "name a model's folder"
+        raise UsageError(f"{folder.name} holds no config.json, so it is not a model", hint=hint)
     return _read_object(path)
 
 
@@ -48,7 +51,11 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
                 raise RefusedFileError(f"{folder.name} lacks the shard {name}", hint="fetch the model again")
         return tuple(folder / name for name in names)
     if any(folder.glob("*.bin")):
-        raise RefusedFileError(f"{folder.name} holds its weights as .bin, which runs code when read", hint=_CONVERT)
+        raise RefusedFileError(
+            f"{folder.name} holds its weights as .bin, which runs code when read", hint=_CONVERT.format(folder=folder)
+        )
+    if found := sorted(folder.glob("*.gguf")):
+        raise RefusedFileError(f"{folder.name} holds its weights as {found[0].name}", hint=convert_hint(found[0]))
     raise RefusedFileError(f"{folder.name} holds no {SINGLE}", hint="fetch the model with its safetensors files")
 
 

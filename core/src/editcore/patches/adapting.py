@@ -38,9 +38,17 @@ class Adapter:
 
 
 def write_adapter(
-    patch: Patch, base: Checkpoint, folder: Path, *, tolerance: float = 1e-2, max_rank: int = 128
+    patch: Patch,
+    base: Checkpoint,
+    folder: Path,
+    *,
+    tolerance: float = 1e-2,
+    max_rank: int = 128,
+    base_name: str | None = None,
 ) -> Adapter:
     """Write adapter_config.json and adapter_model.safetensors into `folder`, which must be new or empty.
+
+    The adapter names its base as `base_name`, by default the hub id that the patch names, else the folder of `base`.
 
     ΔW = B A with B (out, r) and A (r, in), scaling alpha / r = 1. Other forms than low_rank become at most `max_rank`
     factors. Raises `UsageError` for what an adapter cannot hold (vectors, embeddings, bits), `EditcoreError` when the
@@ -72,9 +80,20 @@ def write_adapter(
     folder.mkdir(parents=True, exist_ok=True)
     blobs = {name: blob_of(tensor) for name, tensor in tensors.items()}
     write_safetensors(folder / "adapter_model.safetensors", blobs, {"format": "pt"})
-    config = json.dumps(_config(patch, base, ranks, transposed), indent=2, sort_keys=True) + "\n"
+    named = base_named(patch, base, base_name)
+    config = json.dumps(_config(base, named, ranks, transposed), indent=2, sort_keys=True) + "\n"
     durable.write_atomically(folder / "adapter_config.json", [config.encode()])
     return Adapter(ranks, residuals)
+
+
+def base_named(patch: Patch, base: Checkpoint, name: str | None = None) -> tuple[str, str | None]:
+    """What peft loads beside the adapter: a hub id with its commit, or a path with None."""
+    described = patch.annotation("base")
+    if name is not None:
+        return name, None
+    if described.get("revision") and described.get("name"):
+        return str(described["name"]), str(described["revision"])
+    return str(base.folder.absolute()), None
 
 
 def _linear(model: nn.Module, path: str, key: str) -> nn.Module:
@@ -110,16 +129,17 @@ def _factors(patch: Patch, key: str, tolerance: float, max_rank: int) -> Factors
     return factors
 
 
-def _config(patch: Patch, base: Checkpoint, ranks: Mapping[str, int], transposed: bool) -> dict[str, Any]:
-    described = patch.annotation("base")
+def _config(
+    base: Checkpoint, named: tuple[str, str | None], ranks: Mapping[str, int], transposed: bool
+) -> dict[str, Any]:
     rank = max(ranks.values())
     # peft reads the patterns as regular expressions at the end of a module's name.
     others = {f"^{re.escape(path)}": own for path, own in ranks.items() if own != rank}
     return {
         "peft_type": "LORA",
         "task_type": "SEQ_2_SEQ_LM" if base.config.get("is_encoder_decoder") else "CAUSAL_LM",
-        "base_model_name_or_path": described.get("name"),
-        "revision": described.get("revision"),
+        "base_model_name_or_path": named[0],
+        "revision": named[1],
         "inference_mode": True,
         "r": rank,
         "lora_alpha": rank,

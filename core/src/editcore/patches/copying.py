@@ -40,10 +40,12 @@ def apply_to_copy(
     patches: Sequence[Patch],
     strict: bool = False,
     without: Sequence[str] = (),
+    history: bool = True,
 ) -> tuple[Checkpoint, AppliedOnDisk]:
     """Copy `source` with `patches` on and the ids of `without` off; `source` is only read, and never in part.
 
-    A weight file that the patches change is written once, from that of `source`, and not copied first.
+    A weight file that the patches change is written once, from that of `source`, and not copied first. Without
+    `history` the copy is a plain checkpoint: no patch, no original and no name of one is left in it.
     """
     source = Path(source)
     rewritten: set[str] = set()
@@ -60,6 +62,9 @@ def apply_to_copy(
         copy = Checkpoint.open(staged)
         copy.hashes.adopt(known[0])
         applied = change_on_disk(copy, patches, without, strict, rewritten)
+        if not history:
+            durable.remove(staged / STACK_FILE)
+            durable.remove_tree(staged / FOLDER)
     # What they say of the folder is true under its name.
     notices = tuple(notice.replace(str(staged), str(destination)) for notice in applied.notices)
     return Checkpoint.open(destination), attrs.evolve(applied, notices=(*left_out(source), *notices))

@@ -53,6 +53,11 @@ class StageManager(pluggy.PluginManager):
         impls = getattr(self.hook, stage).get_hookimpls()
         return [impl.plugin_name for impl in impls if impl.wrapper and impl.plugin is not self.witness]
 
+    def makers(self, stage: str) -> list[str]:
+        """The methods and locators that answer this stage, in words."""
+        names = [impl.plugin_name for impl in getattr(self.hook, stage).get_hookimpls() if not impl.wrapper]
+        return [name for name in names if name.startswith(("method ", "locator "))]
+
     def run(self, stage: str, **arguments: Any) -> Any:
         """Call a stage; raise `PluginError` when what observers hand back is not what they were handed.
 
@@ -157,7 +162,7 @@ def _admit(manager: StageManager, instance: Any, what: str, stages: frozenset[st
 def run_locate(manager: StageManager, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
     """Where to edit: the locator's answer, else the method's. Raises `PluginError` when neither gives one."""
     result = manager.run("editcore_locate", session=session, requests=requests, state=state)
-    return _expect(result, Location, "editcore_locate")
+    return _expect(result, Location, "editcore_locate", manager)
 
 
 def run_compute_update(
@@ -165,7 +170,7 @@ def run_compute_update(
 ) -> Update:
     """The update of the method. That the model is as before is checked by the caller, who knows the model."""
     result = manager.run("editcore_compute_update", session=session, requests=requests, location=location, state=state)
-    return _expect(result, Update, "editcore_compute_update")
+    return _expect(result, Update, "editcore_compute_update", manager)
 
 
 def run_apply_patch(manager: StageManager, target: Any, patch: Patch) -> Applied:
@@ -179,8 +184,10 @@ def run_evaluate(manager: StageManager, session: Any, cases: Sequence[Case], met
     return [_expect(report, Report, "editcore_evaluate") for reports in collected for report in reports]
 
 
-def _expect(result: Any, kind: type[T], stage: str) -> T:
+def _expect(result: Any, kind: type[T], stage: str, manager: StageManager | None = None) -> T:
     if not isinstance(result, kind):
         got = "nothing" if result is None else f"a {type(result).__name__}"
-        raise PluginError(f"{stage} gave {got} instead of its {kind.__name__}")
+        asked = [] if manager is None else manager.makers(stage)
+        owner = f"{' and '.join(asked)}: " if asked else ""
+        raise PluginError(f"{owner}{stage} gave {got} instead of its {kind.__name__}", hint="editcore plugins doctor")
     return result

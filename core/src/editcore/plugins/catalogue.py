@@ -34,8 +34,13 @@ class Catalogue(Generic[T]):
         self._collected: list[tuple[type[T], Plugin]] | None = None
 
     def get(self, name: str) -> type[T]:
-        """The class called `name`. Raises `PluginError`, with the next step, when there is not exactly one."""
+        """The class called `name`; its case matters only where names differ by it alone.
+
+        Raises `PluginError`, with the next step, when there is not exactly one.
+        """
         offers = [(cls, plugin) for cls, plugin in self.offers() if cls.name == name]
+        if not offers:  # ROME, FT_M: as papers write them, where that means one
+            offers = [(cls, plugin) for cls, plugin in self.offers() if _folded(cls.name) == _folded(name)]
         if len(offers) > 1:
             owners = " and ".join(names_of([plugin for _, plugin in offers]))
             first = offers[0][1].record
@@ -109,7 +114,7 @@ class Catalogue(Generic[T]):
         return list(answer)
 
     def _missing(self, name: str) -> PluginError:
-        package = self._packages.get(name)
+        package = next((self._packages[known] for known in self._packages if _folded(known) == _folded(name)), None)
         for plugin in self._plugins():
             record = plugin.record
             same = record.name == name or (package and canonical(record.distribution) == canonical(package))
@@ -124,6 +129,10 @@ class Catalogue(Generic[T]):
         if near is None and (excluded := left_out(self._plugins())):
             return PluginError(message, hint=f"{excluded}; it may be of one of these")
         return PluginError(message, hint=near or suggestion_or_list(name, self.names()))
+
+
+def _folded(name: str) -> str:
+    return name.casefold().replace("_", "-")
 
 
 def left_out(plugins: Sequence[Plugin]) -> str:

@@ -46,7 +46,7 @@ class Method:
 
     def patch(self, session: "Session", requests: Sequence[EditRequest] | None = None) -> Patch:
         """The sealed patch, as people get it."""
-        return session.edit_all(self.asked(session) if requests is None else requests, self.options)
+        return session.edit_all(self.asked(session) if requests is None else requests, self.options, measured=False)
 
     def run(self, session: "Session") -> Run:
         """The method made ready, as the host does."""

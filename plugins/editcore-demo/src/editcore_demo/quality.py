@@ -44,10 +44,11 @@ def quality(session: Session, chosen: Sequence[Case], options: Options, at_once:
             requests = [case.request for case in some]
             started = time.perf_counter()
             if at_once > 1:
-                groups = [(session.edit_all(requests, options), some)]
+                groups = [(session.edit_all(requests, options, measured=False), some)]
             else:
                 groups = [
-                    (patch, [case]) for patch, case in zip(session.edit_each(requests, options), some, strict=True)
+                    (patch, [case])
+                    for patch, case in zip(session.edit_each(requests, options, measured=False), some, strict=True)
                 ]
             seconds += time.perf_counter() - started
             for patch, cases_of_patch in groups:

@@ -81,7 +81,7 @@ def chosen() -> tuple[Case, Case]:
 def _edit(out: Output, session: Session, case: Case, path: Path, rows: list[dict[str, str]]) -> Patch:
     request = case.request
     _chapter(out, f"{_text(case)} … {request.target_true}. Make it: {request.target_new}")
-    patch = session.edit_all([request], Options(method="rome"))
+    patch = session.edit_all([request], Options(method="rome"), measured=False)
     measured = measure(session, patch, [case], ["pref.es@1", "pref.ps@1", "pref.ns@1"])
     measured.patch.save(path)
     asked = [("prompt", _text(case)), *(("paraphrase", text) for text in case.rephrases)]

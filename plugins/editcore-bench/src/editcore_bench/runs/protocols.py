@@ -57,12 +57,12 @@ def _single(
 ) -> None:
     for some in _groups(cases, TOGETHER):
         if all(len(case.requests) == 1 for case in some):
-            patches = session.edit_each([case.request for case in some], options)
+            patches = session.edit_each([case.request for case in some], options, measured=False)
             trace.edited(some, patches)
         else:
             patches = []
             for case in some:
-                patches.append(session.edit_all(case.requests, options))
+                patches.append(session.edit_all(case.requests, options, measured=False))
                 trace.edited([case], patches[-1:])
         trace.rows += scorer.alone(some, patches)
 
@@ -73,7 +73,7 @@ def _batch(
     for some in _groups(cases, protocol.size):
         if len(some) < protocol.size:
             continue  # a smaller batch is another protocol
-        patch = session.edit_all([request for case in some for request in case.requests], options)
+        patch = session.edit_all([request for case in some for request in case.requests], options, measured=False)
         trace.edited(some, [patch])
         with session.patched(patch):
             trace.rows += scorer.together(some, "batch", protocol.size)
@@ -85,7 +85,7 @@ def _sequential(
     chosen = cases[: protocol.size]
     with ExitStack() as stack:
         for number, case in enumerate(chosen, 1):
-            patch = session.edit_all(case.requests, options)
+            patch = session.edit_all(case.requests, options, measured=False)
             trace.edited([case], [patch])
             if patch.patch_id not in session.live.ids:  # two edits that change nothing are one patch
                 stack.enter_context(session.patched(patch))

@@ -1,0 +1,68 @@
+"""What is wrong with a command can be told before torch is imported: the model's folder, its layers, the settings."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import attrs
+
+from editcore.models.source import find_local
+from editcore.models.weight_files import DTYPES, read_config, weight_files
+from editcore_hooks import EditcoreError, UsageError
+
+_COUNTS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers")
+"""What configurations call the number of blocks of a stack; an encoder-decoder has two numbers."""
+
+
+def check_model(source: str, revision: str | None = None, dtype: str | None = None) -> int | None:
+    """Check that MODEL is one, by its files; return how many layers its longest stack has, where they say it.
+
+    A hub id is looked for in the cache and not fetched. Raises `UsageError`, `RefusedFileError`.
+    """
+    if dtype is not None and dtype not in DTYPES.values():
+        raise UsageError(f"--dtype {dtype} is unknown", hint=f"choose one of {', '.join(DTYPES.values())}")
+    found = find_local(source, revision=revision)
+    if found is not None:
+        config = read_config(found.folder)
+        weight_files(found.folder)
+        return layers_of(config)
+    cached = _cached_config(source, revision)
+    try:
+        return None if cached is None else layers_of(read_config(cached))
+    except EditcoreError:  # it is fetched again where it is odd
+        return None
+
+
+def layers_of(config: Mapping[str, Any]) -> int | None:
+    """The number of blocks that a `config.json` states, also inside `text_config`; None where it states none."""
+    nested = config.get("text_config")
+    for part in (nested if isinstance(nested, dict) else {}, config):
+        counts = [part[name] for name in _COUNTS if type(part.get(name)) is int]
+        if counts:
+            return max(counts)
+    return None
+
+
+def require_layers(hparams: Any, n_layers: int | None, model: str, owner: str) -> None:
+    """Raise `UsageError` where `layer` or `layers` of the hyper-parameters name a block that is not there."""
+    if n_layers is None:
+        return
+    values = attrs.asdict(hparams, recurse=False)
+    asked = [values.get("layer"), *(values["layers"] if isinstance(values.get("layers"), (list, tuple)) else ())]
+    for layer in asked:
+        if type(layer) is int and not 0 <= layer < n_layers:
+            name = "layer" if layer == values.get("layer") else "layers"
+            raise UsageError(
+                f"{owner}: {model} has no layer {layer}",
+                hint=f"its layers are 0 to {n_layers - 1}: --set {name}={n_layers // 2}",
+            )
+
+
+def _cached_config(repository: str, revision: str | None) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        path = try_to_load_from_cache(repository, "config.json", revision=revision)
+    except ValueError:  # no name of a repository; opening it says so
+        return None
+    return Path(path).parent if isinstance(path, str) else None

@@ -1,0 +1,154 @@
+"""What `editcore edit` does once the model is open: compute, measure, check, and only then write."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from editcore.cli.output import Output
+from editcore.cli.patch_files import named
+from editcore_hooks import Case, RequirementNotMetError, UsageError
+
+if TYPE_CHECKING:
+    from editcore.editing.compute import Options
+    from editcore.editing.effect import Effect, Measured
+    from editcore.editing.session import Session
+    from editcore.patches.patch import Patch
+
+TOGETHER = 32
+"""Edits that are computed at once when each gets a file of its own; what is written survives an interruption."""
+SHOWN = 5
+"""Edits that did not take which are shown one by one."""
+
+
+class Writer:
+    """Computes and measures patches, and writes those that do what was required."""
+
+    def __init__(
+        self,
+        out: Output,
+        session: "Session",
+        options: "Options",
+        requirements: Sequence[Any],
+        names: Mapping[str, str | None],
+        redact: bool,
+        overwrite: bool,
+        allow_failed: bool,
+        model: str,
+    ) -> None:
+        self.out, self.session, self.options, self.model = out, session, options, model
+        self.requirements, self.names, self.redact = requirements, names, redact
+        self.overwrite, self.allow_failed = overwrite, allow_failed
+        self.rows: list[dict[str, Any]] = []
+        self._unwritten: list[Path] = []
+
+    def write(self, path: Path, cases: Sequence[Case]) -> None:
+        patch = self.session.edit_all([case.request for case in cases], self.options, measured=False)
+        self._write(path, patch, cases)
+
+    def write_folder(self, folder: Path, cases: Sequence[Case]) -> None:
+        """One patch a request, each from the model as it stands; those that are there already are left."""
+        from editcore.editing.naming import file_name, is_patch_of
+
+        missing: list[tuple[Path, Case]] = []
+        for case in cases:
+            path = folder / file_name(case.request.id)
+            if not path.exists() or self.overwrite:
+                missing.append((path, case))
+            elif is_patch_of(path, case.request, self.session.weights_root):
+                self.out.say(f"{path} is there already")
+            else:
+                raise UsageError(f"{path} is there and of another request", hint="pass --overwrite")
+        with self.session.progress("edits", len(missing)) as progress:
+            for start in range(0, len(missing), TOGETHER):
+                some = missing[start : start + TOGETHER]
+                requests = [case.request for _, case in some]
+                patches = self.session.edit_each(requests, self.options, measured=False)
+                for (path, case), patch in zip(some, patches, strict=True):
+                    self._write(path, patch, [case])
+                    progress.advance()
+
+    def require_taken(self) -> None:
+        """Raise `RequirementNotMetError` where a patch was not written because its edit did not take."""
+        failed = [effect for row in self.rows if row["path"] is None for effect in _failed(row)]
+        if not self._unwritten:
+            return
+        asked = sum(len(row["requests"]) for row in self.rows)
+        kept = f"{self._unwritten[0]} was" if len(self._unwritten) == 1 else f"{len(self._unwritten)} patches were"
+        finds = f", and {self._tune()} finds settings" if self._tunable() else ""
+        raise RequirementNotMetError(
+            f"{len(failed)} of {asked} edits did not take: {_some(failed)}",
+            hint=f"{kept} not written; --allow-failed writes such patches{finds}",
+        )
+
+    def _write(self, path: Path, patch: "Patch", cases: Sequence[Case]) -> None:
+        from editcore.editing.effect import measure
+        from editcore.evaluation.requirements import check
+
+        metrics = list(dict.fromkeys(requirement.metric for requirement in self.requirements))
+        measured = measure(self.session, patch, cases, metrics, answers=SHOWN)
+        self._report(measured, cases)
+        check(self.requirements, measured.reports)
+        if not self.allow_failed and not all(effect.took for effect in measured.effects):
+            self.rows.append(_row(None, measured))
+            self._unwritten.append(path)
+            return
+        sealed = named(measured.patch.redact() if self.redact else measured.patch, **self.names)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        sealed.save(path)
+        self.rows.append(_row(path, measured))
+        if not self.out.as_json:
+            self.out.print(f"{path}  {patch.patch_id[:12]}")
+
+    def _report(self, measured: "Measured", cases: Sequence[Case]) -> None:
+        for effect, case in zip(measured.effects, cases, strict=True):
+            target = case.request.target_new.strip()
+            prompt = case.request.rendered().text
+            self.out.say(f"{prompt} … {target}: p(target) {effect.before:.3g} -> {effect.after:.3g}")
+        failed = [effect for effect in measured.effects if not effect.took]
+        for effect in failed[:SHOWN]:
+            self.out.warn(f"{effect.request} did not take: {_lack(effect)}")
+        if failed and self.allow_failed:
+            finds = f". {self._tune()} finds settings" if self._tunable() else ""
+            names = _some([effect.request for effect in failed])
+            self.out.warn(f"{len(failed)} of {len(measured.effects)} edits did not take: {names}{finds}")
+        for report in measured.reports:
+            self.out.say(f"{report.metric} {report.value:.3g} (n = {report.n})")
+
+    def _tune(self) -> str:
+        return f"editcore tune {shlex.quote(self.model)} --method {self.options.method}"
+
+    def _tunable(self) -> bool:
+        return self.session.registry.method(self.options.method).tunable(self.session.facts()) is not None
+
+
+def _lack(effect: "Effect") -> str:
+    """What of the target is there, what is missing, and what the model says."""
+    there = f"{effect.there!r} is there, " if effect.there else ""
+    says = "" if effect.answer is None else f"; the model says {effect.answer.strip()!r}"
+    return f"{there}{effect.missing!r} is missing (p(target) {effect.after:.3g}){says}"
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" if len(names) > SHOWN else "")
+
+
+def _failed(row: Mapping[str, Any]) -> list[str]:
+    pairs = zip(row["requests"], row["p_target"], strict=True)
+    return [request for request, figures in pairs if not figures["took"]]
+
+
+def _row(path: Path | None, measured: "Measured") -> dict[str, Any]:
+    """What `--json` shows of a patch; `path` is null where it was not written."""
+    patch = measured.patch
+    figures: list[dict[str, Any]] = []
+    for effect in measured.effects:
+        lack = {} if effect.took else {"there": effect.there, "missing": effect.missing, "answer": effect.answer}
+        figures.append({"before": effect.before, "after": effect.after, "took": effect.took, **lack})
+    return {
+        "path": None if path is None else str(path),
+        "id": patch.patch_id,
+        "requests": [effect.request for effect in measured.effects],
+        "p_target": figures,
+        "metrics": {report.metric: report.value for report in measured.reports},
+    }
