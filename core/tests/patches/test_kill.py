@@ -113,7 +113,7 @@ def test_a_folder_being_written_by_another_process_is_said_to_be(folder: Folder,
     journal_path(root).write_text("{}")
     script = (
         f"import time; from pathlib import Path; from editcore.patches import lock\n"
-        f"with lock.writing(Path({str(root)!r})): Path({str(tmp_path / 'ready')!r}).touch(); time.sleep(30)\n"
+        f"with lock.writing(Path({str(root)!r})): Path({str(tmp_path / 'ready')!r}).touch(); time.sleep(600)\n"
     )
     writer = subprocess.Popen([sys.executable, "-c", script])
     try:
