@@ -4,9 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 SOURCES := hooks/src core/src $(wildcard plugins/*/src)
 METHODS := keyvalue rome memit emmet pmet alphaedit ultraedit ft causal-trace guards kn
-LOWEST := $(addprefix plugins/editcore-,$(METHODS))
+ENDS := $(addprefix plugins/editcore-,$(METHODS))
 
-.PHONY: install demo test lint tests check lowest clean
+.PHONY: install demo test lint tests check lowest newest clean
 # the type checker has one core, beside the tests
 MAKEFLAGS += --jobs=2
 # install leaves compiling to the first import, which is for nothing where an environment forbids to write what it gives
@@ -37,11 +37,11 @@ check: install
 	$(BIN)/python -m pytest plugins/editcore-bench/tests/test_engines.py
 	$(BIN)/python -m checks --write checks/results.md
 
-lowest:  # the other end of the ranges in the metadata
-	$(PYTHON) -m venv $(VENV)-lowest
-	$(VENV)-lowest/bin/python -m pip install --quiet --constraint constraints-lowest.txt \
-		./hooks ./core $(addprefix ./,$(LOWEST)) pytest hypothesis
-	$(VENV)-lowest/bin/python -m pytest hooks/tests core/tests $(LOWEST)
+lowest: PINS := --constraint constraints-lowest.txt
+lowest newest:  # both ends of the ranges in the metadata; newest is what pip finds without constraints
+	$(PYTHON) -m venv --clear $(VENV)-$@
+	$(VENV)-$@/bin/python -m pip install --quiet $(PINS) ./hooks ./core $(addprefix ./,$(ENDS)) pytest hypothesis
+	$(VENV)-$@/bin/python -m pytest hooks/tests core/tests $(ENDS)
 
 clean:
-	rm -rf $(VENV) $(VENV)-lowest
+	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest

@@ -6,21 +6,25 @@ from collections.abc import Iterator
 import pytest
 
 from editcore.testing.fixtures import gpt2_folder, llama_folder, sharded_folder
+from editcore.threads import SLEEPING
 
 __all__ = ["gpt2_folder", "llama_folder", "sharded_folder"]
+
+THREADS = os.environ.get("EDITCORE_TEST_THREADS", "1")
+# Before torch is loaded. One thread for each worker: they, and the commands that tests run, would wait for each other.
+os.environ.update({**SLEEPING, "OMP_NUM_THREADS": THREADS})
 
 
 @pytest.fixture(scope="session", autouse=True)
 def _quiet_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No network, no cache of the user's, one thread a worker; what a worker has taught a model, others need not."""
-    kept, own = dict(os.environ), tmp_path_factory.getbasetemp()
-    os.environ["EDITCORE_TAUGHT"] = str((own.parent if "PYTEST_XDIST_WORKER" in kept else own) / "taught")
+    """No network, no cache of the user's, and as many threads as EDITCORE_TEST_THREADS says."""
+    kept = dict(os.environ)
     os.environ["EDITCORE_CACHE"] = str(tmp_path_factory.mktemp("cache"))
     os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ["OMP_NUM_THREADS"] = "1"  # the commands that tests run would wait for each other's threads
+    os.environ.pop("EDITCORE_THREADS", None)
     import torch
 
-    torch.set_num_threads(1)
+    torch.set_num_threads(int(THREADS))
     yield
     os.environ.clear()
     os.environ.update(kept)

@@ -51,7 +51,7 @@ def editcore(site: Site) -> Run:
             env=environment,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
         )
 
     return run

@@ -243,7 +243,7 @@ WAITING = """
     @with_output
     def wait(out):
         out.print("ready")
-        time.sleep(60)
+        time.sleep(600)
 
     @click.command()
     @with_output
@@ -281,7 +281,7 @@ def test_control_c_ends_a_command_without_a_traceback(started):
     process = started("wait")
     assert process.stdout.readline() == "ready\n"
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 130
     assert err.strip() == "error: interrupted"
 
@@ -293,7 +293,7 @@ def test_a_reader_that_goes_away_is_no_error_message(started, name):
         process.stdout.read(10)
     process.stdout.close()
     assert process.stderr.read() == ""
-    assert process.wait(timeout=60) == 1
+    assert process.wait(timeout=600) == 1
 
 
 def test_completion_offers_commands_without_importing_them(editcore, monkeypatch):

@@ -28,7 +28,6 @@ from editcore.testing.snapshot import Snapshot
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import ConflictError, EditRequest, RefusedFileError, Site, UsageError, WrongBaseError
 
-torch.set_num_threads(1)
 NAME = "int8_rows"
 KEYS = {"llama": "model.layers.1.mlp.down_proj.weight", "gpt2": "transformer.h.1.mlp.c_proj.weight"}
 HEAD = "lm_head.weight"

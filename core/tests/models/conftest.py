@@ -31,11 +31,6 @@ TEXT = [
 ] * 3
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread():
-    torch.set_num_threads(1)
-
-
 def config_of(family):
     shared = {"vocab_size": VOCABULARY, "pad_token_id": None, "bos_token_id": 1, "eos_token_id": 2}
     gated = {

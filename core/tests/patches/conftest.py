@@ -14,8 +14,6 @@ from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model, LlamaConfig, Ll
 from editcore.patches import Checkpoint, Patch, Target, base_identity, seal, to_stored
 from editcore_hooks import Dense, LowRank, Rows, Sparse
 
-torch.set_num_threads(1)
-
 GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 40, "n_positions": 16, "bos_token_id": 0}
 LLAMA = {
     "hidden_size": 16,

@@ -25,7 +25,6 @@ from editcore.testing.snapshot import Snapshot
 from editcore.testing.tiny import FAMILIES, tiny_model
 from editcore_hooks import ConflictError, EditcoreError, Payload, RefusedFileError, Site, UsageError, WrongBaseError
 
-torch.set_num_threads(1)
 D, HARD_CODED = 32, {"bloom"}
 GATED = {
     "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma3_text", "phi3", "t5_gated",

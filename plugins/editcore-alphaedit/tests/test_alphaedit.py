@@ -85,19 +85,29 @@ def test_an_update_is_nought_outside_the_free_directions(session: editcore.Sessi
 
 
 def test_ordinary_keys_are_hardly_moved(session: editcore.Session) -> None:
-    """Of text that C has not seen, ‖Δk‖² is on average at most ‖Δ‖² times the largest free eigenvalue, about."""
+    """‖Δk‖² is on average at most ‖Δ‖² times the largest free eigenvalue, and about that of text that C has not seen.
+
+    Kernels differ in what the model says, so they differ in C: the first is a theorem, the rest holds to a factor of 2.
+    """
     update = compute(session, REQUESTS, LOCATION, State(""), HPARAMS)
     held_out = Accumulator(session, LAYERS)
     for chunk in itertools.islice(SelfCorpus().chunks(session, start=1000), 2):
         held_out.add(chunk)
     for layer in LAYERS:
-        c = held_out.moments()[layer].mean.double()
         change, k = delta(update, layer), update.state_increment[f"keys.{layer}"].double()
         plain = update.tensors[Site("mlp_out", layer)].out.double() @ torch.linalg.pinv(k)  # ΔK = R, nothing spared
-        moved, would = ((each @ c @ each.T).trace() / each.square().sum() for each in (change, plain))
-        values = torch.linalg.eigvalsh(second_moments(session, LAYERS, Wish.of(HPARAMS))[layer][0].mean.double())
-        assert moved < 1.5 * values[round(0.6 * len(values)) - 1]
-        assert moved < 0.5 * would
+        seen = second_moments(session, LAYERS, Wish.of(HPARAMS))[layer][0].mean.double()
+        values = torch.linalg.eigvalsh(seen)
+        largest = values[round(0.6 * len(values)) - 1]
+        assert moved(change, seen) < 1.001 * largest
+        unseen = held_out.moments()[layer].mean.double()
+        assert moved(change, unseen) < 1.5 * largest
+        assert moved(change, unseen) < moved(plain, unseen)
+
+
+def moved(change: Tensor, c: Tensor) -> Tensor:
+    """tr ΔCΔᵀ / ‖Δ‖²: the mean of ‖Δk‖² over keys of second moment C, of a Δ of norm 1."""
+    return (change @ c @ change.T).trace() / change.square().sum()
 
 
 def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Session) -> None:

@@ -33,7 +33,7 @@ def editcore() -> Callable[..., subprocess.CompletedProcess[str]]:
     """The command in a process of its own: the hub's library reads its settings once."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-c", HUB_RUN, *arguments], capture_output=True, text=True, timeout=120)
+        return subprocess.run([sys.executable, "-c", HUB_RUN, *arguments], capture_output=True, text=True, timeout=600)
 
     return run
 

@@ -148,7 +148,7 @@ def test_the_command_prints_both_and_the_difference(gpt2_folder, folder, damage,
 
 def test_nothing_but_the_table_is_said_where_nobody_watches(gpt2_folder, folder):
     arguments = ["ability", str(gpt2_folder), "--task", "trades", "--limit", "5", "--trust-task-folder", str(folder)]
-    done = subprocess.run([sys.executable, "-m", "editcore", *arguments], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-m", "editcore", *arguments], capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     header, row = done.stdout.splitlines()
     assert header.split() == ["task", "metric", "n", "without", "with", "difference", "95", "%"]

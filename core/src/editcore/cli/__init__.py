@@ -12,6 +12,7 @@ from editcore.cli.commands import COMMANDS
 from editcore.cli.group import LazyGroup
 from editcore.cli.options import talk_options
 from editcore.cli.output import Output
+from editcore.threads import settle
 from editcore_hooks import EditcoreError, PluginError
 
 __all__ = ["main", "root"]
@@ -52,6 +53,7 @@ def main(args: Sequence[str] | None = None) -> int:
     with warnings.catch_warnings():
         warnings.showwarning = _one_line_warning(out)
         try:
+            settle()
             result = root.main(args, prog_name="editcore", standalone_mode=False, obj=out)
             sys.stdout.flush()
         except BaseException as error:

@@ -1,16 +1,18 @@
 """What a conformance suite is given: the method, its settings, the model, and the checks that do not apply."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import torch
 
 from editcore.assets.store import AssetStore
 from editcore.editing.session import Session, open_model
 from editcore.plugins.registry import Registry
 from editcore.testing.running import Method
 from editcore.testing.taught import taught_model
+from editcore.threads import requested
 from editcore_hooks import EditRequest
 
 REQUESTS = (
@@ -61,6 +63,15 @@ class MethodUnderTest:
     @pytest.fixture
     def session(self, folder: Path, assets: AssetStore) -> Session:
         return self.open(folder, assets)
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def _threads(cls) -> Iterator[None]:
+        """One thread, unless EDITCORE_THREADS or OMP_NUM_THREADS is set: threads of a small model only wait."""
+        kept = torch.get_num_threads()
+        torch.set_num_threads(requested() or 1)
+        yield
+        torch.set_num_threads(kept)
 
     @pytest.fixture(autouse=True)
     def _skip_what_does_not_apply(self, request: pytest.FixtureRequest) -> None:

@@ -1,9 +1,10 @@
 """`python -m editcore_demo.train --shape gpt2 --out DIR` makes a demo model from nothing."""
 
-import os
 from pathlib import Path
 
 import click
+
+from editcore.threads import settle
 
 
 @click.command()
@@ -14,10 +15,7 @@ import click
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 def main(shape: str, out: Path, steps: int | None, seed: int, threads: int) -> None:
     """Train a small model on the world, save it in 16 bits with its cases, and print what it knows."""
-    # Threads that spin at a barrier, while another program has the other core, make a step up to ten times as long.
-    # The thread library reads this when torch loads it.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    settle()  # before torch is loaded
     import torch
 
     from editcore_demo.training.loop import STEPS, Schedule

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
-from editcore_bench.runs.where import processors
+from editcore.threads import settle, share
 from editcore_bench.runs.work import Done, Failed, Task, run_task
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Processes:
     workers: int
 
     def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[tuple[Task, Done | Failed]]:
-        threads = max(1, processors() // self.workers)
+        threads = share(self.workers)
         # spawned: a fork of a process that has run torch may wait for threads it does not have
         context = multiprocessing.get_context("spawn")
         ticks = context.SimpleQueue()
@@ -75,6 +75,7 @@ def _work(task: Task) -> Done | Failed:
 def _begin(threads: int, ticks: "SimpleQueue[int]") -> None:
     global _ticks
     _ticks = ticks
+    settle()  # before torch is loaded
     import threading
 
     import torch

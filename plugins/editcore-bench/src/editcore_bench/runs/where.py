@@ -1,6 +1,5 @@
 """Where something ran: the machine, the versions, the moment. No name of a person or a folder."""
 
-import os
 import platform
 import re
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any, Final
 
 from editcore.plugins.registry import Registry
+from editcore.threads import available
 from editcore_bench.spec.values import Spec
 
 PACKAGES: Final = ("editcore", "editcore-bench", "torch", "transformers", "safetensors", "numpy")
@@ -23,16 +23,11 @@ def where() -> dict[str, Any]:
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "processors": processors(),
+        "processors": available(),
         "threads": torch.get_num_threads(),
         "accelerator": str(accelerator) if accelerator is not None else None,
         "versions": {name: version(name) for name in PACKAGES},
     }
-
-
-def processors() -> int:
-    """How many this process may use, which in a container or a job is not how many there are."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def plugin_versions(spec: Spec, known: Registry) -> dict[str, str]:

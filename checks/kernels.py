@@ -1,0 +1,78 @@
+"""Tests whose figures depend on arithmetic: with other kernels, more threads, and beside busy processes."""
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from attrs import frozen
+
+SENSITIVE: Final = (
+    *(f"plugins/editcore-{name}" for name in ("alphaedit", "emmet", "memit", "pmet", "rome", "ultraedit", "ft", "kn")),
+    *(f"plugins/editcore-{name}" for name in ("keyvalue", "causal-trace", "guards", "lm-eval")),
+    *(f"core/tests/{name}" for name in ("editing", "evaluation", "testing", "test_tuning.py")),
+)
+
+
+@frozen
+class Way:
+    kernels: str
+    """A value of ATEN_CPU_CAPABILITY."""
+    threads: int
+    busy: bool
+    """Beside a process for each core that computes without pause."""
+
+
+WAYS: Final = (
+    Way("default", 1, busy=True),
+    Way("default", 2, busy=False),
+    Way("default", 4, busy=False),
+    Way("avx2", 1, busy=False),
+    Way("avx2", 2, busy=True),
+    Way("avx2", 4, busy=False),
+)
+
+
+def run() -> list[str]:
+    rows = [_row(way) for way in WAYS]
+    return [
+        f"`pytest {' '.join(SENSITIVE)}`, two workers:",
+        "",
+        "| ATEN_CPU_CAPABILITY | threads | both cores busy | result | seconds |",
+        "|---|---|---|---|---|",
+        *rows,
+    ]
+
+
+def _row(way: Way) -> str:
+    environment = {
+        **os.environ,
+        "ATEN_CPU_CAPABILITY": way.kernels,
+        "EDITCORE_TEST_THREADS": str(way.threads),
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "--numprocesses", "2", *SENSITIVE]
+    started = time.monotonic()
+    with _busy(os.cpu_count() or 1 if way.busy else 0):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    counts = re.findall(r"\d+ (?:passed|failed|errors?)\b", done.stdout.rsplit("\n", 2)[-2] if done.stdout else "")
+    result = ", ".join(counts) or f"exit code {done.returncode}"
+    if failed:
+        result += f": {', '.join(failed)}"
+    took = time.monotonic() - started
+    return f"| {way.kernels} | {way.threads} | {'yes' if way.busy else 'no'} | {result} | {took:.0f} |"
+
+
+@contextmanager
+def _busy(n: int) -> Iterator[None]:
+    spinning = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(n)]
+    try:
+        yield
+    finally:
+        for process in spinning:
+            process.kill()
+            process.wait()
