@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from importlib.resources import files
 from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import torch
 from attrs import field, frozen
@@ -38,6 +38,7 @@ class SelfCorpus:
     """Text sampled from the model itself: needs no network. Rows of `length` tokens from the start token."""
 
     length: int = LENGTH
+    seeded: ClassVar[bool] = True
 
     @property
     def identity(self) -> str:
@@ -48,16 +49,29 @@ class SelfCorpus:
         """Where its tokens are from, for people."""
         return "sampled from the model itself"
 
+    def count(self, session: "Session", most: int) -> int:
+        """How many tokens there are, counted up to `most`."""
+        return most
+
     def chunks(self, session: "Session", start: int = 0, proceed: Proceed = to_the_end) -> Iterator[Chunk]:
-        """Chunks from number `start` on; one that `proceed` cuts short has shorter rows and is the last."""
+        """Chunks from number `start` on. One that `proceed` cuts short is the last, and given only if it is the first:
+        what is read are whole chunks, or one of shorter rows.
+        """
         length = min(self.length, session.max_length)
         for index in count(start):
             generator = torch.Generator().manual_seed((session.seed << 32) + index)
             starts = [[session.start_token]] * ROWS_PER_CHUNK
             new = sample(session.model, starts, length - 1, None, generator, proceed)
-            yield [start + row for start, row in zip(starts, new, strict=True)]
-            if len(new[0]) < length - 1:
+            short = len(new[0]) < length - 1
+            if not (short and index):
+                yield [start + row for start, row in zip(starts, new, strict=True)]
+            if short:
                 return
+
+    def holding(self, session: "Session", tokens: int) -> "SelfCorpus":
+        """The corpus of which so many tokens were read before time was up: this one, or one of shorter rows."""
+        whole = tokens % (ROWS_PER_CHUNK * min(self.length, session.max_length)) == 0
+        return self if whole else SelfCorpus(tokens // ROWS_PER_CHUNK)
 
 
 @frozen
@@ -67,6 +81,16 @@ class TextCorpus:
     identity: str
     words: str
     documents: Callable[[], Iterator[str]] = field(repr=False)
+    seeded: ClassVar[bool] = False
+
+    def count(self, session: "Session", most: int) -> int:
+        """How many tokens there are, counted up to `most`."""
+        found = 0
+        for row in windows(session, self.documents()):
+            found += len(row)
+            if found >= most:
+                return most
+        return found
 
     def chunks(self, session: "Session", start: int = 0, proceed: Proceed = to_the_end) -> Iterator[Chunk]:
         yield from islice(chunked(windows(session, self.documents())), start, None)
