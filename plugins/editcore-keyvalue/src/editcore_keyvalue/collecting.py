@@ -41,7 +41,10 @@ def collect_layers(
     """
     there = corpus.count(session, tokens)
     if there == 0:
-        raise UsageError(f"the corpus has no text: there is not one token {corpus.words}", hint="give another: --set mom2_corpus=FILE")
+        raise UsageError(
+            f"the corpus has no text: there is not one token {corpus.words}",
+            hint="give another: --set mom2_corpus=FILE",
+        )
     planned = budget(session, corpus, layers, min(tokens, there), limit)
     named = ", ".join(map(str, layers))
     every = "all " if planned.tokens == there < tokens else ""

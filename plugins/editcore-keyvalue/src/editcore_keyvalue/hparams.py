@@ -70,7 +70,7 @@ class KeyValueHparams:
     )
     mom2_seconds: float = hparam(
         0.0,
-        help="longest time to collect it when there is none yet; where it does not suffice, a half, a quarter, … of the "
+        help="longest time to collect it when there is none yet; where it is too short, a half, a quarter, … of the "
         "tokens is read, with a warning; 0: no limit",
         validator=not_negative,
     )

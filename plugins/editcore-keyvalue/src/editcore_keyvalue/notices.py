@@ -62,8 +62,8 @@ def say_large(session: "Session", norms: Mapping[int, float], method: str) -> No
         return
     worst = max(large, key=lambda layer: large[layer])
     session.warn(
-        f"the update of layer {worst} is {large[worst]:.1f} times as large as the weight itself, and other "
-        f"facts will suffer. Find settings with `editcore tune MODEL --method {method.lower()}`, take another layer, or "
+        f"the update of layer {worst} is {large[worst]:.1f} times as large as the weight itself, and other facts will "
+        f"suffer. Find settings with `editcore tune MODEL --method {method.lower()}`, take another layer, or "
         f"collect more tokens with `editcore stats MODEL --layers {worst} --tokens N`"
     )
 

@@ -9,25 +9,36 @@ from typing import TYPE_CHECKING, Final
 
 from editcore.models.scoring import target_logprobs
 from editcore_keyvalue.corpus import Corpus, bundled_text, open_corpus
+from editcore_keyvalue.hparams import AUTO
 from editcore_keyvalue.windows import documents_of, windows
 
 if TYPE_CHECKING:
     from editcore import Session
 
-AUTO: Final = "auto"
 READS_WELL: Final = 2.0
 """Bits a byte. SmolLM2 135M needs about 1, a small model of English below 2, one that never saw English above 3."""
+TOKENS_PER_WIDTH: Final = 2
+"""Tokens of the bundled text for each direction of the keys, below which a wider model writes its own
+(arXiv:2506.04226 finds 2 to 10 enough)."""
 DOCUMENTS: Final = 3
 UNKNOWN: Final = 0.02
 """Share of unknown tokens above which a tokenizer does not read the text: such tokens are easy to foresee."""
 
 
 def choose(session: "Session", name: str, width: int) -> Corpus:
-    """The corpus of that name; for `auto` the bundled text or the model itself. Raises `UsageError`."""
+    """The corpus of that name; for `auto` the bundled text where it suits, else the model itself.
+
+    Raises `UsageError`.
+    """
     if name != AUTO:
         return open_corpus(name)
-    bundled = session.cached("reads the bundled text", lambda: reads(session), base=True)
-    return open_corpus("bundled" if bundled else "self")
+    bundled, least = open_corpus("bundled"), TOKENS_PER_WIDTH * width
+    suits = session.cached("the bundled text suits", lambda: _suits(session, bundled, least), base=True)
+    return bundled if suits else open_corpus("self")
+
+
+def _suits(session: "Session", bundled: Corpus, least: int) -> bool:
+    return reads(session) and bundled.count(session, least) == least
 
 
 def reads(session: "Session") -> bool:

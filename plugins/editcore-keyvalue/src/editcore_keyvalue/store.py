@@ -11,8 +11,8 @@ from editcore_keyvalue.collecting import OWNER, collect_layers, identity
 from editcore_keyvalue.corpus import Corpus
 from editcore_keyvalue.hparams import AUTO, KeyValueHparams, tokens_by_width
 from editcore_keyvalue.moments import Moment
-from editcore_keyvalue.reading import choose
 from editcore_keyvalue.notices import say_cut, say_few
+from editcore_keyvalue.reading import choose
 
 if TYPE_CHECKING:
     from editcore import Session
