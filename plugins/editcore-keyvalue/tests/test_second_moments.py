@@ -59,7 +59,7 @@ def rows_of(session: editcore.Session, name: str) -> list[list[int]]:
 
 def test_a_text_without_blank_lines_is_read_line_by_line() -> None:
     assert list(windows.documents_of("Ada is here.\nBo is not.\n")) == ["Ada is here.", "Bo is not."]
-    assert list(windows.documents_of("Ada\nis here.\n \nBo is not.\n\n")) == ["Ada\nis here.", "Bo is not.\n\n"]
+    assert list(windows.documents_of("Ada\nis here.\n \nBo is not.")) == ["Ada\nis here.", "Bo is not."]
 
 
 def test_one_sentence_a_line_gives_every_token_of_the_file(session: editcore.Session, tmp_path: Path) -> None:
@@ -91,7 +91,7 @@ def test_rows_of_a_chunk_are_alike_in_length_and_few_enough() -> None:
     assert sorted(map(len, rows)) == sorted(len(row) for chunk in chunks for row in chunk)
     padded = [len(chunk) * max(map(len, chunk)) for chunk in chunks]
     assert max(padded) <= windows.TOKENS_PER_CHUNK
-    assert sum(padded) < 1.3 * sum(map(len, rows))
+    assert sum(padded) < 1.2 * sum(map(len, rows))
 
 
 def test_text_chunks_are_the_same_from_any_start(session: editcore.Session) -> None:
@@ -125,6 +125,7 @@ def test_auto_takes_the_bundled_text_only_where_the_model_reads_it(
     assert not reading.reads(session)  # a model with random weights
     assert second_moments(session, [0], Wish(tokens=600))[0][0].corpus == "self"
     monkeypatch.setattr(reading, "READS_WELL", math.inf)
+    monkeypatch.setattr(reading, "UNKNOWN", 1.0)
     again = editcore.open(session.checkpoint.folder, assets=session.assets)
     assert second_moments(again, [0], Wish(tokens=600))[0][0].corpus == "bundled"
 
@@ -167,7 +168,7 @@ def test_a_machine_a_little_busier_gives_the_same_tokens(
     found = set()
     for busier in (1.0, 1.2, 1.5, 1.9):
         slow(0.01 * busier)
-        found.add(budget.budget(session, SelfCorpus(), [0], 20_000, limit=126.0).tokens)
+        found.add(budget.budget(session, SelfCorpus(), [0], 20_000, limit=124.0).tokens)
     assert found == {5_000}
     assert budget.budget(session, SelfCorpus(), [0], 20_000, math.inf).tokens == 20_000
 

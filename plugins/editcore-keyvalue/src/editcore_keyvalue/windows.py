@@ -11,10 +11,13 @@ if TYPE_CHECKING:
 
 WINDOW: Final = 512
 """The longest row, in tokens. What follows in a document begins the next row."""
-ROWS_SORTED: Final = 64
+ROWS_SORTED: Final = 256
 """Rows that are sorted by length together, so that little of a chunk is padding."""
 TOKENS_PER_CHUNK: Final = 2_048
 """Of a chunk, padding included. Time is looked at between chunks."""
+
+ALIKE: Final = 0.75
+"""Length of the shortest row of a chunk over that of the longest, at least."""
 
 Chunk = list[list[int]]
 
@@ -42,10 +45,12 @@ def windows(session: "Session", documents: Iterable[str]) -> Iterator[list[int]]
 
 
 def chunked(rows: Iterator[list[int]]) -> Iterator[Chunk]:
-    """The rows in chunks of at most `TOKENS_PER_CHUNK` tokens, the longest of every `ROWS_SORTED` first."""
+    """The rows in chunks of rows alike in length, the longest of every `ROWS_SORTED` first."""
     while block := [row for _, row in zip(range(ROWS_SORTED), rows, strict=False)]:
         block.sort(key=len, reverse=True)
         while block:
-            fitting = max(1, TOKENS_PER_CHUNK // len(block[0]))
-            yield block[:fitting]
-            block = block[fitting:]
+            longest = len(block[0])
+            most = max(1, TOKENS_PER_CHUNK // longest)
+            chunk = [row for row in block[:most] if len(row) >= ALIKE * longest]
+            yield chunk
+            block = block[len(chunk) :]
