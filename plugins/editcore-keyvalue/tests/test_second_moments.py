@@ -130,6 +130,13 @@ def test_auto_takes_the_bundled_text_only_where_the_model_reads_it(
     assert second_moments(again, [0], Wish(tokens=600))[0][0].corpus == "bundled"
 
 
+def test_a_tokenizer_that_knows_nothing_of_the_bundled_text_is_no_error(
+    session: editcore.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windows, "bare", lambda *_: ())
+    assert not reading.reads(session)
+
+
 def test_keys_too_wide_for_the_bundled_text_are_read_from_the_model(
     session: editcore.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:

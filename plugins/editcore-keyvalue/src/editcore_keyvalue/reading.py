@@ -50,7 +50,10 @@ def reads(session: "Session") -> bool:
     unknown = session.tokenizer.unk_token_id
     if unknown is not None and sum(row.count(unknown) for row in rows) > UNKNOWN * sum(map(len, rows)):
         return False
+    items = [(row[:1], row[1:]) for row in rows if len(row) > 1]
+    if not items:
+        return False
     with session.at_base():
-        scores = target_logprobs(session.model, [(row[:1], row[1:]) for row in rows if len(row) > 1])
+        scores = target_logprobs(session.model, items)
     bits = -sum(score.sum for score in scores) / math.log(2)
     return bits / len("".join(documents).encode()) < READS_WELL

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from editcore.models.tokens import tokenise
+from editcore.models.tokens import bare, tokenise
 
 if TYPE_CHECKING:
     from editcore import Session
@@ -35,8 +35,8 @@ def windows(session: "Session", documents: Iterable[str]) -> Iterator[list[int]]
     """Rows of at most `WINDOW` tokens, each with what the tokenizer puts before a text. Nothing is left out."""
     longest = min(WINDOW, session.max_length)
     for document in documents:
-        if not document.strip():
-            continue
+        if not bare(session.tokenizer, document):
+            continue  # nothing in it that the tokenizer knows
         tokens = tokenise(session.tokenizer, document)
         lead, body = list(tokens.ids[: tokens.lead]), tokens.ids[tokens.lead :]
         room = max(1, longest - len(lead))
