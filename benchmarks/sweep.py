@@ -16,6 +16,7 @@ from editcore.models.spans import encode_prompt
 from editcore.plugins.hparams import from_mapping
 from editcore_hooks import Case, Location, LowRank, Site
 from editcore_keyvalue.contexts import contexts_of
+from editcore_keyvalue.ridge import ridge_of
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_rome.hparams import RomeHparams
@@ -106,7 +107,7 @@ def run(
     assert h.layer is not None
     site = Site("mlp_out", h.layer)
     moment, _ = second_moments(session, [h.layer], UNHURRIED)[h.layer]
-    lower = session.cached(("sweep", h.layer), lambda: factor(moment.mean, h.mom2_ridge))
+    lower = session.cached(("sweep", h.layer), lambda: factor(moment.mean, ridge_of(moment, h.mom2_ridge)))
     before = contexts_of(session, h)
     scores: list[Score] = [{"es": [], "ps": [], "ns": []} for _ in settings]
     for start in range(0, len(chosen), TOGETHER):

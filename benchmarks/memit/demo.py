@@ -20,6 +20,7 @@ from editcore_demo import cases, model_path
 from editcore_hooks import Case, Site
 from editcore_keyvalue.contexts import beginnings, contexts_of
 from editcore_keyvalue.fitting import value_settings
+from editcore_keyvalue.ridge import ridge_of
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_keyvalue.subjects import by_key, in_beginnings
@@ -107,7 +108,9 @@ def _plainly(
 ) -> None:
     anatomy = session.anatomy
     moments = second_moments(session, hparams.layers, Wish.of(hparams))
-    lowers = {layer: factor(moment.mean, hparams.mom2_ridge) for layer, (moment, _) in moments.items()}
+    lowers = {
+        layer: factor(moment.mean, ridge_of(moment, hparams.mom2_ridge)) for layer, (moment, _) in moments.items()
+    }
     weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_weight(anatomy.mlp_width)
     problem = Problem(
         anatomy, hparams.layers, value_settings(hparams), weight,

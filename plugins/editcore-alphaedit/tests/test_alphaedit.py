@@ -140,7 +140,7 @@ def test_the_threshold_is_absolute_and_the_share_relative(session: editcore.Sess
     values = torch.linalg.eigvalsh(second_moments(session, LAYERS, Wish.of(HPARAMS))[1][0].mean.double())
     middle = float(values[10] + values[11]) / 2
     absolute = AlphaEditHparams(layers=LAYERS, nullspace_threshold=middle, mom2_tokens=1500)
-    spaces, _ = free_directions(session, [1], absolute)
+    spaces, _, _ = free_directions(session, [1], absolute)
     assert spaces[1].free == 11
     with pytest.raises(EditcoreError, match="no direction") as caught:
         free_directions(session, [1], AlphaEditHparams(nullspace_threshold=1e-30, mom2_tokens=1500))

@@ -11,7 +11,7 @@ from attrs import define
 
 from editcore.assets.store import AssetStore
 from editcore.editing.limits import Guarded
-from editcore.editing.talk import Progress, Silence, Talk
+from editcore.editing.talk import Progress, Silence, Talk, Warns
 from editcore.evaluation.neutral import OURS, NeutralText
 from editcore.models.anatomy import Anatomy
 from editcore.models.loading import Loaded
@@ -133,6 +133,13 @@ class Opened:
 
     def say(self, text: str) -> None:
         self.talk.say(text)
+
+    def warn(self, text: str) -> None:
+        """Say what nobody should miss: on the command line it is shown under `-q` too."""
+        if isinstance(self.talk, Warns):
+            self.talk.warn(text)
+        else:
+            self.talk.say(f"warning: {text}")
 
     @contextmanager
     def silence(self) -> Iterator[None]:

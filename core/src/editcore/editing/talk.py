@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 
 class Progress(Protocol):
@@ -13,6 +13,13 @@ class Talk(Protocol):
     def say(self, text: str) -> None: ...
 
     def progress(self, label: str, total: int) -> AbstractContextManager[Progress]: ...
+
+
+@runtime_checkable
+class Warns(Protocol):
+    """A talk that shows warnings apart from what else is said."""
+
+    def warn(self, text: str) -> None: ...
 
 
 class _Silent:

@@ -1,8 +1,6 @@
 """Let a model write: greedily for people and measures, sampled with a seed for contexts and corpora."""
 
-import math
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -74,15 +72,14 @@ def sample(
     length: int,
     top_k: int | None,
     generator: torch.Generator,
-    *,
-    until: float = math.inf,
+    proceed: Callable[[int], bool] = lambda drawn: True,
 ) -> list[list[int]]:
     """Sample `length` new tokens after each start, from the `top_k` likeliest (None: from all) at temperature 1.
 
-    Returns the new ids alone. Nothing ends a row early but the moment `until` of `time.monotonic`: after it no token is
-    drawn. Draws come from `generator`, a CPU generator, in one call a step for the whole batch: the same seed and
-    starts give the same rows. The global RNG is not touched. Raises `UsageError` for an encoder-decoder, which answers
-    a text and does not go on with it.
+    Returns the new ids alone. No token ends a row early; `proceed` ends all rows once it is False for the number of
+    tokens drawn so far. Draws come from `generator`, a CPU generator, in one call a
+    step for the whole batch: the same seed and starts give the same rows. The global RNG is not touched. Raises
+    `UsageError` for an encoder-decoder, which answers a text and does not go on with it.
     """
     if model.config.is_encoder_decoder:
         raise UsageError(
@@ -106,8 +103,8 @@ def sample(
     cache: Any = None
     drawn: list[torch.Tensor] = []
     with torch.no_grad():
-        for _ in range(length):
-            if time.monotonic() > until:
+        for step in range(length):
+            if not proceed(step):
                 break
             options: dict[str, Any] = {"position_ids": positions} if "position_ids" in takes else {}
             if "logits_to_keep" in takes:

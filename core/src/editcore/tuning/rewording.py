@@ -56,7 +56,7 @@ def _sampled(session: "Session", starts: Sequence[Sequence[int]]) -> Iterator[Wo
     for first in range(0, len(starts), ROWS):
         some = starts[first : first + ROWS]
         for start, row in zip(
-            some, sample(session.model, some, LENGTH, None, generator, until=session.until), strict=True
+            some, sample(session.model, some, LENGTH, None, generator, lambda _: session.seconds_left > 0), strict=True
         ):
             kept = list(takewhile(lambda token: token not in special, row))
             text = str(session.tokenizer.decode([*start, *kept], skip_special_tokens=True)).strip()

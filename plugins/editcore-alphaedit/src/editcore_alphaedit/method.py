@@ -5,11 +5,12 @@ the same and needs a general inverse. Values and layers are MEMIT's.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from editcore_alphaedit.hparams import AlphaEditHparams
 from editcore_hooks import Asset, EditRequest, Location, State, Update
 from editcore_keyvalue.joint import earlier, edited_layers, joint_update
+from editcore_keyvalue.notices import moment_notes
 from editcore_keyvalue.nullspace import NullSpace, eigenbasis
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_keyvalue.system import Preserved
@@ -23,21 +24,22 @@ def compute(
 ) -> Update:
     """One update of all `requests`, from the model as it stands."""
     layers = edited_layers(location, "AlphaEdit")
-    spaces, assets = free_directions(session, layers, hparams)
+    spaces, statistics, assets = free_directions(session, layers, hparams)
 
     def system(layer: int) -> Preserved:
         return Preserved(hparams.l2, history=earlier(state, layer, hparams), projector=spaces[layer])
 
-    notes = {"free_directions": {str(layer): space.free for layer, space in spaces.items()}}
+    notes = {**statistics, "free_directions": {str(layer): space.free for layer, space in spaces.items()}}
     return joint_update(session, requests, location, hparams, system, "AlphaEdit", notes=notes, assets=assets)
 
 
 def free_directions(
     session: "Session", layers: Sequence[int], hparams: AlphaEditHparams
-) -> tuple[dict[int, NullSpace], tuple[Asset, ...]]:
-    """The projector of each layer, and the assets that they were made of."""
+) -> tuple[dict[int, NullSpace], dict[str, Any], tuple[Asset, ...]]:
+    """The projector of each layer, notes on the statistics, and the assets that they were made of."""
     spaces, assets = {}, []
-    for layer, (moment, asset) in second_moments(session, layers, Wish.of(hparams)).items():
+    moments = second_moments(session, layers, Wish.of(hparams))
+    for layer, (moment, asset) in moments.items():
         basis, kept = eigenbasis(session, layer, moment.mean, asset)
         share = hparams.nullspace_share
         if share is None:
@@ -45,4 +47,4 @@ def free_directions(
         else:
             spaces[layer] = basis.smallest(max(1, round(share * len(basis.values))))
         assets += [asset, kept]
-    return spaces, tuple(assets)
+    return spaces, moment_notes({layer: moment for layer, (moment, _) in moments.items()}), tuple(assets)

@@ -13,26 +13,30 @@ from editcore_hooks import UsageError
 @click.command()
 @click.argument("model")
 @click.option("--layers", default="all", show_default=True, help="Like 3,5-7; all in one pass.")
-@click.option("--corpus", default="self", show_default=True, help="self, a .txt or .jsonl file, or a dataset id.")
-@click.option("--tokens", default=0, help="How many; default ten for each direction of the keys.")
-@click.option("--seconds", default=180.0, show_default=True, help="Longest time to take; what there is then is kept.")
+@click.option("--corpus", default="auto", show_default=True, help="auto, bundled, self, a text file or a dataset id.")
+@click.option("--tokens", default=0, help="How many; by default as many as an edit asks for.")
+@click.option("--seconds", default=0.0, help="Longest time to take; fewer tokens are then read. 0: no limit.")
 @model_options
 @with_output
 def stats(out: Output, model: str, layers: str, corpus: str, tokens: int, seconds: float, **options: Any) -> None:
     """Collect the second moments of the MLP keys of MODEL, which ROME and its kin need, and keep them.
 
-    `self` is text sampled from the model itself, seeded; it needs no network. A pass that is stopped is gone on with.
+    `bundled` is English text that comes with this package, `self` text that the model writes, seeded, and `auto` the
+    first of these that suits the model. A pass that is stopped is resumed by the next.
     """
+    from editcore_keyvalue.ridge import by_spectrum
     from editcore_keyvalue.store import Wish, second_moments
 
     session = open_session(out, model, **options)
     wanted = parse_layers(layers, session.anatomy.n_layers)
-    found = second_moments(session, wanted, Wish(corpus, tokens, seconds))
+    found = second_moments(session, wanted, Wish(corpus, tokens, seconds or float("inf")))
     rows = [
         {
             "layer": layer,
             "width": moment.mean.shape[0],
+            "corpus": moment.corpus,
             "tokens": moment.count,
+            "ridge": by_spectrum(moment.mean, moment.count),
             "sha256": asset.sha256,
             "path": str(asset.path),
         }
@@ -41,7 +45,7 @@ def stats(out: Output, model: str, layers: str, corpus: str, tokens: int, second
     if out.as_json:
         out.json(rows)
     else:
-        out.table(["layer", "width", "tokens", "sha256", "path"], [[*row.values()] for row in rows])
+        out.table([*rows[0]], [[*row.values()] for row in rows])
 
 
 def parse_layers(text: str, n_layers: int) -> list[int]:

@@ -1,78 +1,125 @@
-"""Where the tokens of the second moments come from: a file, a dataset id, or the model itself.
+"""Where the tokens of the second moments come from: bundled text, a file, a dataset id, or the model itself.
 
 A corpus is an endless or finite row of chunks, each a list of token rows, the same on every run; chunk i does not
-depend on the chunks before it, so a pass that was stopped goes on where it was.
+depend on how many were read before it, so a pass that was stopped resumes where it was.
 """
 
 import hashlib
 import json
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
+from importlib.resources import files
+from itertools import count, islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import torch
 from attrs import field, frozen
 
 from editcore.models.generation import sample
 from editcore_hooks import UsageError
+from editcore_keyvalue.windows import WINDOW, Chunk, chunked, documents_of, windows
 
 if TYPE_CHECKING:
     from editcore import Session
 
 ROWS_PER_CHUNK: Final = 32
-MAX_LENGTH: Final = 1024
+LENGTH: Final = 128
 
-Chunk = list[list[int]]
+Proceed = Callable[[int], bool]
+"""Whether to draw one more token of each row after so many; a row is then shorter."""
+
+
+def to_the_end(drawn: int) -> bool:
+    return True
 
 
 @frozen
 class SelfCorpus:
     """Text sampled from the model itself: needs no network. Rows of `length` tokens from the start token."""
 
-    identity: str = "self"
-    length: int = 128
+    length: int = LENGTH
+    seeded: ClassVar[bool] = True
 
-    def chunks(self, session: "Session", start: int = 0) -> Iterator[Chunk]:
-        index = start
-        while True:
+    @property
+    def identity(self) -> str:
+        return "self" if self.length == LENGTH else f"self:{self.length}"
+
+    @property
+    def words(self) -> str:
+        """Where its tokens are from, for people."""
+        return "sampled from the model itself"
+
+    def count(self, session: "Session", most: int) -> int:
+        """How many tokens there are, counted up to `most`."""
+        return most
+
+    def chunks(self, session: "Session", start: int = 0, proceed: Proceed = to_the_end) -> Iterator[Chunk]:
+        """Chunks from number `start` on. One that `proceed` cuts short is the last, and given only if it is the first:
+        what is read are whole chunks, or one of shorter rows.
+        """
+        length = min(self.length, session.max_length)
+        for index in count(start):
             generator = torch.Generator().manual_seed((session.seed << 32) + index)
             starts = [[session.start_token]] * ROWS_PER_CHUNK
-            length = min(self.length, session.max_length)
-            new = sample(session.model, starts, length - 1, None, generator)
-            yield [start + row for start, row in zip(starts, new, strict=True)]
-            index += 1
+            new = sample(session.model, starts, length - 1, None, generator, proceed)
+            short = len(new[0]) < length - 1
+            if not (short and index):
+                yield [start + row for start, row in zip(starts, new, strict=True)]
+            if short:
+                return
+
+    def holding(self, session: "Session", tokens: int) -> "SelfCorpus":
+        """The corpus of which so many tokens were read before time was up: this one, or one of shorter rows."""
+        whole = tokens % (ROWS_PER_CHUNK * min(self.length, session.max_length)) == 0
+        return self if whole else SelfCorpus(tokens // ROWS_PER_CHUNK)
 
 
 @frozen
 class TextCorpus:
-    """Documents of a text file (parted by blank lines), a JSONL file (key `text`), or a dataset id."""
+    """Documents, cut into windows where they are long."""
 
     identity: str
-    documents: Any = field(repr=False)
+    words: str
+    documents: Callable[[], Iterator[str]] = field(repr=False)
+    seeded: ClassVar[bool] = False
 
-    def chunks(self, session: "Session", start: int = 0) -> Iterator[Chunk]:
-        length = min(MAX_LENGTH, session.max_length)
-        whole = (session.tokenizer(text, truncation=True, max_length=length)["input_ids"] for text in self.documents())
-        rows = islice((row for row in whole if row), start * ROWS_PER_CHUNK, None)
-        while chunk := list(islice(rows, ROWS_PER_CHUNK)):
-            yield chunk
+    def count(self, session: "Session", most: int) -> int:
+        """How many tokens there are, counted up to `most`."""
+        found = 0
+        for row in windows(session, self.documents()):
+            found += len(row)
+            if found >= most:
+                return most
+        return found
+
+    def chunks(self, session: "Session", start: int = 0, proceed: Proceed = to_the_end) -> Iterator[Chunk]:
+        yield from islice(chunked(windows(session, self.documents())), start, None)
 
 
 Corpus = SelfCorpus | TextCorpus
 
 
 def open_corpus(name: str) -> Corpus:
-    """`self`, a path, or a dataset id `owner/name[:config]`. Raises `UsageError`."""
+    """`self`, `bundled`, a path, or a dataset id `owner/name[:config]`. Raises `UsageError`."""
     if name == "self":
         return SelfCorpus()
+    if name == "bundled":
+        text = bundled_text()
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return TextCorpus(f"bundled:{digest}:{WINDOW}", "of the bundled text", lambda: documents_of(text))
     path = Path(name)
     if path.is_file():
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        return TextCorpus(f"file:{path.name}:{digest}", lambda: _file_documents(path))
+        return TextCorpus(f"file:{path.name}:{digest}:{WINDOW}", f"of {name}", lambda: _file_documents(path))
     if path.suffix or name.startswith((".", "/")) or "/" not in name:
-        raise UsageError(f"there is no corpus file {name}", hint="give a .txt or .jsonl file, a dataset id, or self")
-    return TextCorpus(f"id:{name}", lambda: _dataset_documents(name))
+        hint = "give a .txt or .jsonl file, a dataset id, bundled or self"
+        raise UsageError(f"there is no corpus file {name}", hint=hint)
+    return TextCorpus(f"id:{name}:{WINDOW}", f"of {name}", lambda: _dataset_documents(name))
+
+
+def bundled_text() -> str:
+    """Ordinary English of many kinds, written for this package."""
+    return files("editcore_keyvalue").joinpath("ordinary.txt").read_text("utf-8")
 
 
 def take(chunks: Iterator[Chunk], tokens: int) -> Iterator[Chunk]:
@@ -91,9 +138,13 @@ def take(chunks: Iterator[Chunk], tokens: int) -> Iterator[Chunk]:
 
 
 def _file_documents(path: Path) -> Iterator[str]:
-    text = path.read_text("utf-8")
+    try:
+        text = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        hint = f"convert it: iconv -t UTF-8 {path} > {path.stem}.utf8{path.suffix}"
+        raise UsageError(f"the corpus {path.name} is not UTF-8 text: {error.reason}", hint=hint) from None
     if path.suffix != ".jsonl":
-        yield from (part for part in text.split("\n\n") if part.strip())
+        yield from documents_of(text)
         return
     for number, line in enumerate(text.splitlines(), 1):
         try:
@@ -109,5 +160,5 @@ def _dataset_documents(name: str) -> Iterator[str]:
         hint = "run: pip install 'editcore-keyvalue[data]'"
         raise UsageError(f"reading the dataset {name} needs the datasets library", hint=hint) from None
     repository, _, config = name.partition(":")
-    rows = datasets.load_dataset(repository, config or None, split="train", streaming=True)
+    rows: Any = datasets.load_dataset(repository, config or None, split="train", streaming=True)
     yield from (str(row["text"]) for row in rows)

@@ -6,6 +6,8 @@ from attrs import frozen, validators
 
 from editcore_hooks import hparam
 
+AUTO: Final = "auto"
+"""The corpus that suits the model: bundled text, or what the model itself writes."""
 TOKENS_PER_WIDTH: Final = 10
 """Tokens for each of the f directions of C when no number is asked for: enough for GPT- and Llama-type models
 (arXiv:2506.04226 finds 2 to 10)."""
@@ -54,8 +56,9 @@ class KeyValueHparams:
         (), help="contexts to use instead of sampled ones, each with one {} for the prompt"
     )
     mom2_corpus: str = hparam(
-        "self",
-        help="corpus of the second moment: self, a file or a dataset id",
+        AUTO,
+        help="corpus of the second moment: bundled, text that comes along; self, text that the model writes; a file; a "
+        "dataset id; auto: bundled where the model reads it well, else self",
         symbol="C",
         source="Meng et al. 2022, equation 2",
     )
@@ -65,9 +68,18 @@ class KeyValueHparams:
         source="arXiv:2506.04226",
         validator=not_negative,
     )
-    mom2_seconds: float = hparam(180.0, help="longest time to collect it when there is none yet", validator=positive)
-    mom2_ridge: float = hparam(
-        1e-6, help="ridge on the second moment, relative to its mean diagonal", symbol="ε", validator=not_negative
+    mom2_seconds: float = hparam(
+        0.0,
+        help="longest time to collect it when there is none yet; where it is too short, a half, a quarter, … of the "
+        "tokens is read, with a warning; 0: no limit",
+        validator=not_negative,
+    )
+    mom2_ridge: float | None = hparam(
+        None,
+        help="ridge on the second moment, relative to its mean diagonal; none: by its spectrum and its tokens",
+        symbol="ε",
+        source="Chen et al. 2010, equation 23",
+        validator=validators.optional(not_negative),
     )
 
 

@@ -15,7 +15,9 @@ from editcore_keyvalue import history
 from editcore_keyvalue.contexts import beginnings, contexts_of
 from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
 from editcore_keyvalue.hparams import SpreadHparams
+from editcore_keyvalue.notices import moment_notes, say_large
 from editcore_keyvalue.residual import enters_as_it_is
+from editcore_keyvalue.ridge import ridge_of
 from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.solved import Solved
@@ -53,17 +55,18 @@ def second_moment_system(
     H are the keys of earlier edits in `state`. With weight 0 new keys get their values exactly, and those of H stay.
     """
     moments = second_moments(session, layers, Wish.of(hparams))
+    ridges = {layer: ridge_of(moment, hparams.mom2_ridge) for layer, (moment, _) in moments.items()}
 
     def system(layer: int) -> Preserved:
         moment, asset = moments[layer]
         c = moment.mean.to(session.device)
-        ridge = hparams.mom2_ridge + add / float(c.diagonal().double().mean())
+        ridge = ridges[layer] + add / float(c.diagonal().double().mean())
         lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(c, ridge), base=True)
         solved = session.cached(("solved", asset.sha256, ridge), lambda: Solved(lower), base=True)
         return Preserved(weight, lower, history=earlier(state, layer, hparams), solved=solved)
 
-    counts = {str(layer): moment.count for layer, (moment, _) in moments.items()}
-    return system, {"mom2_count": counts}, tuple(asset for _, asset in moments.values())
+    notes = moment_notes({layer: moment for layer, (moment, _) in moments.items()}, ridges)
+    return system, notes, tuple(asset for _, asset in moments.values())
 
 
 def joint_update(
@@ -110,6 +113,7 @@ def joint_update(
         )  # fmt: skip
     say_again(session, shared, written)
     say_missing(session, shared, written, name)
+    say_large(session, {int(layer): norm for layer, norm in written.notes["relative_norm"].items()}, name)
     found = {"contexts": list(contexts), **value_notes(values), **written.notes, **notes}
     increment = history.increment(written.keys) if hparams.history else {}
     return Update(tensors=written.updates, state_increment=increment, notes=found, assets=assets)

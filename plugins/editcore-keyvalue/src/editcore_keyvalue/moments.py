@@ -21,10 +21,15 @@ if TYPE_CHECKING:
 
 @frozen
 class Moment:
-    """`mean` (f, f) float32 over `count` token positions."""
+    """`mean` (f, f) float32 over `count` token positions of `corpus`.
+
+    `wanted` is how many there should have been where the pass was cut short, else 0.
+    """
 
     mean: Tensor
     count: int
+    corpus: str = ""
+    wanted: int = 0
 
 
 @define

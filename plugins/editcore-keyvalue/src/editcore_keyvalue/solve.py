@@ -9,8 +9,8 @@ from editcore_hooks import EditcoreError
 def factor(second_moment: Tensor, ridge: float) -> Tensor:
     """The lower Cholesky factor (f, f), float64, of C + εI with ε = `ridge` · tr(C)/f.
 
-    The ridge makes C definite when fewer tokens than f were seen, and is far below its smallest useful direction
-    otherwise. Raises `EditcoreError` when C is not definite even so.
+    The ridge makes C definite when fewer tokens than f were seen, see `ridge`. Raises `EditcoreError` when C is not
+    definite even so.
     """
     c = second_moment.double()
     f = c.shape[0]
@@ -19,8 +19,8 @@ def factor(second_moment: Tensor, ridge: float) -> Tensor:
     lower, failed = torch.linalg.cholesky_ex(c + epsilon * torch.eye(f, dtype=c.dtype, device=c.device))
     if failed:
         raise EditcoreError(
-            "the second moment of the keys is not positive definite",
-            hint="collect more tokens (editcore stats MODEL --tokens N), or raise it with --set mom2_ridge=1e-4",
+            f"the second moment of the keys is not positive definite with a ridge of {ridge:g}",
+            hint="leave mom2_ridge out, so that it is chosen by the spectrum, or raise it: --set mom2_ridge=0.01",
         )
     return lower
 

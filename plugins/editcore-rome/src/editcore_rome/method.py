@@ -13,6 +13,8 @@ from torch import Tensor
 from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Update, UsageError
 from editcore_keyvalue.contexts import contexts_of
 from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
+from editcore_keyvalue.notices import moment_notes, say_large
+from editcore_keyvalue.ridge import ridge_of
 from editcore_keyvalue.rows import edit_rows
 from editcore_keyvalue.solve import factor, solve
 from editcore_keyvalue.store import Wish, collect, second_moments
@@ -51,15 +53,16 @@ def compute_each(
         raise UsageError(f"ROME edits an MLP down projection, not {site}", hint="name another locator, or none")
     contexts = contexts_of(session, hparams)
     moment, asset = second_moments(session, [layer], Wish.of(hparams))[layer]
-    ridge = hparams.mom2_ridge
+    ridge = ridge_of(moment, hparams.mom2_ridge)
     lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(moment.mean, ridge), base=True)
+    statistics = moment_notes({layer: moment}, {layer: ridge})
     weight = session.anatomy.weight(site)  # (d, f)
-    updates = []
+    updates: list[Update] = []
     for request, value in zip(requests, fitted(session, requests, contexts, location, hparams), strict=True):
         update = rank_one(value.keys, value.delta, weight, lower, hparams.key_mode)
         notes = {
             "contexts": list(contexts),
-            "mom2_count": moment.count,
+            **statistics,
             "steps": value.steps,
             "loss": [value.losses[0], value.losses[-1]],
             "relative_norm": float(update.lam.norm() * update.u.norm() / weight.double().norm()),
@@ -67,6 +70,7 @@ def compute_each(
         if value.losses[-1] > UNDONE:
             session.say(f"the value of {request.subject} was not found: its loss is {value.losses[-1]:.2f} at the end")
         updates.append(Update(tensors={site: update.low_rank()}, notes=notes, assets=(asset,)))
+    say_large(session, {layer: max(update.notes["relative_norm"] for update in updates)}, "ROME")
     return updates
 
 

@@ -1,0 +1,100 @@
+"""One pass over a corpus for all layers asked for: resumable, within its budget of tokens and time, and then kept."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+from editcore.assets.identity import Identity
+from editcore.assets.store import Partial
+from editcore_hooks import Asset, UsageError
+from editcore_keyvalue.budget import Budget, budget
+from editcore_keyvalue.corpus import Corpus, SelfCorpus, take
+from editcore_keyvalue.moments import Accumulator
+
+if TYPE_CHECKING:
+    from editcore import Session
+
+KIND: Final = "second_moment"
+OWNER: Final = "editcore-keyvalue"
+SAVE_SECONDS: Final = 20.0
+
+
+def identity(session: "Session", layer: int, corpus: Corpus, **more: Any) -> Identity:
+    """What makes two second moments the same: with `count` tokens of it, a corpus has one for each layer."""
+    parameters = {
+        "layer": layer,
+        "tokenizer_sha256": session.tokenizer_sha256,
+        "corpus": corpus.identity,
+        "seed": session.seed if corpus.seeded else 0,
+        **more,
+    }
+    return Identity(KIND, OWNER, session.weights_root, parameters)
+
+
+def collect_layers(
+    session: "Session", layers: Sequence[int], corpus: Corpus, tokens: int, limit: float
+) -> Mapping[int, Asset]:
+    """The second moments of `layers` over `tokens` tokens, or over what `limit` seconds allow, computed and kept.
+
+    A pass that was cut short has `wanted` in the annotation of its assets, one that read a text to its end `whole`.
+    Raises `UsageError` when the corpus holds no text.
+    """
+    there = corpus.count(session, tokens)
+    if there == 0:
+        raise UsageError(
+            f"the corpus has no text: there is not one token {corpus.words}",
+            hint="give another: --set mom2_corpus=FILE",
+        )
+    planned = budget(session, corpus, layers, min(tokens, there), limit)
+    named = ", ".join(map(str, layers))
+    every = "all " if planned.tokens == there < tokens else ""
+    session.say(
+        f"no second moments of the keys of layer {named} yet: reading {every}{planned.tokens:,} tokens {corpus.words}, "
+        f"about {planned.seconds:.0f} s; kept for the next edit"
+    )
+    work = identity(session, layers[0], planned.corpus, layers=list(layers), tokens=planned.tokens)
+    with session.assets.lock(work), session.at_base():
+        read, accumulator = _accumulate(session, layers, planned, session.assets.partial(work))
+        about: dict[str, Any] = {}
+        if accumulator.count < planned.wanted:
+            about["wanted"] = planned.wanted
+        elif there < tokens:
+            about["whole"] = True
+        assets = {
+            layer: session.assets.put(identity(session, layer, read, count=moment.count), {"mean": moment.mean}, about)
+            for layer, moment in accumulator.moments().items()
+        }
+        session.assets.partial(work).remove()
+    return assets
+
+
+def _accumulate(
+    session: "Session", layers: Sequence[int], planned: Budget, partial: Partial
+) -> tuple[Corpus, Accumulator]:
+    """Take in the tokens of the budget, or as many as its time allows, resuming where an earlier pass was stopped.
+
+    With them the corpus that they are of: rows whose sampling was cut short are those of a corpus of such rows.
+    """
+    accumulator = Accumulator(session, layers)
+    corpus, chunks = planned.corpus, 0
+    if saved := partial.load():
+        sums, done = saved
+        chunks = done["chunks"]
+        accumulator.restore(sums, done["count"])
+        session.say(f"resuming after {accumulator.count:,} tokens of an earlier pass")
+    saved_at = time.monotonic()
+    with session.progress("second moments", planned.tokens) as progress:
+        progress.advance(accumulator.count)
+        rest = corpus.chunks(session, chunks, planned.proceed)
+        for chunk in take(rest, planned.tokens - accumulator.count):
+            progress.advance(accumulator.add(chunk))
+            chunks += 1
+            now = time.monotonic()
+            if now > planned.until:
+                break
+            if now - saved_at > SAVE_SECONDS:
+                partial.save(accumulator.state(), {"chunks": chunks, "count": accumulator.count})
+                saved_at = now
+    if accumulator.count < planned.tokens and isinstance(corpus, SelfCorpus):
+        corpus = corpus.holding(session, accumulator.count)
+    return corpus, accumulator
