@@ -96,9 +96,8 @@ def texts(session: "Session", n: int, length: int, salt: int = 0) -> list[str]:
     """Texts that the model writes from nothing, `length` tokens each, seeded by the session; an end is a line's end."""
     generator = torch.Generator().manual_seed((session.seed << 16) + salt + 1)
     special = set(session.tokenizer.all_special_ids)
-    rows = sample(
-        session.model, [[session.start_token]] * n, length, None, generator, lambda _: session.seconds_left > 0
-    )
+    starts = [[session.start_token]] * n
+    rows = sample(session.model, starts, length, None, generator, lambda _: session.seconds_left > 0)
     pieces = ([list(run) for ended, run in groupby(row, lambda token: token in special) if not ended] for row in rows)
     return ["\n".join(str(session.tokenizer.decode(piece)) for piece in row) for row in pieces]
 
