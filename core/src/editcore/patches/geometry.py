@@ -217,7 +217,7 @@ def _of_places(
 ) -> torch.Tensor:
     """A sparse matrix, or it turned, times a factor (k, n), a stretch of its places at a time."""
     product = torch.zeros(length, factor.shape[1])
-    for some in torch.arange(len(at)).split(max(1, PIECE // factor.shape[1])):
+    for some in torch.arange(len(at)).split(max(1, PIECE // factor.shape[1])):  # type: ignore[no-untyped-call]
         product.index_add_(0, at[some], values[some, None] * factor[other[some]])
     return product  # (length, n)
 
