@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from attrs import evolve
 
-from editcore.patches.canonical import load_json
 from editcore_hooks import Case, ChatTemplate, EditRequest, Probe, RefusedFileError, UsageError, render
 
 REQUEST_KEYS: Final = ("id", "prompt", "subject", "target_new", "target_true", "template", "target_prefix")
@@ -26,6 +25,8 @@ def read_cases(lines: Iterable[str], name: str) -> Iterator[Case]:
     Raises `UsageError` naming file, line and key; also on an id or a key that occurs twice, and on numbers and texts
     that two readers would understand differently. A byte order mark at the beginning is passed over.
     """
+    from editcore.patches.canonical import load_json  # here, since `plugins list` imports this module and reads none
+
     seen: dict[str, int] = {}
     for number, line in enumerate(lines, 1):
         if number == 1:

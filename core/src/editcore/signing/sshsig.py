@@ -12,7 +12,8 @@ import binascii
 import hashlib
 import textwrap
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from io import BufferedReader
+from typing import TYPE_CHECKING, Any, Final
 
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
@@ -30,7 +31,7 @@ _BEGIN: Final = "-----BEGIN SSH SIGNATURE-----"
 _END: Final = "-----END SSH SIGNATURE-----"
 
 
-def sign(message: BinaryIO, key: "Ed25519PrivateKey") -> str:
+def sign(message: BufferedReader, key: "Ed25519PrivateKey") -> str:
     """The armoured signature of a file by an ed25519 key."""
     signature = key.sign(_signed(message, _HASHES[0]))
     public = key.public_key().public_bytes_raw()
@@ -40,7 +41,7 @@ def sign(message: BinaryIO, key: "Ed25519PrivateKey") -> str:
     return "\n".join([_BEGIN, *textwrap.wrap(base64.b64encode(blob).decode(), 70), _END, ""])
 
 
-def signer_of(message: BinaryIO, armoured: str, where: str) -> bytes:
+def signer_of(message: BufferedReader, armoured: str, where: str) -> bytes:
     """The public key, in ssh's encoding, that signed the file.
 
     Raises `RefusedFileError` where the signature at `where` is malformed, for another purpose or of another content.
@@ -104,7 +105,8 @@ def load_private_key(data: bytes, where: str, ask: Callable[[], str]) -> "Ed2551
         raise UsageError(f"{where} is no private ssh key, or its passphrase is another: {error}", hint=hint) from None
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise UsageError(f"{where} is not an ed25519 key", hint=hint)
-    return key
+    private: Ed25519PrivateKey = key
+    return private
 
 
 class _Reader:
@@ -156,7 +158,7 @@ def _typed(blob: bytes, where: str) -> bytes:
     return content
 
 
-def _signed(message: BinaryIO, name: bytes) -> bytes:
+def _signed(message: BufferedReader, name: bytes) -> bytes:
     digest = hashlib.file_digest(message, name.decode()).digest()
     return _MAGIC + b"".join(map(_text, (NAMESPACE, b"", name, digest)))
 
