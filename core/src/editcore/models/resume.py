@@ -3,23 +3,32 @@
 An edit at token s of layer l changes nothing below l, and in a causal decoder nothing before s. One whole forward
 keeps what enters block l and the keys and values of every block above; a later forward runs the rest alone. Gradients
 are those of the whole forward, because what was kept does not depend on the edit.
+
+Two kinds of models keep less. Linear attention has a state in place of keys and values, so every column is run again.
+Blocks that share the keys and values of lower ones cannot run without these, so every block is run again.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import torch
 from attrs import evolve, field, frozen
 from torch import Tensor
 from transformers.cache_utils import Cache, DynamicLayer
 
-from editcore.models.batch import Batch, Positions, accepted, head_at
+from editcore.models.batch import Batch, Positions, accepted, head_at, pad
+from editcore.models.offload import device_of
 from editcore.models.tracing import Place, Tap, Trace
 from editcore_hooks import Site, UsageError
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from editcore.models.anatomy import Anatomy
+
+_keeps: "WeakKeyDictionary[PreTrainedModel, bool]" = WeakKeyDictionary()
 
 
 @frozen(eq=False)
@@ -81,7 +90,7 @@ class Resumed:
         Block `layer` is run too, so that its sites are reached by a caller's trace. Only for `start` 0: keys and
         values of a prefix would be those of the blocks as they were. Raises `ValueError`.
         """
-        if self.start or not self.layer <= layer < self.anatomy.n_layers:
+        if self.start or not 0 <= layer < self.anatomy.n_layers or layer < self.layer:
             raise ValueError(
                 f"a batch resumed at layer {self.layer}, column {self.start} cannot go on to layer {layer}"
             )
@@ -89,6 +98,8 @@ class Resumed:
         heard = _hooks_on(self.anatomy, layer - 1)
         with _output_of(self.anatomy, layer - 1) as below, Trace(self.anatomy, last, stop=True):
             self.forward()
+        if shares_keys(self.anatomy):
+            return self
         return evolve(self, layer=layer, entering=below[0] if below else None, heard=heard)
 
     @contextmanager
@@ -138,9 +149,14 @@ class Recorded:
 def record(anatomy: "Anatomy", batch: Batch) -> Recorded:
     """Run `batch` once, up to the head, and keep what forwards from any block and column need.
 
-    What traces of the caller replace is kept as replaced. Raises `UsageError` for a model with an encoder.
+    What traces of the caller replace is kept as replaced. Raises `UsageError` for a model with an encoder, with linear
+    attention, or with blocks that share keys and values.
     """
     _require_decoder(anatomy)
+    if shares_keys(anatomy) or not keeps_columns(anatomy):
+        kind = "blocks that share keys and values" if shares_keys(anatomy) else "linear attention, which keeps a state"
+        message = f"{anatomy.model.config.model_type} has {kind}, so no forward can start in the middle of a text"
+        raise UsageError(message, hint="choose another method; rome, memit and ft-m work on it")
     cache = _all_columns()
     heard = tuple(_hooks_on(anatomy, layer) for layer in range(anatomy.n_layers))
     with ExitStack() as stack:
@@ -158,11 +174,17 @@ def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through
     That is every column below `layer`, and above it those before `start`. The tail is run through the block `through`
     (none: up to the head), so that sites that the caller traces are reached: where `start` is not 0, with the tail's
     columns. `layer` may be the number of blocks: what is left is the head. `start` must not be behind a row's first
-    token that is to change. Raises `UsageError` for a model with an encoder, which reads a prompt in both directions.
+    token that is to change. `start` of what is returned is 0 where the model keeps no columns, and `layer` is
+    0 where its blocks share keys and values. Raises `UsageError` for a model with an encoder, which reads a prompt in both
+    directions.
     """
     _require_decoder(anatomy)
+    if start and not keeps_columns(anatomy):
+        start = 0
+    if shares_keys(anatomy):
+        layer = 0
     before = _prefix(anatomy, batch, start) if start else ()
-    last = anatomy.n_layers - 1 if through is None else max(through, layer - 1)
+    last = anatomy.n_layers - 1 if through is None else max(through, layer - 1, 0)
     whole = Resumed(anatomy, batch, 0, start, None, before)
     heard = _hooks_on(anatomy, layer - 1)
     taps: dict[Place, Tap] = {Site("block", last): Tap(output=True)}
@@ -172,6 +194,30 @@ def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through
     return evolve(whole, layer=layer, entering=entering, prefix=before[layer:], heard=heard)
 
 
+def shares_keys(anatomy: "Anatomy") -> bool:
+    """Whether blocks read the keys and values of lower ones, as in Gemma 3n and small Gemma 4."""
+    return bool(getattr(anatomy.model.config.get_text_config(), "num_kv_shared_layers", 0))
+
+
+def keeps_columns(anatomy: "Anatomy") -> bool:
+    """Whether every block keeps keys and values of each column; found by reading two tokens, and remembered."""
+    model = anatomy.model
+    if model not in _keeps:
+        try:
+            kept = _prefix(anatomy, pad([[0, 0]]).to(device_of(model)), 1)
+            _keeps[model] = len(kept) == anatomy.n_layers and all(keys.shape[-2] == 1 for keys, _ in kept)
+        except (
+            IndexError,
+            AttributeError,
+            ValueError,
+            TypeError,
+            NotImplementedError,
+        ):  # asked for another kind of cache
+            _keeps[model] = False
+    return _keeps[model]
+
+
+@torch.no_grad()
 def _prefix(anatomy: "Anatomy", batch: Batch, start: int) -> tuple[tuple[Tensor, Tensor], ...]:
     """Keys and values of the columns before `start` in every block."""
     cut = slice(None, start)

@@ -107,8 +107,9 @@ def optimise_values(
     with Trace(anatomy, taps) as once:
         begun = resume(anatomy, first.batch, above, first.start, through=layer)
     resumed = [begun, *(resume(anatomy, part.batch, above, part.start, through=layer) for part in rest)]
-    k = once.input(sites[-1])[:, -begun.width].float()  # (N, f)
-    v = torch.stack([once.output(each)[:, -begun.width].float() for each in sites], 1)  # (N, S, d)
+    edited = first.start - first.batch.ids.shape[1]  # the column of s, from the end
+    k = once.input(sites[-1])[:, edited].float()  # (N, f)
+    v = torch.stack([once.output(each)[:, edited].float() for each in sites], 1)  # (N, S, d)
     v0 = v[layout.clean]  # (E, S, d)
     values = [
         Value(k[first.edit == e][: len(edit.contexts)], v0[e], torch.zeros_like(v0[e])) for e, edit in enumerate(edits)
@@ -197,9 +198,10 @@ class _Fit:
 
     def _logits(self, part: Part, resumed: Resumed, delta: Tensor) -> Tensor:
         rows = delta[part.edit]  # (N, S, d)
-        taps: dict[Place, Tap] = {site: Tap(edit=_adding(rows[:, i])) for i, site in enumerate(self.sites)}
+        before = part.start - resumed.start  # columns of the tail before s: none where the model keeps a prefix
+        taps: dict[Place, Tap] = {site: Tap(edit=_adding(rows[:, i], before)) for i, site in enumerate(self.sites)}
         with Trace(resumed.anatomy, taps), quick_kernels(resumed.anatomy):
-            logits = resumed.forward(part.at)
+            logits = resumed.forward((part.at[0], part.at[1] + before))
         return logits
 
     def leave(self, done: Sequence[bool]) -> None:
@@ -230,11 +232,12 @@ class _Fit:
         self.delta = delta * (limit / delta.norm(dim=-1)).clamp(max=1)[..., None]
 
 
-def _adding(delta: Tensor) -> Callable[[Tensor], Tensor]:
-    """δ (N, d) on the first column of an output (N, T, d): the edited token begins the tail."""
+def _adding(delta: Tensor, column: int) -> Callable[[Tensor], Tensor]:
+    """δ (N, d) on one column of an output (N, T, d)."""
 
     def add(output: Tensor) -> Tensor:
-        return torch.cat([output[:, :1] + delta[:, None].to(output.dtype), output[:, 1:]], dim=1)
+        before, at, after = output.split((column, 1, output.shape[1] - column - 1), dim=1)
+        return torch.cat([before, at + delta[:, None].to(output.dtype), after], dim=1)
 
     return add
 
