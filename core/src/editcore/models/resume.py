@@ -174,8 +174,8 @@ def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through
     That is every column below `layer`, and above it those before `start`. The tail is run through the block `through`
     (none: up to the head), so that sites that the caller traces are reached: where `start` is not 0, with the tail's
     columns. `layer` may be the number of blocks: what is left is the head. `start` must not be behind a row's first
-    token that is to change. `start` of what is returned is 0 where the model keeps no columns, and `layer` is
-    0 where its blocks share keys and values. Raises `UsageError` for a model with an encoder, which reads a prompt in both
+    token that is to change. `start` of what is returned is 0 where the model keeps no columns, and `layer` is 0 where
+    its blocks share keys and values. Raises `UsageError` for a model with an encoder, which reads a prompt in both
     directions.
     """
     _require_decoder(anatomy)
