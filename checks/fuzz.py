@@ -128,9 +128,11 @@ def meet(bench: Bench, commands: Sequence[str]) -> Iterator[str]:
     before = tree(bench.place)
     for line in commands:
         bench.names["out"].mkdir()
+        ends = []
         with timed(), capped(SPACE):
             for command in bench.commands(line):
                 code, said = call(command)
+                ends.append(f"{command[0]}: exit code {code}")
                 if code:
                     break
         assert "--debug" not in said, f"{line}: {said}"
@@ -138,7 +140,7 @@ def meet(bench: Bench, commands: Sequence[str]) -> Iterator[str]:
             assert shown.isprintable(), f"{line}: a line that a terminal could act on: {shown!r}"
             assert len(shown) < LONGEST, f"{line}: a message of {len(shown)} characters"
         shutil.rmtree(bench.names["out"])
-        yield f"{command[0]}: exit code {code}"
+        yield from ends
     assert tree(bench.place) == before, f"{commands} wrote elsewhere"
 
 

@@ -37,7 +37,7 @@ def layers_of(config: Mapping[str, Any]) -> int | None:
     """The number of blocks that a `config.json` states, also inside `text_config`; None where it states none."""
     nested = config.get("text_config")
     for part in (nested if isinstance(nested, dict) else {}, config):
-        counts = [part[name] for name in _COUNTS if type(part.get(name)) is int]
+        counts: list[int] = [part[name] for name in _COUNTS if type(part.get(name)) is int]
         if counts:
             return max(counts)
     return None

@@ -103,7 +103,7 @@ def _read_model(file: Path, dtype: "torch.dtype") -> "PreTrainedModel":
         options["quantization_config"] = GgufConfig(dequantize=True)  # type: ignore[no-untyped-call]
     try:
         # in 32 bits, since some weights are changed while they are read and are to be rounded once
-        read, info = AutoModelForCausalLM.from_pretrained(
+        pair: Any = AutoModelForCausalLM.from_pretrained(
             file.parent,
             gguf_file=file.name,
             dtype=torch.float32,
@@ -111,6 +111,7 @@ def _read_model(file: Path, dtype: "torch.dtype") -> "PreTrainedModel":
             output_loading_info=True,
             **options,
         )
+        read, info = pair
     except Exception as error:  # a damaged file may fail anywhere in the readers
         hint = "convert the original checkpoint, or use its safetensors files"
         raise RefusedFileError(f"transformers cannot read {file}: {first_line(error)}", hint=hint) from error
@@ -124,7 +125,7 @@ def _read_model(file: Path, dtype: "torch.dtype") -> "PreTrainedModel":
             delattr(config, name)
     tensors = {name: tensor.to(dtype) for name, tensor in read.state_dict().items()}
     with torch.device("meta"):
-        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config, dtype=dtype)  # type: ignore[no-untyped-call]
     model.load_state_dict(tensors, assign=True)
     model.tie_weights()  # type: ignore[no-untyped-call]
     model.generation_config = read.generation_config

@@ -38,7 +38,7 @@ class Limits:
 def list_files(repository: str, revision: str | None, limits: Limits) -> list[str]:
     """The files of a model repository. Raises `EditcoreError` beyond the limits, and what the hub's library raises."""
     from huggingface_hub import HfApi
-    from huggingface_hub.utils import validate_repo_id
+    from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]
 
     validate_repo_id(repository)
     what = f"the listing of {repository}"
@@ -78,7 +78,7 @@ def fetch_file(repository: str, name: str, revision: str | None, into: BinaryIO,
 def _answer(url: str) -> Iterator[Any]:
     """A streamed answer, its status checked. The client drops the token where it is sent to another host."""
     from huggingface_hub import get_session
-    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status
+    from huggingface_hub.utils import build_hf_headers, hf_raise_for_status  # type: ignore[attr-defined]
 
     headers = {**build_hf_headers(library_name="editcore"), "Accept-Encoding": "identity"}
     with get_session().stream("GET", url, headers=headers, timeout=_STALL, follow_redirects=True) as response:

@@ -45,13 +45,13 @@ def license_of(folder: Path) -> str | None:
         card = parse(found[1].decode(), "the model card") if found else None
     except (OSError, UnicodeDecodeError, UsageError):  # no card, or one that nobody can read
         return None
-    named = card.get("license") if isinstance(card, dict) else None
+    card = card if isinstance(card, dict) else {}
+    named = card.get("license")
     if named == "other":  # the hub's word for what its list does not have
         named = card.get("license_name") or named
     names = named if isinstance(named, list) else [named]
-    if not all(isinstance(name, str) for name in names):
-        return None
-    return plain_line(", ".join(names))[:_LICENCE] or None
+    texts = [name for name in names if isinstance(name, str)]
+    return plain_line(", ".join(texts))[:_LICENCE] or None if len(texts) == len(names) else None
 
 
 def _plain(name: str) -> str:

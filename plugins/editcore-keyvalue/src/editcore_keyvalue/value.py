@@ -236,7 +236,7 @@ def _adding(delta: Tensor, column: int) -> Callable[[Tensor], Tensor]:
     """δ (N, d) on one column of an output (N, T, d)."""
 
     def add(output: Tensor) -> Tensor:
-        before, at, after = output.split((column, 1, output.shape[1] - column - 1), dim=1)
+        before, at, after = torch.split(output, [column, 1, output.shape[1] - column - 1], dim=1)
         return torch.cat([before, at + delta[:, None].to(output.dtype), after], dim=1)
 
     return add
