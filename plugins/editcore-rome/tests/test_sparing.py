@@ -1,4 +1,4 @@
-"""The other tokens of the prompt are left alone: the equation, the keys, and that the edit is the one that was found."""
+"""The other tokens of the prompt are left alone: the equation, the keys, and that the edit is what was found."""
 
 from pathlib import Path
 
