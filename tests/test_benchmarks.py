@@ -6,7 +6,7 @@ import torch
 from benchmarks.machine import peak_memory, start_peak
 from benchmarks.rome import apart
 from benchmarks.rome_ways import SHAPES, WAYS, floor_flops, model, moment, reordered, rows
-from benchmarks.sweep import case_digest, find_row, harmonic, interval, means
+from benchmarks.sweep import CONTEXTS, case_digest, find_row, harmonic, interval, means
 from editcore_hooks import Case, EditRequest
 from editcore_keyvalue.solve import factor
 
@@ -30,7 +30,7 @@ def test_a_difference_in_one_metric_shows_in_the_harmonic_mean():
 
 
 def test_rows_are_of_settings_and_contexts_and_cases_are_told_apart_by_their_order():
-    row = {"settings": {"layer": 0}, "contexts": 3}
+    row = {"settings": {"layer": 0}, "contexts": CONTEXTS}
     assert find_row([row], {"layer": 0}) is row
     assert find_row([row], {"layer": 0}, contexts=10) is None
     a, b = (Case(EditRequest("{} is", name, "x", id=name)) for name in "ab")

@@ -46,4 +46,6 @@ def spare(u: Tensor, others: Tensor, lower: Tensor) -> Tensor:
     b = solve(lower, others.T)  # C⁻¹ K_o (f, m)
     g = others @ b  # K_oᵀ C⁻¹ K_o (m, m)
     epsilon = SOFTNESS * g.diagonal().mean()
-    return u - b @ torch.linalg.solve(g + epsilon * torch.eye(len(g), dtype=g.dtype, device=g.device), others @ u)
+    soft = g + epsilon * torch.eye(len(g), dtype=g.dtype, device=g.device)
+    spared: Tensor = u - b @ torch.linalg.solve(soft, others @ u)
+    return spared
