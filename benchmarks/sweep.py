@@ -20,10 +20,10 @@ from editcore_keyvalue.ridge import ridge_of
 from editcore_keyvalue.solve import factor
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_rome.hparams import RomeHparams
-from editcore_rome.method import fitted, rank_one
+from editcore_rome.method import fitted, rank_one, spared_keys
 from editcore_rome.space import space
 
-CONTEXTS = 3
+CONTEXTS = 2
 """Sampled contexts of each length, in all settings of a sweep alike."""
 TOGETHER = 200
 UNHURRIED = Wish(seconds=float("inf"))
@@ -113,11 +113,12 @@ def run(
     for start in range(0, len(chosen), TOGETHER):
         some = chosen[start : start + TOGETHER]
         steps = [one["v_steps"] for one in settings]
-        values = fitted(session, [case.request for case in some], before, Location((site,)), h, steps)
+        requests, where = [case.request for case in some], Location((site,))
+        values, others = fitted(session, requests, before, where, h, steps), spared_keys(session, requests, where, h)
         for number, t in enumerate(steps):
             updates: list[Mapping[Site, LowRank]] = []
-            for value in values:
-                update = rank_one(value.keys, value.at[t], session.anatomy.weight(site), lower, h.key_mode)
+            for value, beside in zip(values, others, strict=True):
+                update = rank_one(value.keys, value.at[t], session.anatomy.weight(site), lower, h.key_mode, beside)
                 updates.append({site: update.low_rank()})
             for name, outcomes in _preferences(session, some, updates).items():
                 scores[number][name] += outcomes

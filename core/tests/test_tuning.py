@@ -483,7 +483,7 @@ def test_the_time_foreseen_is_cut_where_the_time_that_is_given_is_less() -> None
     estimate = Estimate(facts=20.0, statistics=30.0, check=10.0, search=200.0)
     assert estimate.whole(1000.0) == 250.0
     assert estimate.whole(90.0) == 90.0
-    assert estimate.checking() == 60.0
+    assert estimate.checking() == 40.0
 
 
 def test_profiles_are_listed_and_forgotten(session: Session) -> None:

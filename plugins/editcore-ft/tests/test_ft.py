@@ -78,12 +78,12 @@ def test_every_preset_loads_and_names_layers_of_its_model() -> None:
             assert max(hparams.layers) < preset["match"]["n_layers"]
 
 
-def test_a_preset_is_found_by_method_and_shape() -> None:
-    xl = {"model_type": "gpt2", "n_layers": 48, "hidden_size": 1600}
+def test_a_preset_is_found_by_method_and_release() -> None:
+    xl = {"model_type": "gpt2", "n_layers": 48, "hidden_size": 1600, "name": "gpt2-xl"}
     assert find_preset(xl, "ft")["layers"] == [1]
     assert find_preset(xl, "ft-l")["linf_radius"] == 5e-4
     assert Ft.preset({"model_type": "unknown"}) == {}
-    large = {"model_type": "t5", "n_layers": 24, "hidden_size": 1024, "mlp_width": 4096}
+    large = {"model_type": "t5", "n_layers": 24, "hidden_size": 1024, "mlp_width": 4096, "name": "t5-3b"}
     assert find_preset(large, "ft-m") == {}
     assert find_preset({**large, "mlp_width": 16384}, "ft-m")["layers"] == [0, 21]
     assert default_layers({"n_layers": 32}) == (8,)

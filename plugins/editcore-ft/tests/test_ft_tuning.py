@@ -45,7 +45,7 @@ def test_all_that_is_tried_is_a_setting_of_the_method_and_no_two_are_one(method:
 
 def test_an_edit_uses_what_was_found(gpt2_folder: Path, tmp_path: Path) -> None:
     session = editcore.open(gpt2_folder, assets=AssetStore(tmp_path))
-    found = tune(session, "ft-m", cases(), seconds=0.0)  # a first look at every layer
+    found = tune(session, "ft-m", cases(), seconds=1e6)
     assert found.best.summary is not None
     assert found.best.summary.target > 0.9
     assert found.failed == ()

@@ -222,6 +222,7 @@ def test_the_final_effect_agrees(session: editcore.Session, plain: Plain, tmp_pa
         "context_templates": list(CONTEXTS),
         "mom2_corpus": str(tmp_path / "corpus.txt"),
         "mom2_ridge": RIDGE,
+        "spare_prompt": False,
     }
     patch = session.edit_all([REQUEST], Options(hparams=(("test", hparams),)))
     question = ("Ada Marlow works as a", "pilot", None, "auto")

@@ -50,12 +50,14 @@ def test_every_setting_is_documented_and_every_preset_loads() -> None:
         assert from_mapping(RomeHparams, preset["hparams"]).layer < preset["match"]["n_layers"]
 
 
-def test_a_preset_is_found_by_the_shape_of_the_model() -> None:
-    assert find_preset({"model_type": "gpt2", "n_layers": 48, "hidden_size": 1600})["layer"] == 17
-    assert find_preset({"model_type": "gpt2", "n_layers": 47, "hidden_size": 1600}) == {}
+def test_a_preset_belongs_to_a_named_release_or_to_weights_and_never_to_a_shape() -> None:
+    xl = {"model_type": "gpt2", "n_layers": 48, "hidden_size": 1600}
+    assert find_preset({**xl, "name": "openai-community/GPT2-XL"})["layer"] == 17
+    assert find_preset({**xl, "name": "gpt2-xl", "n_layers": 47}) == {}
+    assert find_preset({**xl, "name": "my-model"}) == {}
     assert Rome.preset({"model_type": "unknown"}) == {}
-    assert preset_name(Rome, {"model_type": "gpt2", "n_layers": 8, "hidden_size": 256}) == "demo-gpt2"
-    assert preset_name(Rome, {"model_type": "gpt2", "n_layers": 12, "hidden_size": 768}) is None  # none was published
+    demo = {"model_type": "gpt2", "n_layers": 8, "hidden_size": 256, "name": "demo-gpt2"}
+    assert preset_name(Rome, {**demo, "weights_root": "00"}) is None  # it has the shape of the demo model
     assert default_layer({"n_layers": 32}) == 5
 
 

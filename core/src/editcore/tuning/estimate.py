@@ -21,7 +21,7 @@ TOKENS_A_FACT: Final = 150
 
 @frozen
 class Estimate:
-    """Seconds: of facts, of the statistics of all places, of trying the defaults, and of a whole search."""
+    """Seconds: of facts, of the statistics of all places, of trying the defaults on few facts, and of a search."""
 
     facts: float
     statistics: float
@@ -35,13 +35,13 @@ class Estimate:
         return cls(
             facts=0.0 if given else token * TOKENS_A_FACT * n,
             statistics=token * space.tokens,
-            check=token * TOKENS_A_TRIAL * check,
+            check=token * ((0 if given else TOKENS_A_FACT) + TOKENS_A_TRIAL) * check,
             search=token * TOKENS_A_TRIAL * looks(space, n),
         )
 
     def checking(self) -> float:
         """Until it is known whether the defaults hold."""
-        return self.facts + self.statistics + self.check
+        return self.statistics + self.check
 
     def whole(self, limit: float) -> float:
         """All of it, cut by the limit."""

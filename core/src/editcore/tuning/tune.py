@@ -76,24 +76,26 @@ def tune(
         raise UsageError(f"{method} has nothing to tune on a {kind} model", hint=f"editcore methods {method}")
     pointer = make_locator(session.registry, locator)
     watch = _Watch()
+    search, located, held, interrupt = None, None, False, None
     with session.at_base(), session.recalling():
-        estimate = Estimate.of(session, space, len(cases) if cases else facts, CHECKED, bool(cases))
-        foreseen = min(estimate.checking(), seconds) if if_needed else estimate.whole(seconds)
-        _foretell(session, method, estimate, seconds, if_needed)
-        with session.at_most(seconds), session.within(seconds * FACTS_SHARE):
-            found = Facts(tuple(cases), "given") if cases else _own(session, method, facts)
-        located = None if pointer is None else Located.of(session, pointer, cls, found.cases)
-        bench = Bench.of(session, found.cases, found.text)
-        watch.lap("facts")
-        tried = space if located is None else located.first(space)
-        search = Search(session, cls, tried, bench, Options(method=method), seconds - watch.total)
-        held = if_needed and _defaults_hold(search, watch)
-        interrupt = None
+        estimate = Estimate.of(session, space, facts, CHECKED, bool(cases))
+        foreseen = _foretell(session, method, estimate, seconds, if_needed)
+        if if_needed:
+            found = _facts(session, method, cases, min(facts, CHECKED), seconds)
+            search = Search(session, cls, space, Bench.of(session, found.cases, found.text), _options(method), seconds)
+            watch.lap("facts")
+            held = _defaults_hold(search, watch)
         if not held:
+            left = seconds - watch.total
             if if_needed:
-                further = min(estimate.statistics + estimate.search, search.left)
-                foreseen = watch.total + further
-                session.say(f"searching other settings of {method}: about {max(further, 0.0):.0f} s")
+                foreseen = watch.total + estimate.whole(max(left, 0.0))
+                session.say(f"searching other settings of {method}: about {foreseen - watch.total:.0f} s")
+            found = _facts(session, method, cases, facts, left)
+            located = None if pointer is None else Located.of(session, pointer, cls, found.cases)
+            bench = Bench.of(session, found.cases, found.text)
+            watch.lap("facts")
+            tried = space if located is None else located.first(space)
+            search = Search(session, cls, tried, bench, _options(method), seconds - watch.total)
             try:
                 with session.within(search.left * STATISTICS_SHARE):
                     cls.make_ready(session, [search.prepared(arm.settings).method.hparams for arm in search.arms])
@@ -102,6 +104,7 @@ def tune(
             except KeyboardInterrupt as error:
                 interrupt = error
             watch.lap("search")
+    assert search is not None
     best = search.best
     if best is None or best.summary is None:
         if interrupt is not None:
@@ -114,7 +117,7 @@ def tune(
             f"stopped after {took:.0f} s; editcore tune {session.loaded.name} --method {method} --seconds N "
             "looks further"
         )
-    undone = failed(bench, best)
+    undone = failed(search.bench, best)
     about = {
         "facts": found.source,
         **_about(search, watch, foreseen, seconds),
@@ -131,16 +134,35 @@ def tune(
     return Tuned(profile, best, tuple(search.trials.values()), tuple(undone), took)
 
 
-def _foretell(session: "Session", method: str, estimate: Estimate, seconds: float, if_needed: bool) -> None:
-    model = session.loaded.name
-    if if_needed:
-        session.say(
-            f"trying the default settings of {method} on facts that {model} states: about "
-            f"{min(estimate.checking(), seconds):.0f} s; where they do not hold, others are searched, about "
-            f"{estimate.whole(seconds):.0f} s in all"
-        )
-    else:
-        session.say(f"tuning {method} for {model}: about {estimate.whole(seconds):.0f} s, at most {seconds:.0f} s")
+def _options(method: str) -> Options:
+    return Options(method=method)
+
+
+def _foretell(session: "Session", method: str, estimate: Estimate, seconds: float, if_needed: bool) -> float:
+    """Say how long it will take; how many seconds that are."""
+    model, whole = session.loaded.name, estimate.whole(seconds)
+    if not if_needed:
+        session.say(f"tuning {method} for {model}: about {whole:.0f} s, at most {seconds:.0f} s")
+        return whole
+    checking = min(estimate.checking(), seconds)
+    session.say(
+        f"trying the default settings of {method} on facts that {model} states: about {checking:.0f} s; where they do "
+        f"not hold, others are searched, about {whole:.0f} s in all"
+    )
+    return checking
+
+
+def _facts(session: "Session", method: str, cases: Sequence[Case] | None, n: int, seconds: float) -> Facts:
+    """The given cases, or at most `n` facts of the model, for which a part of the time is used."""
+    if cases:
+        return Facts(tuple(cases), "given")
+    with session.at_most(seconds), session.within(seconds * FACTS_SHARE):
+        try:
+            return own_facts(session, n)
+        except UsageError as error:
+            command = f"editcore tune {session.loaded.name} --method {method} --cases FILE"
+            hint = f"{command}, with facts that it knows; or edit with --no-tune"
+            raise UsageError(error.message, hint=hint) from None
 
 
 def _defaults_hold(search: Search, watch: "_Watch") -> bool:
@@ -176,19 +198,12 @@ class _Watch:
 
     def lap(self, name: str) -> None:
         now = time.monotonic()
-        self.laps[name], self._last = now - self._last, now
+        self.laps[name] = self.laps.get(name, 0.0) + now - self._last
+        self._last = now
 
     @property
     def total(self) -> float:
         return sum(self.laps.values())
-
-
-def _own(session: "Session", method: str, facts: int) -> Facts:
-    try:
-        return own_facts(session, facts)
-    except UsageError as error:
-        command = f"editcore tune {session.loaded.name} --method {method} --cases FILE"
-        raise UsageError(error.message, hint=f"{command}, with facts that it knows; or edit with --no-tune") from None
 
 
 def _about(search: Search, watch: _Watch, foreseen: float, limit: float) -> dict[str, Any]:

@@ -26,3 +26,8 @@ class RomeHparams(KeyValueHparams):
         symbol="k*",
         source="Gupta et al. 2024, arXiv:2403.07175",
     )
+    spare_prompt: bool = hparam(
+        True,
+        help="leave the other tokens of the prompt alone, whose keys may be like the subject's; false: as published",
+        source="this package, see its README",
+    )

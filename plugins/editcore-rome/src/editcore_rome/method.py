@@ -1,7 +1,8 @@
 """ROME: Ŵ = W + Λ uᵀ, so that the key of the subject gives the value of the new fact.
 
 Minimise ‖Ŵ K₀ − V₀‖ subject to Ŵ k* = v*: u = C⁻¹ k*, Λ = (v* − W k*) / (k*ᵀ u). Meng et al. 2022, section 3.1 and
-appendix A; which key stands where is Gupta et al. 2024 (R-ROME).
+appendix A; which key stands where is Gupta et al. 2024 (R-ROME). With `spare_prompt` the other tokens of the prompt are
+ordinary keys too, see `sparing`.
 """
 
 from collections.abc import Collection, Sequence
@@ -21,6 +22,7 @@ from editcore_keyvalue.store import Wish, collect, second_moments
 from editcore_keyvalue.value import Value
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.presets import default_layer
+from editcore_rome.sparing import other_keys, spare
 
 if TYPE_CHECKING:
     from editcore import Session
@@ -57,9 +59,11 @@ def compute_each(
     lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(moment.mean, ridge), base=True)
     statistics = moment_notes({layer: moment}, {layer: ridge})
     weight = session.anatomy.weight(site)  # (d, f)
+    values = fitted(session, requests, contexts, location, hparams)
+    others = spared_keys(session, requests, location, hparams)
     updates: list[Update] = []
-    for request, value in zip(requests, fitted(session, requests, contexts, location, hparams), strict=True):
-        update = rank_one(value.keys, value.delta, weight, lower, hparams.key_mode)
+    for request, value, beside in zip(requests, values, others, strict=True):
+        update = rank_one(value.keys, value.delta, weight, lower, hparams.key_mode, beside)
         notes = {
             "contexts": list(contexts),
             **statistics,
@@ -89,8 +93,22 @@ def fitted(
     return fit_values(session, edits, site, value_settings(hparams), label, snapshots)
 
 
-def rank_one(keys: Tensor, delta: Tensor, weight: Tensor, lower: Tensor, key_mode: str) -> RankOne:
+def spared_keys(
+    session: "Session", requests: Sequence[EditRequest], location: Location, hparams: RomeHparams
+) -> list[Tensor] | list[None]:
+    """For each request the keys of its other tokens, (m, f); None each where they are not spared."""
+    (site,) = location.sites
+    if not hparams.spare_prompt:
+        return [None] * len(requests)
+    return other_keys(session, requests, location.token, site)
+
+
+def rank_one(
+    keys: Tensor, delta: Tensor, weight: Tensor, lower: Tensor, key_mode: str, others: Tensor | None = None
+) -> RankOne:
     """Λ and u from the keys (R, f) of all contexts, the prompt's own first. u has norm 1: its scale cancels in Λ uᵀ.
+
+    `others` (m, f) are keys that u must leave alone, none as published.
 
     r-rome: k* = k̄, the value there is m̄ = W k̄ + b. rome: u from k̄, but Λ with the prompt's key, whose product with
     u can come near zero and blow the update up. p-rome: the prompt's key only. The bias cancels: v₀ is the prompt's
@@ -99,6 +117,7 @@ def rank_one(keys: Tensor, delta: Tensor, weight: Tensor, lower: Tensor, key_mod
     keys, w = keys.double(), weight.double()
     k_prompt, k_mean = keys[0], keys.mean(0)  # (f,)
     u = solve(lower, k_prompt if key_mode == "p-rome" else k_mean).to(keys.device)
+    u = u if others is None else spare(u, others, lower)
     u = u / u.norm()
     delta = delta.double()
     if key_mode == "r-rome":
