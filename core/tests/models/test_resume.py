@@ -1,5 +1,7 @@
 """A resumed forward gives the logits and gradients of the whole one, at every step, on every family."""
 
+import copy
+
 import pytest
 import torch
 
@@ -93,6 +95,14 @@ def test_what_a_trace_replaced_is_recorded(laid_out):
     found = recorded.at(2, start).forward((at[0], at[1] - start))
     torch.testing.assert_close(found, whole[at], rtol=0, atol=2e-5)
     assert not torch.allclose(whole, forward(anatomy.model, batch))
+
+
+def test_a_trace_sees_its_own_batch_alone_on_a_model_that_was_never_run(tiny):
+    batch, _ = align(ROWS, SPLITS)
+    anatomy, seen = Anatomy.of(copy.deepcopy(tiny("llama").model)), []
+    with Trace(anatomy, {Site("embed"): Tap(edit=lambda output: seen.append(output.shape[:2]) or output)}):
+        record(anatomy, batch)
+    assert seen == [batch.ids.shape]
 
 
 def test_what_enters_a_block_can_be_replaced_at_the_skipped_block_below(laid_out):

@@ -204,7 +204,8 @@ def keeps_columns(anatomy: "Anatomy") -> bool:
     model = anatomy.model
     if model not in _keeps:
         try:
-            kept = _prefix(anatomy, pad([[0, 0]]).to(device_of(model)), 1)
+            with _without_hooks(model):
+                kept = _prefix(anatomy, pad([[0, 0]]).to(device_of(model)), 1)
             _keeps[model] = len(kept) == anatomy.n_layers and all(keys.shape[-2] == 1 for keys, _ in kept)
         except (
             IndexError,
@@ -261,6 +262,23 @@ def _output_of(anatomy: "Anatomy", layer: int) -> Iterator[list[Any]]:
 def _hooks_on(anatomy: "Anatomy", layer: int) -> frozenset[int]:
     """The hooks that see what a block returns; none for a layer below the first."""
     return frozenset(anatomy.module(Site("block", layer))._forward_hooks) if layer >= 0 else frozenset()
+
+
+@contextmanager
+def _without_hooks(model: "PreTrainedModel") -> Iterator[None]:
+    """Without the hooks of callers, which expect their own batch."""
+    hooks: list[dict[int, Any]] = [m._forward_hooks for m in model.modules()]
+    hooks += [m._forward_pre_hooks for m in model.modules()]
+    kept = [dict(each) for each in hooks]
+    for each in hooks:
+        each.clear()
+    try:
+        yield
+    finally:
+        for each, before in zip(hooks, kept, strict=True):
+            added = dict(each)  # transformers may have put its own there
+            each.clear()
+            each.update(before | added)
 
 
 def _map(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
