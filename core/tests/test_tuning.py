@@ -21,8 +21,9 @@ from editcore.tuning.facts import of_many_kinds, sampled_cases
 from editcore.tuning.own import own_facts
 from editcore.tuning.profiles import find_profile, forget_profile, list_profiles
 from editcore.tuning.search import Search, Trial, as_good, looks
+from editcore.tuning.task import CHECKED
 from editcore.tuning.trial import Bench, Outcome, Summary
-from editcore.tuning.tune import CHECKED, tune
+from editcore.tuning.tune import tune
 from editcore_hooks import (
     Case,
     EditMethod,
@@ -308,7 +309,7 @@ class GoodHparams:
 
 def test_defaults_that_hold_are_kept_without_a_search(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Push, "Hparams", GoodHparams)
-    monkeypatch.setattr("editcore.tuning.tune.HOLDS_SCORE", 0.3)
+    monkeypatch.setattr("editcore.tuning.task.HOLDS_SCORE", 0.3)
     Push.calls.clear()
     found = tune(session, "push", given(), seconds=UNHURRIED, if_needed=True)
     assert found.profile.about["defaults"]

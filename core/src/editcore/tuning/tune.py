@@ -1,21 +1,17 @@
 """`tune`: find the settings of a method for a model, and keep them as a profile."""
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-from attrs import define, field, frozen
+from attrs import frozen
 
-from editcore.editing.compute import Options
 from editcore.editing.limits import TimeUp
 from editcore.plugins.locators import make_locator
 from editcore.tuning.estimate import Estimate
-from editcore.tuning.located import Located
-from editcore.tuning.own import Facts, own_facts
 from editcore.tuning.profiles import Profile, default_name, keep_profile, origin
 from editcore.tuning.search import Search, Trial, failed
-from editcore.tuning.trial import Bench
+from editcore.tuning.task import CHECKED, Task, Watch
 from editcore_hooks import Case, UsageError
 
 if TYPE_CHECKING:
@@ -24,15 +20,6 @@ if TYPE_CHECKING:
 FACTS: Final = 48
 SECONDS: Final = 150.0
 """For all of it, so that a first edit on a small model, with opening it and the edit itself, stays under 3 minutes."""
-FACTS_SHARE: Final = 1 / 3
-STATISTICS_SHARE: Final = 1 / 2
-"""Of the time, or of what is left of it, at most, where the model writes the text by itself."""
-
-CHECKED: Final = 8
-"""Facts on which a method's defaults are tried before anything else."""
-HOLDS_SCORE: Final = 0.8
-HOLDS_TOOK: Final = 0.85
-"""From this score, and this share of facts whose new answer is preferred, the defaults need no search."""
 
 
 @frozen
@@ -75,54 +62,34 @@ def tune(
         kind = session.model.config.model_type
         raise UsageError(f"{method} has nothing to tune on a {kind} model", hint=f"editcore methods {method}")
     pointer = make_locator(session.registry, locator)
-    watch = _Watch()
-    search, located, held, interrupt = None, None, False, None
+    task = Task(session, cls, space, tuple(cases or ()), seconds)
     with session.at_base(), session.recalling():
         estimate = Estimate.of(session, space, facts, CHECKED, bool(cases))
         foreseen = _foretell(session, method, estimate, seconds, if_needed)
-        if if_needed:
-            found = _facts(session, method, cases, min(facts, CHECKED), seconds)
-            search = Search(session, cls, space, Bench.of(session, found.cases, found.text), _options(method), seconds)
-            watch.lap("facts")
-            held = _defaults_hold(search, watch)
-        if not held:
-            left = seconds - watch.total
+        search = task.begin(min(facts, CHECKED)) if if_needed else None
+        held = search is not None and task.defaults_hold(search)
+        interrupt = None
+        if search is None or not held:
             if if_needed:
-                foreseen = watch.total + estimate.whole(max(left, 0.0))
-                session.say(f"searching other settings of {method}: about {foreseen - watch.total:.0f} s")
-            found = _facts(session, method, cases, facts, left)
-            located = None if pointer is None else Located.of(session, pointer, cls, found.cases)
-            bench = Bench.of(session, found.cases, found.text)
-            watch.lap("facts")
-            tried = space if located is None else located.first(space)
-            search = Search(session, cls, tried, bench, _options(method), seconds - watch.total)
-            try:
-                with session.within(search.left * STATISTICS_SHARE):
-                    cls.make_ready(session, [search.prepared(arm.settings).method.hparams for arm in search.arms])
-                watch.lap("statistics")
-                search.run()
-            except KeyboardInterrupt as error:
-                interrupt = error
-            watch.lap("search")
-    assert search is not None
+                further = estimate.whole(max(task.left, 0.0))
+                foreseen = task.watch.total + further
+                session.say(f"searching other settings of {method}: about {further:.0f} s")
+            search = task.begin(facts, pointer)
+            interrupt = task.run(search)
     best = search.best
     if best is None or best.summary is None:
-        if interrupt is not None:
-            raise interrupt
-        raise _nothing(search, method, seconds)
-    took = watch.total
+        raise interrupt or _nothing(search, method, seconds)
+    took = task.watch.total
     session.say(f"estimated {foreseen:.0f} s, took {took:.0f} s")
     if search.stopped:
-        session.say(
-            f"stopped after {took:.0f} s; editcore tune {session.loaded.name} --method {method} --seconds N "
-            "looks further"
-        )
+        command = f"editcore tune {session.loaded.name} --method {method} --seconds N"
+        session.say(f"stopped after {took:.0f} s; {command} looks further")
     undone = failed(search.bench, best)
     about = {
-        "facts": found.source,
-        **_about(search, watch, foreseen, seconds),
+        "facts": task.source,
+        **_about(search, task.watch, foreseen, seconds),
         **origin(session, cls, space),
-        **({} if located is None else {"locator": located.about(best.settings)}),
+        **({} if task.located is None else {"locator": task.located.about(best.settings)}),
         "defaults": held,
         "interrupted": interrupt is not None,
         "failed": list(undone),
@@ -132,10 +99,6 @@ def tune(
         session.say(f"stopped: the best settings so far are kept as the profile {profile.name}")
         raise interrupt
     return Tuned(profile, best, tuple(search.trials.values()), tuple(undone), took)
-
-
-def _options(method: str) -> Options:
-    return Options(method=method)
 
 
 def _foretell(session: "Session", method: str, estimate: Estimate, seconds: float, if_needed: bool) -> float:
@@ -152,34 +115,6 @@ def _foretell(session: "Session", method: str, estimate: Estimate, seconds: floa
     return checking
 
 
-def _facts(session: "Session", method: str, cases: Sequence[Case] | None, n: int, seconds: float) -> Facts:
-    """The given cases, or at most `n` facts of the model, for which a part of the time is used."""
-    if cases:
-        return Facts(tuple(cases), "given")
-    with session.at_most(seconds), session.within(seconds * FACTS_SHARE):
-        try:
-            return own_facts(session, n)
-        except UsageError as error:
-            command = f"editcore tune {session.loaded.name} --method {method} --cases FILE"
-            hint = f"{command}, with facts that it knows; or edit with --no-tune"
-            raise UsageError(error.message, hint=hint) from None
-
-
-def _defaults_hold(search: Search, watch: "_Watch") -> bool:
-    """Try the defaults on a few facts; whether they are good enough to edit with."""
-    trial = search.defaults(CHECKED)
-    watch.lap("defaults")
-    if trial.summary is None:
-        return False
-    n, took = len(trial.outcomes), sum(outcome.took for outcome in trial.outcomes)
-    held = trial.score >= HOLDS_SCORE and trial.took >= HOLDS_TOOK
-    verdict = "hold" if held else "do not hold"
-    search.session.say(
-        f"the default settings {verdict}: {took} of {n} facts took, score {trial.score:.2f} (enough: {HOLDS_SCORE})"
-    )
-    return held
-
-
 def _nothing(search: Search, method: str, seconds: float) -> Exception:
     """Why there is no trial to choose."""
     failures = [trial.failure for trial in search.trials.values() if trial.failure]
@@ -189,24 +124,7 @@ def _nothing(search: Search, method: str, seconds: float) -> Exception:
     return TimeUp(f"{seconds:.0f} s allow no trial of {method} on this machine", hint=hint)
 
 
-@define
-class _Watch:
-    """Seconds of each part, in their order."""
-
-    laps: dict[str, float] = field(factory=dict)
-    _last: float = field(factory=time.monotonic)
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.laps[name] = self.laps.get(name, 0.0) + now - self._last
-        self._last = now
-
-    @property
-    def total(self) -> float:
-        return sum(self.laps.values())
-
-
-def _about(search: Search, watch: _Watch, foreseen: float, limit: float) -> dict[str, Any]:
+def _about(search: Search, watch: Watch, foreseen: float, limit: float) -> dict[str, Any]:
     return {
         "n_facts": len(search.bench.cases),
         "together": search.space.together,
