@@ -79,6 +79,7 @@ def _stack(wanted: _Wanted, reader: "PreTrainedModel") -> StackMap:
     path = _choose_blocks(wanted)
     blocks = list(model.get_submodule(path).children())
     _refuse_experts(path, blocks)
+    _refuse_streams(wanted)
 
     attentions = 2 if wanted.under and wanted.stack == "decoder" else 1
     roles = structure.common(structure.block_parts(block, hidden_size, attentions) for block in blocks)
@@ -120,6 +121,14 @@ def _refuse_experts(path: str, blocks: Sequence[nn.Module]) -> None:
             raise UsageError(message, hint="choose a dense model of the family")
 
 
+def _refuse_streams(wanted: _Wanted) -> None:
+    """Several hidden states side by side (AltUp, in Gemma 3n) have no one value at a token."""
+    streams = getattr(wanted.model.config.get_text_config(), "altup_num_inputs", 1)
+    if streams > 1:
+        message = f"the blocks of {wanted.kind} carry {streams} hidden states side by side, which cannot be edited"
+        raise UsageError(message, hint="choose a model whose blocks have one, such as Gemma 3 or 4")
+
+
 def _confirmed(wanted: _Wanted, blocks: str, found: Mapping[str, str]) -> dict[str, str]:
     """The roles of the map, each either what structure found or what it could not tell."""
     roles = {}
@@ -150,5 +159,8 @@ def _mlp_width(wanted: _Wanted, blocks: Sequence[nn.Module], mlp_out: str, hidde
             raise UsageError(f"{message}: {structure.describe(block)}", hint=BY_FILE)
         widths.add(out.n_in)
     if len(widths) != 1:
-        raise UsageError(f"the MLPs of {wanted.kind} differ in width: {', '.join(map(str, sorted(widths)))}")
+        raise UsageError(
+            f"the MLPs of {wanted.kind} differ in width: {', '.join(map(str, sorted(widths)))}",
+            hint="choose a model of the family whose blocks are alike",
+        )
     return widths.pop()
