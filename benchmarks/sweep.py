@@ -108,12 +108,12 @@ def run(
     site = Site("mlp_out", h.layer)
     moment, _ = second_moments(session, [h.layer], UNHURRIED)[h.layer]
     lower = session.cached(("sweep", h.layer), lambda: factor(moment.mean, ridge_of(moment, h.mom2_ridge)))
-    before = contexts_of(session, h)
+    before = contexts_of(session, h, [])
     scores: list[Score] = [{"es": [], "ps": [], "ns": []} for _ in settings]
     for start in range(0, len(chosen), TOGETHER):
         some = chosen[start : start + TOGETHER]
         steps = [one["v_steps"] for one in settings]
-        values = fitted(session, [case.request for case in some], before, Location((site,)), h, steps)
+        values = fitted(session, [case.request for case in some], [before] * len(some), Location((site,)), h, steps)
         for number, t in enumerate(steps):
             updates: list[Mapping[Site, LowRank]] = []
             for value in values:

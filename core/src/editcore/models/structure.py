@@ -102,11 +102,8 @@ def block_parts(block: nn.Module, hidden_size: int, attentions: int = 1) -> dict
     groups = _groups(block)
     plain = [group for group in groups if _is_mlp(group, hidden_size, fused=False)]
     mlps = plain or [group for group in groups if _is_mlp(group, hidden_size, fused=True)]
-    widths = [_mlp_out(group, hidden_size).n_in for group in mlps]
-    if not mlps or widths.count(max(widths)) != 1:
+    if len(mlps) != 1:
         return {}
-    # Gemma 4 adds to each block a small gate of its layer's own input, which has the shape of an MLP
-    mlps = [mlps[widths.index(max(widths))]]
     out = _mlp_out(mlps[0], hidden_size)
     parts = {"mlp_out": out.path}
     inputs = [each for each in mlps[0] if each is not out]
@@ -114,13 +111,7 @@ def block_parts(block: nn.Module, hidden_size: int, attentions: int = 1) -> dict
         parts["mlp_in"] = inputs[-1].path
         if len(inputs) == 2:
             parts["mlp_gate"] = inputs[0].path  # every gated family but one defines the gate first
-    attention = [
-        group
-        for group in groups
-        if group is not mlps[0]
-        and any(p.n_out == hidden_size for p in group)
-        and not _is_mlp(group, hidden_size, fused=False)
-    ]
+    attention = [group for group in groups if group is not mlps[0] and any(p.n_out == hidden_size for p in group)]
     if len(attention) == attentions:
         parts["attn_out"] = [p for p in attention[0] if p.n_out == hidden_size][-1].path
     return parts

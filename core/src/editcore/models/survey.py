@@ -76,10 +76,10 @@ def survey(
 def _stack(wanted: _Wanted, reader: "PreTrainedModel") -> StackMap:
     """`reader` is the module whose input embedding the stack reads: the model, or the stack itself beside another."""
     model, hidden_size = wanted.model, wanted.model.config.get_text_config().hidden_size
+    _refuse_other_inputs(wanted)
     path = _choose_blocks(wanted)
     blocks = list(model.get_submodule(path).children())
     _refuse_experts(path, blocks)
-    _refuse_streams(wanted)
 
     attentions = 2 if wanted.under and wanted.stack == "decoder" else 1
     roles = structure.common(structure.block_parts(block, hidden_size, attentions) for block in blocks)
@@ -121,12 +121,19 @@ def _refuse_experts(path: str, blocks: Sequence[nn.Module]) -> None:
             raise UsageError(message, hint="choose a dense model of the family")
 
 
-def _refuse_streams(wanted: _Wanted) -> None:
-    """Several hidden states side by side (AltUp, in Gemma 3n) have no one value at a token."""
-    streams = getattr(wanted.model.config.get_text_config(), "altup_num_inputs", 1)
-    if streams > 1:
-        message = f"the blocks of {wanted.kind} carry {streams} hidden states side by side, which cannot be edited"
-        raise UsageError(message, hint="choose a model whose blocks have one, such as Gemma 3 or 4")
+def _refuse_other_inputs(wanted: _Wanted) -> None:
+    """Blocks that read more than one hidden state of a token: AltUp in Gemma 3n, inputs of each layer in small Gemma 4.
+
+    Forwards that start above a block or replace an embedding would leave out what these blocks read beside it.
+    """
+    config = wanted.model.config.get_text_config()
+    streams = getattr(config, "altup_num_inputs", None) or 1
+    reads = f"{streams} hidden states side by side" if streams > 1 else ""
+    if not reads and getattr(config, "hidden_size_per_layer_input", None):
+        reads = "an input of their own layer beside the hidden state"
+    if reads:
+        message = f"the blocks of {wanted.kind} read {reads}, which editcore does not support"
+        raise UsageError(message, hint="choose a model whose blocks read one hidden state, such as Gemma 3")
 
 
 def _confirmed(wanted: _Wanted, blocks: str, found: Mapping[str, str]) -> dict[str, str]:

@@ -236,8 +236,8 @@ def _adding(delta: Tensor, column: int) -> Callable[[Tensor], Tensor]:
     """δ (N, d) on one column of an output (N, T, d)."""
 
     def add(output: Tensor) -> Tensor:
-        before, at, after = output.split((column, 1, output.shape[1] - column - 1), dim=1)
-        return torch.cat([before, at + delta[:, None].to(output.dtype), after], dim=1)
+        at = output[:, column : column + 1] + delta[:, None].to(output.dtype)
+        return torch.cat([output[:, :column], at, output[:, column + 1 :]], dim=1)
 
     return add
 

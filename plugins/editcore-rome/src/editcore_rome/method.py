@@ -51,17 +51,18 @@ def compute_each(
     layer = site.layer
     if site.role != "mlp_out" or layer is None:
         raise UsageError(f"ROME edits an MLP down projection, not {site}", hint="name another locator, or none")
-    contexts = contexts_of(session, hparams)
+    contexts = [contexts_of(session, hparams, [request]) for request in requests]
     moment, asset = second_moments(session, [layer], Wish.of(hparams))[layer]
     ridge = ridge_of(moment, hparams.mom2_ridge)
     lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(moment.mean, ridge), base=True)
     statistics = moment_notes({layer: moment}, {layer: ridge})
     weight = session.anatomy.weight(site)  # (d, f)
     updates: list[Update] = []
-    for request, value in zip(requests, fitted(session, requests, contexts, location, hparams), strict=True):
+    values = fitted(session, requests, contexts, location, hparams)
+    for request, around, value in zip(requests, contexts, values, strict=True):
         update = rank_one(value.keys, value.delta, weight, lower, hparams.key_mode)
         notes = {
-            "contexts": list(contexts),
+            "contexts": list(around),
             **statistics,
             "steps": value.steps,
             "loss": [value.losses[0], value.losses[-1]],
@@ -77,14 +78,15 @@ def compute_each(
 def fitted(
     session: "Session",
     requests: Sequence[EditRequest],
-    contexts: Sequence[str],
+    contexts: Sequence[Sequence[str]],
     location: Location,
     hparams: RomeHparams,
     snapshots: Collection[int] = (),
 ) -> list[Value]:
-    """Keys and values of `requests`, each alone."""
+    """Keys and values of `requests`, each alone and in its own `contexts`."""
     (site,) = location.sites
-    edits = [edit_rows(session, request, contexts, location.token) for request in requests]
+    pairs = zip(requests, contexts, strict=True)
+    edits = [edit_rows(session, request, around, location.token) for request, around in pairs]
     label = f"value of {requests[0].subject}" if len(requests) == 1 else f"values of {len(requests)} edits"
     return fit_values(session, edits, site, value_settings(hparams), label, snapshots)
 
