@@ -108,13 +108,14 @@ def run(
     site = Site("mlp_out", h.layer)
     moment, _ = second_moments(session, [h.layer], UNHURRIED)[h.layer]
     lower = session.cached(("sweep", h.layer), lambda: factor(moment.mean, ridge_of(moment, h.mom2_ridge)))
-    before = contexts_of(session, h)
+    before = contexts_of(session, h, [])
     scores: list[Score] = [{"es": [], "ps": [], "ns": []} for _ in settings]
     for start in range(0, len(chosen), TOGETHER):
         some = chosen[start : start + TOGETHER]
         steps = [one["v_steps"] for one in settings]
         requests, where = [case.request for case in some], Location((site,))
-        values, others = fitted(session, requests, before, where, h, steps), spared_keys(session, requests, where, h)
+        values = fitted(session, requests, [before] * len(some), where, h, steps)
+        others = spared_keys(session, requests, where, h)
         for number, t in enumerate(steps):
             updates: list[Mapping[Site, LowRank]] = []
             for value, beside in zip(values, others, strict=True):

@@ -5,7 +5,7 @@ from typing import get_args
 import pytest
 import torch
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2Model
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2Model
 from transformers.pytorch_utils import Conv1D
 
 from editcore.models.anatomy import Anatomy
@@ -120,6 +120,24 @@ def test_experts_are_refused():
         config = AutoConfig.for_model(model_type, **SMALL, **extra)
         with pytest.raises(UsageError, match="keeps experts"):
             Anatomy.of(AutoModelForCausalLM.from_config(config), ())
+
+
+@pytest.mark.parametrize(
+    ("model_type", "extra", "reads"),
+    [
+        ("gemma3n_text", {"altup_num_inputs": 2, "laurel_rank": 4, "num_kv_shared_layers": 0}, "2 hidden states"),
+        ("gemma4_text", {"global_head_dim": 8}, "an input of their own layer beside the hidden state"),
+    ],
+)
+def test_blocks_that_read_more_than_the_hidden_state_are_refused(model_type, extra, reads):
+    if model_type not in CONFIG_MAPPING:
+        pytest.skip("this transformers does not know the family")
+    more = {"head_dim": 8, "hidden_size_per_layer_input": 4, "vocab_size_per_layer_input": 60}
+    more |= {"layer_types": ["sliding_attention", "full_attention"], "activation_sparsity_pattern": None}
+    model = AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **SMALL, **more, **extra))
+    with pytest.raises(UsageError, match=rf"the blocks of {model_type} read {reads}") as caught:
+        Anatomy.of(model)
+    assert "Gemma 3" in caught.value.hint
 
 
 def test_a_model_without_an_mlp_is_refused_with_what_was_found():

@@ -7,6 +7,7 @@ from editcore.models.anatomy import Anatomy
 from editcore.models.batch import forward, pad
 from editcore.models.branches import Branches, branch
 from editcore.models.scoring import target_logprobs
+from editcore.testing.tiny import LINEAR_ATTENTION
 from editcore_hooks import Dense, LowRank, Site
 
 ROWS = [[5, 6, 7, 8], [9, 10], [11, 12, 13], [14], [15, 16, 17]]
@@ -30,7 +31,9 @@ def added(update):
 
 
 @torch.no_grad()
-def test_every_row_runs_with_its_own_update(model):
+@pytest.mark.parametrize("family", ["gpt2", "llama", "qwen2", *LINEAR_ATTENTION])
+def test_every_row_runs_with_its_own_update(family, tiny):
+    model = tiny(family).model
     anatomy = Anatomy.of(model)
     edits = updates(anatomy)
     branches = Branches.of(anatomy, edits)

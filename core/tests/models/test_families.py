@@ -3,18 +3,29 @@
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoModelForCausalLM, OPTConfig
+from transformers import CONFIG_MAPPING, AutoModelForCausalLM, OPTConfig
 
 from editcore.models.anatomy import Anatomy
 from editcore.models.families import ARCHITECTURES
 from editcore.models.loading import load
 from editcore.models.stacks import AT_ROOT
-from editcore.testing.tiny import FAMILIES, tiny_model
+from editcore.testing.tiny import FAMILIES, LINEAR_ATTENTION, tiny_model
 from editcore_hooks import Site, UsageError
 
 D, F = 32, 48
 WIDE = ("gpt2", "gpt_neo", "gptj", "bloom")  # four times the hidden size
-GATED = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma3_text", "t5_gated")
+GATED = (
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gemma",
+    "gemma2",
+    "gemma3",
+    "gemma3_text",
+    "t5_gated",
+    *LINEAR_ATTENTION,
+)
 TIED = ("gpt2", "gpt_neo", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma3_text", "falcon", "falcon_new",
         "opt", "bloom", "t5")  # fmt: skip
 DOWN = {
@@ -67,11 +78,13 @@ def test_the_table_confirms_what_structure_finds(family, tiny):
 
 def test_every_table_is_of_a_family_that_is_tested(tiny):
     tested = {tiny(family).model.config.model_type for family in FAMILIES}
-    assert {table.name for table in ARCHITECTURES} == tested
+    # the oldest transformers that we support does not know the newest families
+    assert {table.name for table in ARCHITECTURES if table.name in CONFIG_MAPPING} == tested
 
 
 def test_the_sites_are_there(family, anatomy):
-    roles = {"mlp_out", "attn_out", "final_norm", "head", "embed"}
+    roles = {"mlp_out", "final_norm", "head", "embed"}
+    roles |= {"attn_out"} if family not in LINEAR_ATTENTION else set()
     roles |= {"mlp_in"} if family != "phi3" else set()
     roles |= {"mlp_gate"} if family in GATED else set()
     assert set(anatomy.roles) == roles
@@ -105,6 +118,8 @@ def test_keys_are_those_that_were_saved(family, tiny, anatomy):
     for name, parameter in anatomy.model.named_parameters(remove_duplicate=False):
         assert torch.equal(stored[anatomy.key_of(name, stored)], parameter), name
     for key, tensor in stored.items():
+        if family == "qwen3_5" and ".visual." in key:
+            continue  # transformers opens the text model alone
         assert torch.equal(anatomy.model.get_parameter(anatomy.parameter_of(key)), tensor), key
 
 

@@ -5,7 +5,8 @@ import copy
 import pytest
 import torch
 
-from editcore.models.generation import generate, sample
+from editcore.models.generation import continuations, generate, sample
+from editcore.testing.tiny import LINEAR_ATTENTION
 
 PROMPTS = ["The mother tongue of Danielle Darrieux is", "Paris", "The capital of France is"]
 
@@ -29,6 +30,18 @@ def test_generation_is_greedy_and_padding_changes_nothing(model, gpt2_tokenizer)
         assert prompt + text == whole
         assert generate(model, gpt2_tokenizer, [prompt], 6) == [text]
     assert generate(model, gpt2_tokenizer, PROMPTS, 6, batch_size=1) == texts
+
+
+@pytest.mark.parametrize("family", LINEAR_ATTENTION)
+def test_linear_attention_writes_what_whole_forwards_say_in_company_too(family, tiny):
+    opened = tiny(family)
+    model, rows = opened.model, [[5, 6, 7, 8, 9], [10], [11, 12, 13]]
+    ends = {opened.tokenizer.eos_token_id}
+    for row, new in zip(rows, continuations(model, opened.tokenizer, rows, 6), strict=True):
+        assert list(new) == greedy(model, row, 6, ends)[len(row) :]
+    with torch.no_grad():
+        likeliest = sample(model, rows, 6, 1, torch.Generator().manual_seed(0))
+    assert likeliest == [greedy(model, row, 6)[len(row) :] for row in rows]
 
 
 def test_token_ids_are_prompts_too(models, gpt2_tokenizer):

@@ -11,12 +11,13 @@ from editcore.models import trees
 from editcore.models.loading import load
 from editcore.models.reading import Reading, read
 from editcore.models.trees import batch_of, reads_trees, rows_for, rows_of
-from editcore.testing.tiny import FAMILIES, tiny_model
+from editcore.testing.tiny import FAMILIES, LINEAR_ATTENTION, tiny_model
 
 MEMBERS = st.lists(st.tuples(st.integers(0, 1), st.lists(st.integers(1, 3), min_size=1, max_size=8)), max_size=12)
 NOT_READ = {
     **dict.fromkeys(("t5", "t5_gated"), "an encoder reads the prompt"),
     **dict.fromkeys(("gpt_neo", "gemma2", "gemma3", "gemma3_text"), "their windows are a few tokens in a tiny model"),
+    **dict.fromkeys(LINEAR_ATTENTION, "the state of linear attention runs through the whole row"),
     "bloom": "how far a token is away is counted in the row",
 }
 """Families whose rows are read one by one, and why."""

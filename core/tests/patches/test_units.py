@@ -28,6 +28,7 @@ from editcore_hooks import ConflictError, EditcoreError, Payload, RefusedFileErr
 D, HARD_CODED = 32, {"bloom"}
 GATED = {
     "llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3", "gemma3_text", "phi3", "t5_gated",
+    "qwen3_next", "qwen3_5",
 }  # fmt: skip
 BIASED = {"gpt2", "gpt_neo", "gptj", "gpt_neox", "phi", "opt"}
 TWO_STACKS = {"t5", "t5_gated"}

@@ -11,7 +11,7 @@ import torch
 import editcore
 from editcore import EditRequest, Options
 from editcore.cli import main
-from editcore.testing.tiny import FAMILIES, tiny_model
+from editcore.testing.tiny import FAMILIES, LINEAR_ATTENTION, tiny_model
 from editcore_causal_trace.average import GROUPS, average, roles_of_tokens
 from editcore_causal_trace.facts import Fact, read_facts
 from editcore_causal_trace.hparams import LensHparams, TraceHparams
@@ -21,7 +21,7 @@ from editcore_causal_trace.trace import Traced, noise_level, trace_fact
 from editcore_hooks import PluginError, Site, UsageError
 
 REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot", id="1")
-DECODERS = [family for family in FAMILIES if not family.startswith("t5")]
+DECODERS = [family for family in FAMILIES if not family.startswith("t5") and family not in LINEAR_ATTENTION]
 
 
 def fact(n: int, subject: range, answer: int = 3) -> Fact:

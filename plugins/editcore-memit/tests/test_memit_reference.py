@@ -16,7 +16,7 @@ from torch import Tensor
 import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
-from editcore.testing.tiny import tiny_model
+from editcore.testing.tiny import LINEAR_ATTENTION, tiny_model
 from editcore_hooks import Location, Site, State
 from editcore_keyvalue.store import Wish, second_moments
 from editcore_memit.hparams import MemitHparams
@@ -84,7 +84,7 @@ class Plain:
         return down.weight.T if type(down).__name__ == "Conv1D" else down.weight  # type: ignore[no-any-return]
 
 
-@pytest.fixture(params=["gpt2", "llama"])
+@pytest.fixture(params=["gpt2", "llama", *LINEAR_ATTENTION[:1]])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tiny_model(request.param, tmp_path / "model", n_layers=4)
 
@@ -102,7 +102,8 @@ def plain(folder: Path) -> Plain:
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if model.config.model_type == "gpt2":
         return Plain(model, tokenizer, model.transformer.h, [])
-    return Plain(model, tokenizer, model.model.layers, [tokenizer.bos_token_id])
+    lead = [tokenizer.bos_token_id] if model.config.model_type == "llama" else []
+    return Plain(model, tokenizer, model.model.layers, lead)
 
 
 def rows_of(plain: Plain, request: EditRequest) -> list[tuple[list[int], int, list[int]]]:

@@ -76,6 +76,7 @@ def survey(
 def _stack(wanted: _Wanted, reader: "PreTrainedModel") -> StackMap:
     """`reader` is the module whose input embedding the stack reads: the model, or the stack itself beside another."""
     model, hidden_size = wanted.model, wanted.model.config.get_text_config().hidden_size
+    _refuse_other_inputs(wanted)
     path = _choose_blocks(wanted)
     blocks = list(model.get_submodule(path).children())
     _refuse_experts(path, blocks)
@@ -120,6 +121,21 @@ def _refuse_experts(path: str, blocks: Sequence[nn.Module]) -> None:
             raise UsageError(message, hint="choose a dense model of the family")
 
 
+def _refuse_other_inputs(wanted: _Wanted) -> None:
+    """Blocks that read more than one hidden state of a token: AltUp in Gemma 3n, inputs of each layer in small Gemma 4.
+
+    Forwards that start above a block or replace an embedding would leave out what these blocks read beside it.
+    """
+    config = wanted.model.config.get_text_config()
+    streams = getattr(config, "altup_num_inputs", None) or 1
+    reads = f"{streams} hidden states side by side" if streams > 1 else ""
+    if not reads and getattr(config, "hidden_size_per_layer_input", None):
+        reads = "an input of their own layer beside the hidden state"
+    if reads:
+        message = f"the blocks of {wanted.kind} read {reads}, which editcore does not support"
+        raise UsageError(message, hint="choose a model whose blocks read one hidden state, such as Gemma 3")
+
+
 def _confirmed(wanted: _Wanted, blocks: str, found: Mapping[str, str]) -> dict[str, str]:
     """The roles of the map, each either what structure found or what it could not tell."""
     roles = {}
@@ -150,5 +166,8 @@ def _mlp_width(wanted: _Wanted, blocks: Sequence[nn.Module], mlp_out: str, hidde
             raise UsageError(f"{message}: {structure.describe(block)}", hint=BY_FILE)
         widths.add(out.n_in)
     if len(widths) != 1:
-        raise UsageError(f"the MLPs of {wanted.kind} differ in width: {', '.join(map(str, sorted(widths)))}")
+        raise UsageError(
+            f"the MLPs of {wanted.kind} differ in width: {', '.join(map(str, sorted(widths)))}",
+            hint="choose a model of the family whose blocks are alike",
+        )
     return widths.pop()

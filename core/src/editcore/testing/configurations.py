@@ -1,6 +1,8 @@
 """The configuration of each family's tiny model, by the names that transformers gives to its parts."""
 
 from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
@@ -81,6 +83,51 @@ def _gemma3(vocabulary: int, n_layers: int, special: Mapping[str, Any]) -> "PreT
     return _config("gemma3", text_config=text, vision_config=vision, **images, **special)
 
 
+def _qwen3_next(vocabulary: int, n_layers: int, special: Mapping[str, Any]) -> "PreTrainedConfig":
+    """Dense, as no model with experts is edited."""
+    dense = {"num_experts": 0, "mlp_only_layers": []}
+    return _config("qwen3_next", **_sizes(vocabulary, n_layers, special), **_linear(n_layers), **dense)
+
+
+def _qwen3_5(vocabulary: int, n_layers: int, special: Mapping[str, Any]) -> "PreTrainedConfig":
+    """A text model inside a multimodal one."""
+    text = {**_sizes(vocabulary, n_layers, special), **_linear(n_layers)}
+    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 24, "num_heads": 2, "out_hidden_size": HIDDEN}
+    return _config("qwen3_5", text_config=text, vision_config={**vision, "num_position_embeddings": 16})
+
+
+def _sizes(vocabulary: int, n_layers: int, special: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "vocab_size": vocabulary,
+        "hidden_size": HIDDEN,
+        "intermediate_size": WIDTH,
+        "num_hidden_layers": n_layers,
+        "num_attention_heads": HEADS,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "max_position_embeddings": POSITIONS,
+        **special,
+    }
+
+
+def _linear(n_layers: int) -> dict[str, Any]:
+    """Linear attention in all blocks but the last."""
+    return {
+        "layer_types": [*["linear_attention"] * (n_layers - 1), "full_attention"],
+        "linear_key_head_dim": 8,
+        "linear_value_head_dim": 8,
+        "linear_num_key_heads": 2,
+        "linear_num_value_heads": 4,
+    }
+
+
+def _known(model_type: str) -> bool:
+    """Whether this transformers has the family: newer ones are not in the oldest that we support. Imports nothing."""
+    found = find_spec("transformers")
+    places = (found.submodule_search_locations if found is not None else None) or ()
+    return any((Path(place) / "models" / model_type.removesuffix("_text")).is_dir() for place in places)
+
+
 def _t5(**more: Any) -> Make:
     def make(vocabulary: int, n_layers: int, special: Mapping[str, Any]) -> "PreTrainedConfig":
         sizes = {"vocab_size": vocabulary, "d_model": HIDDEN, "d_kv": 8, "d_ff": WIDTH, "num_heads": HEADS}
@@ -98,7 +145,7 @@ _GPT: Final = {"n_embd": HIDDEN, "n_positions": POSITIONS}
 _SHORT: Final = ("n_layer", "n_head")
 _LAYERS: Final = ("num_hidden_layers", "num_attention_heads")
 
-CONFIGURATIONS: Final[Mapping[str, tuple[Make, Style]]] = {
+_ALL: Final[Mapping[str, tuple[Make, Style]]] = {
     "gpt2": (_plain("gpt2", _SHORT, _GPT), "byte_level"),
     "gpt_neo": (_gpt_neo, "byte_level"),
     "gptj": (_plain("gptj", _SHORT, _GPT, rotary_dim=4), "byte_level"),
@@ -107,6 +154,8 @@ CONFIGURATIONS: Final[Mapping[str, tuple[Make, Style]]] = {
     "mistral": (_gated("mistral", tie_word_embeddings=False, sliding_window=None), "metaspace"),
     "qwen2": (_gated("qwen2", tie_word_embeddings=True), "byte_level"),
     "qwen3": (_gated("qwen3", tie_word_embeddings=True, head_dim=16), "byte_level"),
+    "qwen3_next": (_qwen3_next, "byte_level"),
+    "qwen3_5": (_qwen3_5, "byte_level"),
     "gemma": (_gated("gemma", head_dim=16), "metaspace"),
     "gemma2": (_gated("gemma2", head_dim=16, query_pre_attn_scalar=16, sliding_window=16), "metaspace"),
     "gemma3": (_gemma3, "metaspace"),
@@ -123,4 +172,6 @@ CONFIGURATIONS: Final[Mapping[str, tuple[Make, Style]]] = {
     "t5": (_t5(feed_forward_proj="relu"), "unigram"),
     "t5_gated": (_t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False), "unigram"),
 }
+_FAMILY: Final = {"falcon_new": "falcon", "t5_gated": "t5"}
+CONFIGURATIONS: Final = {family: each for family, each in _ALL.items() if _known(_FAMILY.get(family, family))}
 """By family: how its configuration is made, and the style of its tokenizer."""

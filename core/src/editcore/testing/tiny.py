@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 FAMILIES: Final[tuple[str, ...]] = tuple(CONFIGURATIONS)
 """Every family that `tiny_model` can make. `gemma3` is a text model inside a multimodal one, `gemma3_text` that alone;
 `falcon_new` has the block of Falcon 40B and later; `t5` is T5 1.0, `t5_gated` 1.1, with another MLP and a head."""
+LINEAR_ATTENTION: Final[tuple[str, ...]] = tuple(each for each in ("qwen3_next", "qwen3_5") if each in CONFIGURATIONS)
+"""Families with blocks that keep a state in place of keys and values, so no forward starts in the middle of a text."""
 
 
 def tiny_model(family: str, folder: Path, *, seed: int = 0, n_layers: int = 3) -> Path:

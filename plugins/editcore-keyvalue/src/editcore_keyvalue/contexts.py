@@ -10,15 +10,20 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import torch
 
+from editcore.models.chat import render_chat
 from editcore.models.generation import sample
-from editcore_hooks import EditRequest, UsageError, render
+from editcore_hooks import ChatTemplate, EditRequest, Rendered, UsageError, render
 from editcore_keyvalue.hparams import KeyValueHparams
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from editcore import Session
 
 CLEAN: Final = "{}"
 TOP_K: Final = 5
+INSTRUCTIONS: Final = ("Complete the sentence.", "Tell me a fact.", "What do you know?", "Go on.")
+"""What the user says in contexts that are a chat: neutral, so that any fact fits. The reply begins with the prompt."""
 
 
 def sample_contexts(session: "Session", lengths: Sequence[int], per_length: int) -> tuple[str, ...]:
@@ -33,13 +38,39 @@ def sample_contexts(session: "Session", lengths: Sequence[int], per_length: int)
     return tuple(contexts)
 
 
-def contexts_of(session: "Session", hparams: KeyValueHparams) -> tuple[str, ...]:
-    """The contexts that these settings ask for: those given, else sampled ones, the same throughout a session."""
+def contexts_of(session: "Session", hparams: KeyValueHparams, requests: Sequence[EditRequest]) -> tuple[str, ...]:
+    """The contexts that these settings ask for: those given, else sampled ones and chats, the same all session long.
+
+    There are no chats where one of `requests` is put into the chat template itself.
+    """
     if hparams.context_templates:
         return check_contexts(hparams.context_templates)
     key = ("contexts", session.seed, hparams.context_lengths, hparams.context_count)
     lengths, count = hparams.context_lengths, hparams.context_count
-    return session.cached(key, lambda: sample_contexts(session, lengths, count), base=True)
+    sampled = session.cached(key, lambda: sample_contexts(session, lengths, count), base=True)
+    chats = () if any(map(is_chat, requests)) else chat_contexts(session.tokenizer, hparams.context_chat)
+    return (*sampled, *chats)
+
+
+def is_chat(request: EditRequest) -> bool:
+    """Whether the prompt is put into the chat template."""
+    return request.template is not None and request.template.chat
+
+
+def chat_contexts(tokenizer: "PreTrainedTokenizerBase", count: int) -> tuple[str, ...]:
+    """`count` chats at most, in each of which the reply begins with the prompt; none without a chat template.
+
+    A context is read as any text, so it does not begin with the token that the tokenizer puts before a text.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        return ()
+    first: list[int] = tokenizer("").input_ids
+    start = str(tokenizer.bos_token) if first and first[0] == tokenizer.bos_token_id else ""
+    found = []
+    for instruction in INSTRUCTIONS[:count]:
+        text = render_chat(tokenizer, Rendered(instruction, None, None), ChatTemplate()).text
+        found.append(text.removeprefix(start).replace("{", "{{").replace("}", "}}") + CLEAN)
+    return tuple(found)
 
 
 def beginnings(session: "Session", count: int) -> tuple[str, ...]:

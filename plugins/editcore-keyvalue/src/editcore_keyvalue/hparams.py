@@ -55,6 +55,12 @@ class KeyValueHparams:
     context_templates: tuple[str, ...] = hparam(
         (), help="contexts to use instead of sampled ones, each with one {} for the prompt"
     )
+    context_chat: int = hparam(
+        0,
+        help="further contexts that are a chat in whose reply the prompt stands, 4 at most; for tokenizers with a chat "
+        "template and prompts that are not put into it",
+        validator=[not_negative, validators.le(4)],
+    )
     mom2_corpus: str = hparam(
         AUTO,
         help="corpus of the second moment: bundled, text that comes along; self, text that the model writes; a file; a "

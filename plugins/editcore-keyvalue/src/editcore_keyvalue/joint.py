@@ -97,7 +97,7 @@ def joint_update(
             )
         layers = layers[-1:]
         sites = (Site("mlp_out", layers[-1]),)
-    contexts = contexts_of(session, hparams)
+    contexts = contexts_of(session, hparams, requests)
     shared = some(session, requests, contexts, location.token)
     rows = [each.rows for each in shared]
     values = _values(session, rows, sites, settings or value_settings(hparams))

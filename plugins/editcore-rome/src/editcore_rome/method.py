@@ -53,7 +53,7 @@ def compute_each(
     layer = site.layer
     if site.role != "mlp_out" or layer is None:
         raise UsageError(f"ROME edits an MLP down projection, not {site}", hint="name another locator, or none")
-    contexts = contexts_of(session, hparams)
+    contexts = [contexts_of(session, hparams, [request]) for request in requests]
     moment, asset = second_moments(session, [layer], Wish.of(hparams))[layer]
     ridge = ridge_of(moment, hparams.mom2_ridge)
     lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(moment.mean, ridge), base=True)
@@ -62,10 +62,10 @@ def compute_each(
     values = fitted(session, requests, contexts, location, hparams)
     others = spared_keys(session, requests, location, hparams)
     updates: list[Update] = []
-    for request, value, beside in zip(requests, values, others, strict=True):
+    for request, around, value, beside in zip(requests, contexts, values, others, strict=True):
         update = rank_one(value.keys, value.delta, weight, lower, hparams.key_mode, beside)
         notes = {
-            "contexts": list(contexts),
+            "contexts": list(around),
             **statistics,
             "steps": value.steps,
             "loss": [value.losses[0], value.losses[-1]],
@@ -81,14 +81,15 @@ def compute_each(
 def fitted(
     session: "Session",
     requests: Sequence[EditRequest],
-    contexts: Sequence[str],
+    contexts: Sequence[Sequence[str]],
     location: Location,
     hparams: RomeHparams,
     snapshots: Collection[int] = (),
 ) -> list[Value]:
-    """Keys and values of `requests`, each alone."""
+    """Keys and values of `requests`, each alone and in its own `contexts`."""
     (site,) = location.sites
-    edits = [edit_rows(session, request, contexts, location.token) for request in requests]
+    pairs = zip(requests, contexts, strict=True)
+    edits = [edit_rows(session, request, around, location.token) for request, around in pairs]
     label = f"value of {requests[0].subject}" if len(requests) == 1 else f"values of {len(requests)} edits"
     return fit_values(session, edits, site, value_settings(hparams), label, snapshots)
 

@@ -5,7 +5,7 @@ from typing import Final
 from editcore.models.families.falcon import Bloom, Falcon
 from editcore.models.families.gemma import Gemma, Gemma2, Gemma3, Gemma3Text
 from editcore.models.families.gpt import GPT2, GPTJ, GPTNeo, GPTNeoX
-from editcore.models.families.llama import Llama, Mistral, Phi3, Qwen2, Qwen3
+from editcore.models.families.llama import Llama, Mistral, Phi3, Qwen2, Qwen3, Qwen3Next, Qwen35
 from editcore.models.families.opt import OPT, Phi
 from editcore.models.families.t5 import T5
 from editcore_hooks import Architecture
@@ -19,6 +19,8 @@ ARCHITECTURES: Final[list[type[Architecture]]] = [
     Mistral,
     Qwen2,
     Qwen3,
+    Qwen3Next,
+    Qwen35,
     Phi3,
     Gemma,
     Gemma2,

@@ -40,6 +40,22 @@ class Qwen3(Llama):
     summary = "Qwen 3: gated MLP, norms on q and k, small models with a tied head"
 
 
+class Qwen3Next(Llama):
+    """Blocks with linear attention among those with attention: `attn_out` is at no one place, so it is not named."""
+
+    name = "qwen3_next"
+    summary = "Qwen 3 Next without experts: linear attention in three of four blocks"
+    parts: ClassVar[Mapping[str, str]] = {role: path for role, path in Llama.parts.items() if role != "attn_out"}
+
+
+class Qwen35(Qwen3Next):
+    """transformers opens the multimodal releases as the text model alone, whose files name it inside another."""
+
+    name = "qwen3_5_text"
+    summary = "Qwen 3.5: linear attention in three of four blocks; the tower is left out"
+    prefixes = ("model.", "model.language_model.", "language_model.model.", "language_model.")
+
+
 class Phi3(Llama):
     """Gate and up are one matrix, so neither `mlp_gate` nor `mlp_in` is a weight that can be named; `mlp_out` is."""
 
