@@ -2,13 +2,13 @@
 
 import editcore
 import editcore_demo
-from editcore.tuning.facts import own_cases
+from editcore.tuning.own import own_facts
 from editcore_demo.world import make_world
 
 
 def test_facts_of_its_own_are_about_named_things():
     session = editcore.open(editcore_demo.model_path())
-    cases = own_cases(session, 16)
+    cases = own_facts(session, 16).cases
     assert len(cases) == 16
     names = {name for kind in make_world().entities.values() for name in kind}
     assert sum(case.request.subject in names for case in cases) >= 13

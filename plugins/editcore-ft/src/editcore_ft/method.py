@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from attrs import frozen
@@ -18,6 +18,10 @@ from editcore_keyvalue.contexts import CLEAN, check_contexts, sample_contexts
 
 if TYPE_CHECKING:
     from editcore import Session
+
+ROUNDED: Final = 1.1
+"""A loss is measured after the delta was cut to its rank: training stopped just below `stop_loss`, and this may be just
+above it."""
 
 
 def compute_update(
@@ -45,7 +49,7 @@ def compute_update(
         if isinstance(part.update, LowRank):
             copies.set_delta_(site, part.update.out @ part.update.in_)
     losses = _final_losses(copies, batches, len(requests))
-    open_ = [i for i, loss in enumerate(losses) if not loss < hparams.stop_loss]
+    open_ = [i for i, loss in enumerate(losses) if not loss < ROUNDED * hparams.stop_loss]
     if open_:
         _say_open(session, requests, losses, open_, hparams)
     return Update(
