@@ -19,6 +19,8 @@ FACTS_SHARE: Final = 1 / 3
 STATISTICS_SHARE: Final = 1 / 2
 """Of the time, or of what is left of it, at most, where the model writes the text by itself."""
 
+CHECK_SHARE: Final = 1 / 4
+"""Of the time, at most, before the second half of the facts on which the defaults are tried."""
 CHECKED: Final = 8
 """Facts on which a method's defaults are tried before anything else."""
 HOLDS_SCORE: Final = 0.8
@@ -74,8 +76,11 @@ class Task:
 
     def defaults_hold(self, search: Search) -> bool:
         """Try the defaults on a few facts; whether they are good enough to edit with."""
-        trial = search.defaults(CHECKED)
+        trial = search.defaults(CHECKED // 2)
         self.watch.lap("defaults")
+        if self.watch.total < self.seconds * CHECK_SHARE:  # a slow or busy machine decides on half of them
+            trial = search.defaults(CHECKED)
+            self.watch.lap("defaults")
         if trial.summary is None:
             return False
         n, took = len(trial.outcomes), sum(outcome.took for outcome in trial.outcomes)

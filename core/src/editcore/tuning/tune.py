@@ -69,7 +69,7 @@ def tune(
         search = task.begin(min(facts, CHECKED)) if if_needed else None
         held = search is not None and task.defaults_hold(search)
         interrupt = None
-        if search is None or not held:
+        if search is None or not (held or task.left <= 0):
             if if_needed:
                 further = estimate.whole(max(task.left, 0.0))
                 foreseen = task.watch.total + further

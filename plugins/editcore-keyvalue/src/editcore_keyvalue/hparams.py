@@ -59,7 +59,7 @@ class KeyValueHparams:
         0,
         help="further contexts that are a chat in whose reply the prompt stands, 4 at most; for tokenizers with a chat "
         "template and prompts that are not put into it",
-        validator=[not_negative, validators.le(4)],
+        validator=validators.and_(not_negative, validators.le(4)),
     )
     mom2_corpus: str = hparam(
         AUTO,
