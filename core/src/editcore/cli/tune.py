@@ -1,5 +1,7 @@
 """`editcore tune`: which settings of a method suit a model."""
 
+import signal
+import threading
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -65,6 +67,8 @@ def tune(
         return
     from editcore.tuning.tune import tune as search
 
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was found is kept
     found = search(
         session,
         method or "rome",
