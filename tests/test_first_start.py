@@ -9,6 +9,7 @@ import pytest
 from editcore.cli import main
 from editcore.patches.fingerprint import file_sha256
 from editcore.testing.tiny import tiny_model
+from editcore.tuning import task
 from editcore.tuning import tune as tuning
 
 ADA = ("--prompt", "{} works as a", "--subject", "Ada Marlow", "--target", "pilot")
@@ -22,8 +23,8 @@ def call(*arguments: object) -> int:
 def unseen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An empty cache, few facts, and defaults that hold, so that nothing is searched by the clock."""
     monkeypatch.setenv("EDITCORE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(tuning, "HOLDS_SCORE", -1.0)
-    monkeypatch.setattr(tuning, "HOLDS_TOOK", 0.0)
+    monkeypatch.setattr(task, "HOLDS_SCORE", -1.0)
+    monkeypatch.setattr(task, "HOLDS_TOOK", 0.0)
     monkeypatch.setattr(tuning.tune, "__kwdefaults__", {**tuning.tune.__kwdefaults__, "facts": 8})
 
 

@@ -23,7 +23,7 @@ SHOWN = 10
 @click.argument("model")
 @click.option("--method", help="Editing method; see `editcore methods`.  [default: rome]")
 @click.option("--cases", metavar="FILE", help="Facts to try, with target_true, one JSON object a line; else its own.")
-@click.option("--facts", default=48, show_default=True, help="How many of its own facts to try.")
+@click.option("--facts", default=36, show_default=True, help="How many of its own facts to try.")
 @click.option("--edits", default=1, show_default=True, help="How many facts will be edited at once.")
 @click.option("--name", help="Name of the profile; by default the one that `edit` takes by itself.")
 @click.option("--seconds", default=150.0, show_default=True, help="Longest time, statistics included.")

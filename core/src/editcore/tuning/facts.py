@@ -37,7 +37,7 @@ LONGEST_ANSWER: Final = 3
 NEIGHBOURS: Final = 4
 OTHERS: Final = 8
 """Subjects that are put in the place of a fact's own, to hear what the model says of them."""
-CANDIDATES: Final = 5
+CANDIDATES: Final = 4
 """Answers of which the model is sure for each fact that is wanted: many do not hang on a name."""
 _SENTENCE = re.compile(r"(?<=[.!?。\n])\s+")
 _END = re.compile(r"[.!?。]+$")

@@ -117,7 +117,7 @@ class Search:
         until = self.left * (1 - FIRST_SHARE)
         for arm in chosen:
             place, recipe = self.arms[arm].place, self.arms[arm].recipe
-            if recipe > 1 and best_of.get(place, 0.0) < max(best_of.values()) - HOPELESS:
+            if recipe > 0 and best_of.get(place, 0.0) < max(best_of.values()) - HOPELESS:
                 progress.advance(n)
                 continue
             if self.left < until:

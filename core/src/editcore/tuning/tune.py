@@ -17,7 +17,7 @@ from editcore_hooks import Case, UsageError
 if TYPE_CHECKING:
     from editcore.editing.session import Session
 
-FACTS: Final = 48
+FACTS: Final = 36
 SECONDS: Final = 150.0
 """For all of it, so that a first edit on a small model, with opening it and the edit itself, stays under 3 minutes."""
 
