@@ -13,8 +13,10 @@ from editcore_hooks import Tunable
 if TYPE_CHECKING:
     from editcore.editing.session import Session
 
-TOKENS_A_TRIAL: Final = 1_800
-"""Of one fact: forward and backward of its rows in every step, and its questions; a rough count."""
+TOKENS_A_TRIAL: Final = 3_500
+TOKENS_A_CHECK: Final = 1_800
+"""Of one fact: forward and backward of its rows in every step, and its questions; rough counts. Searches try settings
+of more steps than the defaults have."""
 SHALLOW: Final = 0.15
 """What the statistics of the default place cost of those of all places: fewer blocks are run, of one text."""
 TOKENS_A_FACT: Final = 150
@@ -37,7 +39,7 @@ class Estimate:
         return cls(
             facts=0.0 if given else token * TOKENS_A_FACT * n,
             statistics=token * space.tokens,
-            check=token * ((0 if given else TOKENS_A_FACT) + TOKENS_A_TRIAL) * check,
+            check=token * ((0 if given else TOKENS_A_FACT) + TOKENS_A_CHECK) * check,
             search=token * TOKENS_A_TRIAL * looks(space, n),
         )
 
