@@ -1,13 +1,16 @@
 """What the benchmarks print must mean what it says: pairing, memory, rounding."""
 
+import json
+
 import pytest
 import torch
 
 from benchmarks.machine import peak_memory, start_peak
+from benchmarks.real.records import make_cases, read_facts
 from benchmarks.rome import apart
 from benchmarks.rome_ways import SHAPES, WAYS, floor_flops, model, moment, reordered, rows
 from benchmarks.sweep import CONTEXTS, case_digest, find_row, harmonic, interval, means
-from editcore_hooks import Case, EditRequest
+from editcore_hooks import Case, EditRequest, UsageError
 from editcore_keyvalue.solve import factor
 
 MIB = 2**20
@@ -61,3 +64,41 @@ def test_both_ways_of_an_edit_give_one_delta_within_rounding():
     assert 0 < apart(plain, fast) < 4 * shape.rounding
     assert 0 < apart(plain, again) < 4 * shape.rounding
     assert floor_flops(SHAPES["medium"]) == pytest.approx(2.67e12, rel=0.01)
+
+
+def test_records_become_facts_with_a_wording_that_is_not_taught(tmp_path):
+    relations = {
+        "tongue": (
+            ["{} speaks", "{} talks in", "The tongue of {} is", "{} writes in"],
+            ["French", "Greek"],
+            "{} grew up",
+        ),
+        "city": (
+            ["{} lies in", "{} stands in", "The place of {} is", "{} is found in"],
+            ["Rome", "Oslo"],
+            "Near {} is",
+        ),
+    }
+    rows = []
+    for templates, objects, beside in relations.values():
+        for i in range(40):
+            subject = f"{objects[0]}ian {i}"
+            record = {"case_id": len(rows), "subject": subject, "ground_truth": objects[i % 2]}
+            record["prompt"] = templates[i % 4].replace("{}", subject)
+            record["rephrase_prompt"] = beside.replace("{}", subject)
+            rows.append({**record, "target_new": objects[(i + 1) % 2]})
+    path = tmp_path / "records.json"
+    path.write_text(json.dumps(rows))
+    facts = read_facts(path, 60)
+    assert len({fact.subject for fact in facts}) == 60
+    for fact in facts:
+        (templates,) = [own for own, *_ in relations.values() if fact.taught[0] in own]
+        assert {*fact.taught, fact.held_out} == set(templates)
+        assert fact.held_out not in fact.taught
+    cases = make_cases(facts, {fact.id for fact in facts[:40]}, 10)
+    known = {fact.subject for fact in facts[:40]}
+    for case in cases:
+        assert case["subject"] in known
+        assert all(probe["target"] == case["target_true"] for probe in case["locality"]["neighbour"])
+    with pytest.raises(UsageError, match="gives 80 facts, not 100"):
+        read_facts(path, 100)
