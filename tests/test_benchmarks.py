@@ -67,17 +67,14 @@ def test_both_ways_of_an_edit_give_one_delta_within_rounding():
 
 
 def test_records_become_facts_with_a_wording_that_is_not_taught(tmp_path):
+    speaks, lies = (
+        ["{} speaks", "{} talks in", "The tongue of {} is", "{} writes in"],
+        ["{} lies in", "Where {} is: in"],
+    )
+    lies += ["The place of {} is", "{} is found in"]
     relations = {
-        "tongue": (
-            ["{} speaks", "{} talks in", "The tongue of {} is", "{} writes in"],
-            ["French", "Greek"],
-            "{} grew up",
-        ),
-        "city": (
-            ["{} lies in", "{} stands in", "The place of {} is", "{} is found in"],
-            ["Rome", "Oslo"],
-            "Near {} is",
-        ),
+        "tongue": (speaks, ["French", "Greek"], "{} grew up"),
+        "city": (lies, ["Rome", "Oslo"], "Near {} is"),
     }
     rows = []
     for templates, objects, beside in relations.values():
