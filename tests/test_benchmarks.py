@@ -71,7 +71,7 @@ def test_records_become_facts_with_a_wording_that_is_not_taught(tmp_path):
         ["{} speaks", "{} talks in", "The tongue of {} is", "{} writes in"],
         ["{} lies in", "Where {} is: in"],
     )
-    lies += ["The place of {} is", "{} is found in"]
+    lies += ["Where {} is: in", "The place of {} is", "{} is found in"]
     relations = {
         "tongue": (speaks, ["French", "Greek"], "{} grew up"),
         "city": (lies, ["Rome", "Oslo"], "Near {} is"),
