@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from editcore.testing.fixtures import gpt2_folder, llama_folder, sharded_folder
 from editcore.threads import SLEEPING
@@ -13,6 +14,10 @@ __all__ = ["gpt2_folder", "llama_folder", "sharded_folder"]
 THREADS = os.environ.get("EDITCORE_TEST_THREADS", "1")
 # Before torch is loaded. One thread for each worker: they, and the commands that tests run, would wait for each other.
 os.environ.update({**SLEEPING, "OMP_NUM_THREADS": THREADS})
+
+# On a busy machine an example takes as long as it takes.
+settings.register_profile("busy", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")
 
 
 @pytest.fixture(scope="session", autouse=True)
