@@ -67,11 +67,8 @@ def test_both_ways_of_an_edit_give_one_delta_within_rounding():
 
 
 def test_records_become_facts_with_a_wording_that_is_not_taught(tmp_path):
-    speaks, lies = (
-        ["{} speaks", "{} talks in", "The tongue of {} is", "{} writes in"],
-        ["{} lies in", "Where {} is: in"],
-    )
-    lies += ["Where {} is: in", "The place of {} is", "{} is found in"]
+    speaks = ["{} speaks", "{} talks in", "The tongue of {} is", "{} writes in"]
+    lies = ["{} lies in", "Where {} is: in", "The place of {} is", "{} is found in"]
     relations = {
         "tongue": (speaks, ["French", "Greek"], "{} grew up"),
         "city": (lies, ["Rome", "Oslo"], "Near {} is"),
