@@ -47,7 +47,7 @@ class Writer:
         self._write(path, patch, cases)
 
     def write_folder(self, folder: Path, cases: Sequence[Case]) -> None:
-        """One patch a request, each from the model as it stands; those that are there already are left."""
+        """Write one patch a request, each computed from the present model; keep patches that exist already."""
         from editcore.editing.naming import file_name, is_patch_of
 
         missing: list[tuple[Path, Case]] = []

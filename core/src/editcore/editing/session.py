@@ -149,7 +149,7 @@ class Session(Opened):
     def edit_all(
         self, requests: Sequence[EditRequest], options: "Options | None" = None, *, measured: bool = True
     ) -> Patch:
-        """Compute one patch for all `requests`, on the model as it stands; the model itself is not changed.
+        """Compute one patch for all `requests` on the present model, which is not changed.
 
         It carries p(target) of each request before and after, unless `measured` is False.
         """
@@ -161,7 +161,7 @@ class Session(Opened):
     def edit_each(
         self, requests: Sequence[EditRequest], options: "Options | None" = None, *, measured: bool = True
     ) -> list[Patch]:
-        """A patch for each of `requests`, computed alone on the model as it stands; faster than one by one.
+        """Compute a patch for each of `requests` alone on the present model; faster than one by one.
 
         Each carries p(target) before and after, unless `measured` is False.
         """
