@@ -22,7 +22,11 @@ from attrs import field, frozen
 
 from benchmarks.machine import describe_machine
 from editcore.cli import root
-from editcore.patches import Checkpoint, Target, apply_on_disk, base_identity, seal, to_stored
+from editcore.patches.change.ondisk import apply_on_disk
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.identity import base_identity
+from editcore.patches.file.sealing import Target, seal
+from editcore.patches.forms.deltas import to_stored
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import LowRank
 

@@ -20,12 +20,15 @@ import torch
 from benchmarks.machine import describe_machine
 from editcore import Session
 from editcore.assets.store import AssetStore
-from editcore.editing.session import open_model
-from editcore.evaluation.cases import parse_case
-from editcore.evaluation.generated import TOKENS
-from editcore.evaluation.wording import contains
-from editcore.models.spans import encode_prompt
-from editcore.patches import Patch, Target, base_identity, seal, to_stored
+from editcore.cases.reading import parse_case
+from editcore.evaluation.metrics.generated import TOKENS
+from editcore.facade import open_model
+from editcore.models.tokens.spans import encode_prompt
+from editcore.patches.checkpoint.identity import base_identity
+from editcore.patches.file.patch import Patch
+from editcore.patches.file.sealing import Target, seal
+from editcore.patches.forms.deltas import to_stored
+from editcore.text.wording import contains
 from editcore_demo import cases, model_path
 from editcore_hooks import Case, Dense, LowRank, Site
 

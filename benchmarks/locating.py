@@ -15,9 +15,9 @@ import torch
 
 from benchmarks.machine import describe_machine
 from benchmarks.sweep import CONTEXTS, figures, find_row, harmonic, interval, read_rows
+from editcore.cases.reading import parse_case
 from editcore.cli.output import Output
-from editcore.editing.session import open_model
-from editcore.evaluation.cases import parse_case
+from editcore.facade import open_model
 from editcore.tuning.facts import own_cases
 from editcore.tuning.tune import SECONDS, tune
 from editcore_causal_trace.hparams import LensHparams, TraceHparams

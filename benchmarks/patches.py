@@ -26,14 +26,14 @@ import torch
 from attrs import frozen
 
 from benchmarks.machine import describe_machine, peak_flops, peak_memory
-from editcore.patches.arithmetic import BLOCK_ELEMENTS
-from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.copying import apply_to_copy
-from editcore.patches.deltas import to_stored
-from editcore.patches.diff import diff
-from editcore.patches.ondisk import apply_on_disk, revert_on_disk
-from editcore.patches.patch import Patch
-from editcore.patches.sealing import Target, seal
+from editcore.patches.arithmetic.rebuilding import BLOCK_ELEMENTS
+from editcore.patches.change.copying import apply_to_copy
+from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.compare.diff import diff
+from editcore.patches.file.patch import Patch
+from editcore.patches.file.sealing import Target, seal
+from editcore.patches.forms.deltas import to_stored
 from editcore_hooks import LowRank
 
 WIDTH, MLP, VOCABULARY = 2048, 5632, 32000

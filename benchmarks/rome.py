@@ -32,7 +32,7 @@ from benchmarks.rome_ways import (
     rows,
 )
 from benchmarks.rome_ways import model as made_model
-from editcore_keyvalue.solve import factor
+from editcore_keyvalue.cholesky import factor
 
 REPEATS: Final = {"plain": 2, "fast": 3}
 """The plain way takes a minute or two. The last run of each way has the contexts in another order."""

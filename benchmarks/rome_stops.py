@@ -5,10 +5,10 @@ from typing import Final
 
 import torch
 
-from editcore.editing.compute import Options
-from editcore.editing.session import open_model
-from editcore.evaluation.cases import parse_case
-from editcore.evaluation.intervals import normal
+from editcore.cases.reading import parse_case
+from editcore.editing.compute import EditOptions
+from editcore.evaluation.reports.intervals import normal
+from editcore.facade import open_model
 from editcore_demo import cases, model_path
 from editcore_demo.quality import Quality, quality
 
@@ -21,7 +21,9 @@ def print_stops(n: int, threads: int) -> None:
     torch.set_num_threads(threads)
     session = open_model(model_path())
     chosen = [parse_case(row, "the demo's cases") for row in cases(n)]
-    session.edit_each([case.request for case in chosen[:1]], Options(), measured=False)  # collects the second moments
+    session.edit_each(
+        [case.request for case in chosen[:1]], EditOptions(), measured=False
+    )  # collects the second moments
     print(
         f"\nAnother result, sooner: when to stop. {n} facts of the demo model, each edited alone with its preset and "
         "scored; values with their 95 % interval, below them the difference from all steps, paired by case, with its "
@@ -30,7 +32,7 @@ def print_stops(n: int, threads: int) -> None:
     print("| stop | seconds an edit | ES | PS | NS | all target tokens argmax |\n|---|---|---|---|---|---|")
     every: dict[str, list[float]] = {}
     for stop in STOPS:
-        made = quality(session, chosen, Options(hparams=(("benchmark", {"v_stop": stop}),)))
+        made = quality(session, chosen, EditOptions(hparams=(("benchmark", {"v_stop": stop}),)))
         values = _values(made)
         reports = {report.metric: report for report in made.reports}
         shown = [f"{reports[m].value:.1%} ({reports[m].low:.1%} to {reports[m].high:.1%})" for m in METRICS]

@@ -8,12 +8,12 @@ import torch
 from attrs import evolve, frozen
 from torch import Tensor
 
-from editcore.models.anatomy import Anatomy
-from editcore.models.batch import forward, pad
-from editcore.models.tracing import Tap, Trace
+from editcore.models.anatomy.model_map import Anatomy
+from editcore.models.running.batch import forward, pad
+from editcore.models.running.tracing import Tap, Trace
 from editcore_hooks import Site
+from editcore_keyvalue.cholesky import solve
 from editcore_keyvalue.rows import EditRows, Row
-from editcore_keyvalue.solve import solve
 from editcore_keyvalue.value import ValueSettings, optimise_values
 from editcore_rome.method import rank_one
 

@@ -21,7 +21,7 @@ from typing import Any
 from attrs import define, field
 
 from benchmarks.machine import describe_machine
-from editcore.editing.session import open_model
+from editcore.facade import open_model
 from editcore_demo import cases
 
 
@@ -56,7 +56,7 @@ def digest(folder: Path) -> str:
 
 def has_preset(folder: Path, method: str) -> bool:
     session = open_model(folder)
-    return bool(session.registry.method(method).preset({**session.facts(), "edits": 1}))
+    return bool(session.registry.method(method).preset({**session.traits(), "edits": 1}))
 
 
 def main() -> None:

@@ -10,15 +10,15 @@ from typing import Any
 import torch
 
 from editcore import Session
-from editcore.models.branches import Branches
-from editcore.models.scoring import target_logprobs
-from editcore.models.spans import encode_prompt
+from editcore.models.running.branches import Branches
+from editcore.models.running.scoring import target_logprobs
+from editcore.models.tokens.spans import encode_prompt
 from editcore.plugins.hparams import from_mapping
 from editcore_hooks import Case, Location, LowRank, Site
+from editcore_keyvalue.cholesky import factor
 from editcore_keyvalue.contexts import contexts_of
 from editcore_keyvalue.ridge import ridge_of
-from editcore_keyvalue.solve import factor
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.method import fitted, rank_one, spared_keys
 from editcore_rome.space import space
@@ -26,7 +26,7 @@ from editcore_rome.space import space
 CONTEXTS = 2
 """Sampled contexts of each length, in all settings of a sweep alike."""
 TOGETHER = 200
-UNHURRIED = Wish(seconds=float("inf"))
+UNHURRIED = MomentRequest(seconds=float("inf"))
 """Second moments over as many tokens on a slow machine as on a fast one."""
 Score = dict[str, list[float | None]]
 """For each case the share of its prompts with the wanted outcome, by metric: es, ps, ns; None where it asks nothing."""
@@ -51,7 +51,7 @@ def find_row(rows: Sequence[Mapping[str, Any]], settings: Settings, contexts: in
 
 def in_space(session: Session) -> list[dict[str, Any]]:
     """The settings that `tune` chooses from on this model."""
-    tried = space(session.facts())
+    tried = space(session.traits())
     return [{**place, **recipe} for place in tried.places for recipe in tried.recipes]
 
 
@@ -62,7 +62,7 @@ def sweep(
     rows = read_rows(session, chosen, out)
     layers = range(session.anatomy.n_layers) if layers is None else layers
     second_moments(session, layers, UNHURRIED)
-    recipes = space(session.facts()).recipes
+    recipes = space(session.traits()).recipes
     for layer in layers:
         for some in trajectories(recipes).values():
             measured(session, chosen, out, rows, [{"layer": layer, **recipe} for recipe in some])

@@ -17,9 +17,9 @@ import torch
 from benchmarks.machine import describe_machine
 from benchmarks.sweep import CONTEXTS, find_row, harmonic, in_space, interval, means, measured, sweep
 from editcore.assets.store import AssetStore
+from editcore.cases.reading import parse_case
 from editcore.cli.output import Output
-from editcore.editing.session import Session, open_model
-from editcore.evaluation.cases import parse_case
+from editcore.facade import Session, open_model
 from editcore.tuning.tune import SECONDS, Tuned, tune
 from editcore_demo import cases
 from editcore_hooks import Case

@@ -15,15 +15,15 @@ from typing import Any, Final
 import torch
 from attrs import frozen
 
-from checks import small
+from checks import sample_patches
 from checks.commands import call, tree
 from checks.forging import SHA, Forgery, Json, forgery
-from editcore.patches.journal import Journal, write_journal
-from editcore.patches.patch import Patch
-from editcore.patches.shards import INDEX, SINGLE
-from editcore.patches.stack import FOLDER, Stack
+from editcore.patches.checkpoint.journal import Journal, write_journal
+from editcore.patches.checkpoint.shards import INDEX, SINGLE
+from editcore.patches.checkpoint.stack import FOLDER, Stack
+from editcore.patches.file.patch import Patch
 
-KEY: Final = small.KEYS[0]
+KEY: Final = sample_patches.KEYS[0]
 FACTOR: Final = 40
 """Python's memory for a command may be this many times the size of the file that it reads, and `BESIDE` more."""
 BESIDE: Final = 3 * 2**20
@@ -66,8 +66,8 @@ class Bench:
 
 
 def bench(place: Path) -> Bench:
-    model = small.checkpoint(place / "model")
-    return Bench(place, model, small.patch(model, {KEY: "low_rank"}))
+    model = sample_patches.checkpoint(place / "model")
+    return Bench(place, model, sample_patches.patch(model, {KEY: "low_rank"}))
 
 
 def forged(change: Callable[[Forgery], object], **save: Any) -> Build:
@@ -136,7 +136,7 @@ def overflowing(command: str, *options: str) -> Build:
     def build(bench: Bench) -> list[str]:
         forged(lambda made: made.core["apply"].update(scale=1e308))(bench)
         other = bench.place / "other.safetensors"
-        small.patch(bench.model, {KEY: "low_rank"}, seed=1).save(other)
+        sample_patches.patch(bench.model, {KEY: "low_rank"}, seed=1).save(other)
         named = {"place": bench.place, "model": bench.model, "other": other}
         return [command, str(bench.file), *(option.format(**named) for option in options)]
 

@@ -4,8 +4,8 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
-from editcore.editing.talk import Silence
 from editcore.plugins.registry import registry
+from editcore.session.talk import Silence
 from editcore_bench.compared import compare_runs
 from editcore_bench.report.figures import cell_figures
 from editcore_bench.report.table import terminal

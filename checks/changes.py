@@ -9,13 +9,13 @@ import torch
 from attrs import define, field, frozen
 from safetensors.torch import load_file
 
-from checks import small
+from checks import sample_patches
 from checks.faults import Disk
-from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.ondisk import apply_on_disk, change_on_disk, revert_on_disk
-from editcore.patches.patch import Patch
-from editcore.patches.shards import INDEX, SINGLE, read_index
-from editcore.patches.tensors import blob_of
+from editcore.patches.change.ondisk import apply_on_disk, change_on_disk, revert_on_disk
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.shards import INDEX, SINGLE, read_index
+from editcore.patches.file.patch import Patch
+from editcore.storage.tensors import blob_of
 from editcore_hooks import EditcoreError
 
 State = Mapping[str, str]
@@ -47,17 +47,20 @@ class Change:
 
     def settled(self, folder: Path) -> str:
         """As `state`, and every file is that of the state; the base can still be read."""
-        assert small.hashes(folder) in self.files, f"{folder} is in neither the state before nor after"
+        assert sample_patches.hashes(folder) in self.files, f"{folder} is in neither the state before nor after"
         opened = Checkpoint.open(folder)
         assert {key: _sha256(opened.read_base(key)) for key in opened.entries} == self.base
-        return ("old", "new")[self.files.index(small.hashes(folder))]
+        return ("old", "new")[self.files.index(sample_patches.hashes(folder))]
 
 
 def changes(place: Path, sharded: bool, names: tuple[str, ...] = NAMES) -> Iterator[Change]:
     """Every change of a tiny bfloat16 folder, each done once with readers looking on before every call."""
-    base = small.checkpoint(place / "base", torch.bfloat16, sharded)
-    forms = {small.KEYS[0]: "low_rank", small.KEYS[1]: "dense"}
-    one, two = small.patch(base, forms, seed=1), small.patch(base, {small.KEYS[0]: "sparse"}, seed=2)
+    base = sample_patches.checkpoint(place / "base", torch.bfloat16, sharded)
+    forms = {sample_patches.KEYS[0]: "low_rank", sample_patches.KEYS[1]: "dense"}
+    one, two = (
+        sample_patches.patch(base, forms, seed=1),
+        sample_patches.patch(base, {sample_patches.KEYS[0]: "sparse"}, seed=2),
+    )
     kinds: dict[str, tuple[list[Patch], Callable[[Path], object]]] = {
         "apply": ([], lambda folder: apply_on_disk(folder, [one])),
         "apply two at once": ([], lambda folder: apply_on_disk(folder, [one, two])),
@@ -68,23 +71,23 @@ def changes(place: Path, sharded: bool, names: tuple[str, ...] = NAMES) -> Itera
     }
     for name in names:
         present, act = kinds[name]
-        source = small.copy(base, place / f"before {name}")
+        source = sample_patches.copy(base, place / f"before {name}")
         if present:
             apply_on_disk(source, present)
-        after = small.copy(source, place / f"after {name}")
+        after = sample_patches.copy(source, place / f"after {name}")
         readers = Readers(after)
         with Disk(after, watch=readers.look).mounted() as disk:
             act(after)
         readers.look()
         weights = loaded(source), loaded(after)
         readers.saw_only(weights)
-        files = small.hashes(source), small.hashes(after)
+        files = sample_patches.hashes(source), sample_patches.hashes(after)
         commit = disk.calls.index(("rename", f"{INDEX if sharded else SINGLE}.editcore.tmp"))
         yield Change(name, source, act, files, weights, loaded(base), len(disk.calls), commit, readers.count)
 
 
 def loaded(folder: Path) -> State:
-    return {key: _sha256(blob_of(value).data) for key, value in small.weights(folder).items()}
+    return {key: _sha256(blob_of(value).data) for key, value in sample_patches.weights(folder).items()}
 
 
 @define

@@ -5,7 +5,7 @@ import io
 from pathlib import Path
 
 from editcore.cli import main
-from editcore.patches.fingerprint import file_sha256
+from editcore.patches.checkpoint.fingerprint import file_sha256
 
 
 def call(arguments: list[str]) -> tuple[int, str]:

@@ -7,12 +7,12 @@ from typing import Final
 import torch
 from attrs import frozen
 
-from checks import small
+from checks import sample_patches
 from checks.changes import State
 from checks.faults import Disk
-from editcore.patches.copying import apply_to_copy
-from editcore.patches.patch import Patch
-from editcore.patches.repairing import repair
+from editcore.patches.change.copying import apply_to_copy
+from editcore.patches.change.repairing import repair
+from editcore.patches.file.patch import Patch
 from editcore_hooks import UsageError
 
 BASE: Final = "base"
@@ -35,10 +35,10 @@ class Copying:
 
     def state(self, place: Path) -> str:
         """Whether there is no copy or all of it; nothing else counts as either."""
-        assert small.hashes(place / BASE) == self.base, "the source was changed"
+        assert sample_patches.hashes(place / BASE) == self.base, "the source was changed"
         if not (place / OUT).exists():
             return "old"
-        assert small.hashes(place / OUT) == self.whole, "the copy is not whole"
+        assert sample_patches.hashes(place / OUT) == self.whole, "the copy is not whole"
         return "new"
 
     def clear(self, place: Path) -> bool:
@@ -57,12 +57,14 @@ def copying(place: Path, sharded: bool) -> Copying:
     """Done once, to know its calls and its result."""
     source = place / "copying"
     source.mkdir()
-    base = small.checkpoint(source / BASE, torch.bfloat16, sharded)
+    base = sample_patches.checkpoint(source / BASE, torch.bfloat16, sharded)
     patches = [
-        small.patch(base, {small.KEYS[0]: "low_rank", small.KEYS[1]: "dense"}, seed=1),
-        small.patch(base, {small.KEYS[0]: "sparse"}, seed=2),
+        sample_patches.patch(base, {sample_patches.KEYS[0]: "low_rank", sample_patches.KEYS[1]: "dense"}, seed=1),
+        sample_patches.patch(base, {sample_patches.KEYS[0]: "sparse"}, seed=2),
     ]
-    after = small.copy(source, place / "copied")
+    after = sample_patches.copy(source, place / "copied")
     with Disk(after).mounted() as disk:
         apply_to_copy(after / BASE, after / OUT, patches)
-    return Copying(source, patches, small.hashes(base), small.hashes(after / OUT), len(disk.calls), disk.written)
+    return Copying(
+        source, patches, sample_patches.hashes(base), sample_patches.hashes(after / OUT), len(disk.calls), disk.written
+    )

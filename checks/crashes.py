@@ -9,13 +9,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Final
 
-from checks import small
+from checks import sample_patches
 from checks.changes import Change, changes
 from checks.copies import Copying, copying
 from checks.faults import Disk, Killed, kill
-from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.journal import journal_path
-from editcore.patches.repairing import current_stack, repair
+from editcore.patches.change.repairing import current_stack, repair
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.journal import journal_path
 from editcore_hooks import RefusedFileError
 
 Leftovers = dict[frozenset[tuple[str, str]], Path]
@@ -52,7 +52,7 @@ def crash(change: Change, place: Path, left: Leftovers, stride: int = 1) -> Coun
     seen: Counter[str] = Counter()
     for torn in (False, True):
         for number in range(0, change.calls, stride):
-            root = small.copy(change.source, place / "crashed")
+            root = sample_patches.copy(change.source, place / "crashed")
             disk = Disk(root, kill(number, torn))
             with contextlib.suppress(Killed), disk.mounted():
                 change.act(root)
@@ -63,7 +63,7 @@ def crash(change: Change, place: Path, left: Leftovers, stride: int = 1) -> Coun
             ids = current_stack(root).patch_ids
             assert not journal_path(root).exists() or _is_refused(root), f"opened after call {number}"
             if (signature := _signature(root)) not in left:
-                left[signature] = small.copy(root, place / f"left by {change.name} {len(left)}")
+                left[signature] = sample_patches.copy(root, place / f"left by {change.name} {len(left)}")
             repair(root)
             assert change.settled(root) == state, f"repair after call {number} left another state"
             assert Checkpoint.open(root).patch_ids == ids
@@ -78,7 +78,7 @@ def crash_copy(change: Copying, place: Path, stride: int = 1) -> Counter[str]:
     seen: Counter[str] = Counter()
     for torn in (False, True):
         for number in range(0, change.calls, stride):
-            root = small.copy(change.source, place / "crashed")
+            root = sample_patches.copy(change.source, place / "crashed")
             disk = Disk(root, kill(number, torn))
             with contextlib.suppress(Killed), disk.mounted():
                 change.act(root)
@@ -97,13 +97,13 @@ def crash_copy(change: Copying, place: Path, stride: int = 1) -> Counter[str]:
 
 def crash_repair(change: Change, place: Path, folder: Path, stride: int = 1) -> int:
     """Cut the repair of `folder` short at every `stride`th point, then repair; return the number of points."""
-    dry = small.copy(folder, place / "repaired")
+    dry = sample_patches.copy(folder, place / "repaired")
     with Disk(dry).mounted() as counted:
         repair(dry)
     shutil.rmtree(dry)
     state = change.state(folder)
     for number in range(0, len(counted.calls), stride):
-        root = small.copy(folder, place / "repairing")
+        root = sample_patches.copy(folder, place / "repairing")
         with contextlib.suppress(Killed), Disk(root, kill(number)).mounted():
             repair(root)
         assert change.state(root) == state
@@ -124,4 +124,6 @@ def _is_refused(folder: Path) -> bool:
 
 def _signature(folder: Path) -> frozenset[tuple[str, str]]:
     """What lies there, whatever the random names of temporary files."""
-    return frozenset((re.sub(r"[0-9a-f]{12}\.tmp", "tmp", name), sha) for name, sha in small.hashes(folder).items())
+    return frozenset(
+        (re.sub(r"[0-9a-f]{12}\.tmp", "tmp", name), sha) for name, sha in sample_patches.hashes(folder).items()
+    )

@@ -11,7 +11,7 @@ from typing import Final
 
 from attrs import frozen
 
-from checks import small
+from checks import sample_patches
 from checks.changes import Change, changes
 from checks.copies import Copying, copying
 from checks.crashes import LAYOUTS
@@ -29,8 +29,8 @@ from checks.faults import (
     kill,
     read_only,
 )
-from editcore.patches.journal import journal_path
-from editcore.patches.repairing import repair
+from editcore.patches.change.repairing import repair
+from editcore.patches.checkpoint.journal import journal_path
 from editcore_hooks import EditcoreError
 
 
@@ -75,7 +75,7 @@ def fail(change: Change, place: Path, stride: int = 1) -> Counter[str]:
     """Let the disk fail under `change`, in every way at every `stride`th call; count what came of it."""
     seen: Counter[str] = Counter()
     for trouble, fault in _faults(change.source, change.act, place, stride):
-        root = small.copy(change.source, place / "failing")
+        root = sample_patches.copy(change.source, place / "failing")
         said = _said(root, fault, change.act)
         state = change.state(root)
         if said is None:
@@ -86,7 +86,7 @@ def fail(change: Change, place: Path, stride: int = 1) -> Counter[str]:
         else:
             assert "editcore repair" in said or (state == "new" and "the change itself is complete" in said), said
         if trouble.passes and not journal_path(root).exists():
-            left = small.hashes(root).keys() - change.files[state == "new"].keys()
+            left = sample_patches.hashes(root).keys() - change.files[state == "new"].keys()
             assert not left, f"{trouble.name} at {fault.first}: {sorted(left)} was left over"
         repair(root)
         assert change.settled(root) == state
@@ -99,12 +99,12 @@ def fail_repair(change: Change, place: Path, stride: int = 1) -> Counter[str]:
     """Let the disk fail under the repair of `change`, cut short before and after its commit."""
     seen: Counter[str] = Counter()
     for number in (change.commit - 1, change.commit + 1):
-        cut = small.copy(change.source, place / "cut")
+        cut = sample_patches.copy(change.source, place / "cut")
         with contextlib.suppress(Killed), Disk(cut, kill(number)).mounted():
             change.act(cut)
         state = change.state(cut)
         for trouble, fault in _faults(cut, repair, place, stride):
-            root = small.copy(cut, place / "failing")
+            root = sample_patches.copy(cut, place / "failing")
             said = _said(root, fault, repair)
             assert said is not None, "repair said nothing of a disk that failed"
             assert change.state(root) == state
@@ -120,7 +120,7 @@ def fail_copy(change: Copying, place: Path, stride: int = 1) -> Counter[str]:
     """Let the disk fail under `apply -o`."""
     seen: Counter[str] = Counter()
     for trouble, fault in _faults(change.source, change.act, place, stride):
-        root = small.copy(change.source, place / "failing")
+        root = sample_patches.copy(change.source, place / "failing")
         said = _said(root, fault, change.act)
         state = change.state(root)
         assert state == ("new" if said is None or "the copy itself is complete" in said else "old"), said
@@ -133,7 +133,7 @@ def fail_copy(change: Copying, place: Path, stride: int = 1) -> Counter[str]:
 
 def _faults(source: Path, act: Callable[[Path], object], place: Path, stride: int) -> Iterator[tuple[Trouble, Fault]]:
     """Every trouble at every call that it can meet, and a folder in which nothing may be changed."""
-    dry = small.copy(source, place / "dry")
+    dry = sample_patches.copy(source, place / "dry")
     with Disk(dry).mounted() as disk:
         act(dry)
     shutil.rmtree(dry)

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from checks import small
-from editcore.editing.compute import Options
-from editcore.editing.session import open_model
-from editcore.editing.talk import Silence
-from editcore.models.quiet import quiet
-from editcore.patches.ondisk import apply_on_disk, revert_on_disk
-from editcore.patches.verification import verify_folder
+from checks import sample_patches
+from editcore.editing.compute import EditOptions
+from editcore.facade import open_model
+from editcore.models.loading.quiet import quiet
+from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
+from editcore.patches.compare.verification import verify_folder
+from editcore.session.talk import Silence
 from editcore.testing.tiny import FAMILIES, tiny_model
 from editcore_hooks import EditRequest
 
@@ -43,13 +43,13 @@ def _row(family: str, folder: Path) -> str:
     with quiet():
         tiny_model(family, folder)
         session = open_model(folder, talk=Silence())
-        patch = session.edit_all([REQUEST], Options(method, hparams=(("check", SETTINGS[method]),)), measured=False)
-        before, files = _p(folder), small.hashes(folder)
+        patch = session.edit_all([REQUEST], EditOptions(method, hparams=(("check", SETTINGS[method]),)), measured=False)
+        before, files = _p(folder), sample_patches.hashes(folder)
         apply_on_disk(folder, [patch])
-        after, edited = _p(folder), small.hashes(folder)
+        after, edited = _p(folder), sample_patches.hashes(folder)
         verify_folder(folder).ensure()
         revert_on_disk(folder, [patch.patch_id])
-    left = small.hashes(folder)
+    left = sample_patches.hashes(folder)
     assert after > before, f"{family}: p(target) {before} -> {after}"
     assert edited["model.safetensors"] != files["model.safetensors"], family
     assert {path: left.get(path) for path in files} == files, f"{family}: the bytes are others after the revert"

@@ -10,10 +10,10 @@ from typing import Any, Final
 import torch
 from attrs import field, frozen
 
-from editcore.patches.canonical import sha256_of
-from editcore.patches.manifest import FORMAT, METADATA_KEY, patch_id_of
-from editcore.patches.patch import Patch
-from editcore.patches.tensors import blob_of
+from editcore.patches.file.manifest import FORMAT, METADATA_KEY, patch_id_of
+from editcore.patches.file.patch import Patch
+from editcore.storage.canonical import sha256_of
+from editcore.storage.tensors import blob_of
 from editcore_hooks import EditcoreError
 
 Json = dict[str, Any]

@@ -16,11 +16,11 @@ from typing import Final
 
 from attrs import field, frozen
 
-from checks import small
+from checks import sample_patches
 from checks.attacks import BESIDE, FACTOR, LONGEST, capped
 from checks.commands import call, tree
 from checks.mutations import corpus, forge, mutate
-from editcore.patches.patch import Patch
+from editcore.patches.file.patch import Patch
 from editcore_hooks import EditcoreError
 
 FILES: Final = 20_000
@@ -85,8 +85,10 @@ def count(files: int) -> Counter[str]:
     outcomes: Counter[str] = Counter()
     with tempfile.TemporaryDirectory() as name, limited():
         bench = Bench(Path(name))
-        patches = corpus(small.checkpoint(bench.names["model"]))
-        small.patch(bench.names["model"], {small.KEYS[0]: "low_rank"}, seed=99).save(bench.names["other"])
+        patches = corpus(sample_patches.checkpoint(bench.names["model"]))
+        sample_patches.patch(bench.names["model"], {sample_patches.KEYS[0]: "low_rank"}, seed=99).save(
+            bench.names["other"]
+        )
         written = []
         for patch in patches:
             patch.save(bench.names["file"])

@@ -13,15 +13,15 @@ from typing import Any, Final
 
 from attrs import define, field, frozen
 
-from checks import small
+from checks import sample_patches
 from checks.attacks import LONGEST, capped
 from checks.changes import State, loaded
 from checks.commands import call
 from checks.faults import Disk, Killed, kill
 from checks.fuzz import SPACE, limited, timed
 from checks.mutations import JUNK
-from editcore.patches.ondisk import apply_on_disk
-from editcore.patches.shards import INDEX
+from editcore.patches.change.ondisk import apply_on_disk
+from editcore.patches.checkpoint.shards import INDEX
 
 FOLDERS: Final = 2_000
 MET: Final = 3
@@ -72,13 +72,13 @@ def count(folders: int) -> Counter[str]:
     with tempfile.TemporaryDirectory() as name, limited():
         bench = _bench(Path(name))
         for line in COMMANDS:  # in order, and afterwards all that they import is there
-            folder = small.copy(bench.sources[RECORDS[0]][0], bench.place / "folder")
+            folder = sample_patches.copy(bench.sources[RECORDS[0]][0], bench.place / "folder")
             _run(bench, line)
             shutil.rmtree(folder)
         for number in range(folders):
             record = RECORDS[number % len(RECORDS)]
             source = rng.choice(bench.sources[record])
-            folder = small.copy(source, bench.place / "folder")
+            folder = sample_patches.copy(source, bench.place / "folder")
             path = folder / record
             path.write_bytes(spoiled(rng, path.read_bytes()))
             before = _kept(bench)
@@ -144,22 +144,25 @@ def _kept(bench: Bench) -> dict[str, bytes]:
 
 
 def _bench(place: Path) -> Bench:
-    base = small.checkpoint(place / "base", sharded=True)
-    one = small.patch(base, {small.KEYS[0]: "low_rank", small.KEYS[1]: "xor"}, seed=1)
-    two = small.patch(base, {small.KEYS[0]: "sparse"}, seed=2)
-    other = small.patch(base, {small.KEYS[2]: "rows"}, seed=3)
+    base = sample_patches.checkpoint(place / "base", sharded=True)
+    one = sample_patches.patch(base, {sample_patches.KEYS[0]: "low_rank", sample_patches.KEYS[1]: "xor"}, seed=1)
+    two = sample_patches.patch(base, {sample_patches.KEYS[0]: "sparse"}, seed=2)
+    other = sample_patches.patch(base, {sample_patches.KEYS[2]: "rows"}, seed=3)
     other.save(place / "other.safetensors")
     states = _States(place, base)
     sound = states.folder("sound", one, two)
     cut = []
     for number, phase in enumerate(("prepare", "commit", "done")):
-        folder = small.copy(sound, place / f"cut {number}")
+        folder = sample_patches.copy(sound, place / f"cut {number}")
         _cut(folder, place, phase, lambda root: apply_on_disk(root, [other]))
         cut.append(folder)
     for sets in ((), (one,), (two,), (other,), (one, other), (two, other), (one, two, other)):
         states.folder(f"with {len(states.found)}", *sets)
-    stamps = {path.name: {"stamp": "1:2", "tensors": {small.KEYS[0]: "0" * 64}} for path in sound.glob("*.safetensors")}
-    old = small.copy(sound, place / "old")
+    stamps = {
+        path.name: {"stamp": "1:2", "tensors": {sample_patches.KEYS[0]: "0" * 64}}
+        for path in sound.glob("*.safetensors")
+    }
+    old = sample_patches.copy(sound, place / "old")
     (old / RECORDS[2]).write_text(json.dumps(stamps))
     for folder in (sound, old, *cut):
         (folder / MINE[0]).write_bytes(b"mine")
@@ -179,7 +182,7 @@ class _States:
     found: list[State] = field(factory=list)
 
     def folder(self, name: str, *patches: Any) -> Path:
-        folder = small.copy(self.base, self.place / name)
+        folder = sample_patches.copy(self.base, self.place / name)
         if patches:
             apply_on_disk(folder, patches)
         self.found.append(loaded(folder))
@@ -188,7 +191,7 @@ class _States:
 
 def _cut(folder: Path, place: Path, phase: str, act: Any) -> None:
     """End a change after the journal is written, just before the commit, or just after it."""
-    dry = small.copy(folder, place / "dry")
+    dry = sample_patches.copy(folder, place / "dry")
     with Disk(dry).mounted() as disk:
         act(dry)
     shutil.rmtree(dry)

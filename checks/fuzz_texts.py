@@ -19,7 +19,7 @@ from editcore.assets import Identity
 from editcore.assets.file import read_manifest, verify, write
 from editcore.assets.identity import canonical
 from editcore.cli.requests import read_file
-from editcore.plugins.yaml_text import read_mapping
+from editcore.text.yaml_text import read_mapping
 from editcore_hooks import EditcoreError
 
 FILES: Final = 10_000

@@ -21,18 +21,18 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from checks import small
-from editcore.editing.folding import fold_to_copy
-from editcore.editing.session import open_model
-from editcore.models.batch import forward, pad
-from editcore.patches.arithmetic import rebuild
-from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.ondisk import apply_on_disk, revert_on_disk
-from editcore.patches.patch import Patch
-from editcore.patches.squashing import squash
-from editcore.patches.stack import patch_path
-from editcore.patches.tensors import blob_of, tensor_of
-from editcore.patches.verification import verify_folder
+from checks import sample_patches
+from editcore.applying.folding import fold_to_copy
+from editcore.facade import open_model
+from editcore.models.running.batch import forward, pad
+from editcore.patches.arithmetic.rebuilding import rebuild
+from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.stack import patch_path
+from editcore.patches.compare.verification import verify_folder
+from editcore.patches.exchange.squashing import squash
+from editcore.patches.file.patch import Patch
+from editcore.storage.tensors import blob_of, tensor_of
 from editcore_hooks import ConflictError
 
 EXAMPLES: Final = 400
@@ -50,13 +50,15 @@ class Present:
 
 def sources(draw: st.DrawFn) -> tuple[dict[str, str], int, float]:
     """Forms by tensor, a seed and a scale."""
-    keys = draw(st.lists(st.sampled_from(small.KEYS), min_size=1, max_size=3, unique=True))
+    keys = draw(st.lists(st.sampled_from(sample_patches.KEYS), min_size=1, max_size=3, unique=True))
     dims = {key: 1 if "layernorm" in key else 2 for key in keys}
-    fitting = {key: [name for name, form in small.FORMS.items() if dims[key] in form.dims] for key in keys}
+    fitting = {key: [name for name, form in sample_patches.FORMS.items() if dims[key] in form.dims] for key in keys}
     # Drawn as often as the others, the forms that exclude them would leave little to interleave.
-    usual = {key: [name for name in names if not small.FORMS[name].exclusive] for key, names in fitting.items()}
+    usual = {
+        key: [name for name in names if not sample_patches.FORMS[name].exclusive] for key, names in fitting.items()
+    }
     forms = {key: draw(st.sampled_from(usual[key] + fitting[key])) for key in keys}
-    plain = not any(small.FORMS[form].exclusive for form in forms.values())
+    plain = not any(sample_patches.FORMS[form].exclusive for form in forms.values())
     return forms, draw(st.integers(0, 2**20)), draw(st.sampled_from(SCALES)) if plain else 1.0
 
 
@@ -70,7 +72,7 @@ def expected(base: torch.Tensor, patches: Sequence[Patch], key: str) -> torch.Te
     for patch in touching:
         target = patch.targets[key]
         parts = {name: patch.tensors[f"{key}/{name}"] for name in target["parts"]}
-        if (becomes := small.FORMS[target["form"]].becomes) is not None:
+        if (becomes := sample_patches.FORMS[target["form"]].becomes) is not None:
             return becomes(base, parts)
         start = 0
         for group in target.get("groups", [{"rank": None, "scale": 1.0}]):
@@ -99,7 +101,7 @@ def _bases() -> "tempfile.TemporaryDirectory[str]":
 @cache
 def _base(dtype: torch.dtype, sharded: bool) -> Path:
     name = f"{str(dtype).removeprefix('torch.')}-{'sharded' if sharded else 'single'}"
-    return small.checkpoint(Path(_bases().name) / name, dtype, sharded)
+    return sample_patches.checkpoint(Path(_bases().name) / name, dtype, sharded)
 
 
 class Interleaving(RuleBasedStateMachine):
@@ -107,26 +109,26 @@ class Interleaving(RuleBasedStateMachine):
 
     seen: ClassVar[Counter[str]] = Counter()
 
-    @initialize(dtype=st.sampled_from(small.DTYPES), sharded=st.booleans())
+    @initialize(dtype=st.sampled_from(sample_patches.DTYPES), sharded=st.booleans())
     def start(self, dtype: torch.dtype, sharded: bool) -> None:
         self.place = tempfile.TemporaryDirectory()
         self.base = _base(dtype, sharded)
-        self.folder = small.copy(self.base, Path(self.place.name) / "model")
+        self.folder = sample_patches.copy(self.base, Path(self.place.name) / "model")
         opened = Checkpoint.open(self.base)
         self.before = {key: tensor_of(e.dtype, e.shape, opened.read(key)) for key, e in opened.entries.items()}
-        self.files = small.hashes(self.base)
+        self.files = sample_patches.hashes(self.base)
         self.present: list[Present] = []
         self.seen[f"walk: {str(dtype).removeprefix('torch.')}, {'sharded' if sharded else 'single file'}"] += 1
 
     @rule(drawn=st.lists(PATCHES, min_size=1, max_size=3))
     def apply(self, drawn: list[Any]) -> None:
-        patches = [small.patch(self.base, *one) for one in drawn]
-        files = small.hashes(self.folder)
+        patches = [sample_patches.patch(self.base, *one) for one in drawn]
+        files = sample_patches.hashes(self.folder)
         if self._conflicting(patches):
             try:
                 apply_on_disk(self.folder, patches)
             except ConflictError:
-                assert small.hashes(self.folder) == files
+                assert sample_patches.hashes(self.folder) == files
                 self.seen["step: apply, refused as a conflict"] += 1
                 return
             raise AssertionError("a conflict was not refused")
@@ -180,7 +182,7 @@ class Interleaving(RuleBasedStateMachine):
         """Patches put on an open model of the folder, in memory, and taken off in another order."""
         session = open_model(self.folder)
         on_disk, live = [one.patch for one in self.present], list[Patch]()
-        for patch in (small.patch(self.base, *one) for one in drawn):
+        for patch in (sample_patches.patch(self.base, *one) for one in drawn):
             if not self._conflicting([*live, patch]):
                 session.apply(patch)
                 live.append(patch)
@@ -195,7 +197,7 @@ class Interleaving(RuleBasedStateMachine):
     def units(self, seed: int, block: int, folded: bool) -> None:
         """Neurons appended in memory and taken off, or folded into a checkpoint together with the patches present."""
         on_disk = [one.patch for one in self.present]
-        session, units = open_model(self.folder), small.units(self.base, seed, block)
+        session, units = open_model(self.folder), sample_patches.units(self.base, seed, block)
         plain = _logits(session.model)
         with session.patched(units):
             beside = _logits(session.model)
@@ -213,12 +215,12 @@ class Interleaving(RuleBasedStateMachine):
     @invariant()
     def is_the_rebuild_from_the_base(self) -> None:
         patches = [one.patch for one in self.present]
-        stored = small.weights(self.folder)
+        stored = sample_patches.weights(self.folder)
         assert stored.keys() == self.before.keys()
         for key, base in self.before.items():
             assert _bits(stored[key]) == _bits(expected(base, patches, key)), key
         if not patches:
-            assert small.hashes(self.folder) == self.files
+            assert sample_patches.hashes(self.folder) == self.files
         self.seen["states compared"] += 1
         self.seen["tensors compared"] += len(stored)
 
@@ -234,7 +236,9 @@ class Interleaving(RuleBasedStateMachine):
         for patch in everyone:
             for key, target in patch.targets.items():
                 forms.setdefault(key, []).append(target["form"])
-        return any(len(names) > 1 and any(small.FORMS[name].exclusive for name in names) for names in forms.values())
+        return any(
+            len(names) > 1 and any(sample_patches.FORMS[name].exclusive for name in names) for names in forms.values()
+        )
 
     def _compare_squashed(self, key: str, patches: Sequence[Patch], squashed: Patch, residual: float | None) -> None:
         """Bit for bit where the squash says exact, else within the residual that it states."""

@@ -14,7 +14,7 @@ from attrs import frozen
 SENSITIVE: Final = (
     *(f"plugins/editcore-{name}" for name in ("alphaedit", "emmet", "memit", "pmet", "rome", "ultraedit", "ft", "kn")),
     *(f"plugins/editcore-{name}" for name in ("keyvalue", "causal-trace", "guards", "lm-eval")),
-    *(f"core/tests/{name}" for name in ("editing", "evaluation", "testing", "test_tuning.py")),
+    *(f"core/tests/{name}" for name in ("editing", "session", "evaluation", "testing", "tuning/test_tuning.py")),
 )
 
 

@@ -12,16 +12,18 @@ from collections import Counter
 from pathlib import Path
 
 from checks import models
-from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.fingerprint import file_sha256
-from editcore.patches.ondisk import apply_on_disk
-from editcore.patches.repairing import repair
+from editcore.patches.change.ondisk import apply_on_disk
+from editcore.patches.change.repairing import repair
+from editcore.patches.checkpoint.fingerprint import file_sha256
+from editcore.patches.checkpoint.folder import Checkpoint
 from editcore_hooks import UsageError
 
 KILLS = 40
 _APPLY = """
 import sys
-from editcore.patches import Checkpoint, Patch, apply_on_disk
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.file.patch import Patch
+from editcore.patches.change.ondisk import apply_on_disk
 patch, folder = Patch.load(sys.argv[2]), sys.argv[1]
 print("ready", flush=True)
 apply_on_disk(Checkpoint.open(folder), [patch])
@@ -29,16 +31,19 @@ apply_on_disk(Checkpoint.open(folder), [patch])
 _COPY = """
 import sys
 from pathlib import Path
-from editcore.patches import Checkpoint, Patch, apply_to_copy
-import editcore.patches.arithmetic
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.file.patch import Patch
+from editcore.patches.change.copying import apply_to_copy
+import editcore.patches.arithmetic.rebuilding
 patch, folder = Patch.load(sys.argv[2]), Path(sys.argv[1])
 print("ready", flush=True)
 apply_to_copy(folder, folder.with_name("out"), [patch])
 """
 _REVERT = """
 import sys
-import editcore.patches.arithmetic
-from editcore.patches import Checkpoint, revert_on_disk
+import editcore.patches.arithmetic.rebuilding
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.change.ondisk import revert_on_disk
 print("ready", flush=True)
 revert_on_disk(Checkpoint.open(sys.argv[1]), [sys.argv[2]])
 """

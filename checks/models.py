@@ -5,11 +5,11 @@ from pathlib import Path
 import torch
 from transformers import AutoModelForCausalLM
 
-from editcore.editing.compute import Options
-from editcore.editing.session import open_model
-from editcore.evaluation.cases import parse_case
-from editcore.patches.copying import copy_checkpoint
-from editcore.patches.patch import Patch
+from editcore.cases.reading import parse_case
+from editcore.editing.compute import EditOptions
+from editcore.facade import open_model
+from editcore.patches.change.copying import copy_checkpoint
+from editcore.patches.file.patch import Patch
 from editcore_demo import cases, model_path
 
 
@@ -31,5 +31,5 @@ def sharded(folder: Path) -> Path:
 def patches(folder: Path, n: int) -> list[Patch]:
     """Patches of the first `n` demo facts for the model in `folder`, cheap ones: for what they do to files."""
     session = open_model(folder)
-    options = Options(hparams=(("check", {"v_steps": 3, "mom2_tokens": 2000, "context_count": 1}),))
+    options = EditOptions(hparams=(("check", {"v_steps": 3, "mom2_tokens": 2000, "context_count": 1}),))
     return [session.edit_all([parse_case(row, "demo").request], options, measured=False) for row in cases(n)]

@@ -7,12 +7,12 @@ from typing import Any, Final
 
 import torch
 
-from checks import small
+from checks import sample_patches
 from checks.forging import SHA, Forgery, forgery
-from editcore.patches.forms import FORMS
-from editcore.patches.patch import Patch
-from editcore.patches.squashing import squash
-from editcore.patches.tensors import blob_of, tensor_of
+from editcore.patches.exchange.squashing import squash
+from editcore.patches.file.patch import Patch
+from editcore.patches.forms.table import FORMS
+from editcore.storage.tensors import blob_of, tensor_of
 
 FLOATS: Final = (float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-45, 1e-310, 65504.0, 3.4e38, -3.4e38, 1e300)
 INTEGERS: Final = (-1, 0, 1, 2, 31, 47, 2**31, 2**62, -(2**63))
@@ -33,11 +33,13 @@ Change = Callable[[random.Random, Forgery, Sequence[Patch]], object]
 
 def corpus(model: Path) -> list[Patch]:
     """A patch in order of every form, of several tensors, of a squash and of units."""
-    matrix, other, _, vector = small.KEYS
-    single = [small.patch(model, {matrix: form}, seed=i) for i, form in enumerate(small.FORMS)]
-    several = small.patch(model, {matrix: "low_rank", other: "rows", vector: "dense"}, seed=50, scale=0.5)
-    pair = [small.patch(model, {matrix: "low_rank", other: "sparse"}, seed=60 + i, scale=i + 1.0) for i in range(2)]
-    return [*single, several, squash(pair).patch, small.units(model)]
+    matrix, other, _, vector = sample_patches.KEYS
+    single = [sample_patches.patch(model, {matrix: form}, seed=i) for i, form in enumerate(sample_patches.FORMS)]
+    several = sample_patches.patch(model, {matrix: "low_rank", other: "rows", vector: "dense"}, seed=50, scale=0.5)
+    pair = [
+        sample_patches.patch(model, {matrix: "low_rank", other: "sparse"}, seed=60 + i, scale=i + 1.0) for i in range(2)
+    ]
+    return [*single, several, squash(pair).patch, sample_patches.units(model)]
 
 
 def mutate(rng: random.Random, data: bytes) -> bytes:
@@ -114,7 +116,7 @@ def rank(rng: random.Random, made: Forgery, _: Sequence[Patch]) -> None:
         left, right = (made.tensors.get(f"{key}/{part}", torch.zeros(0)) for part in ("left", "right"))
         if target["form"] == "low_rank" and left.dim() == right.dim() == 2:
             n = rng.randint(0, left.shape[1])
-            more = rng.choice((0, 0, 1, small.HIDDEN))
+            more = rng.choice((0, 0, 1, sample_patches.HIDDEN))
             made.set(f"{key}/left", torch.cat([left[:, :n], left[:, :1].repeat(1, more)], 1))
             made.set(f"{key}/right", torch.cat([right[:n], right[:1].repeat(more, 1)]))
 
@@ -133,7 +135,7 @@ def graft(rng: random.Random, made: Forgery, patches: Sequence[Patch]) -> None:
     other = forgery(rng.choice(patches))
     if other.core["targets"] and made.core["targets"]:
         key = rng.choice(sorted(other.core["targets"]))
-        at = rng.choice((key, *sorted(made.core["targets"]), small.KEYS[2]))
+        at = rng.choice((key, *sorted(made.core["targets"]), sample_patches.KEYS[2]))
         made.drop(at)
         made.core["targets"][at] = other.core["targets"][key]
         for part in other.core["targets"][key]["parts"]:
@@ -148,7 +150,15 @@ def without_a_target(rng: random.Random, made: Forgery, _: Sequence[Patch]) -> N
 def name(rng: random.Random, made: Forgery, _: Sequence[Patch]) -> None:
     if made.core["targets"]:
         other = rng.choice(
-            (*small.KEYS, "a", "../../x", "/x", "a" * 600, "lm_head.weight", f"transformer.{small.KEYS[0]}")
+            (
+                *sample_patches.KEYS,
+                "a",
+                "../../x",
+                "/x",
+                "a" * 600,
+                "lm_head.weight",
+                f"transformer.{sample_patches.KEYS[0]}",
+            )
         )
         old = rng.choice(sorted(made.core["targets"]))
         if other not in made.core["targets"]:
@@ -161,8 +171,8 @@ def target_field(rng: random.Random, made: Forgery, _: Sequence[Patch]) -> None:
         values: dict[str, Sequence[Any]] = {
             "form": (*FORMS, "columns", 3),
             "shape": (
-                [small.HIDDEN, 48],
-                [48, small.HIDDEN],
+                [sample_patches.HIDDEN, 48],
+                [48, sample_patches.HIDDEN],
                 [1],
                 [],
                 [2**20, 2**20],

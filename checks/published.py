@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from checks.commands import call
+from editcore.cases.reading import read_cases
 from editcore.cli.eval import answerable
-from editcore.editing.compute import Options
-from editcore.editing.session import Session, open_model
-from editcore.evaluation.cases import read_cases
+from editcore.editing.compute import EditOptions
+from editcore.facade import Session, open_model
 from editcore_bench.datasets.layouts import LAYOUTS
 from editcore_bench.datasets.stream import records
 from editcore_demo import model_path
@@ -67,7 +67,7 @@ def _scored(session: Session, cases: Sequence[Case]) -> list[str]:
     metrics = answerable(session, cases)
     rows = [("unedited", session.evaluate(cases, metrics))]
     for method in METHODS:
-        patches = session.edit_each([case.request for case in cases], Options(method=method), measured=False)
+        patches = session.edit_each([case.request for case in cases], EditOptions(method=method), measured=False)
         rows.append((method, session.evaluate_each(cases, patches, metrics)))
     table = [f"| method | {' | '.join(metrics)} |", "|---" * (len(metrics) + 1) + "|"]
     return table + [f"| {name} | {' | '.join(map(_shown, reports))} |" for name, reports in rows]

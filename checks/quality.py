@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-from editcore.editing.compute import Options
-from editcore.editing.session import open_model
-from editcore.evaluation.cases import parse_case
+from editcore.cases.reading import parse_case
+from editcore.editing.compute import EditOptions
+from editcore.facade import open_model
 from editcore_demo import cases, model_path
 from editcore_demo.quality import quality
 
@@ -20,7 +20,7 @@ def run() -> list[str]:
     chosen = [parse_case(row, "the demo's cases") for row in cases(200)]
     lines: list[str] = []
     for method, wanted in WANTED.items():
-        found = quality(session, chosen, Options(method=method))
+        found = quality(session, chosen, EditOptions(method=method))
         lines += ["", f"| {method} | value | 95 % interval | cases | wanted |", "|---|---|---|---|---|"]
         for report in found.reports:
             least = f">= {wanted[report.metric]:.0%}" if report.metric in wanted else ""

@@ -18,19 +18,19 @@ from typing import Any, Final
 import torch
 from attrs import define, field
 
-from checks import small
+from checks import sample_patches
 from checks.changes import State, loaded
-from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.ondisk import apply_on_disk, revert_on_disk
-from editcore.patches.patch import Patch
-from editcore.patches.verification import verify_folder
+from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.compare.verification import verify_folder
+from editcore.patches.file.patch import Patch
 
 ROUNDS: Final = 120
 _WORKER: Final = """
 import contextlib, io, json, sys, time
 import torch
 from editcore.cli import main
-import editcore.patches.ondisk, editcore.patches.sealing, editcore.editing.folders
+import editcore.patches.change.ondisk, editcore.patches.file.sealing, editcore.applying.folders
 torch.set_num_threads(1)
 print(json.dumps({}), flush=True)
 for line in sys.stdin:
@@ -120,10 +120,10 @@ def run() -> list[str]:
 def race(place: Path, sharded: bool, rounds: int) -> Counter[str]:
     """`rounds` rounds on one folder; count what each brought."""
     layout = "sharded" if sharded else "single file"
-    folder = small.checkpoint(place / layout, torch.bfloat16, sharded)
+    folder = sample_patches.checkpoint(place / layout, torch.bfloat16, sharded)
     patches = [
-        small.patch(folder, {small.KEYS[0]: "low_rank", small.KEYS[1]: "dense"}, seed=1),
-        small.patch(folder, {small.KEYS[0]: "sparse", small.KEYS[2]: "rows"}, seed=2),
+        sample_patches.patch(folder, {sample_patches.KEYS[0]: "low_rank", sample_patches.KEYS[1]: "dense"}, seed=1),
+        sample_patches.patch(folder, {sample_patches.KEYS[0]: "sparse", sample_patches.KEYS[2]: "rows"}, seed=2),
     ]
     files = [str(place / f"{layout} {number}.safetensors") for number in range(2)]
     for patch, file in zip(patches, files, strict=True):
@@ -159,7 +159,7 @@ def _two() -> Iterator[list[Writer]]:
 def _states(copy: Path, folder: Path, patches: Sequence[Patch]) -> list[State]:
     """Every state that the folder may be in: none, one, the other, both."""
     states = []
-    small.copy(folder, copy)
+    sample_patches.copy(folder, copy)
     for size in range(3):
         for some in itertools.combinations(patches, size):
             if some:

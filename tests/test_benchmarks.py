@@ -11,7 +11,7 @@ from benchmarks.rome import apart
 from benchmarks.rome_ways import SHAPES, WAYS, floor_flops, model, moment, reordered, rows
 from benchmarks.sweep import CONTEXTS, case_digest, find_row, harmonic, interval, means
 from editcore_hooks import Case, EditRequest, UsageError
-from editcore_keyvalue.solve import factor
+from editcore_keyvalue.cholesky import factor
 
 MIB = 2**20
 

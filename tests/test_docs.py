@@ -101,7 +101,7 @@ def test_the_plugin_of_the_guide_edits(llama_folder: Path, tmp_path: Path) -> No
     import types
 
     import editcore
-    from editcore import EditRequest, Options
+    from editcore import EditOptions, EditRequest
     from editcore.plugins.registry import Registry
 
     module = types.ModuleType("editcore_mine.hooks")
@@ -109,7 +109,7 @@ def test_the_plugin_of_the_guide_edits(llama_folder: Path, tmp_path: Path) -> No
     exec(compile(code, "docs/plugins.md", "exec"), module.__dict__)
     session = editcore.open(llama_folder, registry_=Registry.of(module))
     request = EditRequest("{} works as a", "Ada Marlow", "pilot")
-    patch = session.edit_all([request], Options("nudge", hparams=(("--set", {"layer": 2, "size": 0.5}),)))
+    patch = session.edit_all([request], EditOptions("nudge", hparams=(("--set", {"layer": 2, "size": 0.5}),)))
     assert list(patch.targets) == ["model.layers.2.mlp.down_proj.weight"]
 
 
@@ -173,8 +173,8 @@ def test_the_commands_of_the_page_on_evaluation_run(tmp_path: Path) -> None:
 
 
 def test_the_table_of_metrics_has_every_metric() -> None:
-    from editcore.evaluation.cases import LOCALITY, PORTABILITY
-    from editcore.evaluation.metrics import METRICS
+    from editcore.cases.reading import LOCALITY, PORTABILITY
+    from editcore.evaluation.metrics.builtin import METRICS
 
     text = (ROOT / "docs/evaluation.md").read_text("utf-8")
     section = text.partition("## Metrics")[2].partition("\n## ")[0]

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from checks import crashes, failing_disk, small
+from checks import crashes, failing_disk, sample_patches
 from checks.changes import NAMES, changes
 from checks.copies import copying
 from checks.faults import Disk, broken, full_copy_on_write, full_disk, read_only
-from editcore.patches import apply_on_disk, repair
+from editcore.patches.change.ondisk import apply_on_disk
+from editcore.patches.change.repairing import repair
 from editcore_hooks import EditcoreError
 
 LAYOUTS = pytest.mark.parametrize("sharded", [False, True], ids=["single", "sharded"])
@@ -57,7 +58,7 @@ def test_a_copy_that_is_cut_short_or_fails_is_whole_or_not_there(tmp_path: Path,
 def test_a_disk_that_is_full_exactly_at_the_commit(tmp_path: Path, name: str, lasting: bool, sharded: bool) -> None:
     (change,) = changes(tmp_path, sharded, (name,))
     for number, state in ((change.commit, "old"), (change.commit + 1, "new")):
-        root = small.copy(change.source, tmp_path / f"full at {number}")
+        root = sample_patches.copy(change.source, tmp_path / f"full at {number}")
         with Disk(root, full_copy_on_write(number, lasting)).mounted() as disk:
             if number == change.commit:
                 with pytest.raises(EditcoreError, match=r"No space left on device.*make room"):
@@ -75,20 +76,20 @@ def test_a_disk_that_is_full_exactly_at_the_commit(tmp_path: Path, name: str, la
 
 
 def test_a_full_disk_and_a_read_only_one_say_what_to_do(tmp_path: Path) -> None:
-    root = small.checkpoint(tmp_path / "model")
-    before, patch = small.hashes(root), small.patch(root, {small.KEYS[0]: "low_rank"})
+    root = sample_patches.checkpoint(tmp_path / "model")
+    before, patch = sample_patches.hashes(root), sample_patches.patch(root, {sample_patches.KEYS[0]: "low_rank"})
     for fault, what, todo in ((full_disk(9), errno.ENOSPC, "make room"), (read_only(0), errno.EROFS, "make it writ")):
         with Disk(root, fault).mounted(), pytest.raises(EditcoreError, match="nothing has changed") as caught:
             apply_on_disk(root, [patch])
         assert caught.value.__cause__ is not None
         assert caught.value.__cause__.errno == what  # type: ignore[attr-defined]
         assert todo in str(caught.value)
-        assert small.hashes(root) == before
+        assert sample_patches.hashes(root) == before
 
 
 def test_a_folder_that_could_not_be_synced_is_not_left_over(tmp_path: Path) -> None:
-    root = small.checkpoint(tmp_path / "model")
-    patch = small.patch(root, {small.KEYS[0]: "low_rank"})
+    root = sample_patches.checkpoint(tmp_path / "model")
+    patch = sample_patches.patch(root, {sample_patches.KEYS[0]: "low_rank"})
     with Disk(root, broken(1)).mounted() as disk, pytest.raises(EditcoreError, match="nothing has changed"):
         apply_on_disk(root, [patch])
     assert disk.calls[:2] == [("make folder", ".editcore"), ("sync", ".")]

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from editcore.cli import main
-from editcore.patches.fingerprint import file_sha256
+from editcore.patches.checkpoint.fingerprint import file_sha256
 from editcore.testing.tiny import tiny_model
 from editcore.tuning import task
 from editcore.tuning import tune as tuning
@@ -65,7 +65,7 @@ def test_an_edit_without_settings_checks_the_defaults_says_so_and_the_bytes_come
 def test_a_preset_is_named_and_so_is_what_would_measure(
     unseen: None, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from editcore.patches.patch import Patch
+    from editcore.patches.file.patch import Patch
     from editcore_rome.hooks import Rome
 
     shape = {"layer": 0, "v_steps": 2, "context_count": 1, "mom2_tokens": 500}

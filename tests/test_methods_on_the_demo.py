@@ -7,9 +7,9 @@ import pytest
 
 import editcore
 from editcore.assets.store import AssetStore
+from editcore.cases.reading import parse_case
 from editcore.cli import main
-from editcore.evaluation.cases import parse_case
-from editcore.patches.patch import Patch
+from editcore.patches.file.patch import Patch
 from editcore_demo import cases, model_path
 
 FIRST, N = 300, 4

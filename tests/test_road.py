@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from editcore.cli import main
-from editcore.patches.fingerprint import file_sha256
-from editcore.patches.patch import Patch
+from editcore.patches.checkpoint.fingerprint import file_sha256
+from editcore.patches.file.patch import Patch
 
 QUICK = ("--set", "layer=0", "--set", "context_count=2", "--set", "mom2_tokens=3000", "--allow-failed")
 REQUESTS = [
@@ -121,7 +121,7 @@ def test_one_patch_of_all_requests(llama_folder: Path, requests_file: Path, tmp_
 
 
 def test_editing_a_patched_folder_says_what_it_was_computed_on(llama_folder: Path, tmp_path: Path) -> None:
-    from editcore.patches.stack import stack_hash
+    from editcore.patches.checkpoint.stack import stack_hash
 
     model, files = tmp_path / "model", [tmp_path / "1.safetensors", tmp_path / "2.safetensors"]
     shutil.copytree(llama_folder, model)

@@ -31,7 +31,7 @@ from benchmarks.memit.shapes import (
     moment,
     rows,
 )
-from editcore_keyvalue.solve import factor
+from editcore_keyvalue.cholesky import factor
 
 GROWTH = (1, 10, 100, 1000)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

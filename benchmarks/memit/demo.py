@@ -11,20 +11,20 @@ from attrs import define, field
 from benchmarks.machine import describe_machine
 from benchmarks.memit.plain import Problem, plain
 from editcore import Session
+from editcore.cases.reading import parse_case
 from editcore.cli.output import Output
-from editcore.editing.compute import Options
-from editcore.editing.session import open_model
-from editcore.evaluation.cases import parse_case
+from editcore.editing.compute import EditOptions
+from editcore.facade import open_model
 from editcore.plugins.hparams import from_mapping
 from editcore_demo import cases, model_path
 from editcore_hooks import Case, Site
+from editcore_keyvalue.cholesky import factor
 from editcore_keyvalue.contexts import beginnings, contexts_of
+from editcore_keyvalue.default_lambda import default_lambda
 from editcore_keyvalue.fitting import value_settings
 from editcore_keyvalue.ridge import ridge_of
-from editcore_keyvalue.solve import factor
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_keyvalue.subjects import by_key, in_beginnings
-from editcore_keyvalue.weight import default_weight
 from editcore_memit.hooks import Memit
 from editcore_memit.hparams import MemitHparams
 
@@ -52,14 +52,14 @@ def compare(n: int, threads: int) -> None:
     """Edit `n` cases of the demo model, 100 at once, in every way, and print what came of it."""
     session, low = (open_model(model_path(), dtype=dtype, talk=Output()) for dtype in ("float32", "bfloat16"))
     chosen = [parse_case(row, "the demo's cases") for row in cases(n)]
-    preset = dict(Memit.preset({**session.facts(), "edits": TOGETHER}))
+    preset = dict(Memit.preset({**session.traits(), "edits": TOGETHER}))
     hparams = from_mapping(MemitHparams, preset)
     contexts = contexts_of(session, hparams)
     low.cached(
         ("beginnings", low.seed, hparams.key_contexts), lambda: beginnings(session, hparams.key_contexts), base=True
     )
     settings = {**preset, "context_templates": contexts}
-    second_moments(session, hparams.layers, Wish.of(hparams))
+    second_moments(session, hparams.layers, MomentRequest.of(hparams))
     print(describe_machine(threads, "float32 and bfloat16"))
     print(f"the demo model, {n} cases, {TOGETHER} at once, stop at a loss of 0.05; its preset: {preset}\n")
     ways: dict[str, Callable[[Told, Sequence[Case]], None]] = {
@@ -93,7 +93,7 @@ def _paired(one: Told, other: Told, metric: str) -> str:
 
 def _fast(told: Told, editing: Session, scoring: Session, some: Sequence[Case], settings: Mapping[str, Any]) -> None:
     """Patches are of the stored weights, in whatever the model ran when they were made."""
-    options = Options(method="memit", hparams=(("the benchmark", settings),))
+    options = EditOptions(method="memit", hparams=(("the benchmark", settings),))
     editing.edit_all([some[0].request], options, measured=False)  # what is collected once
     started = time.perf_counter()
     patch = editing.edit_all([case.request for case in some], options, measured=False)
@@ -107,11 +107,11 @@ def _plainly(
     told: Told, session: Session, some: Sequence[Case], hparams: MemitHparams, contexts: Sequence[str]
 ) -> None:
     anatomy = session.anatomy
-    moments = second_moments(session, hparams.layers, Wish.of(hparams))
+    moments = second_moments(session, hparams.layers, MomentRequest.of(hparams))
     lowers = {
         layer: factor(moment.mean, ridge_of(moment, hparams.mom2_ridge)) for layer, (moment, _) in moments.items()
     }
-    weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_weight(anatomy.mlp_width)
+    weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_lambda(anatomy.mlp_width)
     problem = Problem(
         anatomy, hparams.layers, value_settings(hparams), weight,
         {layer: lower @ lower.T for layer, lower in lowers.items()}, hparams.context_spread,

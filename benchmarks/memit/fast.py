@@ -13,7 +13,7 @@ from torch import Tensor
 from benchmarks.machine import peak_memory
 from benchmarks.memit.plain import Made
 from benchmarks.memit.shapes import CONTEXTS, SETTINGS, WEIGHT, Shape
-from editcore.models.anatomy import Anatomy
+from editcore.models.anatomy.model_map import Anatomy
 from editcore_hooks import LowRank, Site
 from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.spreading import spread

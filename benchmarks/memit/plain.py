@@ -8,9 +8,9 @@ import torch
 from attrs import define, field, frozen
 from torch import Tensor
 
-from editcore.models.anatomy import Anatomy
-from editcore.models.batch import forward, pad
-from editcore.models.tracing import Tap, Trace
+from editcore.models.anatomy.model_map import Anatomy
+from editcore.models.running.batch import forward, pad
+from editcore.models.running.tracing import Tap, Trace
 from editcore_hooks import Site
 from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.value import STOP_LOSS, ValueSettings

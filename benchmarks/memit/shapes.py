@@ -7,7 +7,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.anatomy import Anatomy
+from editcore.models.anatomy.model_map import Anatomy
 from editcore_keyvalue.rows import EditRows, Row
 from editcore_keyvalue.value import ValueSettings
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from benchmarks.machine import describe_machine
 from benchmarks.real.busy import busy
-from editcore.editing.session import open_model
-from editcore.patches.patch import Patch
+from editcore.facade import open_model
+from editcore.patches.file.patch import Patch
 
 FACT = ("The capital of {} is", "France", "Rome")
 PARAPHRASES = (

@@ -16,11 +16,11 @@ import torch
 
 from benchmarks.machine import describe_machine
 from editcore.assets.store import AssetStore
+from editcore.cases.reading import parse_case
 from editcore.cli.output import Output
-from editcore.editing.compute import Options
-from editcore.editing.session import Session, open_model
-from editcore.evaluation.cases import parse_case
-from editcore.patches.patch import Patch
+from editcore.editing.compute import EditOptions
+from editcore.facade import Session, open_model
+from editcore.patches.file.patch import Patch
 from editcore_hooks import Case
 
 METHODS = ("rome", "ft-m", "memit")
@@ -64,7 +64,7 @@ def main() -> None:
                 cases = known(session, arguments.n)
                 if together and "batch" not in session.registry.method(method).capabilities:
                     continue
-                requests, options = [case.request for case in cases], Options(method=method)
+                requests, options = [case.request for case in cases], EditOptions(method=method)
                 started = time.perf_counter()
                 patches = [session.edit_all(requests, options)] if together else session.edit_each(requests, options)
                 seconds = time.perf_counter() - started

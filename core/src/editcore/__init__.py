@@ -11,10 +11,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from editcore.editing.compute import Options
-    from editcore.editing.session import Session
-    from editcore.editing.session import open_model as open
-    from editcore.patches.patch import Patch
+    from editcore.editing.compute import EditOptions
+    from editcore.facade import Session
+    from editcore.facade import open_model as open
+    from editcore.patches.file.patch import Patch
     from editcore_hooks import Case, ChatTemplate, EditcoreError, EditRequest
 
 _HOMES = {
@@ -22,13 +22,13 @@ _HOMES = {
     "ChatTemplate": ("editcore_hooks", "ChatTemplate"),
     "EditRequest": ("editcore_hooks", "EditRequest"),
     "EditcoreError": ("editcore_hooks", "EditcoreError"),
-    "Options": ("editcore.editing.compute", "Options"),
-    "Patch": ("editcore.patches.patch", "Patch"),
-    "Session": ("editcore.editing.session", "Session"),
-    "open": ("editcore.editing.session", "open_model"),
+    "EditOptions": ("editcore.editing.compute", "EditOptions"),
+    "Patch": ("editcore.patches.file.patch", "Patch"),
+    "Session": ("editcore.facade", "Session"),
+    "open": ("editcore.facade", "open_model"),
 }
 
-__all__ = ["Case", "ChatTemplate", "EditRequest", "EditcoreError", "Options", "Patch", "Session", "open"]
+__all__ = ["Case", "ChatTemplate", "EditOptions", "EditRequest", "EditcoreError", "Patch", "Session", "open"]
 
 
 def __getattr__(name: str) -> Any:

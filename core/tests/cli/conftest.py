@@ -123,7 +123,10 @@ def fact_patch(tmp_path: Path) -> Callable[..., Path]:
     ) -> Path:
         import torch
 
-        from editcore.patches import Checkpoint, Target, base_identity, seal, to_stored
+        from editcore.patches.checkpoint.folder import Checkpoint
+        from editcore.patches.checkpoint.identity import base_identity
+        from editcore.patches.file.sealing import Target, seal
+        from editcore.patches.forms.deltas import to_stored
         from editcore_hooks import LowRank
 
         opened = Checkpoint.open(root)

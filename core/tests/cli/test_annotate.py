@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 from editcore.cli import main
-from editcore.patches import Patch
-from editcore.patches.identity import license_of
+from editcore.patches.checkpoint.identity import license_of
+from editcore.patches.file.patch import Patch
 
 
 def call(*arguments: object) -> int:

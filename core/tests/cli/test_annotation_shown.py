@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from editcore.patches import Patch
-from editcore.patches.manifest import METADATA_KEY, write_manifest
+from editcore.patches.file.manifest import METADATA_KEY, write_manifest
+from editcore.patches.file.patch import Patch
 
 JUNK = [5, True, 1e308, None, "x", [1, None, {"prompt": 3}], {"a": [1]}]
 FIELDS = ["requests", "title", "base", "method", "hparams", "profile", "locator", "metrics", "computed_on", "created",
@@ -15,8 +15,8 @@ FORGED = "fact\nid        0000\x1b[2J\u202e\u200b\x9b"
 
 def forged(path, **about):
     """The patch with annotation that `with_about` would have made plain."""
-    from editcore.patches.container import write_safetensors
-    from editcore.patches.tensors import blob_of
+    from editcore.storage.safetensors_writer import write_safetensors
+    from editcore.storage.tensors import blob_of
 
     patch = Patch.load(path)
     blobs = {name: blob_of(tensor) for name, tensor in patch.tensors.items()}

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from editcore.cli.apply import base_of
-from editcore.patches import Patch
+from editcore.patches.file.patch import Patch
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import shutil
 import pytest
 
 from editcore.cli import main
-from editcore.patches import Checkpoint, Patch
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.file.patch import Patch
 
 
 @pytest.fixture
@@ -64,7 +65,9 @@ def test_last_wins_takes_the_earlier_off_and_says_so(clash, tmp_path, capsys, co
 def test_patches_that_exclude_each_other_are_shown_before_they_are_refused(clash, tmp_path, capsys):
     import torch
 
-    from editcore.patches import StoredUpdate, Target, base_identity, seal
+    from editcore.patches.checkpoint.identity import base_identity
+    from editcore.patches.file.sealing import Target, seal
+    from editcore.patches.forms.deltas import StoredUpdate
 
     model, _, _ = clash
     opened = Checkpoint.open(model)
@@ -87,7 +90,9 @@ def test_patches_that_exclude_each_other_are_shown_before_they_are_refused(clash
 def test_a_large_rank_says_what_its_products_cost(tiny, tmp_path, capsys):
     import torch
 
-    from editcore.patches import Target, base_identity, seal, to_stored
+    from editcore.patches.checkpoint.identity import base_identity
+    from editcore.patches.file.sealing import Target, seal
+    from editcore.patches.forms.deltas import to_stored
     from editcore_hooks import LowRank
 
     opened = Checkpoint.open(tiny)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from editcore.cli import main
-from editcore.patches import Patch
+from editcore.patches.file.patch import Patch
 
 
 @pytest.fixture

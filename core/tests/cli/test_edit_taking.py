@@ -7,9 +7,9 @@ import pytest
 import torch
 from attrs import frozen
 
-from editcore.editing.session import open_model
-from editcore.models.scoring import TargetScore
-from editcore.patches.patch import Patch
+from editcore.facade import open_model
+from editcore.models.running.scoring import TargetScore
+from editcore.patches.file.patch import Patch
 from editcore.plugins.registry import Registry
 from editcore_hooks import EditMethod, Location, LowRank, Site, Update, hookimpl
 from editcore_hooks.hparams import hparam
@@ -49,7 +49,7 @@ class Plugin:
 def known(monkeypatch) -> Registry:
     plugins = Registry.of(Plugin())
     monkeypatch.setattr("editcore.plugins.registry.registry", lambda: plugins)
-    monkeypatch.setattr("editcore.editing.session.registry", lambda: plugins)
+    monkeypatch.setattr("editcore.facade.registry", lambda: plugins)
     return plugins
 
 
@@ -66,7 +66,7 @@ def says_pilot(monkeypatch) -> None:
             found.append(TargetScore(tuple(-0.1 if hit else -5.0 for hit in hits), hits))
         return found
 
-    monkeypatch.setattr("editcore.editing.effect._scores", scores)
+    monkeypatch.setattr("editcore.editing.measurement._scores", scores)
 
 
 @pytest.fixture

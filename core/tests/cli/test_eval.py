@@ -5,7 +5,7 @@ import json
 import pytest
 
 from editcore.cli import main
-from editcore.patches import Patch
+from editcore.patches.file.patch import Patch
 
 CASE = {
     "id": "a",

@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from editcore.patches import Checkpoint, Patch, StoredUpdate, Target, base_identity, seal
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.identity import base_identity
+from editcore.patches.file.patch import Patch
+from editcore.patches.file.sealing import Target, seal
+from editcore.patches.forms.deltas import StoredUpdate
 from editcore.testing.tiny import tiny_model
 
 KEY = "model.layers.1.mlp.down_proj.weight"

@@ -7,7 +7,7 @@ import pytest
 
 import editcore as library
 from editcore.cli.requests import read_requests
-from editcore.models.generation import generate
+from editcore.models.running.generation import generate
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import UsageError
 

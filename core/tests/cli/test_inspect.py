@@ -2,7 +2,7 @@
 
 import pytest
 
-from editcore.patches import Patch
+from editcore.patches.file.patch import Patch
 from editcore.plugins.registry import Registry
 from editcore_hooks import PatchKind, hookimpl
 
@@ -89,7 +89,9 @@ class Plugin:
 def test_the_owner_of_a_kind_describes_its_patches(command, tiny, tmp_path, monkeypatch):
     import torch
 
-    from editcore.patches import Checkpoint, base_identity, seal
+    from editcore.patches.checkpoint.folder import Checkpoint
+    from editcore.patches.checkpoint.identity import base_identity
+    from editcore.patches.file.sealing import seal
     from editcore_hooks import Payload
 
     payload = Payload("toy_memory", {}, {"keys": torch.zeros(2, 3), "values": torch.zeros(2, 3)})

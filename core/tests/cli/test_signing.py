@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import serialization as formats  # noqa: E40
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key  # noqa: E402
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey  # noqa: E402
 
-from editcore.patches import Patch  # noqa: E402
+from editcore.patches.file.patch import Patch  # noqa: E402
 
 KEYGEN = shutil.which("ssh-keygen")
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from editcore.patches import StoredUpdate, Target, seal
+from editcore.patches.file.sealing import Target, seal
+from editcore.patches.forms.deltas import StoredUpdate
 
 
 @pytest.fixture

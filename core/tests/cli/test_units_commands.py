@@ -5,8 +5,10 @@ from pathlib import Path
 
 import torch
 
-from editcore.patches import Checkpoint, base_identity, seal
-from editcore.patches.units import Units, units_payload
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.identity import base_identity
+from editcore.patches.file.sealing import seal
+from editcore.patches.forms.units import Units, units_payload
 from editcore_hooks import Site
 
 

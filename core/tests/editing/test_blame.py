@@ -9,7 +9,10 @@ import torch
 import editcore
 from editcore import Case, EditRequest, Session
 from editcore.editing.blame import blame, own_cases
-from editcore.patches import Patch, Target, base_identity, seal, to_stored
+from editcore.patches.checkpoint.identity import base_identity
+from editcore.patches.file.patch import Patch
+from editcore.patches.file.sealing import Target, seal
+from editcore.patches.forms.deltas import to_stored
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import LowRank
 

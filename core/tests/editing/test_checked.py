@@ -8,7 +8,7 @@ import torch
 from attrs import evolve, frozen
 
 import editcore
-from editcore import EditRequest, Options
+from editcore import EditOptions, EditRequest
 from editcore.cli import _report
 from editcore.cli.output import Output
 from editcore.editing.compute import compute_patches
@@ -148,7 +148,7 @@ def request(target="Rome"):
 
 
 def options(fault, method="wrong", **more):
-    return Options(method, hparams=(("test", {"fault": fault}),), **more)
+    return EditOptions(method, hparams=(("test", {"fault": fault}),), **more)
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -11,10 +11,11 @@ import torch
 from attrs import frozen
 
 import editcore
-from editcore import EditRequest, Options
+from editcore import EditOptions, EditRequest
 from editcore.assets.store import AssetStore
-from editcore.patches import StoredUpdate, Target, seal
-from editcore.patches.patch import Patch
+from editcore.patches.file.patch import Patch
+from editcore.patches.file.sealing import Target, seal
+from editcore.patches.forms.deltas import StoredUpdate
 from editcore.plugins.registry import Registry
 from editcore_hooks import (
     ConflictError,
@@ -172,7 +173,7 @@ def three_in_sequence(session: editcore.Session) -> list[Patch]:
     patches: list[Patch] = []
     for target in ("a", "bb", "ccc"):
         with session.patched(*patches):
-            patches.append(session.edit_all([request(target)], Options("counting")))
+            patches.append(session.edit_all([request(target)], EditOptions("counting")))
     return patches
 
 
@@ -185,7 +186,7 @@ def test_a_sequential_edit_sees_the_edits_before_it(session: editcore.Session) -
 def test_a_patch_taken_out_of_the_middle_takes_its_increment_along(session: editcore.Session) -> None:
     first, _, third = three_in_sequence(session)
     with session.patched(first, third):
-        patch = session.edit_all([request("dddd")], Options("counting"))
+        patch = session.edit_all([request("dddd")], EditOptions("counting"))
     assert patch.about["notes"][0]["history"] == [1.0, 3.0]
 
 
@@ -197,12 +198,12 @@ def test_state_survives_the_file_and_another_session(
     loaded = [Patch.load(path) for path in sorted(tmp_path.glob("*.safetensors"))]
     other = editcore.open(llama_folder, registry_=Registry.of(toy_plugin()))
     with other.patched(*loaded):
-        patch = other.edit_all([request("dddd")], Options("counting"))
+        patch = other.edit_all([request("dddd")], EditOptions("counting"))
     assert sorted(patch.about["notes"][0]["history"]) == [1.0, 2.0, 3.0]
 
 
 def test_the_increment_is_annotation_and_leaves_the_id_alone(session: editcore.Session) -> None:
-    a, b = (session.edit_all([request(target)], Options("counting")) for target in ("a", "bb"))
+    a, b = (session.edit_all([request(target)], EditOptions("counting")) for target in ("a", "bb"))
     assert a.patch_id == b.patch_id
     assert not torch.equal(a.tensors["state/history"], b.tensors["state/history"])
 
@@ -242,7 +243,7 @@ def test_taking_one_off_in_the_middle_equals_never_having_put_it_on(session: edi
 def test_a_memory_patch_is_attached_and_detached(session: editcore.Session, tmp_path: Path) -> None:
     prompt = "Ada Marlow works as a"
     before = session.generate(prompt, 1)
-    patch = session.edit_all([request("miner")], Options("remembering"))
+    patch = session.edit_all([request("miner")], EditOptions("remembering"))
     assert patch.kind == "memory"
     patch.save(tmp_path / "m.safetensors")
     with session.patched(Patch.load(tmp_path / "m.safetensors")):
@@ -255,7 +256,7 @@ def test_a_memory_patch_is_attached_and_detached(session: editcore.Session, tmp_
 
 
 def test_a_memory_patch_without_its_plugin_says_what_to_install(session: editcore.Session, llama_folder: Path) -> None:
-    patch = session.edit_all([request("miner")], Options("remembering"))
+    patch = session.edit_all([request("miner")], EditOptions("remembering"))
     bare = editcore.open(llama_folder, registry_=Registry.of())
     with pytest.raises(PluginError, match="pip install toy"), bare.patched(patch):
         pass
@@ -263,7 +264,7 @@ def test_a_memory_patch_without_its_plugin_says_what_to_install(session: editcor
 
 @pytest.mark.parametrize(("fault", "message"), [("weight", "changed .*down_proj"), ("hook", "left a hook")])
 def test_a_method_that_touches_the_model_is_found_out(session: editcore.Session, fault: str, message: str) -> None:
-    options = Options("careless", hparams=(("test", {"fault": fault}),))
+    options = EditOptions("careless", hparams=(("test", {"fault": fault}),))
     with pytest.raises(PluginError, match=message):
         session.edit_all([request()], options)
 
@@ -271,15 +272,15 @@ def test_a_method_that_touches_the_model_is_found_out(session: editcore.Session,
 def test_modes_gradients_and_generators_are_put_back(session: editcore.Session) -> None:
     torch.manual_seed(5)
     state = torch.get_rng_state()
-    session.edit_all([request()], Options("careless", hparams=(("test", {"fault": "none"}),)))
+    session.edit_all([request()], EditOptions("careless", hparams=(("test", {"fault": "none"}),)))
     assert torch.equal(torch.get_rng_state(), state)
     assert not session.model.training
     assert not any(parameter.requires_grad for parameter in session.model.parameters())
 
 
 def test_a_transform_is_applied_and_recorded(session: editcore.Session) -> None:
-    plain = session.edit_all([request()], Options("counting"))
-    halved = session.edit_all([request()], Options("counting", transforms=("halve",)))
+    plain = session.edit_all([request()], EditOptions("counting"))
+    halved = session.edit_all([request()], EditOptions("counting", transforms=("halve",)))
     ((key, norm),) = plain.delta_norms().items()
     assert halved.delta_norms()[key] == pytest.approx(norm / 2)
     assert [record["name"] for record in halved.about["transforms"]] == ["halve"]
@@ -303,7 +304,7 @@ def test_an_observer_sees_every_stage_and_can_stop_a_patch(llama_folder: Path) -
     plugin = toy_plugin(editcore_compute_update=editcore_compute_update, editcore_apply_patch=editcore_apply_patch)
     session = editcore.open(llama_folder, registry_=Registry.of(plugin))
     before = bits(session)
-    patch = session.edit_all([request("judge")], Options("counting"))
+    patch = session.edit_all([request("judge")], EditOptions("counting"))
     with pytest.raises(RuntimeError, match="not judges"), session.patched(patch):
         pass
     assert seen == ["compute", "apply"]
@@ -322,11 +323,11 @@ def test_an_observer_that_changes_an_update_is_refused(llama_folder: Path) -> No
         llama_folder, registry_=Registry.of(toy_plugin(editcore_compute_update=editcore_compute_update))
     )
     with pytest.raises(PluginError, match="observer"):
-        session.edit_all([request()], Options("counting"))
+        session.edit_all([request()], EditOptions("counting"))
 
 
 def test_a_patch_of_another_model_is_refused(session: editcore.Session, gpt2_folder: Path) -> None:
-    patch = session.edit_all([request()], Options("counting"))
+    patch = session.edit_all([request()], EditOptions("counting"))
     other = editcore.open(gpt2_folder, registry_=Registry.of(toy_plugin()))
     before = bits(other)
     with pytest.raises(WrongBaseError), other.patched(patch):
@@ -352,7 +353,7 @@ def test_what_is_kept_for_a_stack_goes_with_it_and_what_is_the_bases_stays(sessi
 
 
 def test_what_another_patch_in_memory_requires_stays_until_that_is_off(session: editcore.Session) -> None:
-    first = session.edit_all([request()], Options("counting"))
+    first = session.edit_all([request()], EditOptions("counting"))
     ((key, target),) = first.targets.items()
     update = StoredUpdate("dense", {"delta": torch.full(tuple(target["shape"]), 0.5)})
     entry = Target(update, target["base_dtype"], tuple(target["shape"]), target["base_sha256"])

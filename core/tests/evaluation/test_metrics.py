@@ -7,14 +7,9 @@ from typing import Any
 import pytest
 from attrs import evolve, field, frozen
 
-from editcore.evaluation.asking import AskingMetric, NothingAskedError, rows_of
-from editcore.evaluation.cases import LOCALITY, PORTABILITY
-from editcore.evaluation.conditions import UNMET
-from editcore.evaluation.fluency import weighted_entropy
-from editcore.evaluation.intervals import normal, wilson
-from editcore.evaluation.metrics import METRICS
-from editcore.evaluation.preference import NO_TRUE
-from editcore.evaluation.questions import (
+from editcore.cases.reading import LOCALITY, PORTABILITY
+from editcore.evaluation.engine.dialogue import DialogueMetric, NothingAskedError, rows_of
+from editcore.evaluation.engine.questions import (
     Cost,
     Drift,
     Neutral,
@@ -26,9 +21,14 @@ from editcore.evaluation.questions import (
     Unshifted,
     Write,
 )
-from editcore.evaluation.reports import summarise
-from editcore.evaluation.requirements import check, parse_requirement
-from editcore.evaluation.wording import begins, contains, words
+from editcore.evaluation.engine.row_reports import summarise
+from editcore.evaluation.metrics.builtin import METRICS
+from editcore.evaluation.metrics.conditions import UNMET
+from editcore.evaluation.metrics.fluency import weighted_entropy
+from editcore.evaluation.metrics.preference import NO_TRUE
+from editcore.evaluation.reports.intervals import normal, wilson
+from editcore.evaluation.reports.requirements import check, parse_requirement
+from editcore.text.wording import begins, contains, words
 from editcore_hooks import Case, EditRequest, Probe, Report, RequirementNotMetError, UsageError
 
 METRIC = {metric.name: metric for metric in METRICS}
@@ -423,7 +423,7 @@ def test_rows_of_several_runs_give_the_report_of_all(metric: str) -> None:
 
 
 def test_a_question_of_many_metrics_is_a_question_of_each() -> None:
-    metrics: list[AskingMetric] = [METRIC[name]() for name in ("tf.token@1", "tf.exact@1", "pref.es@1")]
+    metrics: list[DialogueMetric] = [METRIC[name]() for name in ("tf.token@1", "tf.exact@1", "pref.es@1")]
     together = rows_of(metrics, [case("A"), case("B")], EDITED)
     assert together == [rows_of([metric], [case("A"), case("B")], EDITED)[0] for metric in metrics]
 

@@ -17,7 +17,7 @@ from transformers import (
     Qwen2Config,
 )
 
-from editcore.models.loading import load
+from editcore.models.loading.loader import load
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import EditMethod, Location, LowRank, Update, hookimpl
 

@@ -7,12 +7,12 @@ from torch import nn
 from transformers import AutoConfig, AutoModelForCausalLM, GPT2Config
 
 import editcore
-from editcore import EditRequest, Options
+from editcore import EditOptions, EditRequest
 from editcore.cli.generate import generate
-from editcore.models.anatomy import Anatomy
-from editcore.models.architecture_file import read_architecture
-from editcore.models.batch import pad
-from editcore.models.tracing import Tap, Trace
+from editcore.models.anatomy.architecture_file import read_architecture
+from editcore.models.anatomy.model_map import Anatomy
+from editcore.models.running.batch import pad
+from editcore.models.running.tracing import Tap, Trace
 from editcore.plugins.registry import Registry
 from editcore.testing.tokenizers import byte_level
 from editcore_hooks import Site, UsageError
@@ -57,7 +57,7 @@ def test_a_map_by_file_makes_it_editable_and_is_said_in_the_patch(mamba, written
     anatomy = session.anatomy
     assert (anatomy.blocks, anatomy.n_layers, anatomy.mlp_width, anatomy.family) == ("backbone.layers", 3, 64, None)
     assert anatomy.path(Site("final_norm")) == "backbone.norm_f"
-    patch = session.edit_all([EditRequest("{} is", "Ada", "here", id="1")], Options("pushing"))
+    patch = session.edit_all([EditRequest("{} is", "Ada", "here", id="1")], EditOptions("pushing"))
     assert patch.about["base"]["architecture_map"] == {
         "blocks": "backbone.layers",
         "parts": {"mlp_out": "mixer.out_proj"},

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, BloomConfig
 
-from editcore.models.batch import accepted, align, forward, pad
+from editcore.models.running.batch import accepted, align, forward, pad
 
 ROWS = [[5, 6, 7, 8, 9, 10], [11], [0, 0, 3], [21, 22, 23, 24]]
 

@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from editcore.models.anatomy import Anatomy
-from editcore.models.batch import forward, pad
-from editcore.models.branches import Branches, branch
-from editcore.models.scoring import target_logprobs
+from editcore.models.anatomy.model_map import Anatomy
+from editcore.models.running.batch import forward, pad
+from editcore.models.running.branches import Branches, branch
+from editcore.models.running.scoring import target_logprobs
 from editcore.testing.tiny import LINEAR_ATTENTION
 from editcore_hooks import Dense, LowRank, Site
 

@@ -5,11 +5,11 @@ import torch
 
 import editcore
 from editcore import Case, EditRequest
-from editcore.models.batch import forward, pad
-from editcore.models.generation import generate, sample
-from editcore.models.scoring import target_logits, target_logprobs
-from editcore.models.spans import encode, encode_prompt, encode_request, token_index
-from editcore.models.tokens import decode
+from editcore.models.running.batch import forward, pad
+from editcore.models.running.generation import generate, sample
+from editcore.models.running.scoring import target_logits, target_logprobs
+from editcore.models.tokens.spans import encode, encode_prompt, encode_request, token_index
+from editcore.models.tokens.tokenising import decode
 from editcore.plugins.registry import Registry
 from editcore_hooks import Probe, UsageError
 

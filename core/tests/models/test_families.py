@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CONFIG_MAPPING, AutoModelForCausalLM, OPTConfig
 
-from editcore.models.anatomy import Anatomy
-from editcore.models.families import ARCHITECTURES
-from editcore.models.loading import load
-from editcore.models.stacks import AT_ROOT
+from editcore.models.anatomy.families import ARCHITECTURES
+from editcore.models.anatomy.model_map import Anatomy
+from editcore.models.anatomy.stacks import AT_ROOT
+from editcore.models.loading.loader import load
 from editcore.testing.tiny import FAMILIES, LINEAR_ATTENTION, tiny_model
 from editcore_hooks import Site, UsageError
 

@@ -7,9 +7,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import editcore
-from editcore import EditRequest, Options
-from editcore.models.batch import forward, forward_pair, pad
-from editcore.patches.ondisk import apply_on_disk, revert_on_disk
+from editcore import EditOptions, EditRequest
+from editcore.models.running.batch import forward, forward_pair, pad
+from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
 from editcore.plugins.registry import Registry
 from editcore.testing.tiny import FAMILIES, tiny_model
 from editcore_hooks import ConflictError, Site
@@ -36,7 +36,7 @@ def logits(session):
 def test_an_edit_on_disk_is_the_edit_in_memory_and_leaves_no_trace(family, stack, tmp_path, pushing):
     folder = tiny_model(family, tmp_path / "model")
     session = editcore.open(folder, registry_=Registry.of(pushing(Site("mlp_out", 1, stack))))
-    patch = session.edit_all([REQUEST], Options("pushing"))
+    patch = session.edit_all([REQUEST], EditOptions("pushing"))
     plain, before = logits(session), digests(folder)
     with session.patched(patch):
         live = logits(session)
@@ -58,7 +58,7 @@ def test_embedding_and_head_are_edited_under_their_names_in_the_files(family, tm
     tied = family not in ("gpt_neox", "t5_gated")
     sites = (Site("embed"),) if tied else (Site("embed"), Site("head"))
     session = editcore.open(folder, registry_=Registry.of(pushing(*sites)))
-    patch = session.edit_all([REQUEST], Options("pushing"))
+    patch = session.edit_all([REQUEST], EditOptions("pushing"))
     assert set(patch.targets) <= set(session.checkpoint.entries)
     with session.patched(patch):
         live = logits(session)
@@ -69,7 +69,7 @@ def test_embedding_and_head_are_edited_under_their_names_in_the_files(family, tm
 def test_an_embedding_that_t5_s_files_hold_thrice_is_not_edited_once(tmp_path, pushing):
     folder = tiny_model("t5_gated", tmp_path / "model")
     session = editcore.open(folder, registry_=Registry.of(pushing(Site("embed"))))
-    patch = session.edit_all([REQUEST], Options("pushing"))
+    patch = session.edit_all([REQUEST], EditOptions("pushing"))
     assert list(patch.targets) == ["shared.weight"]
     tensors = load_file(folder / "model.safetensors")
     tensors |= {f"{stack}.embed_tokens.weight": tensors["shared.weight"].clone() for stack in ("encoder", "decoder")}

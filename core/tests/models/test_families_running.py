@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from editcore.models.anatomy import Anatomy
-from editcore.models.batch import forward, forward_pair, pad
-from editcore.models.stacks import AT_ROOT
-from editcore.models.tracing import Tap, Trace
+from editcore.models.anatomy.model_map import Anatomy
+from editcore.models.anatomy.stacks import AT_ROOT
+from editcore.models.running.batch import forward, forward_pair, pad
+from editcore.models.running.tracing import Tap, Trace
 from editcore.testing.tiny import FAMILIES
 from editcore_hooks import Site
 

@@ -5,10 +5,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import editcore
-from editcore import EditcoreError, EditRequest, Options
+from editcore import EditcoreError, EditOptions, EditRequest
 from editcore.assets.store import AssetStore
-from editcore.models import finite
-from editcore.models.generation import continuations, generate
+from editcore.models.running import finite
+from editcore.models.running.generation import continuations, generate
 from editcore.testing.tiny import tiny_model
 
 REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot", id="1")
@@ -52,7 +52,7 @@ def test_generating_names_the_layer_and_the_weight(tmp_path, family, key, where)
 @pytest.mark.parametrize("method", METHODS)
 def test_editing_names_the_layer_and_the_weight(tmp_path, method):
     session = opened(tmp_path, "llama", "model.layers.0.mlp.down_proj.weight")
-    options = Options(method.split()[0], hparams=(("test", METHODS[method]),))
+    options = EditOptions(method.split()[0], hparams=(("test", METHODS[method]),))
     with pytest.raises(EditcoreError, match=r"NaN at layer 0 \(weight model.layers.0.mlp.down_proj.weight\)"):
         session.edit_all([REQUEST], options)
     with pytest.raises(EditcoreError, match=r"NaN at layer 0"):
@@ -73,7 +73,7 @@ def test_a_sound_model_is_not_looked_at(tmp_path, monkeypatch):
     session = opened(tmp_path, "llama")
     monkeypatch.setattr(finite, "not_finite", lambda *_, **__: pytest.fail("it was looked at"))
     generate(session.model, session.tokenizer, ["Ada Marlow works as a"], 2)
-    session.edit_all([REQUEST], Options("ft-m", hparams=(("test", METHODS["ft-m"]),)))
+    session.edit_all([REQUEST], EditOptions("ft-m", hparams=(("test", METHODS["ft-m"]),)))
 
 
 def test_an_error_of_a_sound_model_stays_what_it_is(tmp_path):

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from editcore.models.generation import continuations, generate, sample
+from editcore.models.running.generation import continuations, generate, sample
 from editcore.testing.tiny import LINEAR_ATTENTION
 
 PROMPTS = ["The mother tongue of Danielle Darrieux is", "Paris", "The capital of France is"]

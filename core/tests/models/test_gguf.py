@@ -10,8 +10,8 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from editcore.cli import main
-from editcore.models.gguf import import_gguf
-from editcore.models.quiet import quiet
+from editcore.models.loading.gguf import import_gguf
+from editcore.models.loading.quiet import quiet
 from editcore.testing.tiny import tiny_model
 from editcore.testing.tokenizers import byte_level
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
@@ -129,13 +129,13 @@ def test_what_cannot_be_read_leaves_nothing(file, tmp_path, monkeypatch):
     broken.write_bytes(b"PK\3\4 zip")
     with pytest.raises(RefusedFileError, match="is not a GGUF file"):
         import_gguf(broken, tmp_path / "out", say=lambda _: None)
-    monkeypatch.setattr("editcore.models.gguf.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr("editcore.models.loading.gguf.shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(EditcoreError, match="are free on its disk"):
         import_gguf(file, tmp_path / "out", say=lambda _: None)
     assert [path.name for path in tmp_path.iterdir()] == ["broken.gguf"]
 
 
 def test_the_package_is_asked_for(file, tmp_path, monkeypatch):
-    monkeypatch.setattr("editcore.models.gguf.find_spec", lambda name: None)
+    monkeypatch.setattr("editcore.models.loading.gguf.find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"pip install \"editcore\[gguf\]\""):
         import_gguf(file, tmp_path / "out")

@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
-from editcore.models.generation import generate
-from editcore.models.loading import load
-from editcore.models.spans import encode_prompt
-from editcore.models.weight_files import weight_files
+from editcore.models.loading.loader import load
+from editcore.models.loading.weight_files import weight_files
+from editcore.models.running.generation import generate
+from editcore.models.tokens.spans import encode_prompt
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
 

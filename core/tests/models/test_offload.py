@@ -6,16 +6,16 @@ import pytest
 import torch
 
 import editcore
-from editcore import EditRequest, Options
-from editcore.editing import session as sessions
-from editcore.models import loading
-from editcore.models.batch import align, forward, forward_pair, pad
-from editcore.models.loading import load
-from editcore.models.offload import Offloaded, Resident, device_of
-from editcore.models.resume import resume
-from editcore.models.stacks import AT_ROOT
-from editcore.models.tracing import Tap, Trace
-from editcore.patches.ondisk import apply_on_disk
+from editcore import EditOptions, EditRequest
+from editcore import facade as sessions
+from editcore.models.anatomy.stacks import AT_ROOT
+from editcore.models.loading import loader
+from editcore.models.loading.loader import load
+from editcore.models.loading.offload import Offloaded, Resident, device_of
+from editcore.models.running.batch import align, forward, forward_pair, pad
+from editcore.models.running.resume import resume
+from editcore.models.running.tracing import Tap, Trace
+from editcore.patches.change.ondisk import apply_on_disk
 from editcore.plugins.registry import Registry
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import Site, UsageError
@@ -106,8 +106,8 @@ def test_gradients_flow_through_what_is_fetched(opened):
 def test_a_patch_is_one_edit_wherever_the_weights_are_and_its_way_back_is_exact(opened):
     whole, partly = opened
     folder, before = whole.loaded.folder, digest(whole.loaded.folder)
-    patch = whole.edit_all([REQUEST], Options("pushing"))
-    assert partly.edit_all([REQUEST], Options("pushing")).patch_id == patch.patch_id
+    patch = whole.edit_all([REQUEST], EditOptions("pushing"))
+    assert partly.edit_all([REQUEST], EditOptions("pushing")).patch_id == patch.patch_id
     plain = logits(partly.model)
     with whole.patched(patch):
         edited = logits(whole.model)
@@ -132,7 +132,7 @@ def test_a_patch_is_one_edit_wherever_the_weights_are_and_its_way_back_is_exact(
 def test_of_two_patches_either_comes_off_first(opened, pushing):
     whole, partly = opened
     narrow = editcore.open(whole.loaded.folder, registry_=Registry.of(pushing(Site("mlp_out", 1))))
-    wide_patch, narrow_patch = (session.edit_all([REQUEST], Options("pushing")) for session in (whole, narrow))
+    wide_patch, narrow_patch = (session.edit_all([REQUEST], EditOptions("pushing")) for session in (whole, narrow))
     plain = logits(whole.model)
     with whole.patched(narrow_patch):
         alone = logits(whole.model)
@@ -182,7 +182,7 @@ def test_weights_that_wait_in_memory_are_patched_too(tmp_path, pushing):
     folder = tiny_model("gpt2", tmp_path)
     plugins = Registry.of(pushing(Site("mlp_out", 1), Site("head")))
     whole = editcore.open(folder, registry_=plugins)
-    patch = whole.edit_all([REQUEST], Options("pushing"))
+    patch = whole.edit_all([REQUEST], EditOptions("pushing"))
     plain = logits(whole.model)
     with whole.patched(patch):
         edited = logits(whole.model)
@@ -205,7 +205,7 @@ def test_auto_spreads_over_what_there_is(tmp_path):
 
 
 def test_without_accelerate_it_says_what_to_install(tmp_path, monkeypatch):
-    monkeypatch.setattr(loading, "find_spec", lambda name: None)
+    monkeypatch.setattr(loader, "find_spec", lambda name: None)
     for options in ({"device": "auto"}, {"device_map": {"": "disk"}}):
         with pytest.raises(UsageError, match="needs accelerate") as caught:
             load(tmp_path, **options)

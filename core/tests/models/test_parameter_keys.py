@@ -6,8 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from editcore.models.anatomy import Anatomy
-from editcore.models.parameter_keys import counterpart
+from editcore.models.anatomy.model_map import Anatomy
+from editcore.models.anatomy.parameter_keys import counterpart
 from editcore_hooks import RefusedFileError, Site
 
 

@@ -5,10 +5,10 @@ import copy
 import pytest
 import torch
 
-from editcore.models.anatomy import Anatomy
-from editcore.models.batch import align, forward, pad
-from editcore.models.resume import keeps_columns, record, resume
-from editcore.models.tracing import Tap, Trace
+from editcore.models.anatomy.model_map import Anatomy
+from editcore.models.running.batch import align, forward, pad
+from editcore.models.running.resume import keeps_columns, record, resume
+from editcore.models.running.tracing import Tap, Trace
 from editcore.testing.tiny import FAMILIES, LINEAR_ATTENTION
 from editcore_hooks import Site, UsageError
 

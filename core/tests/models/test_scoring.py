@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from editcore.models.reading import batches
-from editcore.models.scoring import target_logprobs
+from editcore.models.running.packed_reading import batches
+from editcore.models.running.scoring import target_logprobs
 
 ITEMS = [
     ([5, 6, 7, 8], [9]),

@@ -4,8 +4,8 @@ import unicodedata
 
 import pytest
 
-from editcore.models import alignment
-from editcore.models.spans import encode, encode_prompt, encode_request, token_index
+from editcore.models.tokens import alignment
+from editcore.models.tokens.spans import encode, encode_prompt, encode_request, token_index
 from editcore_hooks import EditRequest, UsageError
 
 NAMES = (

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from editcore.models.spans import encode
+from editcore.models.tokens.spans import encode
 
 WORDS = ["Paris", "of", "a", "aa", "Zoë", "é", "e\u0308", "東京", "は", "😀"]
 PIECES = [*WORDS, "'s", "1912", "19", ".", '"', "ﬁ", "½", "  ", "\n"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from editcore.models.spans import encode, encode_prompt, encode_request, joined_target
+from editcore.models.tokens.spans import encode, encode_prompt, encode_request, joined_target
 from editcore_hooks import ChatTemplate, EditRequest, UsageError
 
 NAMES = (

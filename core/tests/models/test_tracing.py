@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from editcore.models.anatomy import Anatomy
-from editcore.models.batch import forward, pad
-from editcore.models.stacks import AT_ROOT
-from editcore.models.tracing import Tap, Trace
+from editcore.models.anatomy.model_map import Anatomy
+from editcore.models.anatomy.stacks import AT_ROOT
+from editcore.models.running.batch import forward, pad
+from editcore.models.running.tracing import Tap, Trace
 from editcore_hooks import Site
 
 BATCH = pad([[5, 6, 7, 8], [9, 10]])

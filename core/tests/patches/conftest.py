@@ -11,7 +11,11 @@ import pytest
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel, GPT2Model, LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
-from editcore.patches import Checkpoint, Patch, Target, base_identity, seal, to_stored
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.identity import base_identity
+from editcore.patches.file.patch import Patch
+from editcore.patches.file.sealing import Target, seal
+from editcore.patches.forms.deltas import to_stored
 from editcore_hooks import Dense, LowRank, Rows, Sparse
 
 GPT2 = {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 40, "n_positions": 16, "bos_token_id": 0}

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from editcore.patches import Patch, rebuild_bytes
-from editcore.patches.forms import FORMS
+from editcore.patches.arithmetic.rebuilding import rebuild_bytes
+from editcore.patches.file.patch import Patch
+from editcore.patches.forms.table import FORMS
 
 GOLDEN = Path(__file__).parent / "golden"
 EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())

@@ -12,14 +12,20 @@ import torch
 from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
 
 import editcore
-from editcore.editing.folding import fold_to_copy
-from editcore.models.anatomy import Anatomy
-from editcore.models.batch import forward, forward_pair, pad
-from editcore.models.tracing import Tap, Trace
-from editcore.patches import Checkpoint, Patch, apply_on_disk, base_identity, seal, squash, verify_folder, verify_patch
-from editcore.patches.adapting import write_adapter
-from editcore.patches.diff import diff
-from editcore.patches.units import Units, units_of, units_payload
+from editcore.applying.folding import fold_to_copy
+from editcore.models.anatomy.model_map import Anatomy
+from editcore.models.running.batch import forward, forward_pair, pad
+from editcore.models.running.tracing import Tap, Trace
+from editcore.patches.change.ondisk import apply_on_disk
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.identity import base_identity
+from editcore.patches.compare.diff import diff
+from editcore.patches.compare.verification import verify_folder, verify_patch
+from editcore.patches.exchange.peft_export import write_adapter
+from editcore.patches.exchange.squashing import squash
+from editcore.patches.file.patch import Patch
+from editcore.patches.file.sealing import seal
+from editcore.patches.forms.units import Units, units_of, units_payload
 from editcore.plugins.registry import Registry
 from editcore.testing.snapshot import Snapshot
 from editcore.testing.tiny import FAMILIES, tiny_model

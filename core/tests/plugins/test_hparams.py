@@ -19,7 +19,7 @@ from editcore.plugins.hparams import (
     to_json,
     undocumented,
 )
-from editcore.plugins.yaml_text import read_mapping
+from editcore.text.yaml_text import read_mapping
 from editcore_hooks import PluginError, UsageError, hparam
 
 

@@ -12,8 +12,8 @@ from attrs import evolve, field, frozen
 from torch.func import functional_call
 
 from editcore.assets.store import AssetStore
-from editcore.models.scoring import target_logits
-from editcore.patches.checkpoint import Checkpoint
+from editcore.models.running.scoring import target_logits
+from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.plugins.registry import Registry
 from editcore.testing.conformance import MethodConformance
 from editcore_hooks import (

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
-from editcore.models.loading import load
+from editcore.models.loading.loader import load
 from editcore.testing import taught
 from editcore.testing.teaching import teach
 from editcore_hooks import UsageError

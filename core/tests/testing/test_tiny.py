@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from editcore.models.loading import load
+from editcore.models.loading.loader import load
 from editcore.testing.tiny import FAMILIES, tiny_model
 from editcore_hooks import UsageError
 

@@ -10,7 +10,7 @@ from torch import Tensor
 import editcore
 from editcore import EditcoreError, EditRequest
 from editcore.assets.store import AssetStore
-from editcore.patches.patch import Patch
+from editcore.patches.file.patch import Patch
 from editcore.plugins.hparams import from_mapping, to_json
 from editcore.testing.tiny import tiny_model
 from editcore_alphaedit.hparams import AlphaEditHparams
@@ -20,7 +20,7 @@ from editcore_hooks import Location, Site, State, Update
 from editcore_keyvalue.corpus import SelfCorpus
 from editcore_keyvalue.history import fold
 from editcore_keyvalue.moments import Accumulator
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 
 LAYERS = (1, 2)
 LOCATION = Location(tuple(Site("mlp_out", layer) for layer in LAYERS))
@@ -48,7 +48,7 @@ def delta(update: Update, layer: int) -> Tensor:
 
 def projector(session: editcore.Session, layer: int) -> Tensor:
     """P (f, f) by the singular vectors of C, as published."""
-    c = second_moments(session, LAYERS, Wish.of(HPARAMS))[layer][0].mean.double()
+    c = second_moments(session, LAYERS, MomentRequest.of(HPARAMS))[layer][0].mean.double()
     u, s, _ = torch.linalg.svd(c)
     free = u[:, len(s) - round(0.6 * len(s)) :]
     return free @ free.T
@@ -80,7 +80,7 @@ def test_an_update_is_nought_outside_the_free_directions(session: editcore.Sessi
     for layer in LAYERS:
         p, change = projector(session, layer), delta(update, layer)
         assert (change - change @ p).norm() < 1e-4 * change.norm()
-        c = second_moments(session, LAYERS, Wish.of(HPARAMS))[layer][0].mean.double()
+        c = second_moments(session, LAYERS, MomentRequest.of(HPARAMS))[layer][0].mean.double()
         assert update.notes["free_directions"][str(layer)] == round(0.6 * len(c))
 
 
@@ -96,7 +96,7 @@ def test_ordinary_keys_are_hardly_moved(session: editcore.Session) -> None:
     for layer in LAYERS:
         change, k = delta(update, layer), update.state_increment[f"keys.{layer}"].double()
         plain = update.tensors[Site("mlp_out", layer)].out.double() @ torch.linalg.pinv(k)  # ΔK = R, nothing spared
-        seen = second_moments(session, LAYERS, Wish.of(HPARAMS))[layer][0].mean.double()
+        seen = second_moments(session, LAYERS, MomentRequest.of(HPARAMS))[layer][0].mean.double()
         values = torch.linalg.eigvalsh(seen)
         largest = values[round(0.6 * len(values)) - 1]
         assert moved(change, seen) < 1.001 * largest
@@ -111,7 +111,7 @@ def moved(change: Tensor, c: Tensor) -> Tensor:
 
 
 def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Session) -> None:
-    options = editcore.Options("alphaedit", hparams=(("test", to_json(HPARAMS)),))
+    options = editcore.EditOptions("alphaedit", hparams=(("test", to_json(HPARAMS)),))
     patches: list[Patch] = []
     for request in REQUESTS[:2]:
         with session.patched(*patches):
@@ -137,7 +137,7 @@ def test_a_later_batch_moves_the_keys_of_an_earlier_one_little(session: editcore
 
 
 def test_the_threshold_is_absolute_and_the_share_relative(session: editcore.Session) -> None:
-    values = torch.linalg.eigvalsh(second_moments(session, LAYERS, Wish.of(HPARAMS))[1][0].mean.double())
+    values = torch.linalg.eigvalsh(second_moments(session, LAYERS, MomentRequest.of(HPARAMS))[1][0].mean.double())
     middle = float(values[10] + values[11]) / 2
     absolute = AlphaEditHparams(layers=LAYERS, nullspace_threshold=middle, mom2_tokens=1500)
     spaces, _, _ = free_directions(session, [1], absolute)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from editcore.editing.talk import Silence
 from editcore.plugins.registry import registry
+from editcore.session.talk import Silence
 from editcore.testing.taught import CITIES, facts
 from editcore_bench.runs.engines import Engine, Here
 from editcore_bench.runs.prepared import prepare

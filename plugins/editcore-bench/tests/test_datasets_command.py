@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from editcore.cases.reading import read_cases
 from editcore.cli import main
-from editcore.evaluation.cases import read_cases
 from editcore.testing.hub import COMMIT, serving
 from editcore_bench.datasets.layouts import LAYOUTS
 

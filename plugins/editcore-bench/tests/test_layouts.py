@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from editcore.evaluation.case_rows import case_to_json
-from editcore.evaluation.cases import parse_case
+from editcore.cases.reading import parse_case
+from editcore.cases.writing import case_to_json
 from editcore.plugins.hparams import from_mapping, undocumented
 from editcore_bench.datasets.layout import Layout
 from editcore_bench.datasets.layouts import LAYOUTS

@@ -220,7 +220,7 @@ def test_the_manifest_has_versions_hashes_and_the_machine(small_run: Path) -> No
 
 
 def test_the_cases_of_a_run_are_read_as_cases(small_run: Path) -> None:
-    from editcore.evaluation.cases import read_cases
+    from editcore.cases.reading import read_cases
 
     path = small_run / "cases" / "towns.jsonl"
     assert len(list(read_cases(path.read_text().splitlines(), path.name))) == 6

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 import editcore_demo
-from editcore.evaluation.cases import parse_case
+from editcore.cases.reading import parse_case
 from editcore.plugins.hparams import from_mapping
 from editcore.plugins.registry import registry
 from editcore_bench.runs.prepared import prepare

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import editcore
-from editcore import EditRequest, Options
+from editcore import EditOptions, EditRequest
 from editcore.cli import main
 from editcore.testing.tiny import FAMILIES, LINEAR_ATTENTION, tiny_model
 from editcore_causal_trace.average import GROUPS, average, roles_of_tokens
@@ -124,16 +124,16 @@ def test_an_edit_takes_its_layer_from_a_locator_and_records_it(llama_folder: Pat
     layer = by_trace(session, [REQUEST], TraceHparams(samples=3)).sites[0].layer
     other = 3 if layer == 0 else 0
     hparams: dict[str, Any] = {"layers": [other], "steps": 2}
-    options = Options("ft-m", hparams=(("test", hparams),), locator="causal-trace:samples=3")
+    options = EditOptions("ft-m", hparams=(("test", hparams),), locator="causal-trace:samples=3")
     patch = session.edit_all([REQUEST], options)
     assert list(patch.targets) == [f"model.layers.{layer}.mlp.down_proj.weight"]
     record = patch.about["locator"]
     assert (record["name"], record["hparams"]["samples"]) == ("causal-trace", 3)
-    assert "locator" not in session.edit_all([REQUEST], Options("ft-m", hparams=(("test", hparams),))).about
+    assert "locator" not in session.edit_all([REQUEST], EditOptions("ft-m", hparams=(("test", hparams),))).about
     assert patch.redact().about["locator"] == record
     for text, message in (("causal-trase", "causal-trace"), ("causal-trace:sample=3", "samples")):
         with pytest.raises((PluginError, UsageError), match=message):
-            session.edit_all([REQUEST], Options("ft-m", locator=text))
+            session.edit_all([REQUEST], EditOptions("ft-m", locator=text))
 
 
 def locate(*arguments: object) -> int:

@@ -9,14 +9,14 @@ from torch import Tensor
 import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
-from editcore.patches.patch import Patch
+from editcore.patches.file.patch import Patch
 from editcore.plugins.hparams import from_mapping
 from editcore.testing.tiny import tiny_model
 from editcore_emmet.hparams import EmmetHparams
 from editcore_emmet.method import compute
 from editcore_emmet.space import space
 from editcore_hooks import Location, Site, State, Update, UsageError
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 
 LAYER = 1
 LOCATION = Location((Site("mlp_out", LAYER),))
@@ -53,7 +53,7 @@ def test_with_slack_it_is_the_published_formula(session: editcore.Session, norm_
     """Δ = R (Kᵀ C′⁻¹ K + γI)⁻¹ Kᵀ C′⁻¹ with C′ = λC + μI."""
     hparams = EmmetHparams(slack=0.1, mom2_weight=50.0, norm_weight=norm_weight, **SETTINGS)
     delta, r, k = parts(compute(session, REQUESTS, LOCATION, State(""), hparams))
-    c = second_moments(session, [LAYER], Wish.of(hparams))[LAYER][0].mean.double()
+    c = second_moments(session, [LAYER], MomentRequest.of(hparams))[LAYER][0].mean.double()
     eye = torch.eye(len(c), dtype=torch.float64)
     c = 50.0 * (c + 1e-3 * c.diagonal().mean() * eye) + norm_weight * eye
     inverse = torch.linalg.inv(c)
@@ -65,7 +65,7 @@ def test_with_slack_it_is_the_published_formula(session: editcore.Session, norm_
 @pytest.mark.parametrize("slack", [0.0, 0.1])
 def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Session, slack: float) -> None:
     settings = {**SETTINGS, "layers": [LAYER], "slack": slack, "mom2_weight": 50.0}
-    options = editcore.Options("emmet", hparams=(("test", settings),))
+    options = editcore.EditOptions("emmet", hparams=(("test", settings),))
     patches: list[Patch] = []
     for request in REQUESTS[:2]:
         with session.patched(*patches):
@@ -82,7 +82,7 @@ def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Sessi
 
 def test_without_slack_a_second_fact_of_a_subject_is_written_too(session: editcore.Session) -> None:
     """Its key is in the history already: both to be kept would contradict each other."""
-    options = editcore.Options("emmet", hparams=(("test", {**SETTINGS, "layers": [LAYER], "slack": 0.0}),))
+    options = editcore.EditOptions("emmet", hparams=(("test", {**SETTINGS, "layers": [LAYER], "slack": 0.0}),))
     with session.patched(session.edit_all(REQUESTS[:1], options)):
         second = EditRequest("{} lives in", REQUESTS[0].subject, "Lima", id="4")
         patch = session.edit_all([second, REQUESTS[1]], options)

@@ -11,10 +11,10 @@ import torch
 from attrs import define, field
 
 import editcore
-from editcore import EditcoreError, EditRequest, Options
-from editcore.editing.talk import Progress, Silence
+from editcore import EditcoreError, EditOptions, EditRequest
 from editcore.plugins.hparams import from_mapping
-from editcore.plugins.yaml_text import parse
+from editcore.session.talk import Progress, Silence
+from editcore.text.yaml_text import parse
 from editcore_ft.hooks import Ft, FtL, FtM
 from editcore_ft.presets import default_layers, find_preset
 from editcore_hooks import Location, Site, State
@@ -58,8 +58,8 @@ def llama(llama_folder: Path, talk: Listening) -> editcore.Session:
     return editcore.open(llama_folder, talk=talk)
 
 
-def options(method: str = "ft-m", **values: Any) -> Options:
-    return Options(method, hparams=(("test", {"layers": [1], "lr": 2e-3, "steps": 80, **values}),))
+def options(method: str = "ft-m", **values: Any) -> EditOptions:
+    return EditOptions(method, hparams=(("test", {"layers": [1], "lr": 2e-3, "steps": 80, **values}),))
 
 
 def chances(session: editcore.Session, requests: list[EditRequest]) -> list[float]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import editcore
-from editcore import EditRequest, Options
-from editcore.models.scoring import target_logits
+from editcore import EditOptions, EditRequest
+from editcore.models.running.scoring import target_logits
 from editcore.testing.tiny import FAMILIES, tiny_model
 from editcore_hooks import Site
 
@@ -25,8 +25,8 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tiny_model(request.param, tmp_path / "model")
 
 
-def options(steps: int) -> Options:
-    return Options("ft-m", hparams=(("test", {"layers": LAYERS, "lr": LR, "steps": steps}),))
+def options(steps: int) -> EditOptions:
+    return EditOptions("ft-m", hparams=(("test", {"layers": LAYERS, "lr": LR, "steps": steps}),))
 
 
 def in_place(session: editcore.Session, requests: Sequence[EditRequest], steps: int) -> dict[str, Any]:

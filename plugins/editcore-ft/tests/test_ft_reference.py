@@ -16,7 +16,7 @@ from attrs import frozen
 from torch import Tensor
 
 import editcore
-from editcore import EditRequest, Options
+from editcore import EditOptions, EditRequest
 from editcore_ft.hparams import FtHparams
 
 LAYERS = (1, 2)
@@ -146,7 +146,7 @@ def plain_training(
 
 
 def fast(session: editcore.Session, requests: Sequence[EditRequest], h: FtHparams) -> tuple[list[Tensor], list[float]]:
-    patch = session.edit_all(requests, Options("ft", hparams=(("test", attrs.asdict(h)),)))
+    patch = session.edit_all(requests, EditOptions("ft", hparams=(("test", attrs.asdict(h)),)))
     deltas = []
     for layer in LAYERS:
         (key,) = (key for key, site in patch.about["sites"].items() if site["layer"] == layer)
@@ -214,7 +214,7 @@ def test_batches_and_schedules_agree(session: editcore.Session, plain: Plain, sc
 def test_a_second_edit_is_held_by_its_anchor(
     session: editcore.Session, plain: Plain, anchor: str, constraint: str
 ) -> None:
-    first = session.edit_all(REQUESTS[:1], Options("ft", hparams=(("test", attrs.asdict(settings(steps=3))),)))
+    first = session.edit_all(REQUESTS[:1], EditOptions("ft", hparams=(("test", attrs.asdict(settings(steps=3))),)))
     h = settings(steps=3, anchor=anchor, constraint=constraint, linf_radius=2e-3)
     with session.patched(first):
         edited = copy.deepcopy(session.model)
@@ -224,7 +224,7 @@ def test_a_second_edit_is_held_by_its_anchor(
 
 def test_training_stops_where_the_plain_one_stops(session: editcore.Session, plain: Plain) -> None:
     h = settings(steps=40, lr=3e-3, stop_loss=0.05)
-    patch = session.edit_all(REQUESTS[:1], Options("ft", hparams=(("test", attrs.asdict(h)),)))
+    patch = session.edit_all(REQUESTS[:1], EditOptions("ft", hparams=(("test", attrs.asdict(h)),)))
     _, losses = plain_training(plain, REQUESTS[:1], h)
     notes = patch.about["notes"][0]
     assert 1 < notes["steps"] == len(losses) < 40

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 import editcore
-from editcore import EditcoreError, EditRequest, Options
-from editcore.patches.ondisk import apply_on_disk, revert_on_disk
+from editcore import EditcoreError, EditOptions, EditRequest
+from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.tiny import tiny_model
 
@@ -28,8 +28,8 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tiny_model(request.param, tmp_path / "model")
 
 
-def options(method: str, **values: Any) -> Options:
-    return Options(method, hparams=(("test", {"layers": [LAYER], "lr": LR, "steps": STEPS, **values}),))
+def options(method: str, **values: Any) -> EditOptions:
+    return EditOptions(method, hparams=(("test", {"layers": [LAYER], "lr": LR, "steps": STEPS, **values}),))
 
 
 def plain_delta(folder: Path, objective: str) -> torch.Tensor:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import editcore
-from editcore import EditRequest, Options
+from editcore import EditOptions, EditRequest
 from editcore.assets.store import AssetStore
 from editcore.plugins.hparams import from_mapping
 from editcore.testing.tiny import tiny_model
@@ -49,7 +49,7 @@ def test_an_edit_uses_what_was_found(gpt2_folder: Path, tmp_path: Path) -> None:
     assert found.best.summary is not None
     assert found.best.summary.target > 0.9
     assert found.failed == ()
-    patch = session.edit_all([REQUEST], Options("ft-m"))
+    patch = session.edit_all([REQUEST], EditOptions("ft-m"))
     assert patch.about["notes"][0]["converged"] is True
     assert layers_of(patch) == list(found.profile.hparams["layers"])
     asked = [(REQUEST.rendered().text, REQUEST.target_new, None, "auto")]
@@ -60,6 +60,6 @@ def test_an_edit_uses_what_was_found(gpt2_folder: Path, tmp_path: Path) -> None:
 
 def test_a_model_that_writes_no_facts_is_edited_by_the_defaults(tmp_path: Path) -> None:
     session = editcore.open(tiny_model("t5", tmp_path / "model"), assets=AssetStore(tmp_path / "assets"))
-    patch = session.edit_all([REQUEST], Options("ft-m"))
+    patch = session.edit_all([REQUEST], EditOptions("ft-m"))
     assert find_profile(session, "ft-m") is None
-    assert layers_of(patch) == list(default_layers(session.facts()))
+    assert layers_of(patch) == list(default_layers(session.traits()))

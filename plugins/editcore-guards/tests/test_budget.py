@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import editcore
-from editcore import EditRequest, Options
+from editcore import EditOptions, EditRequest
+from editcore.applying.folders import apply_to_folder
 from editcore.assets.store import AssetStore
-from editcore.editing.folders import apply_to_folder
-from editcore.models.generation import sample
-from editcore.patches.checkpoint import Checkpoint
+from editcore.models.running.generation import sample
+from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.plugins.registry import Registry
 from editcore_guards import hooks
 from editcore_hooks import (
@@ -71,7 +71,7 @@ def weights(session: editcore.Session) -> dict[str, torch.Tensor]:
 
 
 def test_without_a_budget_nothing_is_stopped(session: editcore.Session) -> None:
-    assert session.edit_all(REQUESTS, Options("steady")).patch_id
+    assert session.edit_all(REQUESTS, EditOptions("steady")).patch_id
 
 
 def test_a_sequence_is_stopped_at_the_edit_that_overspends(
@@ -80,19 +80,19 @@ def test_a_sequence_is_stopped_at_the_edit_that_overspends(
     before = weights(session)
     monkeypatch.setenv("EDITCORE_BUDGET", f"norm={PART * 2**0.5 + 0.01}")  # room for two, not for three
     with pytest.raises(RequirementNotMetError, match=r"edit 3 \(Cleo Tolland: pilot\) would overspend") as caught:
-        session.edit_all(REQUESTS, Options("steady"))
+        session.edit_all(REQUESTS, EditOptions("steady"))
     assert "stop at edit 2" in str(caught.value)
     assert session.live.ids == ()
     after = weights(session)
     assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
     monkeypatch.setenv("EDITCORE_BUDGET", "norm=0.41")
-    assert session.edit_all(REQUESTS, Options("steady")).patch_id  # √4 · 0.2
+    assert session.edit_all(REQUESTS, EditOptions("steady")).patch_id  # √4 · 0.2
 
 
 def test_a_folder_is_guarded_too_against_the_patches_of_one_command_together(
     session: editcore.Session, llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    patches = session.edit_each(REQUESTS[:2], Options("steady"))
+    patches = session.edit_each(REQUESTS[:2], EditOptions("steady"))
     copy = Path(shutil.copytree(llama_folder, tmp_path / "model"))
     monkeypatch.setenv("EDITCORE_BUDGET", f"norm={PART + 0.01}")
     with pytest.raises(RequirementNotMetError, match="edit 2"):
@@ -108,7 +108,7 @@ def test_divergence_is_that_of_texts_which_the_base_wrote(
     session: editcore.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EDITCORE_BUDGET", "kl=1e-9,texts=4,tokens=12")
-    (patch,) = session.edit_each(REQUESTS[:1], Options("steady"))
+    (patch,) = session.edit_each(REQUESTS[:1], EditOptions("steady"))
     with pytest.raises(RequirementNotMetError, match="nats a token") as caught, session.patched(patch):
         pass
     assert session.live.ids == ()
@@ -134,7 +134,7 @@ def test_divergence_is_that_of_texts_which_the_base_wrote(
 
 
 def test_a_budget_that_cannot_be_read_is_refused(session: editcore.Session, monkeypatch: pytest.MonkeyPatch) -> None:
-    (patch,) = session.edit_each(REQUESTS[:1], Options("steady"))
+    (patch,) = session.edit_each(REQUESTS[:1], EditOptions("steady"))
     for text in ("nrom=1", "norm", "norm=-1"):
         monkeypatch.setenv("EDITCORE_BUDGET", text)
         with pytest.raises(UsageError), session.patched(patch):

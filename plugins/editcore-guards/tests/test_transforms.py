@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 import editcore
-from editcore import EditRequest, Options
-from editcore.models.spans import encode_request
+from editcore import EditOptions, EditRequest
+from editcore.models.tokens.spans import encode_request
 from editcore.plugins.registry import Registry
 from editcore_guards import hooks
 from editcore_guards.dense import dense
@@ -164,8 +164,8 @@ def session(request: pytest.FixtureRequest) -> editcore.Session:
 
 
 def test_both_are_opted_into_by_name_and_recorded(session: editcore.Session) -> None:
-    plain = session.edit_all(REQUESTS[:1], Options("large"))
-    made = session.edit_all(REQUESTS[:1], Options("large", transforms=("rect:keep=0.25", "prune:base=2")))
+    plain = session.edit_all(REQUESTS[:1], EditOptions("large"))
+    made = session.edit_all(REQUESTS[:1], EditOptions("large", transforms=("rect:keep=0.25", "prune:base=2")))
     assert [(record["name"], record["hparams"]) for record in made.about["transforms"]] == [
         ("rect", {"keep": 0.25}),
         ("prune", {"base": 2.0}),
@@ -180,11 +180,11 @@ def test_both_are_opted_into_by_name_and_recorded(session: editcore.Session) -> 
 def test_edits_in_sequence_are_pruned_as_their_sum(session: editcore.Session) -> None:
     weight = session.anatomy.weight(SITE).clone().double()
     largest = float(torch.linalg.matrix_norm(weight, 2))
-    options = Options("large", transforms=("prune",))
+    options = EditOptions("large", transforms=("prune",))
     first = session.edit_all(REQUESTS[:1], options)
     with session.patched(first):
         second = session.edit_all(REQUESTS[1:], options)
-        plain = session.edit_all(REQUESTS[1:], Options("large"))
+        plain = session.edit_all(REQUESTS[1:], EditOptions("large"))
         with session.patched(plain):
             whole = session.anatomy.weight(SITE).double() - weight
         with session.patched(second):

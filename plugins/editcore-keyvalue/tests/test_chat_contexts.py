@@ -7,9 +7,9 @@ import pytest
 from attrs import evolve
 
 import editcore
-from editcore import EditRequest, Options
+from editcore import EditOptions, EditRequest
 from editcore.assets.store import AssetStore
-from editcore.patches.patch import Patch
+from editcore.patches.file.patch import Patch
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import ChatTemplate
 from editcore_keyvalue.contexts import INSTRUCTIONS, chat_contexts, contexts_of
@@ -62,7 +62,7 @@ def test_prompts_in_the_template_and_tokenizers_without_one_get_no_chats(session
 
 def test_edits_with_and_without_the_template_are_those_of_each_alone(session: editcore.Session) -> None:
     quick = {"layer": 1, "context_count": 0, "context_chat": 1, "v_steps": 2, "mom2_tokens": 200, "mom2_ridge": 1e-2}
-    options = Options("rome", hparams=(("test", quick),))
+    options = EditOptions("rome", hparams=(("test", quick),))
     together = session.edit_each([REQUEST, IN_CHAT], options, measured=False)
     alone = [session.edit_each([each], options, measured=False)[0] for each in (REQUEST, IN_CHAT)]
     found = [notes_of(patch) for patch in together]

@@ -13,8 +13,8 @@ from editcore_hooks import Location, Site
 from editcore_keyvalue.contexts import beginnings
 from editcore_keyvalue.hparams import SpreadHparams
 from editcore_keyvalue.joint import joint_update
-from editcore_keyvalue.passage import Passage
-from editcore_keyvalue.residual import enters_as_it_is
+from editcore_keyvalue.key_reader import KeyReader
+from editcore_keyvalue.residual_check import enters_as_it_is
 from editcore_keyvalue.subjects import by_key, in_beginnings
 from editcore_keyvalue.system import Preserved
 
@@ -42,8 +42,8 @@ def test_what_is_written_holds_in_beginnings_in_which_keys_were_read(family: str
     (shared, _) = by_key(session, REQUESTS, ("{}",), "subject_last")
     more = beginnings(session, 8)
     amid = [in_beginnings(session, shared, [text], 0, "subject_last") for text in more]
-    passage = Passage.of_edits(session.anatomy, amid, 1)
-    keys, _ = passage.keys(1, {})  # (f, 8)
+    reader = KeyReader.of_edits(session.anatomy, amid, 1)
+    keys, _ = reader.keys(1, {})  # (f, 8)
     far = []
     for count in (0, 8):
         hparams = evolve(HPARAMS, context_spread=True, key_contexts=count)

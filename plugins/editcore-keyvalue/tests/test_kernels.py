@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import editcore
-from editcore.models.batch import forward, pad
+from editcore.models.running.batch import forward, pad
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import UsageError
 from editcore_keyvalue.kernels import quick_kernels

@@ -13,14 +13,14 @@ from editcore import EditcoreError, EditRequest
 from editcore.assets.store import AssetStore
 from editcore.cli.output import Output
 from editcore_hooks import Site, UsageError
+from editcore_keyvalue.cholesky import factor, solve
 from editcore_keyvalue.cli import parse_layers, stats
 from editcore_keyvalue.contexts import as_template, beginnings, check_contexts, in_context, sample_contexts
 from editcore_keyvalue.corpus import SelfCorpus, open_corpus, take
 from editcore_keyvalue.hparams import tokens_by_width
 from editcore_keyvalue.moments import Accumulator
 from editcore_keyvalue.rows import KL_APART, EditRows, edit_rows, lay_out
-from editcore_keyvalue.solve import factor, solve
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_keyvalue.value import Stop, Value, ValueSettings, in_batches, optimise_values
 
 REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot", id="1")
@@ -227,27 +227,27 @@ def test_take_gives_exactly_as_many_tokens_as_asked() -> None:
 
 
 def test_all_layers_are_collected_once_and_kept(session: editcore.Session, llama_folder: Path) -> None:
-    first = second_moments(session, [0, 2], Wish(tokens=500))
+    first = second_moments(session, [0, 2], MomentRequest(tokens=500))
     assert [moment.count for moment, _ in first.values()] == [500, 500]
     again = editcore.open(llama_folder, assets=session.assets)
     said: list[str] = []
     again.talk = _Talk(said)
-    second = second_moments(again, [2], Wish())
+    second = second_moments(again, [2], MomentRequest())
     assert said == []
     assert torch.equal(second[2][0].mean, first[2][0].mean)
     assert second[2][1].sha256 == first[2][1].sha256
 
 
 def test_more_tokens_than_kept_are_collected_anew_and_then_preferred(session: editcore.Session) -> None:
-    second_moments(session, [0], Wish(tokens=300))
-    assert second_moments(session, [0], Wish(tokens=600))[0][0].count == 600
-    assert second_moments(session, [0], Wish())[0][0].count == 600
+    second_moments(session, [0], MomentRequest(tokens=300))
+    assert second_moments(session, [0], MomentRequest(tokens=600))[0][0].count == 600
+    assert second_moments(session, [0], MomentRequest())[0][0].count == 600
 
 
 def test_a_pass_that_was_stopped_is_resumed_to_the_same_bits(
     session: editcore.Session, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = second_moments(session, [1], Wish(tokens=13000))[1][0].mean
+    whole = second_moments(session, [1], MomentRequest(tokens=13000))[1][0].mean
     other = editcore.open(session.checkpoint.folder, assets=AssetStore(tmp_path / "other"))
     monkeypatch.setattr("editcore_keyvalue.collecting.SAVE_SECONDS", 0.0)
     add, calls = Accumulator.add, []
@@ -260,11 +260,11 @@ def test_a_pass_that_was_stopped_is_resumed_to_the_same_bits(
 
     monkeypatch.setattr(Accumulator, "add", add_until_killed)
     with pytest.raises(KeyboardInterrupt):
-        second_moments(other, [1], Wish(tokens=13000))
+        second_moments(other, [1], MomentRequest(tokens=13000))
     monkeypatch.setattr(Accumulator, "add", add)
     said: list[str] = []
     other.talk = _Talk(said)
-    resumed = second_moments(other, [1], Wish(tokens=13000))[1][0].mean
+    resumed = second_moments(other, [1], MomentRequest(tokens=13000))[1][0].mean
     assert any("resuming after" in line for line in said)
     assert torch.equal(resumed, whole)
 
@@ -272,7 +272,7 @@ def test_a_pass_that_was_stopped_is_resumed_to_the_same_bits(
 def test_the_time_limit_is_kept_and_what_it_cut_is_a_warning(session: editcore.Session) -> None:
     said: list[str] = []
     session.talk = _Talk(said)
-    moment, _ = second_moments(session, [0], Wish(tokens=100_000, seconds=0.0))[0]
+    moment, _ = second_moments(session, [0], MomentRequest(tokens=100_000, seconds=0.0))[0]
     assert (moment.count, moment.wanted) == (512, 100_000)
     assert "reading 512 tokens sampled" in said[0]
     assert said[-1].startswith("warning: the second moments of layer 0 are over 512 of 100,000 tokens")
@@ -280,20 +280,20 @@ def test_the_time_limit_is_kept_and_what_it_cut_is_a_warning(session: editcore.S
 
 def test_the_time_that_a_search_leaves_is_kept_too(session: editcore.Session) -> None:
     with session.within(0.0):
-        moment, _ = second_moments(session, [0], Wish(tokens=30_000))[0]
+        moment, _ = second_moments(session, [0], MomentRequest(tokens=30_000))[0]
     assert 0 < moment.count < 30_000
 
 
 def test_fewer_tokens_than_directions_are_said_once(session: editcore.Session) -> None:
     width, said = session.anatomy.mlp_width, list[str]()
     session.talk = _Talk(said)
-    second_moments(session, [0], Wish(tokens=width - 1))
-    second_moments(session, [0], Wish())
+    second_moments(session, [0], MomentRequest(tokens=width - 1))
+    second_moments(session, [0], MomentRequest())
     few = [text for text in said if "directions of the keys" in text]
     assert len(few) == 1
     assert f"over {width - 1} tokens" in few[0]
     assert f"--tokens {tokens_by_width(width)}" in few[0]
-    second_moments(session, [1], Wish(tokens=width))
+    second_moments(session, [1], MomentRequest(tokens=width))
     assert "directions of the keys" not in said[-1]
 
 
@@ -306,7 +306,7 @@ def test_a_jsonl_corpus_names_the_line_that_does_not_fit(session: editcore.Sessi
     path = tmp_path / "c.jsonl"
     path.write_text('{"text": "Ada."}\n{"txt": 1}\n')
     with pytest.raises(UsageError, match="line 2"):
-        second_moments(session, [0], Wish(str(path)))
+        second_moments(session, [0], MomentRequest(str(path)))
 
 
 def test_solving_by_the_factor_equals_the_inverse() -> None:

@@ -13,17 +13,17 @@ import torch
 import editcore
 from editcore import EditcoreError
 from editcore.assets.store import AssetStore
-from editcore.editing.talk import Silence
-from editcore.evaluation.neutral import PASSAGES
+from editcore.session.talk import Silence
+from editcore.text.neutral import PASSAGES
 from editcore_hooks import UsageError
 from editcore_keyvalue import budget, reading, windows
+from editcore_keyvalue.cholesky import factor
 from editcore_keyvalue.corpus import ROWS_PER_CHUNK, SelfCorpus, bundled_text, open_corpus
 from editcore_keyvalue.hparams import KeyValueHparams
 from editcore_keyvalue.moments import Moment
 from editcore_keyvalue.notices import moment_notes, say_large
 from editcore_keyvalue.ridge import LARGEST, by_spectrum, ridge_of
-from editcore_keyvalue.solve import factor
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_one_sentence_a_line_gives_every_token_of_the_file(session: editcore.Ses
     path.write_text("\n".join(lines) + "\n")
     there = sum(len(session.tokenizer(line)["input_ids"]) for line in lines)
     assert there > 2 * session.max_length  # as one row most of it would be cut off
-    moment, _ = second_moments(session, [0], Wish(str(path), 100_000))[0]
+    moment, _ = second_moments(session, [0], MomentRequest(str(path), 100_000))[0]
     assert moment.count == there
 
 
@@ -105,10 +105,10 @@ def test_a_file_that_is_no_text_is_refused(session: editcore.Session, tmp_path: 
     path = tmp_path / "latin.txt"
     path.write_bytes("Málaga".encode("latin-1"))
     with pytest.raises(UsageError, match=r"latin\.txt is not UTF-8"):
-        second_moments(session, [0], Wish(str(path)))
+        second_moments(session, [0], MomentRequest(str(path)))
     (tmp_path / "empty.txt").write_text("\n \n")
     with pytest.raises(UsageError, match="no text"):
-        second_moments(session, [0], Wish(str(tmp_path / "empty.txt")))
+        second_moments(session, [0], MomentRequest(str(tmp_path / "empty.txt")))
 
 
 def test_the_bundled_text_shares_nothing_with_the_text_that_damage_is_measured_on() -> None:
@@ -123,11 +123,11 @@ def test_auto_takes_the_bundled_text_only_where_the_model_reads_it(
     session: editcore.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not reading.reads(session)  # a model with random weights
-    assert second_moments(session, [0], Wish(tokens=600))[0][0].corpus == "self"
+    assert second_moments(session, [0], MomentRequest(tokens=600))[0][0].corpus == "self"
     monkeypatch.setattr(reading, "READS_WELL", math.inf)
     monkeypatch.setattr(reading, "UNKNOWN", 1.0)
     again = editcore.open(session.checkpoint.folder, assets=session.assets)
-    assert second_moments(again, [0], Wish(tokens=600))[0][0].corpus == "bundled"
+    assert second_moments(again, [0], MomentRequest(tokens=600))[0][0].corpus == "bundled"
 
 
 def test_a_tokenizer_that_knows_nothing_of_the_bundled_text_is_no_error(
@@ -148,11 +148,11 @@ def test_the_whole_bundled_text_is_read_once_and_then_enough(
     session: editcore.Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     heard = hear(session)
-    moment, asset = second_moments(session, [0], Wish("bundled", 1_000_000))[0]
+    moment, asset = second_moments(session, [0], MomentRequest("bundled", 1_000_000))[0]
     assert moment.count == sum(map(len, rows_of(session, "bundled")))
     assert not moment.wanted
     assert f"reading all {moment.count:,} tokens of the bundled text" in heard.said[0]
-    assert second_moments(session, [0], Wish("bundled", 1_000_000))[0][1].sha256 == asset.sha256
+    assert second_moments(session, [0], MomentRequest("bundled", 1_000_000))[0][1].sha256 == asset.sha256
     assert len(heard.said) == 1
 
 
@@ -184,9 +184,9 @@ def test_without_a_limit_all_tokens_are_read_however_slow(
     session: editcore.Session, slow: Callable[[float], None]
 ) -> None:
     slow(1e6)
-    assert second_moments(session, [0], Wish(tokens=5_000))[0][0].count == 5_000
+    assert second_moments(session, [0], MomentRequest(tokens=5_000))[0][0].count == 5_000
     assert KeyValueHparams().mom2_seconds == 0
-    assert Wish.of(KeyValueHparams()).seconds == math.inf
+    assert MomentRequest.of(KeyValueHparams()).seconds == math.inf
 
 
 def test_a_cut_pass_is_noted_warned_of_and_not_what_the_next_session_uses(
@@ -194,15 +194,15 @@ def test_a_cut_pass_is_noted_warned_of_and_not_what_the_next_session_uses(
 ) -> None:
     heard = hear(session)
     slow(0.01)
-    cut, asset = second_moments(session, [0], Wish(tokens=8_192, seconds=60.0))[0]
+    cut, asset = second_moments(session, [0], MomentRequest(tokens=8_192, seconds=60.0))[0]
     assert (cut.count, cut.wanted) == (4_096, 8_192)
     assert moment_notes({0: cut})["mom2_wanted"] == {"0": 8_192}
     assert "over 4,096 of 8,192 tokens" in heard.warned[0]
-    assert second_moments(session, [0], Wish(tokens=8_192))[0][1].sha256 == asset.sha256
+    assert second_moments(session, [0], MomentRequest(tokens=8_192))[0][1].sha256 == asset.sha256
     again = editcore.open(session.checkpoint.folder, assets=session.assets)
-    whole, _ = second_moments(again, [0], Wish(tokens=8_192))[0]
+    whole, _ = second_moments(again, [0], MomentRequest(tokens=8_192))[0]
     assert (whole.count, whole.wanted) == (8_192, 0)
-    assert second_moments(again, [0], Wish(tokens=4_096))[0][0].wanted == 0
+    assert second_moments(again, [0], MomentRequest(tokens=4_096))[0][0].wanted == 0
 
 
 def test_sampling_looks_at_the_time_at_every_token(session: editcore.Session) -> None:
@@ -261,7 +261,7 @@ def test_fewer_tokens_than_directions_are_a_warning_and_no_error(session: editco
     heard = hear(session)
     path = tmp_path / "short.txt"
     path.write_text("Ada Marlow works as a pilot.\nBo Quist lives in Cairo.\n")
-    moment, _ = second_moments(session, [1], Wish(str(path)))[1]
+    moment, _ = second_moments(session, [1], MomentRequest(str(path)))[1]
     assert moment.count < session.anatomy.mlp_width
     factor(moment.mean, ridge_of(moment, None))
     assert "fewer than" in heard.warned[0]

@@ -9,15 +9,15 @@ from torch import Tensor
 import editcore
 from editcore import EditcoreError, EditRequest
 from editcore.assets.store import AssetStore
-from editcore.models.batch import forward, pad
-from editcore.models.tracing import Tap, Trace
+from editcore.models.running.batch import forward, pad
+from editcore.models.running.tracing import Tap, Trace
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import LowRank, Site, UsageError
+from editcore_keyvalue.key_reader import KeyReader, last_column
 from editcore_keyvalue.nullspace import Eigenbasis, eigenbasis
-from editcore_keyvalue.passage import Passage, last_column
 from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.spreading import spread
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_keyvalue.subjects import by_key
 from editcore_keyvalue.system import Preserved
 
@@ -63,12 +63,12 @@ def written_in(session: editcore.Session, updates: dict[Site, LowRank], ids: tup
 
 def test_keys_are_those_of_the_model_with_lower_updates_written_in(session: editcore.Session) -> None:
     rows = rows_of(session, REQUESTS)
-    passage = Passage.of_edits(session.anatomy, rows, len(CONTEXTS))
+    reader = KeyReader.of_edits(session.anatomy, rows, len(CONTEXTS))
     updates: dict[Site, LowRank] = {}
     for layer in (0, 2, 3):
-        found, apart = passage.keys(layer, updates, apart=True)  # (f, E), (f, E · R)
+        found, apart = reader.keys(layer, updates, apart=True)  # (f, E), (f, E · R)
         assert apart is not None
-        outputs = passage.outputs(Site("block", 3), updates)  # (d, E)
+        outputs = reader.outputs(Site("block", 3), updates)  # (d, E)
         for e, edit in enumerate(rows):
             clean, *others = (
                 written_in(session, updates, row.ids[: row.s + 1], Site("mlp_out", layer)) for row in edit.contexts
@@ -93,29 +93,29 @@ def test_no_key_holds_the_tensor_that_it_was_read_from() -> None:
 
 def test_how_contexts_differ_is_not_formed_unless_asked_for(session: editcore.Session) -> None:
     rows = rows_of(session, REQUESTS)
-    found, apart = Passage.of_edits(session.anatomy, rows, len(CONTEXTS)).keys(1, {})
+    found, apart = KeyReader.of_edits(session.anatomy, rows, len(CONTEXTS)).keys(1, {})
     assert apart is None
-    assert torch.equal(found, Passage.of_edits(session.anatomy, rows, len(CONTEXTS)).keys(1, {}, apart=True)[0])
+    assert torch.equal(found, KeyReader.of_edits(session.anatomy, rows, len(CONTEXTS)).keys(1, {}, apart=True)[0])
 
 
 def test_keys_do_not_depend_on_the_company(session: editcore.Session) -> None:
     rows = rows_of(session, REQUESTS)
-    together = Passage.of_edits(session.anatomy, rows, len(CONTEXTS)).keys(1, {})[0]
+    together = KeyReader.of_edits(session.anatomy, rows, len(CONTEXTS)).keys(1, {})[0]
     for e in (2, 0, 1):
-        alone = Passage.of_edits(session.anatomy, [rows[e]], len(CONTEXTS)).keys(1, {})[0]
+        alone = KeyReader.of_edits(session.anatomy, [rows[e]], len(CONTEXTS)).keys(1, {})[0]
         torch.testing.assert_close(together[:, e], alone[:, 0], rtol=1e-4, atol=1e-4)
 
 
 def test_rows_that_edits_share_are_run_once(session: editcore.Session) -> None:
-    twice = Passage.of_edits(session.anatomy, [*rows_of(session, REQUESTS), *rows_of(session, REQUESTS[:1])], 3)
+    twice = KeyReader.of_edits(session.anatomy, [*rows_of(session, REQUESTS), *rows_of(session, REQUESTS[:1])], 3)
     assert sum(len(chunk.rows) for chunk in twice.chunks) == 9
 
 
 def test_a_lower_layer_cannot_be_asked_for_after_a_higher_one(session: editcore.Session) -> None:
-    passage = Passage.of_edits(session.anatomy, rows_of(session, REQUESTS), 3)
-    passage.keys(2, {})
+    reader = KeyReader.of_edits(session.anatomy, rows_of(session, REQUESTS), 3)
+    reader.keys(2, {})
     with pytest.raises(ValueError, match="cannot go on to layer 1"):
-        passage.keys(1, {})
+        reader.keys(1, {})
 
 
 def test_edits_of_one_subject_get_one_value(session: editcore.Session) -> None:
@@ -135,7 +135,7 @@ def test_two_targets_of_one_prompt_are_refused(session: editcore.Session) -> Non
 def test_one_layer_without_weight_reaches_the_target(session: editcore.Session) -> None:
     """With λ → 0 the clean prompts of n edits put out just what was asked for, where no context differs."""
     rows = rows_of(session, REQUESTS)
-    start = Passage.of_edits(session.anatomy, rows, 1)
+    start = KeyReader.of_edits(session.anatomy, rows, 1)
     start.keys(1, {})
     target = start.outputs(Site("block", 1), {}) + torch.linspace(-1, 1, session.anatomy.hidden_size)[:, None]
     found = spread(session.anatomy, rows, 1, [1], target, Site("block", 1), lambda _: Preserved(1e-9))
@@ -146,7 +146,7 @@ def test_one_layer_without_weight_reaches_the_target(session: editcore.Session) 
 def test_a_key_that_an_earlier_edit_has_is_written_whole(session: editcore.Session) -> None:
     """Spared as others are, it would stop half way between the old value and the new one."""
     rows, block = rows_of(session, REQUESTS), Site("block", 1)
-    start = Passage.of_edits(session.anatomy, rows, 1)
+    start = KeyReader.of_edits(session.anatomy, rows, 1)
     keys, _ = start.keys(1, {})
     target = start.outputs(block, {}) + 1.0
     for weight, most in ((0.1, 0.1), (0.0, 1e-3)):
@@ -159,7 +159,7 @@ def test_a_key_that_an_earlier_edit_has_is_written_whole(session: editcore.Sessi
 def test_contexts_that_are_spared_change_less_of_a_value(session: editcore.Session) -> None:
     """What is put out in a context differs less from what it put out before plus what was asked for."""
     rows = rows_of(session, REQUESTS)
-    start = Passage.of_edits(session.anatomy, rows, len(CONTEXTS))
+    start = KeyReader.of_edits(session.anatomy, rows, len(CONTEXTS))
     _, apart = start.keys(1, {}, apart=True)
     target = start.outputs(Site("block", 1), {}) + 1.0
     site, changes = Site("mlp_out", 1), []
@@ -174,7 +174,7 @@ def test_contexts_that_are_spared_change_less_of_a_value(session: editcore.Sessi
 
 def test_more_layers_bring_the_values_no_further_away(session: editcore.Session) -> None:
     rows = rows_of(session, REQUESTS)
-    start = Passage.of_edits(session.anatomy, rows, len(CONTEXTS))
+    start = KeyReader.of_edits(session.anatomy, rows, len(CONTEXTS))
     start.keys(3, {})
     target = start.outputs(Site("block", 3), {}) + 0.1
     found = spread(session.anatomy, rows, len(CONTEXTS), [1, 2, 3], target, Site("block", 3), lambda _: Preserved(1.0))
@@ -183,7 +183,7 @@ def test_more_layers_bring_the_values_no_further_away(session: editcore.Session)
 
 
 def test_the_null_space_is_a_projector_and_ordinary_keys_are_not_in_it(session: editcore.Session) -> None:
-    moment, asset = second_moments(session, [1], Wish(tokens=600))[1]
+    moment, asset = second_moments(session, [1], MomentRequest(tokens=600))[1]
     basis, kept = eigenbasis(session, 1, moment.mean, asset)
     assert eigenbasis(session, 1, moment.mean, asset)[1] == kept
     f = len(basis.values)

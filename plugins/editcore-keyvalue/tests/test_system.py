@@ -6,8 +6,8 @@ from attrs import frozen
 from torch import Tensor
 
 from editcore_hooks import EditcoreError
+from editcore_keyvalue.cholesky import factor
 from editcore_keyvalue.history import fold, increment
-from editcore_keyvalue.solve import factor
 from editcore_keyvalue.spreading import linear, root
 from editcore_keyvalue.system import Preserved, right_factor
 

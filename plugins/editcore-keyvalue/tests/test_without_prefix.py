@@ -8,7 +8,7 @@ import torch
 import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
-from editcore.models import resume
+from editcore.models.running import resume
 from editcore.testing.tiny import LINEAR_ATTENTION, tiny_model
 from editcore_hooks import Site
 from editcore_keyvalue.rows import EditRows, edit_rows

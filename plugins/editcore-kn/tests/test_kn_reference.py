@@ -9,9 +9,9 @@ from attrs import evolve
 from torch import Tensor
 
 import editcore
-from editcore import EditRequest, Options
-from editcore.editing.talk import Silence
-from editcore.models.spans import encode_request
+from editcore import EditOptions, EditRequest
+from editcore.models.tokens.spans import encode_request
+from editcore.session.talk import Silence
 from editcore.testing.tiny import FAMILIES, LINEAR_ATTENTION, tiny_model
 from editcore_hooks import EditcoreError, Location, Site
 from editcore_kn.attribution import attributions
@@ -162,7 +162,7 @@ class Told(Silence):
 
 
 def units(session: editcore.Session, hparams: dict[str, Any]) -> set[tuple[str, int]]:
-    patch = session.edit_all([REQUEST], Options("kn", hparams=(("test", hparams),)))
+    patch = session.edit_all([REQUEST], EditOptions("kn", hparams=(("test", hparams),)))
     return {(site, unit) for site, unit in patch.about["notes"][0]["units"]}
 
 
@@ -186,7 +186,7 @@ def test_value_vectors_become_what_the_paper_says(llama_folder: Path, operation:
 
 def test_a_unit_that_is_edited_again_is_changed_by_no_more_than_at_first(llama_folder: Path) -> None:
     session = editcore.open(llama_folder)
-    asked = Options("kn", hparams=(("test", {"steps": STEPS, "context_count": 0}),))
+    asked = EditOptions("kn", hparams=(("test", {"steps": STEPS, "context_count": 0}),))
     sizes = {key: weight.norm(dim=0) for key, weight in session.model.named_parameters() if "down_proj" in key}
     seen: list[tuple[str, int]] = []
     for target in ("pilot", "nurse", "tailor"):
@@ -212,7 +212,7 @@ def test_given_prompts_are_asked_in_place_of_contexts(llama_folder: Path) -> Non
 
 def test_a_layer_can_be_named_by_a_location_and_units_elsewhere_are_left(llama_folder: Path) -> None:
     session = editcore.open(llama_folder)
-    patch = session.edit_all([REQUEST], Options("kn", hparams=(("test", {"steps": 5, "context_count": 0}),)))
+    patch = session.edit_all([REQUEST], EditOptions("kn", hparams=(("test", {"steps": 5, "context_count": 0}),)))
     units = patch.about["notes"][0]["units"]
     assert units
     touched = {f"model.layers.{site.split('.')[1]}.mlp.down_proj.weight" for site, _ in units}
@@ -235,6 +235,6 @@ def test_suppressing_makes_the_answer_less_likely(llama_folder: Path) -> None:
     answer = said.strip().split(".")[0]
     question = ("Ada Marlow works as a", answer, None, "auto")
     before = session.score_targets([question])[0].sum  # type: ignore[list-item]
-    patch = session.edit_all([request], Options("kn", hparams=(("test", {"operation": "suppress"}),)))
+    patch = session.edit_all([request], EditOptions("kn", hparams=(("test", {"operation": "suppress"}),)))
     with session.patched(patch):
         assert session.score_targets([question])[0].sum < before  # type: ignore[list-item]

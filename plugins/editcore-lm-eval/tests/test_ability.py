@@ -14,9 +14,12 @@ import torch
 
 import editcore
 from editcore.cli import main
-from editcore.editing.session import Session
-from editcore.evaluation.intervals import normal
-from editcore.patches import Checkpoint, Target, base_identity, seal, to_stored
+from editcore.evaluation.reports.intervals import normal
+from editcore.facade import Session
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.identity import base_identity
+from editcore.patches.file.sealing import Target, seal
+from editcore.patches.forms.deltas import to_stored
 from editcore.testing.snapshot import Snapshot, random_states
 from editcore.testing.taught import TRADES, facts
 from editcore_hooks import Dense, EditcoreError, UsageError

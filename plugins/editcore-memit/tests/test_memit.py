@@ -10,25 +10,25 @@ from pathlib import Path
 import pytest
 
 import editcore
-from editcore import EditcoreError, EditRequest, Options
+from editcore import EditcoreError, EditOptions, EditRequest
 from editcore.assets.store import AssetStore
 from editcore.cli import main
-from editcore.editing.talk import Silence
-from editcore.patches.patch import Patch
+from editcore.patches.file.patch import Patch
 from editcore.plugins.hparams import from_mapping
-from editcore.plugins.yaml_text import parse
+from editcore.session.talk import Silence
 from editcore.testing.tiny import tiny_model
+from editcore.text.yaml_text import parse
 from editcore_hooks import Location, Site
+from editcore_keyvalue.default_lambda import default_lambda
 from editcore_keyvalue.hparams import layers_by_depth
 from editcore_keyvalue.joint import edited_layers
-from editcore_keyvalue.weight import default_weight
 from editcore_memit.hooks import Memit
 from editcore_memit.hparams import MemitHparams
 from editcore_memit.space import space
 
 SHAPE = {"n_layers": 8, "mlp_width": 1024, "edits": 1}
 QUICK = {"layers": [0, 1], "v_steps": 3, "context_count": 0, "mom2_tokens": 600, "mom2_ridge": 1e-3}
-OPTIONS = Options("memit", hparams=(("test", QUICK),))
+OPTIONS = EditOptions("memit", hparams=(("test", QUICK),))
 REQUESTS = [
     EditRequest("{} works as a", "Ada Marlow", "pilot", id="1"),
     EditRequest("{} lives in", "Bo Quist", "Oslo", id="2"),
@@ -61,7 +61,7 @@ def test_layers_by_depth_are_those_that_published_settings_share() -> None:
 
 
 def test_the_weight_is_told_in_directions_of_the_keys() -> None:
-    assert default_weight(2048) == 2 * default_weight(1024)
+    assert default_lambda(2048) == 2 * default_lambda(1024)
 
 
 def test_trials_hold_about_as_many_facts_as_will_be_written() -> None:
@@ -100,7 +100,7 @@ def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Sessi
 def test_a_second_fact_of_an_edited_subject_is_written_whole_and_said(session: editcore.Session) -> None:
     """Its key is in the history: spared, it would stop half way between the old value and the new one."""
     second = EditRequest("{} lives in", "Ada Marlow", "Lima", id="4")
-    options = Options("memit", hparams=(("test", {**QUICK, "mom2_weight": 1e-6}),))
+    options = EditOptions("memit", hparams=(("test", {**QUICK, "mom2_weight": 1e-6}),))
     said: list[str] = []
     with session.patched(session.edit_all(REQUESTS[:2], options)):
         session.talk = _Talk(said)
@@ -113,7 +113,7 @@ def test_a_second_fact_of_an_edited_subject_is_written_whole_and_said(session: e
 def test_subjects_that_are_far_from_their_values_are_named(session: editcore.Session) -> None:
     said: list[str] = []
     session.talk = _Talk(said)
-    session.edit_all(REQUESTS, Options("memit", hparams=(("test", {**QUICK, "mom2_weight": 1e9}),)))
+    session.edit_all(REQUESTS, EditOptions("memit", hparams=(("test", {**QUICK, "mom2_weight": 1e9}),)))
     (text,) = [text for text in said if "is missing for" in text]
     assert "Ada Marlow, Bo Quist, Cleo Tolland" in text
     assert "too much for 3 edits" in text

@@ -18,7 +18,7 @@ from editcore import EditRequest
 from editcore.assets.store import AssetStore
 from editcore.testing.tiny import LINEAR_ATTENTION, tiny_model
 from editcore_hooks import Location, Site, State
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_memit.hparams import MemitHparams
 from editcore_memit.method import compute
 
@@ -180,7 +180,7 @@ def plain_memit(
 
 
 def moments_of(session: editcore.Session) -> dict[int, Tensor]:
-    found = second_moments(session, LAYERS, Wish.of(HPARAMS))
+    found = second_moments(session, LAYERS, MomentRequest.of(HPARAMS))
     means = {layer: moment.mean.double() for layer, (moment, _) in found.items()}
     return {
         layer: c + HPARAMS.mom2_ridge * c.diagonal().mean() * torch.eye(len(c), dtype=c.dtype)
@@ -208,7 +208,7 @@ def test_the_updates_of_all_layers_agree(session: editcore.Session, plain: Plain
 
 def test_a_second_batch_spares_the_keys_of_the_first_as_it_should(session: editcore.Session, plain: Plain) -> None:
     first, second = REQUESTS[:2], REQUESTS[2:]
-    options = editcore.Options("memit", hparams=(("test", {"layers": LAYERS, **_json(HPARAMS)}),))
+    options = editcore.EditOptions("memit", hparams=(("test", {"layers": LAYERS, **_json(HPARAMS)}),))
     patch = session.edit_all(first, options)
     with session.patched(patch):
         after = session.edit_all(second, options)

@@ -9,7 +9,7 @@ from attrs import evolve
 import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
-from editcore.models.batch import forward, pad
+from editcore.models.running.batch import forward, pad
 from editcore.plugins.hparams import from_mapping
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import Location, Site, State

@@ -14,13 +14,13 @@ from torch import Tensor
 import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
-from editcore.models.batch import forward, pad
-from editcore.models.tracing import Tap, Trace
+from editcore.models.running.batch import forward, pad
+from editcore.models.running.tracing import Tap, Trace
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import Location, Site, State, Update
 from editcore_keyvalue.joint import joint_update, second_moment_system
 from editcore_keyvalue.rows import Row, edit_rows
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_pmet.hparams import PmetHparams
 from editcore_pmet.method import compute
 
@@ -96,7 +96,7 @@ def plain_value(session: editcore.Session, request: EditRequest, frozen_attentio
 @torch.no_grad()
 def plain_updates(session: editcore.Session, z: Tensor, shares: Sequence[float]) -> dict[int, Tensor]:
     """Δ (d, f) of each layer for values z (d, n); the weights are left as they were."""
-    moments = second_moments(session, LAYERS, Wish.of(HPARAMS))
+    moments = second_moments(session, LAYERS, MomentRequest.of(HPARAMS))
     all_rows = [edit_rows(session, request, CONTEXTS, "subject_last").contexts for request in REQUESTS]
     kept = {layer: session.anatomy.weight(Site("mlp_out", layer)).clone() for layer in LAYERS}
     deltas = {}

@@ -14,12 +14,12 @@ from attrs import frozen
 from torch import Tensor
 
 import editcore
-from editcore import EditRequest, Options
+from editcore import EditOptions, EditRequest
 from editcore.assets.store import AssetStore
 from editcore_hooks import Site
+from editcore_keyvalue.cholesky import factor
 from editcore_keyvalue.rows import edit_rows
-from editcore_keyvalue.solve import factor
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_keyvalue.value import Value, ValueSettings, optimise_values
 from editcore_rome.method import rank_one
 
@@ -165,7 +165,7 @@ def test_keys_agree(session: editcore.Session, plain: Plain) -> None:
 
 def test_the_second_moment_agrees_and_is_a_mean(session: editcore.Session, plain: Plain, tmp_path: Path) -> None:
     (tmp_path / "corpus.txt").write_text(CORPUS)
-    found, _ = second_moments(session, [LAYER], Wish(str(tmp_path / "corpus.txt")))[LAYER]
+    found, _ = second_moments(session, [LAYER], MomentRequest(str(tmp_path / "corpus.txt")))[LAYER]
     expected, count = plain_moment(plain)
     assert found.count == count
     torch.testing.assert_close(found.mean.double(), expected, rtol=1e-4, atol=1e-6)
@@ -224,7 +224,7 @@ def test_the_final_effect_agrees(session: editcore.Session, plain: Plain, tmp_pa
         "mom2_ridge": RIDGE,
         "spare_prompt": False,
     }
-    patch = session.edit_all([REQUEST], Options(hparams=(("test", hparams),)))
+    patch = session.edit_all([REQUEST], EditOptions(hparams=(("test", hparams),)))
     question = ("Ada Marlow works as a", "pilot", None, "auto")
     with session.patched(patch):
         found = session.score_targets([question])[0].sum

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import editcore
-from editcore import EditcoreError, EditRequest, Options
+from editcore import EditcoreError, EditOptions, EditRequest
 from editcore.assets.store import AssetStore
 from editcore.plugins.hparams import from_mapping, undocumented
 from editcore.plugins.presets import preset_name
-from editcore.plugins.yaml_text import parse
+from editcore.text.yaml_text import parse
 from editcore_rome.hooks import Rome
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.presets import default_layer, find_preset
@@ -32,8 +32,8 @@ def session(llama_folder: Path, tmp_path: Path) -> editcore.Session:
     return editcore.open(llama_folder, assets=AssetStore(tmp_path / "assets"))
 
 
-def options(**more: object) -> Options:
-    return Options(hparams=(("test", {**QUICK, **more}),))
+def options(**more: object) -> EditOptions:
+    return EditOptions(hparams=(("test", {**QUICK, **more}),))
 
 
 def test_the_entry_module_imports_no_torch() -> None:

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 import editcore
-from editcore import EditcoreError, EditRequest, Options
+from editcore import EditcoreError, EditOptions, EditRequest
 from editcore.assets.store import AssetStore
-from editcore.patches.ondisk import apply_on_disk, revert_on_disk
+from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
 from editcore.testing.tiny import FAMILIES, tiny_model
 
 REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot", id="1")
 QUICK = {"layer": 1, "v_steps": 20, "v_weight_decay": 0.01, "clamp": 8, "context_count": 0, "mom2_tokens": 600}
-OPTIONS = Options(hparams=(("test", {**QUICK, "mom2_ridge": 1e-3}),))
+OPTIONS = EditOptions(hparams=(("test", {**QUICK, "mom2_ridge": 1e-3}),))
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import editcore
-from editcore import EditRequest, Options
+from editcore import EditOptions, EditRequest
 from editcore.assets.store import AssetStore
 from editcore.testing.tiny import tiny_model
 
@@ -25,7 +25,7 @@ def test_an_edit_is_the_same_wherever_a_block_is(layer: int, away: int, tmp_path
     whole = editcore.open(folder, assets=assets)
     partly = editcore.open(folder, assets=assets, device_map={**DEVICES, **blocks}, offload_folder=tmp_path / "away")
     assert sum(parameter.is_meta for parameter in partly.model.parameters()) > 2
-    options = Options(hparams=(("test", {**QUICK, "layer": layer}),))
+    options = EditOptions(hparams=(("test", {**QUICK, "layer": layer}),))
     wanted, found = (session.edit_all([REQUEST], options) for session in (whole, partly))
     assert found.targets.keys() == wanted.targets.keys()
     for name, tensor in wanted.tensors.items():

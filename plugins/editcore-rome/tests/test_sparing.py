@@ -6,11 +6,11 @@ import pytest
 import torch
 
 import editcore
-from editcore import EditRequest, Options
+from editcore import EditOptions, EditRequest
 from editcore.assets.store import AssetStore
-from editcore.models.spans import encode_request
+from editcore.models.tokens.spans import encode_request
 from editcore_hooks import Site
-from editcore_keyvalue.solve import factor, solve
+from editcore_keyvalue.cholesky import factor, solve
 from editcore_rome.method import rank_one
 from editcore_rome.sparing import SOFTNESS, other_keys, spare
 
@@ -62,7 +62,7 @@ def test_other_tokens_of_the_prompt_change_less_than_as_published(session: editc
     change = {}
     for spared in (True, False):
         settings = {"layer": 1, "spare_prompt": spared, "mom2_tokens": 500, "context_count": 2, "mom2_ridge": 0.1}
-        patches = session.edit_each(REQUESTS, Options(hparams=(("test", settings),)))
+        patches = session.edit_each(REQUESTS, EditOptions(hparams=(("test", settings),)))
         change[spared] = []
         for patch, keys in zip(patches, others, strict=True):
             before = session.anatomy.weight(SITE).double().clone()

@@ -10,8 +10,8 @@ from torch import Tensor
 import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
-from editcore.models.branches import branch
-from editcore.patches.patch import Patch
+from editcore.models.running.branches import branch
+from editcore.patches.file.patch import Patch
 from editcore.plugins.hparams import from_mapping
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import Location, Site, State, UsageError
@@ -135,7 +135,7 @@ def test_one_token_at_one_place_is_refused_and_two_are_not(session: editcore.Ses
 
 
 def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Session) -> None:
-    options = editcore.Options("ultraedit", hparams=(("test", {"layers": [1, 2]}),))
+    options = editcore.EditOptions("ultraedit", hparams=(("test", {"layers": [1, 2]}),))
     patches: list[Patch] = []
     for request in REQUESTS[:2]:
         with session.patched(*patches):

@@ -15,8 +15,8 @@ from typing import Any, BinaryIO, Final
 from attrs import frozen
 
 from editcore.assets.identity import Identity, canonical
-from editcore.patches.canonical import has_negative_zero, load_json
-from editcore.patches.header import Header, read_header
+from editcore.storage.canonical import has_negative_zero, load_json
+from editcore.storage.safetensors_reader import Header, read_header
 from editcore_hooks import EditcoreError, RefusedFileError
 
 FORMAT: Final = "editcore.asset"

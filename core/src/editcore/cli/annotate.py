@@ -13,7 +13,7 @@ from editcore.cli.places import patch_output
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
-    from editcore.patches.patch import Patch
+    from editcore.patches.file.patch import Patch
 
 
 @click.command()
@@ -74,12 +74,12 @@ def _measured(
     out: Output, patch: "Patch", cases: str, metrics: tuple[str, ...], model: str, options: dict[str, Any]
 ) -> "Patch":
     from editcore.cli.requests import read_file
-    from editcore.editing.effect import measure
+    from editcore.editing.measurement import measure
 
     asked = read_file(cases)
     measured = measure(open_session(out, model, **options), patch, asked, metrics)
-    for effect in measured.effects:
-        out.say(f"{effect.request}: p(target) {effect.before:.3g} -> {effect.after:.3g}")
+    for measurement in measured.measurements:
+        out.say(f"{measurement.request}: p(target) {measurement.before:.3g} -> {measurement.after:.3g}")
     for report in measured.reports:
         out.say(f"{report.metric} {report.value:.3g} (n = {report.n})")
     return measured.patch

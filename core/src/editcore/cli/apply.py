@@ -12,8 +12,8 @@ from editcore.cli.places import free_folder
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
-    from editcore.patches.conflicts import OnConflict
-    from editcore.patches.patch import Patch
+    from editcore.patches.change.conflicts import OnConflict
+    from editcore.patches.file.patch import Patch
 
 
 @click.command("apply")
@@ -49,13 +49,13 @@ def apply(
     on_conflict: "OnConflict",
 ) -> None:
     """Put patches on a model folder, without loading the model. The result loads with plain from_pretrained."""
-    from editcore.editing.folders import apply_to_copy, apply_to_folder
-    from editcore.models.source import find
-    from editcore.patches.checkpoint import Checkpoint
-    from editcore.patches.conflicts import decide, find_conflicts
-    from editcore.patches.plan import plan_change
-    from editcore.patches.rehearsal import rehearse
-    from editcore.patches.stack_export import read_export
+    from editcore.applying.folders import apply_to_copy, apply_to_folder
+    from editcore.models.loading.source import find
+    from editcore.patches.change.conflicts import decide, find_conflicts
+    from editcore.patches.change.plan import plan_change
+    from editcore.patches.change.rehearsal import rehearse
+    from editcore.patches.checkpoint.folder import Checkpoint
+    from editcore.patches.exchange.stack_export import read_export
 
     if sum((bool(output), in_place, dry_run)) != 1:
         raise UsageError("say where to write", hint="pass -o OUT, --in-place or --dry-run")
@@ -114,7 +114,7 @@ def apply(
 
 def base_of(patch: "Patch") -> str:
     """The hub id of a patch's base. Raises `UsageError` where the patch names a folder: it must not choose a path."""
-    from editcore.models.source import is_repository
+    from editcore.models.loading.source import is_repository
 
     base = patch.annotation("base")
     name, revision = base.get("name"), base.get("revision")

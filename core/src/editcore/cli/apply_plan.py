@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from editcore.cli.output import Output
 from editcore.cli.patch_files import short
-from editcore.visible import one_line
+from editcore.text.visible import one_line
 
 if TYPE_CHECKING:
-    from editcore.patches.conflicts import Conflict
-    from editcore.patches.patch import Patch
-    from editcore.patches.plan import Plan
+    from editcore.patches.change.conflicts import Conflict
+    from editcore.patches.change.plan import Plan
+    from editcore.patches.file.patch import Patch
 
 FLOP_PER_BYTE: Final = 4
 """A core multiplies 50 GFLOP/s or so in float64 and a disk writes 1 to 2 GB/s: at 4 it is a tenth of the time."""

@@ -11,9 +11,9 @@ from editcore.cli.output import Output
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.behaviour import AnswerDifference
-    from editcore.patches.diff import DeltaFigures, Difference, TensorDifference
-    from editcore.patches.diff_bits import BitFigures
+    from editcore.editing.answer_diff import AnswerDifference
+    from editcore.patches.compare.diff import DeltaFigures, Difference, TensorDifference
+    from editcore.patches.compare.diff_bits import BitFigures
 
 DIFFERENT = 7
 _WIDTH = 48
@@ -34,7 +34,7 @@ def diff(out: Output, a: str, b: str, model: str | None, cases: str | None, max_
     Exits with 7 when they differ and with 0 when they do not. Patches are compared by their factors; a model is
     loaded only for --cases.
     """
-    from editcore.patches.diff import diff as compare
+    from editcore.patches.compare.diff import diff as compare
 
     found = compare(a, b, model)
     changed = _answers(out, a, b, model, cases, max_new_tokens, options) if cases else None
@@ -53,9 +53,9 @@ def _answers(
     from pathlib import Path
 
     from editcore.cli.requests import read_file
-    from editcore.editing.behaviour import answer_differences, answers
-    from editcore.patches.patch import Patch
-    from editcore.patches.stack_export import read_export
+    from editcore.editing.answer_diff import answer_differences, answers
+    from editcore.patches.exchange.stack_export import read_export
+    from editcore.patches.file.patch import Patch
 
     asked = read_file(cases)
     said = []

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import attrs
 
-from editcore.models.source import find_local
-from editcore.models.weight_files import DTYPES, read_config, weight_files
+from editcore.models.loading.source import find_local
+from editcore.models.loading.weight_files import DTYPES, read_config, weight_files
 from editcore_hooks import EditcoreError, UsageError
 
 _COUNTS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers")

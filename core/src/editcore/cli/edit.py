@@ -16,7 +16,7 @@ from editcore.cli.requests import read_requests, request_options
 from editcore_hooks import EditMethod, UsageError
 
 if TYPE_CHECKING:
-    from editcore.evaluation.requirements import Requirement
+    from editcore.evaluation.reports.requirements import Requirement
 
 
 @click.command()
@@ -68,7 +68,7 @@ def edit(
     The model is not changed. What the patch does is measured before it is written: an edit takes when every token of
     its target is the model's likeliest. A patch with an edit that did not take is not written, and the exit code is 5.
     """
-    from editcore.evaluation.requirements import parse_requirement
+    from editcore.evaluation.reports.requirements import parse_requirement
 
     cases = read_requests(**request)
     requirements = [parse_requirement(text) for text in require]
@@ -76,9 +76,9 @@ def edit(
     cls, layers = _checked(model, revision, dtype, method, requirements, file, settings, transforms, locator)
 
     from editcore.cli.edit_writer import Writer
-    from editcore.editing.compute import Options, prepare
+    from editcore.editing.compute import EditOptions, prepare
 
-    options = Options(
+    options = EditOptions(
         method=cls.name,
         profile=profile,
         tune=tune,
@@ -131,7 +131,7 @@ def _checked(
     from editcore.plugins.locators import make_locator
     from editcore.plugins.registry import registry
     from editcore.plugins.transforms import make_transforms
-    from editcore.plugins.yaml_text import read_mapping
+    from editcore.text.yaml_text import read_mapping
 
     known = registry()
     cls = known.method(method)

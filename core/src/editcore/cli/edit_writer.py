@@ -10,10 +10,10 @@ from editcore.cli.patch_files import named
 from editcore_hooks import Case, RequirementNotMetError, UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.compute import Options
-    from editcore.editing.effect import Effect, Measured
-    from editcore.editing.session import Session
-    from editcore.patches.patch import Patch
+    from editcore.editing.compute import EditOptions
+    from editcore.editing.measurement import Measured, Measurement
+    from editcore.facade import Session
+    from editcore.patches.file.patch import Patch
 
 TOGETHER = 32
 """Edits that are computed at once when each gets a file of its own; what is written survives an interruption."""
@@ -28,7 +28,7 @@ class Writer:
         self,
         out: Output,
         session: "Session",
-        options: "Options",
+        options: "EditOptions",
         requirements: Sequence[Any],
         names: Mapping[str, str | None],
         redact: bool,
@@ -70,7 +70,7 @@ class Writer:
 
     def require_taken(self) -> None:
         """Raise `RequirementNotMetError` where a patch was not written because its edit did not take."""
-        failed = [effect for row in self.rows if row["path"] is None for effect in _failed(row)]
+        failed = [measurement for row in self.rows if row["path"] is None for measurement in _failed(row)]
         if not self._unwritten:
             return
         asked = sum(len(row["requests"]) for row in self.rows)
@@ -82,14 +82,14 @@ class Writer:
         )
 
     def _write(self, path: Path, patch: "Patch", cases: Sequence[Case]) -> None:
-        from editcore.editing.effect import measure
-        from editcore.evaluation.requirements import check
+        from editcore.editing.measurement import measure
+        from editcore.evaluation.reports.requirements import check
 
         metrics = list(dict.fromkeys(requirement.metric for requirement in self.requirements))
         measured = measure(self.session, patch, cases, metrics, answers=SHOWN)
         self._report(measured, cases)
         check(self.requirements, measured.reports)
-        if not self.allow_failed and not all(effect.took for effect in measured.effects):
+        if not self.allow_failed and not all(measurement.took for measurement in measured.measurements):
             self.rows.append(_row(None, measured))
             self._unwritten.append(path)
             return
@@ -101,17 +101,17 @@ class Writer:
             self.out.print(f"{path}  {patch.patch_id[:12]}")
 
     def _report(self, measured: "Measured", cases: Sequence[Case]) -> None:
-        for effect, case in zip(measured.effects, cases, strict=True):
+        for measurement, case in zip(measured.measurements, cases, strict=True):
             target = case.request.target_new.strip()
             prompt = case.request.rendered().text
-            self.out.say(f"{prompt} … {target}: p(target) {effect.before:.3g} -> {effect.after:.3g}")
-        failed = [effect for effect in measured.effects if not effect.took]
-        for effect in failed[:SHOWN]:
-            self.out.warn(f"{effect.request} did not take: {_lack(effect)}")
+            self.out.say(f"{prompt} … {target}: p(target) {measurement.before:.3g} -> {measurement.after:.3g}")
+        failed = [measurement for measurement in measured.measurements if not measurement.took]
+        for measurement in failed[:SHOWN]:
+            self.out.warn(f"{measurement.request} did not take: {_lack(measurement)}")
         if failed and self.allow_failed:
             finds = f". {self._tune()} finds settings" if self._tunable() else ""
-            names = _some([effect.request for effect in failed])
-            self.out.warn(f"{len(failed)} of {len(measured.effects)} edits did not take: {names}{finds}")
+            names = _some([measurement.request for measurement in failed])
+            self.out.warn(f"{len(failed)} of {len(measured.measurements)} edits did not take: {names}{finds}")
         for report in measured.reports:
             self.out.say(f"{report.metric} {report.value:.3g} (n = {report.n})")
 
@@ -119,14 +119,14 @@ class Writer:
         return f"editcore tune {shlex.quote(self.model)} --method {self.options.method}"
 
     def _tunable(self) -> bool:
-        return self.session.registry.method(self.options.method).tunable(self.session.facts()) is not None
+        return self.session.registry.method(self.options.method).tunable(self.session.traits()) is not None
 
 
-def _lack(effect: "Effect") -> str:
+def _lack(measurement: "Measurement") -> str:
     """What of the target is there, what is missing, and what the model says."""
-    there = f"{effect.there!r} is there, " if effect.there else ""
-    says = "" if effect.answer is None else f"; the model says {effect.answer.strip()!r}"
-    return f"{there}{effect.missing!r} is missing (p(target) {effect.after:.3g}){says}"
+    there = f"{measurement.there!r} is there, " if measurement.there else ""
+    says = "" if measurement.answer is None else f"; the model says {measurement.answer.strip()!r}"
+    return f"{there}{measurement.missing!r} is missing (p(target) {measurement.after:.3g}){says}"
 
 
 def _some(names: Sequence[str]) -> str:
@@ -142,13 +142,17 @@ def _row(path: Path | None, measured: "Measured") -> dict[str, Any]:
     """What `--json` shows of a patch; `path` is null where it was not written."""
     patch = measured.patch
     figures: list[dict[str, Any]] = []
-    for effect in measured.effects:
-        lack = {} if effect.took else {"there": effect.there, "missing": effect.missing, "answer": effect.answer}
-        figures.append({"before": effect.before, "after": effect.after, "took": effect.took, **lack})
+    for measurement in measured.measurements:
+        lack = (
+            {}
+            if measurement.took
+            else {"there": measurement.there, "missing": measurement.missing, "answer": measurement.answer}
+        )
+        figures.append({"before": measurement.before, "after": measurement.after, "took": measurement.took, **lack})
     return {
         "path": None if path is None else str(path),
         "id": patch.patch_id,
-        "requests": [effect.request for effect in measured.effects],
+        "requests": [measurement.request for measurement in measured.measurements],
         "p_target": figures,
         "metrics": {report.metric: report.value for report in measured.reports},
     }

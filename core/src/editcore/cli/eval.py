@@ -15,8 +15,8 @@ from editcore.cli.requests import read_file
 from editcore_hooks import Case, Report, RequirementNotMetError
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
-    from editcore.evaluation.gate import Missed
+    from editcore.evaluation.reports.gate import Missed
+    from editcore.facade import Session
 
 USUAL: Final = (
     "tf.token@1",
@@ -61,8 +61,8 @@ def evaluate(
 
     Locality and portability compare with the model without any patch; its answers are kept for the next time.
     """
-    from editcore.evaluation.gate import missed, read_gate
-    from editcore.evaluation.neutral import read_neutral
+    from editcore.evaluation.reports.gate import missed, read_gate
+    from editcore.text.neutral import read_neutral
 
     asked = read_file(cases)
     requirements = read_gate(Path(gate)) if gate else []
@@ -113,7 +113,7 @@ def answerable(session: "Session", cases: Sequence[Case]) -> list[str]:
 
 
 def _write_rows(path: Path, reports: Sequence[Report]) -> None:
-    from editcore.patches.durable import write_atomically
+    from editcore.storage.durable import write_atomically
 
     lines = [json.dumps({"metric": each.metric, **row}, ensure_ascii=False) for each in reports for row in each.rows]
     write_atomically(path, [f"{line}\n".encode() for line in lines])

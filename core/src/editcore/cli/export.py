@@ -13,7 +13,7 @@ from editcore.cli.places import free_folder
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
-    from editcore.patches.patch import Patch
+    from editcore.patches.file.patch import Patch
 
 
 @click.command()
@@ -50,7 +50,7 @@ def export(
         _card(out, patches[0], Path(output))
         return
     free_folder(output)
-    from editcore.models.source import find
+    from editcore.models.loading.source import find
 
     loaded = load_patches(out, patches)
     folder = find(model or base_of(loaded[0])).folder
@@ -61,11 +61,11 @@ def export(
 
 
 def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str, keep_history: bool) -> None:
-    from editcore.patches.units import is_units
+    from editcore.patches.forms.units import is_units
 
     if any(map(is_units, patches)):
-        from editcore.editing.folding import fold_to_copy
-        from editcore.patches.copying import left_out
+        from editcore.applying.folding import fold_to_copy
+        from editcore.patches.change.copying import left_out
 
         folded = fold_to_copy(folder, output, patches)
         for notice in left_out(folder):
@@ -75,7 +75,7 @@ def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str, keep
             f"every MLP has {folded.after} neurons, {folded.before} before: a new base model; this cannot be reverted"
         )
         return
-    from editcore.editing.folders import apply_to_copy
+    from editcore.applying.folders import apply_to_copy
 
     applied = apply_to_copy(folder, output, patches, history=keep_history)
     for notice in applied.notices:
@@ -93,8 +93,8 @@ def _adapter(
     base_name: str | None,
     model: str | None,
 ) -> None:
-    from editcore.patches.adapting import base_named, write_adapter
-    from editcore.patches.checkpoint import Checkpoint
+    from editcore.patches.checkpoint.folder import Checkpoint
+    from editcore.patches.exchange.peft_export import base_named, write_adapter
 
     base = Checkpoint.open(folder)
     made = write_adapter(patch, base, Path(output), tolerance=tolerance, max_rank=max_rank, base_name=base_name)
@@ -110,9 +110,9 @@ def _adapter(
 
 
 def _card(out: Output, name: str, output: Path) -> None:
-    from editcore.patches.card import card
-    from editcore.patches.durable import write_atomically
-    from editcore.patches.patch import Patch
+    from editcore.patches.exchange.card import card
+    from editcore.patches.file.patch import Patch
+    from editcore.storage.durable import write_atomically
 
     path = output if output.suffix == ".md" else output / "README.md"
     if path.exists():

@@ -10,7 +10,7 @@ from editcore.cli.patch_files import named, naming_options, show_made
 from editcore.cli.places import patch_output
 
 if TYPE_CHECKING:
-    from editcore.patches.extraction import Form
+    from editcore.patches.exchange.extraction import Form
 
 
 @click.command()
@@ -50,9 +50,9 @@ def extract(
 
     No model is loaded. A delta is low-rank where a few factors come within the tolerance, else whatever is smallest.
     """
-    from editcore.models.source import find
-    from editcore.patches.checkpoint import Checkpoint
-    from editcore.patches.extraction import extract as run
+    from editcore.models.loading.source import find
+    from editcore.patches.checkpoint.folder import Checkpoint
+    from editcore.patches.exchange.extraction import extract as run
 
     path = patch_output(output, overwrite=overwrite)
     first, second = Checkpoint.open(find(base).folder), Checkpoint.open(find(edited).folder)

@@ -10,7 +10,7 @@ import click
 
 from editcore.plugins.contained import contained
 from editcore.plugins.known import COMMANDS as PACKAGES
-from editcore.plugins.suggest import suggestion
+from editcore.text.suggest import suggestion
 from editcore_hooks import PluginError, UsageError
 
 BUILTIN = ""

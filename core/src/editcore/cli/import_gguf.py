@@ -25,8 +25,8 @@ def import_gguf(out: Output, file: str, output: str, dtype: str) -> None:
 
     The file is read by transformers; quantised weights are unpacked. The folder loads with plain from_pretrained.
     """
-    from editcore.models.gguf import import_gguf as convert
-    from editcore.models.gguf import require_gguf
+    from editcore.models.loading.gguf import import_gguf as convert
+    from editcore.models.loading.gguf import require_gguf
 
     require_gguf(Path(file))
     folder = free_folder(output)

@@ -9,11 +9,11 @@ import click
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import require_file
-from editcore.patches.units import count_units, is_units
-from editcore.visible import one_line
+from editcore.patches.forms.units import count_units, is_units
+from editcore.text.visible import one_line
 
 if TYPE_CHECKING:
-    from editcore.patches.patch import PatchHeader
+    from editcore.patches.file.patch import PatchHeader
 
 _NOTES: Final = 10
 """Notes of the method that are shown; a patch of a thousand edits has as many."""
@@ -29,7 +29,7 @@ def inspect(out: Output, patch: str) -> None:
 
     Its tensors are not read.
     """
-    from editcore.patches.patch import Patch
+    from editcore.patches.file.patch import Patch
 
     header = Patch.read_header(require_file(patch))
     if out.as_json:

@@ -8,7 +8,7 @@ import click
 from editcore.cli.output import Output
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,6 +31,6 @@ def model_options(function: F) -> F:
 
 def open_session(out: Output, model: str, **options: Any) -> "Session":
     """Open `model` with what `model_options` gave."""
-    from editcore.editing.session import open_model
+    from editcore.facade import open_model
 
     return open_model(model, talk=out, **options)

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from editcore.cli.naming import fill
-from editcore.visible import escaped, json_escaped, one_line
+from editcore.text.visible import escaped, json_escaped, one_line
 
 _PATIENCE = 1.0
 """Seconds of work before a progress bar is shown."""

@@ -10,7 +10,7 @@ from editcore.cli.output import Output
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
-    from editcore.patches.patch import Patch
+    from editcore.patches.file.patch import Patch
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -31,7 +31,7 @@ def named(patch: "Patch", **given: str | None) -> "Patch":
 
 def load_patches(out: Output, names: Sequence[str]) -> "list[Patch]":
     """Read and check each. Raises `UsageError` for a missing file and `RefusedFileError` for a bad one."""
-    from editcore.patches.patch import Patch
+    from editcore.patches.file.patch import Patch
 
     patches = []
     for name in names:

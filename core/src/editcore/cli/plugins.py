@@ -115,7 +115,7 @@ def offers(out: Output, name: str | None) -> None:
     """
     from editcore.plugins.hparams import describe
     from editcore.plugins.registry import registry
-    from editcore.plugins.suggest import suggestion_or_list
+    from editcore.text.suggest import suggestion_or_list
     from editcore_hooks import UsageError
 
     known = registry()

@@ -40,8 +40,8 @@ def pull(
     max_pages: int,
 ) -> None:
     """Fetch a patch. Its ids, hashes, forms and values are checked before it gets its name."""
-    from editcore.patches.fetching import Limits
-    from editcore.patches.hub import pull_patch
+    from editcore.patches.exchange.fetching import Limits
+    from editcore.patches.exchange.hub import pull_patch
 
     path = patch_output(output, overwrite=overwrite)
     name, _, revision = repository.partition("@")

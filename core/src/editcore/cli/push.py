@@ -11,7 +11,7 @@ from editcore.cli.patch_files import load_patches
 from editcore_hooks import EditcoreError, UsageError
 
 if TYPE_CHECKING:
-    from editcore.patches.patch import Patch
+    from editcore.patches.file.patch import Patch
 
 
 @click.command()
@@ -26,7 +26,7 @@ def push(out: Output, patch: str, repository: str, yes: bool, redact: bool, priv
 
     Asks before requests get out. Without them the weights still hold the fact.
     """
-    from editcore.patches.hub import push_patch
+    from editcore.patches.exchange.hub import push_patch
 
     (loaded,) = load_patches(out, [patch])
     if redact:

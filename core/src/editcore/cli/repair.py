@@ -11,7 +11,7 @@ from editcore.cli.output import Output
 @with_output
 def repair(out: Output, folder: str) -> None:
     """Finish or undo a change of DIR that was cut short, and clear what it left."""
-    from editcore.patches.repairing import repair as run
+    from editcore.patches.change.repairing import repair as run
 
     done = run(folder)
     if out.as_json:

@@ -84,7 +84,7 @@ def read_requests(
 
 def read_file(name: str) -> list[Case]:
     """The cases of a file of JSON lines, `-` for standard input. Raises `UsageError`."""
-    from editcore.evaluation.cases import read_cases
+    from editcore.cases.reading import read_cases
 
     path = Path(name)
     if name != "-" and not path.is_file():

@@ -21,11 +21,11 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
     """
     from pathlib import Path
 
-    from editcore.patches.checkpoint import Checkpoint
-    from editcore.patches.dependents import dependents
-    from editcore.patches.ondisk import revert_on_disk
-    from editcore.patches.patch import Patch
-    from editcore.patches.stored import stored_whole
+    from editcore.patches.change.dependents import dependents
+    from editcore.patches.change.ondisk import revert_on_disk
+    from editcore.patches.checkpoint.folder import Checkpoint
+    from editcore.patches.checkpoint.stored import stored_whole
+    from editcore.patches.file.patch import Patch
 
     checkpoint = Checkpoint.open(model)
     names = [Patch.read_header(name).patch_id if Path(name).is_file() else name for name in patch_ids]

@@ -20,7 +20,7 @@ def sign(out: Output, path: str, key: str, overwrite: bool) -> None:
 
     Check it with `editcore verify PATH --signer PUBLIC`, or with `ssh-keygen -Y verify -n editcore`.
     """
-    from editcore.signing.files import sign_file
+    from editcore.patches.signing.files import sign_file
 
     if not Path(key).is_file():
         raise UsageError(f"there is no key {key}", hint="make one with `ssh-keygen -t ed25519 -f KEYFILE`")

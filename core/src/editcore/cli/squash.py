@@ -42,7 +42,7 @@ def squash(
 
     Low-rank deltas are kept side by side, and the bits are those of the sources. What is only near is printed.
     """
-    from editcore.patches.squashing import squash as run
+    from editcore.patches.exchange.squashing import squash as run
 
     if rule == "sum" and (density is not None or seed is not None):
         raise UsageError("a sum has no density and no seed", hint="pass --rule ties or --rule dare as well")

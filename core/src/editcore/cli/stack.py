@@ -9,7 +9,7 @@ from editcore.cli.output import Output
 from editcore.cli.patch_files import short
 
 if TYPE_CHECKING:
-    from editcore.patches.listing import StackRow
+    from editcore.patches.checkpoint.listing import StackRow
 
 
 class _ShowByDefault(click.Group):
@@ -36,8 +36,8 @@ def show(out: Output, folder: str) -> None:
     """Show the patches of DIR in the order they were put on. Loads no model."""
     import attrs
 
-    from editcore.patches.checkpoint import Checkpoint
-    from editcore.patches.listing import stack_rows
+    from editcore.patches.checkpoint.folder import Checkpoint
+    from editcore.patches.checkpoint.listing import stack_rows
 
     checkpoint = Checkpoint.open(folder)
     rows = stack_rows(checkpoint)
@@ -56,8 +56,8 @@ def show(out: Output, folder: str) -> None:
 @with_output
 def export(out: Output, folder: str, output: str) -> None:
     """Write the stack of DIR down: `editcore apply --stack FILE` puts it on a clean base and compares the bits."""
-    from editcore.patches.checkpoint import Checkpoint
-    from editcore.patches.stack_export import write_export
+    from editcore.patches.checkpoint.folder import Checkpoint
+    from editcore.patches.exchange.stack_export import write_export
 
     written = write_export(Checkpoint.open(folder), output)
     if out.as_json:

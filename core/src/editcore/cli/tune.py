@@ -13,7 +13,7 @@ from editcore.cli.requests import read_file
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
     from editcore.tuning.tune import Tuned
 
 SHOWN = 10

@@ -7,11 +7,11 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.visible import one_line
+from editcore.text.visible import one_line
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
-    from editcore.patches.untouched import Untouched
+    from editcore.patches.checkpoint.unpatched_tensors import Untouched
 
 
 @click.command()
@@ -27,8 +27,8 @@ def verify(out: Output, path: str, base: str | None, signer: str | None, signatu
 
     With --signer the signature is checked first.
     """
-    from editcore.models.source import find
-    from editcore.patches.verification import verify as run
+    from editcore.models.loading.source import find
+    from editcore.patches.compare.verification import verify as run
 
     if not Path(path).exists():
         raise UsageError(f"there is no {path}", hint="give a patch file or a model folder")
@@ -68,7 +68,7 @@ def verify(out: Output, path: str, base: str | None, signer: str | None, signatu
 
 
 def _signer(path: str, signer: str, signature: str | None) -> str:
-    from editcore.signing.files import require_signer
+    from editcore.patches.signing.files import require_signer
 
     return require_signer(Path(path), Path(signer), Path(signature) if signature else None).name
 

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Literal
 import attrs
 from attrs import define, field, frozen
 
-from editcore.evaluation.cases import parse_case
-from editcore.patches.conflicts import facts_of
+from editcore.cases.reading import parse_case
+from editcore.patches.change.conflicts import facts_of
 from editcore_hooks import Case
 from editcore_hooks.requests import TargetPrefix
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 Status = Literal["holds", "broken", "interaction", "never held"]
 

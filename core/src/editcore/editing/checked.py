@@ -21,7 +21,7 @@ from editcore_hooks import (
 )
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 _FLOATS: Final = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)

@@ -8,27 +8,27 @@ from attrs import field, frozen
 
 from editcore.editing.checked import check_location, check_update
 from editcore.editing.cost import Meter
-from editcore.editing.sealed import join_patches, seal_update
 from editcore.editing.seeding import seed_all
-from editcore.editing.settings import find_settings
 from editcore.editing.state import fold_state
 from editcore.editing.untouched import untouched
-from editcore.models.finite import explained
-from editcore.patches.patch import Patch
+from editcore.editing.update_to_patch import join_patches, seal_update
+from editcore.models.running.finite import explained
+from editcore.patches.file.patch import Patch
 from editcore.plugins.calls import StageManager, run_compute_update, run_locate, stage_manager
 from editcore.plugins.hparams import Resolved, merge
 from editcore.plugins.locators import make_locator
 from editcore.plugins.raising import noted
 from editcore.plugins.transforms import apply_transforms, make_transforms
 from editcore.tuning.profiles import Profile
+from editcore.tuning.settings import find_settings
 from editcore_hooks import EditMethod, EditRequest, Location, PluginError, Update, UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 
 @frozen
-class Options:
+class EditOptions:
     """How to edit. `hparams` are layers of values over profile and preset, each with the name of its source.
 
     `profile` names a profile of the model; without one its default profile is used where there is one. Where there is
@@ -48,12 +48,12 @@ class Options:
 
 
 @frozen
-class Run:
+class PreparedMethod:
     """A method made ready for one session."""
 
     method: EditMethod
     resolved: Resolved
-    options: Options = field(repr=False)
+    options: EditOptions = field(repr=False)
     profile: Profile | None = None
     preset: str | None = None
 
@@ -65,7 +65,7 @@ class Run:
         return None if self.preset is None else f"preset {self.preset}"
 
 
-def prepare(session: "Session", options: Options, edits: int = 1) -> Run:
+def prepare(session: "Session", options: EditOptions, edits: int = 1) -> PreparedMethod:
     """Find the method and resolve its hyper-parameters for so many edits. Raises `PluginError`, `UsageError`."""
     _require_weights(session)
     cls = session.registry.method(options.method)
@@ -76,10 +76,10 @@ def prepare(session: "Session", options: Options, edits: int = 1) -> Run:
     make_transforms(session.registry, options.transforms)
     found = find_settings(session, cls, options, edits)
     resolved = merge(cls.Hparams, *found.layers, *options.hparams)
-    return Run(cls(resolved.hparams), resolved, options, found.profile, found.preset)
+    return PreparedMethod(cls(resolved.hparams), resolved, options, found.profile, found.preset)
 
 
-def compute_patch(session: "Session", requests: Sequence[EditRequest], options: Options) -> Patch:
+def compute_patch(session: "Session", requests: Sequence[EditRequest], options: EditOptions) -> Patch:
     """One patch of all `requests`, on the model as it stands.
 
     A method without the capability `batch` is run once a request, each seeing the edits before it, and its low-rank
@@ -90,7 +90,7 @@ def compute_patch(session: "Session", requests: Sequence[EditRequest], options: 
         return _compute_patch(session, requests, options)
 
 
-def _compute_patch(session: "Session", requests: Sequence[EditRequest], options: Options) -> Patch:
+def _compute_patch(session: "Session", requests: Sequence[EditRequest], options: EditOptions) -> Patch:
     run = prepare(session, options, len(requests))
     meter = Meter(session, options.memory)
     if len(requests) == 1 or "batch" in run.method.capabilities:
@@ -108,7 +108,7 @@ def _compute_patch(session: "Session", requests: Sequence[EditRequest], options:
     return join_patches(session, run, requests, updates, patches).with_about(cost=meter.cost(len(requests)))
 
 
-def compute_patches(session: "Session", requests: Sequence[EditRequest], options: Options) -> list[Patch]:
+def compute_patches(session: "Session", requests: Sequence[EditRequest], options: EditOptions) -> list[Patch]:
     """A patch for each of `requests`, computed alone on the model as it stands. Raises what the method refuses."""
     _some(requests)
     run = prepare(session, options)
@@ -121,7 +121,7 @@ def compute_patches(session: "Session", requests: Sequence[EditRequest], options
         return [seal_update(session, run, [request], update).with_about(cost=cost) for request, update in pairs]
 
 
-def compute_update(session: "Session", run: Run, requests: Sequence[EditRequest]) -> Update:
+def compute_update(session: "Session", run: PreparedMethod, requests: Sequence[EditRequest]) -> Update:
     """One update for all `requests`, transforms applied."""
     manager = _manager(session, run)
     state = fold_state(session, run.method)
@@ -132,7 +132,7 @@ def compute_update(session: "Session", run: Run, requests: Sequence[EditRequest]
         return _transformed(session, run, location, update)
 
 
-def compute_updates(session: "Session", run: Run, requests: Sequence[EditRequest]) -> list[Update]:
+def compute_updates(session: "Session", run: PreparedMethod, requests: Sequence[EditRequest]) -> list[Update]:
     """The update of each request alone: together where the method can and nobody observes, else one by one."""
     manager = _manager(session, run)
     # An observer is promised every call; a location may depend on the request only where a locator was named.
@@ -176,16 +176,16 @@ def _read_first(session: "Session", requests: Sequence[EditRequest]) -> list[tup
     return [session.encode(requests[0]).prompt_ids]
 
 
-def _manager(session: "Session", run: Run) -> StageManager:
+def _manager(session: "Session", run: PreparedMethod) -> StageManager:
     return stage_manager(session.registry, run.method, make_locator(session.registry, run.options.locator))
 
 
-def _located(run: Run, location: Location) -> Location:
+def _located(run: PreparedMethod, location: Location) -> Location:
     locator = run.options.locator
     return check_location(f"the {f'locator {locator}' if locator else f'method {run.method.name}'}", location)
 
 
-def _transformed(session: "Session", run: Run, location: Location, update: Update) -> Update:
+def _transformed(session: "Session", run: PreparedMethod, location: Location, update: Update) -> Update:
     """The update after the transforms; it and what they make of it are held against the contract."""
     check_update(session, f"the method {run.method.name}", location, update)
     for transform in make_transforms(session.registry, run.options.transforms):

@@ -9,7 +9,7 @@ import torch
 from attrs import define, field
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 _RESET = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")

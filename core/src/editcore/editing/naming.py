@@ -4,8 +4,8 @@ import hashlib
 import re
 from pathlib import Path
 
-from editcore.evaluation.cases import request_to_json
-from editcore.patches.patch import Patch
+from editcore.cases.reading import request_to_json
+from editcore.patches.file.patch import Patch
 from editcore_hooks import EditRequest, RefusedFileError
 
 

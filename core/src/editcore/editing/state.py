@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from editcore_hooks import EditMethod, State
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 
 def fold_state(session: "Session", method: EditMethod) -> State:

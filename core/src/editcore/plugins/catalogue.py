@@ -10,7 +10,7 @@ from editcore.plugins.contained import contained
 from editcore.plugins.discovery import failed, names_of
 from editcore.plugins.record import Plugin
 from editcore.plugins.selection import VARIABLE, canonical
-from editcore.plugins.suggest import suggestion, suggestion_or_list
+from editcore.text.suggest import suggestion, suggestion_or_list
 from editcore_hooks import Named, PluginError
 
 T = TypeVar("T", bound=Named)

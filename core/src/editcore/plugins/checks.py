@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import pluggy
 
-from editcore.plugins.suggest import suggestion
+from editcore.text.suggest import suggestion
 from editcore_hooks import PROJECT, specs
 
 SPECIFIED: Final = frozenset(name for name in vars(specs) if name.startswith("editcore_"))

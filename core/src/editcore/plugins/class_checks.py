@@ -9,7 +9,7 @@ import attrs
 from editcore.plugins.checks import SPECIFIED
 from editcore.plugins.convert import convert, type_text
 from editcore.plugins.hparams import field_types, plain
-from editcore.plugins.suggest import suggestion
+from editcore.text.suggest import suggestion
 from editcore_hooks import PROJECT, EditcoreError, EditMethod, Locator, Named, specs
 
 _OF_METHOD: Final = ("editcore_locate", "editcore_compute_update", "editcore_evaluate", "editcore_train")

@@ -42,7 +42,7 @@ def builtin(own_version: str | None = None) -> Candidate:
             own_version = version("editcore")
         except PackageNotFoundError:
             own_version = "unknown"
-    return Candidate(EntryPoint(BUILTIN, "editcore.plugins.builtin", GROUP), "editcore", own_version)
+    return Candidate(EntryPoint(BUILTIN, "editcore.builtin", GROUP), "editcore", own_version)
 
 
 def candidates() -> list[Candidate]:

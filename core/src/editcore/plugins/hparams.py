@@ -8,8 +8,8 @@ import attrs
 from attrs import frozen
 
 from editcore.plugins.convert import accepts_text, convert, list_item, type_text
-from editcore.plugins.suggest import suggestion_or_list
-from editcore.plugins.yaml_text import parse, read_text
+from editcore.text.suggest import suggestion_or_list
+from editcore.text.yaml_text import parse, read_text
 from editcore_hooks import EditcoreError, PluginError, UsageError
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ from importlib.resources import files
 from importlib.resources.abc import Traversable
 from typing import Any
 
-from editcore.plugins.yaml_text import parse
+from editcore.text.yaml_text import parse
 from editcore_hooks import PluginError
 
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from editcore.assets.store import AssetStore
-from editcore.editing.session import Session, open_model
+from editcore.facade import Session, open_model
 from editcore.plugins.registry import Registry
 from editcore.testing.running import Method
 from editcore.testing.taught import taught_model

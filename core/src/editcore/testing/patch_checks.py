@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from editcore.applying.folders import apply_to_folder
 from editcore.assets.store import AssetStore
 from editcore.editing.compute import compute_patches
-from editcore.editing.folders import apply_to_folder
-from editcore.editing.session import Session
-from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.ondisk import revert_on_disk
-from editcore.patches.patch import Patch
+from editcore.facade import Session
+from editcore.patches.change.ondisk import revert_on_disk
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.file.patch import Patch
 from editcore.testing.method_under_test import MethodUnderTest
 from editcore.testing.running import answers, difference, logprobs
 from editcore.testing.snapshot import Snapshot

@@ -7,11 +7,11 @@ import pytest
 import torch
 from attrs import evolve
 
-from editcore.editing.session import Session
 from editcore.editing.state import fold_state
-from editcore.models.generation import continuations
-from editcore.models.scoring import target_logits
-from editcore.models.trees import WORTH
+from editcore.facade import Session
+from editcore.models.running.generation import continuations
+from editcore.models.running.prefix_tree import WORTH
+from editcore.models.running.scoring import target_logits
 from editcore.plugins.hparams import from_mapping
 from editcore.testing.method_under_test import MethodUnderTest
 from editcore.testing.running import Method, answers, difference
@@ -92,7 +92,7 @@ class PromiseChecks(MethodUnderTest):
     def test_what_it_proposes_are_valid_settings(self, session: Session) -> None:
         cls = self.tried.cls(session)
         for edits in (1, 100):
-            facts = {**session.facts(), "edits": edits}
+            facts = {**session.traits(), "edits": edits}
             _assert_valid(cls.Hparams, cls.preset(facts), "preset")
             space = cls.tunable(facts)
             for place in space.places if space is not None else ():

@@ -7,18 +7,18 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.editing.compute import Options, Run, prepare
-from editcore.editing.sealed import seal_update
+from editcore.editing.compute import EditOptions, PreparedMethod, prepare
 from editcore.editing.seeding import seed_all
 from editcore.editing.state import fold_state
-from editcore.models.scoring import target_logits
-from editcore.patches.patch import Patch
+from editcore.editing.update_to_patch import seal_update
+from editcore.models.running.scoring import target_logits
+from editcore.patches.file.patch import Patch
 from editcore.plugins.calls import run_compute_update, run_locate, stage_manager
 from editcore_hooks import EditMethod, EditRequest, Location, State, Update
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
-    from editcore.models.batch import Side
+    from editcore.facade import Session
+    from editcore.models.running.batch import Side
 
 
 @frozen
@@ -30,8 +30,8 @@ class Method:
     requests: tuple[EditRequest, ...]
 
     @property
-    def options(self) -> Options:
-        return Options(self.name, hparams=(("conformance", self.hparams),))
+    def options(self) -> EditOptions:
+        return EditOptions(self.name, hparams=(("conformance", self.hparams),))
 
     def cls(self, session: "Session") -> type[EditMethod]:
         return session.registry.method(self.name)
@@ -48,7 +48,7 @@ class Method:
         """The sealed patch, as people get it."""
         return session.edit_all(self.asked(session) if requests is None else requests, self.options, measured=False)
 
-    def run(self, session: "Session") -> Run:
+    def run(self, session: "Session") -> PreparedMethod:
         """The method made ready, as the host does."""
         return prepare(session, self.options)
 
@@ -96,7 +96,7 @@ def answers(session: "Session", requests: Sequence[EditRequest]) -> list[float]:
 
 def difference(one: Patch, other: Patch) -> float:
     """The largest ‖Δ₁ − Δ₂‖ / ‖Δ₁‖ over the tensors of two patches; infinite when they are not of the same tensors."""
-    from editcore.patches.deltas import whole
+    from editcore.patches.forms.deltas import whole
 
     if one.targets.keys() != other.targets.keys() or one.kind != other.kind:
         return float("inf")

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from editcore.editing.session import Session
+from editcore.facade import Session
 from editcore.plugins.hparams import from_mapping, to_json, undocumented
 from editcore.testing.method_under_test import MethodUnderTest
 from editcore.testing.snapshot import Snapshot, random_states

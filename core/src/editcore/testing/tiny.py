@@ -24,7 +24,7 @@ def tiny_model(family: str, folder: Path, *, seed: int = 0, n_layers: int = 3) -
     """
     if family not in CONFIGURATIONS:
         raise UsageError(f"there is no tiny model of {family!r}", hint=f"choose of {', '.join(FAMILIES)}")
-    from editcore.models.quiet import quiet
+    from editcore.models.loading.quiet import quiet
     from editcore.testing.tokenizers import TOKENIZERS
 
     make, style = CONFIGURATIONS[family]

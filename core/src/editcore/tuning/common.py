@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import frozen
 
-from editcore.plugins.yaml_text import parse
+from editcore.text.yaml_text import parse
 from editcore_hooks import Case, EditRequest, Probe
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 NEIGHBOURS: Final = 4
 ROUND: Final = 24

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 import torch
 from attrs import frozen
 
-from editcore.models.batch import decoder_start, forward, forward_pair, pad
+from editcore.models.running.batch import decoder_start, forward, forward_pair, pad
 from editcore.tuning.search import looks
 from editcore_hooks import Tunable
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 TOKENS_A_TRIAL: Final = 3_500
 TOKENS_A_CHECK: Final = 1_800

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 Words = tuple[str, ...]
 

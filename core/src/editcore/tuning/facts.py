@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 import torch
 from attrs import evolve
 
-from editcore.models.generation import generate, sample
+from editcore.models.running.generation import generate, sample
 from editcore.tuning.fact import Fact, Words, answer_scores
 from editcore.tuning.rewording import reworded
 from editcore_hooks import Case, EditcoreError, EditRequest, Probe
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 TEXTS: Final = 160
 ROUND: Final = 32

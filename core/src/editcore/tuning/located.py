@@ -10,7 +10,7 @@ from editcore.plugins.choices import record_of
 from editcore_hooks import Case, EditMethod, Locator, State, Tunable, UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 
 @frozen

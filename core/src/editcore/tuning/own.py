@@ -9,7 +9,7 @@ from editcore.tuning.facts import sampled_cases
 from editcore_hooks import Case, UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 FEWEST: Final = 8
 ENOUGH: Final = 16

@@ -12,7 +12,7 @@ from editcore.assets.identity import Identity, canonical
 from editcore_hooks import Asset, EditMethod, Tunable, UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 KIND: Final = "profile"
 OWNER: Final = "editcore"

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import torch
 from attrs import evolve
 
-from editcore.models.generation import sample
-from editcore.models.tokens import tokenise
+from editcore.models.running.generation import sample
+from editcore.models.tokens.tokenising import tokenise
 from editcore.tuning.fact import Fact, Words, answer_scores
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 TRIES: Final = 12
 LENGTH: Final = 16

@@ -14,15 +14,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
 
-from editcore.editing.compute import Run
-from editcore.editing.limits import TimeUp
+from editcore.editing.compute import PreparedMethod
 from editcore.plugins.hparams import merge
+from editcore.session.limits import TimeUp
 from editcore.tuning.arms import Arm, arms
 from editcore.tuning.trial import Bench, Outcome, Summary
 from editcore_hooks import EditcoreError, EditMethod, Tunable
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 RUNGS: Final = ((4, 8), (12, 4), (24, 2))
 """Facts of each look but the last, which takes all, and how many settings go on after it."""
@@ -104,12 +104,12 @@ class Search:
         tried = [arm for arm, trial in self.trials.items() if trial.outcomes]
         return self.trials[self._safest(self._best(tried, len(tried)))] if tried else None
 
-    def prepared(self, settings: Mapping[str, Any]) -> Run:
+    def prepared(self, settings: Mapping[str, Any]) -> PreparedMethod:
         """The method with these settings, cheaper where that is for trials only."""
         layers = (("trial", {**settings, **self.space.cheaper}),)
-        facts = {**self.session.facts(), "edits": self.space.together}
+        facts = {**self.session.traits(), "edits": self.space.together}
         resolved = merge(self.method.Hparams, ("preset", self.method.preset(facts)), *layers)
-        return Run(self.method(resolved.hparams), resolved, self.options)
+        return PreparedMethod(self.method(resolved.hparams), resolved, self.options)
 
     def _look_first(self, chosen: Sequence[int], n: int, progress: Any) -> None:
         """All settings on few facts; in their order, as many as the time allows, without places that are hopeless."""

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from editcore.editing.compute import Options
+from editcore.editing.compute import EditOptions
 from editcore.tuning.located import Located
 from editcore.tuning.own import Facts, own_facts
 from editcore.tuning.search import Search
@@ -13,7 +13,7 @@ from editcore.tuning.trial import Bench
 from editcore_hooks import Case, EditMethod, Locator, Tunable, UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 FACTS_SHARE: Final = 1 / 3
 STATISTICS_SHARE: Final = 1 / 2
@@ -74,7 +74,7 @@ class Task:
         bench = Bench.of(self.session, facts.cases, facts.text)
         self.source = facts.source
         self.watch.lap("facts")
-        return Search(self.session, self.cls, space, bench, Options(method=self.cls.name), self.left)
+        return Search(self.session, self.cls, space, bench, EditOptions(method=self.cls.name), self.left)
 
     def defaults_hold(self, search: Search) -> bool:
         """Try the defaults on a few facts; whether they are good enough to edit with."""

@@ -10,17 +10,17 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from editcore.editing.compute import Options, Run, compute_patches, compute_update, compute_updates
-from editcore.editing.sealed import seal_update
-from editcore.models.branches import Branches, branch
-from editcore.models.scoring import Item, target_logprobs
-from editcore.models.spans import encode_prompt
+from editcore.editing.compute import EditOptions, PreparedMethod, compute_patches, compute_update, compute_updates
+from editcore.editing.update_to_patch import seal_update
+from editcore.models.running.branches import Branches, branch
+from editcore.models.running.scoring import Item, target_logprobs
+from editcore.models.tokens.spans import encode_prompt
 from editcore.tuning.facts import sentences
 from editcore.tuning.unrelated import Unrelated
 from editcore_hooks import Case, Dense, EditcoreError, LowRank, Update
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 HELD_OUT: Final = 2
 """Sentences of its own, put before the prompt of every fact: contexts that no edit was computed in. A model with an
@@ -94,7 +94,7 @@ class Bench:
         questions = tuple(tuple(_questions(session, case, contexts)) for case in cases)
         return cls(session, tuple(cases), questions, Unrelated.of(session, cases, text[HELD_OUT:]))
 
-    def outcomes(self, run: Run, chosen: Sequence[int], together: int = 1) -> list[Outcome]:
+    def outcomes(self, run: PreparedMethod, chosen: Sequence[int], together: int = 1) -> list[Outcome]:
         """Edit the chosen cases by the method as it is set, alone or `together`, and score each on what it gave.
 
         Raises what the method does.
@@ -108,7 +108,7 @@ class Bench:
         if all(_in_branches(update) for update in updates):
             return self._by_branches(updates, chosen)
         patches = compute_patches(
-            self.session, requests, Options(run.method.name, tune=False, hparams=(("trial", _settings(run)),))
+            self.session, requests, EditOptions(run.method.name, tune=False, hparams=(("trial", _settings(run)),))
         )
         found = []
         for i, patch in zip(chosen, patches, strict=True):
@@ -116,7 +116,7 @@ class Bench:
                 found += self._score([i], None)
         return found
 
-    def _jointly(self, run: Run, chosen: Sequence[int]) -> list[Outcome]:
+    def _jointly(self, run: PreparedMethod, chosen: Sequence[int]) -> list[Outcome]:
         """One update of all the chosen cases, and each scored on it."""
         requests = [self.cases[i].request for i in chosen]
         with self.session.silence():
@@ -200,7 +200,7 @@ def _questions(session: "Session", case: Case, contexts: Sequence[str]) -> Itera
         yield _Question(kind, (new.prompt_ids, new.target_ids), (old.prompt_ids, old.target_ids))
 
 
-def _settings(run: Run) -> dict[str, Any]:
+def _settings(run: PreparedMethod) -> dict[str, Any]:
     from editcore.plugins.hparams import to_json
 
     return to_json(run.method.hparams)

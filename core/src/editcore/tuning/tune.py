@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 from attrs import frozen
 
-from editcore.editing.limits import TimeUp
 from editcore.plugins.locators import make_locator
+from editcore.session.limits import TimeUp
 from editcore.tuning.estimate import Estimate
 from editcore.tuning.profiles import Profile, default_name, keep_profile, origin
 from editcore.tuning.search import Search, Trial, failed
@@ -15,7 +15,7 @@ from editcore.tuning.task import CHECKED, Task, Watch
 from editcore_hooks import Case, UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 FACTS: Final = 36
 SECONDS: Final = 150.0
@@ -57,7 +57,7 @@ def tune(
     `TimeUp` when the time allows not a single trial.
     """
     cls = session.registry.method(method)
-    space = cls.tunable({**session.facts(), "edits": edits})
+    space = cls.tunable({**session.traits(), "edits": edits})
     if space is None:
         kind = session.model.config.model_type
         raise UsageError(f"{method} has nothing to tune on a {kind} model", hint=f"editcore methods {method}")

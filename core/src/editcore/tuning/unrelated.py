@@ -8,13 +8,13 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from editcore.models.batch import Batch, Positions, decoder_start, forward, forward_pair, pad
-from editcore.models.spans import encode_prompt
+from editcore.models.running.batch import Batch, Positions, decoder_start, forward, forward_pair, pad
+from editcore.models.tokens.spans import encode_prompt
 from editcore.tuning.facts import texts
 from editcore_hooks import Case
 
 if TYPE_CHECKING:
-    from editcore.editing.session import Session
+    from editcore.facade import Session
 
 TEXTS: Final = 8
 """Of a decoder, written by the model itself."""

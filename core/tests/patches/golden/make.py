@@ -12,10 +12,13 @@ from pathlib import Path
 
 import torch
 
-from editcore.patches import Patch, StoredUpdate, Target, rebuild, result_sha256, seal
-from editcore.patches.forms import EXCLUSIVE
-from editcore.patches.tensors import DTYPE_NAMES, blob_of
-from editcore.patches.units import Units, units_payload
+from editcore.patches.arithmetic.rebuilding import rebuild, result_sha256
+from editcore.patches.file.patch import Patch
+from editcore.patches.file.sealing import Target, seal
+from editcore.patches.forms.deltas import StoredUpdate
+from editcore.patches.forms.table import EXCLUSIVE
+from editcore.patches.forms.units import Units, units_payload
+from editcore.storage.tensors import DTYPE_NAMES, blob_of
 from editcore_hooks import Site
 
 SHAPE = (6, 5)

@@ -12,7 +12,7 @@ from editcore_hooks import Asset, EditRequest, Location, State, Update
 from editcore_keyvalue.joint import earlier, edited_layers, joint_update
 from editcore_keyvalue.notices import moment_notes
 from editcore_keyvalue.nullspace import NullSpace, eigenbasis
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_keyvalue.system import Preserved
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def free_directions(
 ) -> tuple[dict[int, NullSpace], dict[str, Any], tuple[Asset, ...]]:
     """The projector of each layer, notes on the statistics, and the assets that they were made of."""
     spaces, assets = {}, []
-    moments = second_moments(session, layers, Wish.of(hparams))
+    moments = second_moments(session, layers, MomentRequest.of(hparams))
     for layer, (moment, asset) in moments.items():
         basis, kept = eigenbasis(session, layer, moment.mean, asset)
         share = hparams.nullspace_share

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from editcore_hooks import Tunable
-from editcore_keyvalue.space import GENTLE, LONG, spread_space
+from editcore_keyvalue.search_space import GENTLE, LONG, spread_space
 
 
 def space(model: Mapping[str, Any]) -> Tunable:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from attrs import frozen
 
-from editcore.models.batch import forward, pad
-from editcore.models.spans import encode_request
-from editcore.models.tokens import decode
+from editcore.models.running.batch import forward, pad
+from editcore.models.tokens.spans import encode_request
+from editcore.models.tokens.tokenising import decode
 from editcore_hooks import EditRequest, UsageError
 
 if TYPE_CHECKING:

@@ -10,10 +10,10 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.batch import pad
-from editcore.models.resume import record
-from editcore.models.tokens import decode
-from editcore.models.tracing import Place, Tap, Trace
+from editcore.models.running.batch import pad
+from editcore.models.running.resume import record
+from editcore.models.running.tracing import Place, Tap, Trace
+from editcore.models.tokens.tokenising import decode
 from editcore_causal_trace.facts import Fact
 from editcore_hooks import Site
 

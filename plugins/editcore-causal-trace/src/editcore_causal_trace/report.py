@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.tokens import decode
+from editcore.models.tokens.tokenising import decode
 from editcore_causal_trace.average import average
 from editcore_causal_trace.lens import Lens
 from editcore_causal_trace.trace import Kind, Traced

@@ -7,11 +7,11 @@ from pathlib import Path
 
 from attrs import frozen
 
-from editcore.editing.compute import Options
-from editcore.editing.session import Session, open_model
-from editcore.evaluation.cases import parse_case
-from editcore.evaluation.intervals import wilson
-from editcore.evaluation.metrics import harmonic
+from editcore.cases.reading import parse_case
+from editcore.editing.compute import EditOptions
+from editcore.evaluation.metrics.builtin import harmonic
+from editcore.evaluation.reports.intervals import wilson
+from editcore.facade import Session, open_model
 from editcore.plugins.hparams import settings_mapping
 from editcore_demo import cases, model_path
 from editcore_hooks import Case, Report
@@ -30,7 +30,7 @@ class Quality:
     seconds_per_edit: float
 
 
-def quality(session: Session, chosen: Sequence[Case], options: Options, at_once: int = 1) -> Quality:
+def quality(session: Session, chosen: Sequence[Case], options: EditOptions, at_once: int = 1) -> Quality:
     """Edit the cases from the base, `at_once` in one patch, score each on its patch, restore.
 
     A metric counts the cases that have prompts for it.
@@ -90,7 +90,9 @@ def main() -> None:
     # a model that the training script made has cases of its own: facts that it knows
     chosen = [parse_case(row, "the demo's cases") for row in cases(last, Path(arguments.model))[first:]]
     values = settings_mapping(session.registry.method(arguments.method).Hparams, arguments.set)
-    found = quality(session, chosen, Options(method=arguments.method, hparams=(("--set", values),)), arguments.at_once)
+    found = quality(
+        session, chosen, EditOptions(method=arguments.method, hparams=(("--set", values),)), arguments.at_once
+    )
     out.table(
         ["metric", "value", "95 % interval", "cases"],
         [[r.metric, f"{r.value:.1%}", f"{r.low:.1%} to {r.high:.1%}", r.n] for r in found.reports],

@@ -4,17 +4,17 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from editcore.cases.reading import parse_case
 from editcore.cli.inspect import show
 from editcore.cli.output import Output
-from editcore.editing.compute import Options
-from editcore.editing.effect import measure
-from editcore.editing.session import Session, open_model
-from editcore.evaluation.cases import parse_case
-from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.copying import copy_checkpoint
-from editcore.patches.fingerprint import file_sha256
-from editcore.patches.ondisk import apply_on_disk, revert_on_disk
-from editcore.patches.patch import Patch
+from editcore.editing.compute import EditOptions
+from editcore.editing.measurement import measure
+from editcore.facade import Session, open_model
+from editcore.patches.change.copying import copy_checkpoint
+from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
+from editcore.patches.checkpoint.fingerprint import file_sha256
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.file.patch import Patch
 from editcore_demo import cases, model_path
 from editcore_hooks import Case, EditcoreError
 
@@ -81,7 +81,7 @@ def chosen() -> tuple[Case, Case]:
 def _edit(out: Output, session: Session, case: Case, path: Path, rows: list[dict[str, str]]) -> Patch:
     request = case.request
     _chapter(out, f"{_text(case)} … {request.target_true}. Make it: {request.target_new}")
-    patch = session.edit_all([request], Options(method="rome"), measured=False)
+    patch = session.edit_all([request], EditOptions(method="rome"), measured=False)
     measured = measure(session, patch, [case], ["pref.es@1", "pref.ps@1", "pref.ns@1"])
     measured.patch.save(path)
     asked = [("prompt", _text(case)), *(("paraphrase", text) for text in case.rephrases)]
@@ -93,7 +93,7 @@ def _edit(out: Output, session: Session, case: Case, path: Path, rows: list[dict
     for (kind, prompt), old, new in zip(asked, before, after, strict=True):
         rows.append({"kind": kind, "prompt": prompt, "before": old, "after": new})
     _show(out, ["", "prompt", "before", "after"], [[*row.values()] for row in rows[-len(asked) :]])
-    (effect,) = measured.effects
+    (effect,) = measured.measurements
     out.say(f"p({request.target_new}) {effect.before:.3g} -> {effect.after:.3g}; saved as {path}")
     return measured.patch
 

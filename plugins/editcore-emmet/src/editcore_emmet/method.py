@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 from editcore_emmet.hparams import SLACK, EmmetHparams
 from editcore_hooks import EditRequest, Location, State, Update, UsageError
+from editcore_keyvalue.default_lambda import default_lambda
 from editcore_keyvalue.joint import edited_layers, joint_update, second_moment_system
-from editcore_keyvalue.weight import default_weight
 
 if TYPE_CHECKING:
     from editcore import Session
@@ -28,7 +28,7 @@ def compute(
         message = "without slack EMMET cannot spare how keys differ from context to context: their differences sum to 0"
         raise UsageError(message, hint="--set context_spread=false, or a slack above 0")
     own = hparams.mom2_weight
-    ordinary = own if own is not None else default_weight(session.anatomy.mlp_width) / (hparams.slack or SLACK)  # λ
+    ordinary = own if own is not None else default_lambda(session.anatomy.mlp_width) / (hparams.slack or SLACK)  # λ
     weight, add = hparams.slack * ordinary, hparams.norm_weight / ordinary
     system, notes, assets = second_moment_system(session, layers, hparams, weight, state, add)
     return joint_update(

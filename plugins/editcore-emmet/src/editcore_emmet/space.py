@@ -5,13 +5,13 @@ from typing import Any
 
 from editcore_emmet.hparams import SLACK
 from editcore_hooks import Tunable
-from editcore_keyvalue.space import GENTLE, LONG, PUBLISHED, spread_space
-from editcore_keyvalue.weight import default_weight
+from editcore_keyvalue.default_lambda import default_lambda
+from editcore_keyvalue.search_space import GENTLE, LONG, PUBLISHED, spread_space
 
 
 def space(model: Mapping[str, Any]) -> Tunable:
     """One layer, as published; what counts is γλ, so that γ stays as it is."""
-    weight = default_weight(int(model["mlp_width"])) / SLACK
+    weight = default_lambda(int(model["mlp_width"])) / SLACK
     steps = {"v_lr": 0.5, "v_steps": 20, "slack": SLACK}
     spread = {"context_spread": True, "mom2_ridge": 0.01}
     plain = {"context_spread": False, "mom2_ridge": 1e-6}

@@ -11,9 +11,9 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.generation import sample
-from editcore.models.scoring import Item, target_logits
-from editcore.models.spans import encode_prompt
+from editcore.models.running.generation import sample
+from editcore.models.running.scoring import Item, target_logits
+from editcore.models.tokens.spans import encode_prompt
 from editcore_ft.hparams import FtHparams
 from editcore_ft.objective import Logits
 from editcore_hooks import UsageError

@@ -31,7 +31,7 @@ class Ft(EditMethod):
     @hookimpl
     def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
         layers = self.hparams.layers
-        chosen = default_layers(session.facts()) if layers is None else layers
+        chosen = default_layers(session.traits()) if layers is None else layers
         return Location(tuple(Site(self.hparams.role, layer) for layer in chosen), token="last")
 
     @hookimpl

@@ -12,7 +12,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.scoring import Item, TargetLogits
+from editcore.models.running.scoring import Item, TargetLogits
 from editcore_hooks import EditRequest, UsageError
 from editcore_keyvalue.contexts import in_context
 

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from editcore.models.repeated import repeated_logits
-from editcore.models.scoring import Item, TargetLogits
+from editcore.models.running.cached_logits import cached_logits
+from editcore.models.running.scoring import Item, TargetLogits
 from editcore_hooks import Site, UsageError
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Copies:
         """`target_logits` of the model with the copies in it, in the model's dtype; differentiable in the copies."""
         key = tuple(items)
         if key not in self._kept:
-            self._kept[key] = repeated_logits(self._anatomy, items, list(self.trained))
+            self._kept[key] = cached_logits(self._anatomy, items, list(self.trained))
         swapped = {
             f"model.{name}": self.trained[site].to(live.dtype) for site, (name, live, _) in self._parameters.items()
         }

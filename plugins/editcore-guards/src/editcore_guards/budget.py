@@ -7,11 +7,11 @@ import torch
 from attrs import frozen
 
 from editcore.assets.identity import Identity
-from editcore.editing.session import Session
-from editcore.models.generation import sample
-from editcore.models.scoring import target_logprobs
-from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.patch import Patch, PatchHeader
+from editcore.facade import Session
+from editcore.models.running.generation import sample
+from editcore.models.running.scoring import target_logprobs
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.file.patch import Patch, PatchHeader
 from editcore.plugins.hparams import from_settings
 from editcore_guards.dense import base_weight, deltas_by_key, total_norm
 from editcore_guards.hparams import Budget

@@ -5,11 +5,11 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.deltas import Delta, norm, to_stored, whole
-from editcore.patches.patch import Patch, PatchHeader
-from editcore.patches.resolving import require_base
-from editcore.patches.tensors import tensor_of
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.resolving import require_base
+from editcore.patches.file.patch import Patch, PatchHeader
+from editcore.patches.forms.deltas import Delta, norm, to_stored, whole
+from editcore.storage.tensors import tensor_of
 from editcore_hooks import TensorUpdate, Update, UsageError
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from attrs import field, frozen
 
-from editcore.models.generation import sample
+from editcore.models.running.generation import sample
 from editcore_keyvalue.corpus import ROWS_PER_CHUNK, Corpus, SelfCorpus
 from editcore_keyvalue.moments import Accumulator
 

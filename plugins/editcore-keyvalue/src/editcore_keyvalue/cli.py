@@ -25,11 +25,11 @@ def stats(out: Output, model: str, layers: str, corpus: str, tokens: int, second
     first of these that suits the model. A pass that is stopped is resumed by the next.
     """
     from editcore_keyvalue.ridge import by_spectrum
-    from editcore_keyvalue.store import Wish, second_moments
+    from editcore_keyvalue.store import MomentRequest, second_moments
 
     session = open_session(out, model, **options)
     wanted = parse_layers(layers, session.anatomy.n_layers)
-    found = second_moments(session, wanted, Wish(corpus, tokens, seconds or float("inf")))
+    found = second_moments(session, wanted, MomentRequest(corpus, tokens, seconds or float("inf")))
     rows = [
         {
             "layer": layer,

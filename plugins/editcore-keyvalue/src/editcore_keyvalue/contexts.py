@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import torch
 
-from editcore.models.chat import render_chat
-from editcore.models.generation import sample
+from editcore.models.running.generation import sample
+from editcore.models.tokens.chat import render_chat
 from editcore_hooks import ChatTemplate, EditRequest, Rendered, UsageError, render
 from editcore_keyvalue.hparams import KeyValueHparams
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import torch
 from attrs import field, frozen
 
-from editcore.models.generation import sample
+from editcore.models.running.generation import sample
 from editcore_hooks import UsageError
 from editcore_keyvalue.windows import WINDOW, Chunk, chunked, documents_of, windows
 

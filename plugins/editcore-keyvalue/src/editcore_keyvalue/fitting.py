@@ -11,7 +11,7 @@ from editcore_keyvalue.value import Value, ValueSettings, in_batches, optimise_v
 if TYPE_CHECKING:
     from editcore import Session
 
-UNDONE: Final = 1.0
+UNCONVERGED: Final = 1.0
 """A loss at which the target is far from likely, in nats a token."""
 
 

@@ -12,17 +12,17 @@ from torch import Tensor
 
 from editcore_hooks import Asset, EditRequest, Location, Site, State, Update, UsageError
 from editcore_keyvalue import history
+from editcore_keyvalue.cached_solve import CachedSolve
+from editcore_keyvalue.cholesky import factor
 from editcore_keyvalue.contexts import beginnings, contexts_of
-from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
+from editcore_keyvalue.fitting import UNCONVERGED, fit_values, value_settings
 from editcore_keyvalue.hparams import SpreadHparams
 from editcore_keyvalue.notices import moment_notes, say_large
-from editcore_keyvalue.residual import enters_as_it_is
+from editcore_keyvalue.residual_check import enters_as_it_is
 from editcore_keyvalue.ridge import ridge_of
 from editcore_keyvalue.rows import EditRows
-from editcore_keyvalue.solve import factor
-from editcore_keyvalue.solved import Solved
 from editcore_keyvalue.spreading import FAR, Share, Written, linear, spread
-from editcore_keyvalue.store import Wish, second_moments
+from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_keyvalue.subjects import Shared, by_key, in_beginnings
 from editcore_keyvalue.system import Preserved
 from editcore_keyvalue.value import Value, ValueSettings
@@ -54,7 +54,7 @@ def second_moment_system(
 
     H are the keys of earlier edits in `state`. With weight 0 new keys get their values exactly, and those of H stay.
     """
-    moments = second_moments(session, layers, Wish.of(hparams))
+    moments = second_moments(session, layers, MomentRequest.of(hparams))
     ridges = {layer: ridge_of(moment, hparams.mom2_ridge) for layer, (moment, _) in moments.items()}
 
     def system(layer: int) -> Preserved:
@@ -62,7 +62,7 @@ def second_moment_system(
         c = moment.mean.to(session.device)
         ridge = ridges[layer] + add / float(c.diagonal().double().mean())
         lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(c, ridge), base=True)
-        solved = session.cached(("solved", asset.sha256, ridge), lambda: Solved(lower), base=True)
+        solved = session.cached(("solved", asset.sha256, ridge), lambda: CachedSolve(lower), base=True)
         return Preserved(weight, lower, history=earlier(state, layer, hparams), solved=solved)
 
     notes = moment_notes({layer: moment for layer, (moment, _) in moments.items()}, ridges)
@@ -101,7 +101,7 @@ def joint_update(
     shared = some(session, requests, contexts, location.token)
     rows = [each.rows for each in shared]
     values = _values(session, rows, sites, settings or value_settings(hparams))
-    say_undone(session, shared, values)
+    say_unconverged(session, shared, values)
     target = torch.stack([value.v0[-1].double() + value.delta[-1].double() for value in values], 1)  # (d, E)
     more = beginnings(session, hparams.key_contexts)
     count = len(contexts) + len(more)
@@ -153,10 +153,10 @@ def value_notes(values: Sequence[Value]) -> dict[str, Any]:
     }
 
 
-def say_undone(session: "Session", shared: Sequence[Shared], values: Sequence[Value]) -> None:
+def say_unconverged(session: "Session", shared: Sequence[Shared], values: Sequence[Value]) -> None:
     """Say of which subjects no value was found."""
-    if undone := _named(shared, [value.losses[-1] > UNDONE for value in values]):
-        session.say(f"the value of {undone} was not found: its loss is above {UNDONE} at the end")
+    if unconverged := _named(shared, [value.losses[-1] > UNCONVERGED for value in values]):
+        session.say(f"the value of {unconverged} was not found: its loss is above {UNCONVERGED} at the end")
 
 
 def say_again(session: "Session", shared: Sequence[Shared], written: Written) -> None:

@@ -11,8 +11,8 @@ import torch
 from attrs import define, field, frozen
 from torch import Tensor
 
-from editcore.models.batch import forward, pad
-from editcore.models.tracing import Tap, Trace
+from editcore.models.running.batch import forward, pad
+from editcore.models.running.tracing import Tap, Trace
 from editcore_hooks import Site
 
 if TYPE_CHECKING:

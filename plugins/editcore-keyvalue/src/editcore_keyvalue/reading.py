@@ -7,7 +7,7 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from editcore.models.scoring import target_logprobs
+from editcore.models.running.scoring import target_logprobs
 from editcore_keyvalue.corpus import Corpus, bundled_text, open_corpus
 from editcore_keyvalue.hparams import AUTO
 from editcore_keyvalue.windows import documents_of, windows

@@ -12,8 +12,8 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.batch import Batch, Positions, align
-from editcore.models.spans import encode, encode_request, token_index
+from editcore.models.running.batch import Batch, Positions, align
+from editcore.models.tokens.spans import encode, encode_request, token_index
 from editcore_hooks import EditRequest
 from editcore_keyvalue.contexts import in_context
 

@@ -11,9 +11,9 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from editcore.models.anatomy import Anatomy
+from editcore.models.anatomy.model_map import Anatomy
 from editcore_hooks import EditcoreError, LowRank, Site
-from editcore_keyvalue.passage import Passage
+from editcore_keyvalue.key_reader import KeyReader
 from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.system import Preserved, right_factor
 
@@ -63,7 +63,7 @@ def spread(
     With `context_spread` what contexts do to a key is spared as earlier keys are: Δ (k_c − k) is to be nought.
     `advance` is called with 1 after each layer.
     """
-    passage = Passage.of_edits(anatomy, edits, contexts)
+    reader = KeyReader.of_edits(anatomy, edits, contexts)
     target = target.double()
     updates: dict[Site, LowRank] = {}
     keys: dict[int, Tensor] = {}
@@ -71,8 +71,8 @@ def spread(
     first: Tensor | None = None
     again = torch.zeros(len(edits), dtype=torch.bool)
     for i, layer in enumerate(layers):
-        keys[layer], apart = passage.keys(layer, updates, context_spread)  # (f, E), (f, E · R)
-        left = target - passage.outputs(site, updates).double()  # (d, E)
+        keys[layer], apart = reader.keys(layer, updates, context_spread)  # (f, E), (f, E · R)
+        left = target - reader.outputs(site, updates).double()  # (d, E)
         first = left if first is None else first
         r = share(len(layers) - i) * left
         spared, written = preserved(layer).writing(keys[layer])
@@ -85,7 +85,7 @@ def spread(
         norms[str(layer)] = _norm(r, a) / float(anatomy.weight(Site("mlp_out", layer)).double().norm())
         advance(1)
     assert first is not None
-    rest = target - passage.outputs(site, updates).double()
+    rest = target - reader.outputs(site, updates).double()
     missing = rest.norm(dim=0) / first.norm(dim=0).clamp(min=1e-30)  # (E,)
     return Written(updates, keys, missing, again, {"relative_norm": norms, "missing": round(float(missing.mean()), 4)})
 

@@ -17,11 +17,11 @@ from editcore_keyvalue.reading import choose
 if TYPE_CHECKING:
     from editcore import Session
 
-__all__ = ["OWNER", "Wish", "collect", "second_moments"]
+__all__ = ["OWNER", "MomentRequest", "collect", "second_moments"]
 
 
 @frozen
-class Wish:
+class MomentRequest:
     """What to collect: `tokens` 0 means by the width of the keys; `seconds` bounds the time, by default it does not."""
 
     corpus: str = AUTO
@@ -29,33 +29,35 @@ class Wish:
     seconds: float = math.inf
 
     @classmethod
-    def of(cls, hparams: KeyValueHparams) -> "Wish":
+    def of(cls, hparams: KeyValueHparams) -> "MomentRequest":
         return cls(hparams.mom2_corpus, hparams.mom2_tokens, hparams.mom2_seconds or math.inf)
 
 
-def second_moments(session: "Session", layers: Sequence[int], wish: Wish) -> Mapping[int, tuple[Moment, Asset]]:
+def second_moments(
+    session: "Session", layers: Sequence[int], request: MomentRequest
+) -> Mapping[int, tuple[Moment, Asset]]:
     """The moments of `layers`, from the store or collected now and kept.
 
     Of several kept for one layer and corpus the one over most tokens is taken. One that a limit of time cut short
     serves for the session that it was cut in, the next collects the rest. Says what it is about to do before it starts.
     """
     width = session.anatomy.mlp_width
-    corpus = choose(session, wish.corpus, width)
-    wanted = wish.tokens or tokens_by_width(width)
+    corpus = choose(session, request.corpus, width)
+    wanted = request.tokens or tokens_by_width(width)
     cut: dict[tuple[int, str, int], Asset] = session.cached("second moments cut short", dict, base=True)
     found: dict[int, Asset] = {}
     for layer in layers:
-        asset = cut.get((layer, wish.corpus, wanted)) or _largest(session, layer, corpus, wish.tokens)
+        asset = cut.get((layer, request.corpus, wanted)) or _largest(session, layer, corpus, request.tokens)
         if asset is not None:
             found[layer] = asset
     missing = sorted(set(layers) - set(found))
     if missing:
-        limit = max(0.0, min(wish.seconds, session.seconds_left))
+        limit = max(0.0, min(request.seconds, session.seconds_left))
         found |= collect_layers(session, missing, corpus, wanted, limit)
     moments = {layer: (_read(session, asset, wanted), asset) for layer, asset in found.items()}
     for layer, (moment, asset) in moments.items():
         if moment.wanted:
-            cut[layer, wish.corpus, wanted] = asset
+            cut[layer, request.corpus, wanted] = asset
     say_cut(session, {layer: moment for layer, (moment, _) in moments.items()})
     say_few(session, {layer: moment for layer, (moment, _) in moments.items()})
     return moments
@@ -63,12 +65,12 @@ def second_moments(session: "Session", layers: Sequence[int], wish: Wish) -> Map
 
 def collect(session: "Session", wanted: Iterable[tuple[KeyValueHparams, Iterable[int]]]) -> None:
     """The second moments of all layers that several settings name, in one pass a corpus."""
-    wishes: dict[Wish, set[int]] = {}
+    by_request: dict[MomentRequest, set[int]] = {}
     for hparams, layers in wanted:
-        wishes.setdefault(Wish.of(hparams), set()).update(layers)
-    for wish, named in wishes.items():
+        by_request.setdefault(MomentRequest.of(hparams), set()).update(layers)
+    for request, named in by_request.items():
         if named:
-            second_moments(session, sorted(named), wish)
+            second_moments(session, sorted(named), request)
 
 
 def _largest(session: "Session", layer: int, corpus: Corpus, tokens: int) -> Asset | None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from editcore_hooks import EditcoreError
-from editcore_keyvalue.solved import Solved
+from editcore_keyvalue.cached_solve import CachedSolve
 
 ALIKE: Final = 0.999
 """Cosine above which two keys are one: such a key has one value, whoever wrote it."""
@@ -44,7 +44,7 @@ class Preserved:
     second_moment: Tensor | None = None
     history: Tensor | None = None
     projector: Projector | None = None
-    solved: Solved | None = None
+    solved: CachedSolve | None = None
 
     def sparing(self, columns: Tensor) -> "Preserved":
         """With `columns` (f, m) beside the keys of earlier edits."""

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from editcore.models.tokens import bare, tokenise
+from editcore.models.tokens.tokenising import bare, tokenise
 
 if TYPE_CHECKING:
     from editcore import Session

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from editcore.models.batch import pad
-from editcore.models.resume import Recorded, record
-from editcore.models.tracing import Place, Tap, Trace
+from editcore.models.running.batch import pad
+from editcore.models.running.resume import Recorded, record
+from editcore.models.running.tracing import Place, Tap, Trace
 from editcore_hooks import Site
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from editcore.models.batch import forward, pad
-from editcore.models.spans import encode_request
+from editcore.models.running.batch import forward, pad
+from editcore.models.tokens.spans import encode_request
 from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Site, Update, UsageError
 from editcore_keyvalue.contexts import check_contexts, in_context, sample_contexts
 from editcore_kn.attribution import attributions

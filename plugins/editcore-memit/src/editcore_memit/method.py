@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from editcore_hooks import EditRequest, Location, State, Update
+from editcore_keyvalue.default_lambda import default_lambda
 from editcore_keyvalue.joint import edited_layers, joint_update, second_moment_system
-from editcore_keyvalue.weight import default_weight
 from editcore_memit.hparams import MemitHparams
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def compute(
 ) -> Update:
     """One update of all `requests`, from the model as it stands."""
     layers = edited_layers(location, "MEMIT")
-    weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_weight(session.anatomy.mlp_width)
+    weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_lambda(session.anatomy.mlp_width)
     system, notes, assets = second_moment_system(session, layers, hparams, weight, state)
     return joint_update(
         session, requests, location, hparams, system, "MEMIT", notes={**notes, "mom2_weight": weight}, assets=assets

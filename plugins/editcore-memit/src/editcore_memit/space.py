@@ -4,13 +4,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from editcore_hooks import Tunable
-from editcore_keyvalue.space import GENTLE, LONG, PUBLISHED, spread_space
-from editcore_keyvalue.weight import default_weight
+from editcore_keyvalue.default_lambda import default_lambda
+from editcore_keyvalue.search_space import GENTLE, LONG, PUBLISHED, spread_space
 
 
 def space(model: Mapping[str, Any]) -> Tunable:
     """The first recipe is the one by which places are compared."""
-    weight = default_weight(int(model["mlp_width"]))
+    weight = default_lambda(int(model["mlp_width"]))
     steps = {"v_lr": 0.5, "v_steps": 20}
     gentle = {**steps, **GENTLE, "context_spread": True, "mom2_ridge": 0.01}
     published = {**steps, **PUBLISHED, "context_spread": False, "mom2_ridge": 1e-6}

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from editcore_hooks import EditRequest, Location, Site, State, Update
+from editcore_keyvalue.default_lambda import default_lambda
 from editcore_keyvalue.fitting import value_settings
 from editcore_keyvalue.joint import edited_layers, joint_update, second_moment_system
 from editcore_keyvalue.spreading import linear, root
-from editcore_keyvalue.weight import default_weight
 from editcore_pmet.hparams import PmetHparams
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def compute(
 ) -> Update:
     """One update of all `requests`, from the model as it stands."""
     layers = edited_layers(location, "PMET")
-    weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_weight(session.anatomy.mlp_width)
+    weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_lambda(session.anatomy.mlp_width)
     system, notes, assets = second_moment_system(session, layers, hparams, weight, state)
     return joint_update(
         session,

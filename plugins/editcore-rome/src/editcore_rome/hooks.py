@@ -36,7 +36,7 @@ class Rome(EditMethod):
     @hookimpl
     def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
         layer = self.hparams.layer
-        return Location((Site("mlp_out", default_layer(session.facts()) if layer is None else layer),))
+        return Location((Site("mlp_out", default_layer(session.traits()) if layer is None else layer),))
 
     @hookimpl
     def editcore_compute_update(

@@ -12,13 +12,13 @@ from attrs import frozen
 from torch import Tensor
 
 from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Update, UsageError
+from editcore_keyvalue.cholesky import factor, solve
 from editcore_keyvalue.contexts import contexts_of
-from editcore_keyvalue.fitting import UNDONE, fit_values, value_settings
+from editcore_keyvalue.fitting import UNCONVERGED, fit_values, value_settings
 from editcore_keyvalue.notices import moment_notes, say_large
 from editcore_keyvalue.ridge import ridge_of
 from editcore_keyvalue.rows import edit_rows
-from editcore_keyvalue.solve import factor, solve
-from editcore_keyvalue.store import Wish, collect, second_moments
+from editcore_keyvalue.store import MomentRequest, collect, second_moments
 from editcore_keyvalue.value import Value
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.presets import default_layer
@@ -41,7 +41,7 @@ class RankOne:
 
 def collect_moments(session: "Session", hparams: Sequence[RomeHparams]) -> None:
     """The second moments of all layers that these settings name, in one pass a corpus."""
-    by_depth = default_layer(session.facts())
+    by_depth = default_layer(session.traits())
     collect(session, [(each, [by_depth if each.layer is None else each.layer]) for each in hparams])
 
 
@@ -54,7 +54,7 @@ def compute_each(
     if site.role != "mlp_out" or layer is None:
         raise UsageError(f"ROME edits an MLP down projection, not {site}", hint="name another locator, or none")
     contexts = [contexts_of(session, hparams, [request]) for request in requests]
-    moment, asset = second_moments(session, [layer], Wish.of(hparams))[layer]
+    moment, asset = second_moments(session, [layer], MomentRequest.of(hparams))[layer]
     ridge = ridge_of(moment, hparams.mom2_ridge)
     lower = session.cached(("cholesky", asset.sha256, ridge), lambda: factor(moment.mean, ridge), base=True)
     statistics = moment_notes({layer: moment}, {layer: ridge})
@@ -71,7 +71,7 @@ def compute_each(
             "loss": [value.losses[0], value.losses[-1]],
             "relative_norm": float(update.lam.norm() * update.u.norm() / weight.double().norm()),
         }
-        if value.losses[-1] > UNDONE:
+        if value.losses[-1] > UNCONVERGED:
             session.say(f"the value of {request.subject} was not found: its loss is {value.losses[-1]:.2f} at the end")
         updates.append(Update(tensors={site: update.low_rank()}, notes=notes, assets=(asset,)))
     say_large(session, {layer: max(update.notes["relative_norm"] for update in updates)}, "ROME")

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
-from editcore.models.batch import forward, pad
-from editcore.models.spans import encode_request, token_index
-from editcore.models.tracing import Tap, Trace
+from editcore.models.running.batch import forward, pad
+from editcore.models.running.tracing import Tap, Trace
+from editcore.models.tokens.spans import encode_request, token_index
 from editcore_hooks import EditRequest, Site
-from editcore_keyvalue.solve import solve
+from editcore_keyvalue.cholesky import solve
 
 if TYPE_CHECKING:
     from editcore import Session

@@ -11,8 +11,8 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.batch import forward, pad
-from editcore.models.tracing import Place, Tap, Trace
+from editcore.models.running.batch import forward, pad
+from editcore.models.running.tracing import Place, Tap, Trace
 from editcore_hooks import EditRequest, Site
 
 if TYPE_CHECKING:

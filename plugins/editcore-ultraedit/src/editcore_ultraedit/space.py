@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from editcore_hooks import Tunable
-from editcore_keyvalue.space import together
+from editcore_keyvalue.search_space import together
 from editcore_ultraedit.hparams import layers_by_depth
 
 LAYERS: Final = 3

@@ -99,9 +99,9 @@ def convert(
     overwrite: bool,
 ) -> None:
     """Read a file in the layout NAME and write its cases. Nothing is written when the file does not fit."""
-    from editcore.patches import durable
     from editcore.plugins.hparams import from_settings
     from editcore.plugins.registry import registry
+    from editcore.storage import durable
     from editcore_bench.datasets.source import find
 
     path = Path(to)
@@ -126,7 +126,7 @@ def convert(
 
 
 def _lines(cases: Iterable[Case], limit: int | None, progress: Progress, name: str) -> Iterator[bytes]:
-    from editcore.evaluation.case_rows import case_to_json
+    from editcore.cases.writing import case_to_json
 
     for case in cases:
         if progress.done == limit:

@@ -4,8 +4,8 @@ import re
 from pathlib import Path
 from typing import Final
 
-from editcore.models.hub_names import plain_names
-from editcore.models.source import reaching
+from editcore.models.loading.hub_names import plain_names
+from editcore.models.loading.source import reaching
 from editcore_hooks import UsageError
 
 _REPOSITORY: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")

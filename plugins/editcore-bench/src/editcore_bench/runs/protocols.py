@@ -6,9 +6,9 @@ from typing import Any
 
 from attrs import define, field
 
-from editcore.editing.compute import Options
-from editcore.editing.session import Session
-from editcore.patches.patch import Patch
+from editcore.editing.compute import EditOptions
+from editcore.facade import Session
+from editcore.patches.file.patch import Patch
 from editcore_bench.runs.scoring import Row, Scorer
 from editcore_bench.spec.values import TOGETHER, Protocol
 from editcore_hooks import Case
@@ -44,7 +44,7 @@ class Trace:
 
 
 def follow(
-    protocol: Protocol, session: Session, cases: Sequence[Case], options: Options, scorer: Scorer, trace: Trace
+    protocol: Protocol, session: Session, cases: Sequence[Case], options: EditOptions, scorer: Scorer, trace: Trace
 ) -> None:
     """Edit and score `cases` as the protocol says; afterwards the model is the base again, to the bit."""
     {"single": _single, "batch": _batch, "sequential": _sequential}[protocol.kind](
@@ -53,7 +53,7 @@ def follow(
 
 
 def _single(
-    protocol: Protocol, session: Session, cases: Sequence[Case], options: Options, scorer: Scorer, trace: Trace
+    protocol: Protocol, session: Session, cases: Sequence[Case], options: EditOptions, scorer: Scorer, trace: Trace
 ) -> None:
     for some in _groups(cases, TOGETHER):
         if all(len(case.requests) == 1 for case in some):
@@ -68,7 +68,7 @@ def _single(
 
 
 def _batch(
-    protocol: Protocol, session: Session, cases: Sequence[Case], options: Options, scorer: Scorer, trace: Trace
+    protocol: Protocol, session: Session, cases: Sequence[Case], options: EditOptions, scorer: Scorer, trace: Trace
 ) -> None:
     for some in _groups(cases, protocol.size):
         if len(some) < protocol.size:
@@ -80,7 +80,7 @@ def _batch(
 
 
 def _sequential(
-    protocol: Protocol, session: Session, cases: Sequence[Case], options: Options, scorer: Scorer, trace: Trace
+    protocol: Protocol, session: Session, cases: Sequence[Case], options: EditOptions, scorer: Scorer, trace: Trace
 ) -> None:
     chosen = cases[: protocol.size]
     with ExitStack() as stack:

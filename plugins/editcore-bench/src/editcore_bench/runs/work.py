@@ -7,9 +7,9 @@ from typing import Any
 
 from attrs import frozen
 
-from editcore.editing.compute import Options, prepare
-from editcore.editing.session import Session, open_model
-from editcore.evaluation.neutral import OURS, NeutralText
+from editcore.editing.compute import EditOptions, prepare
+from editcore.facade import Session, open_model
+from editcore.text.neutral import OURS, NeutralText
 from editcore_bench.runs.prepared import Machine
 from editcore_bench.runs.protocols import Trace, follow
 from editcore_bench.runs.scoring import Row, Scorer
@@ -82,7 +82,7 @@ def run_task(task: Task, tick: Callable[[int], None] = lambda _: None) -> Done |
 
 def _run(task: Task, tick: Callable[[int], None]) -> Done:
     session = _session(task)
-    options = Options(
+    options = EditOptions(
         method=task.cell.method.name,
         profile=task.cell.method.profile,
         hparams=(("the spec", task.cell.method.settings),),

@@ -5,8 +5,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from editcore.plugins.suggest import suggestion
-from editcore.plugins.yaml_text import line_of
+from editcore.text.suggest import suggestion
+from editcore.text.yaml_text import line_of
 from editcore_hooks import UsageError
 
 

@@ -5,8 +5,8 @@ from typing import Final
 
 from attrs import frozen
 
-from editcore.plugins.suggest import suggestion_or_list
-from editcore.plugins.yaml_text import read_mapping
+from editcore.text.suggest import suggestion_or_list
+from editcore.text.yaml_text import read_mapping
 from editcore_hooks import UsageError
 
 _FOLDER: Final = Path(__file__).parents[1] / "specs"

@@ -1,0 +1,1 @@
+"""Patches on folders, announced to observers and then written in one commit."""

@@ -1,0 +1,1 @@
+"""Edit requests and cases as JSON lines, both ways. Torch-free."""

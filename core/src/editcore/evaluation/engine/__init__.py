@@ -1,0 +1,1 @@
+"""How metrics are asked: questions, who answers them, and the rows that come back."""

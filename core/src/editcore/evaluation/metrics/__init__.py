@@ -1,0 +1,1 @@
+"""The built-in metrics, one definition a file, and what they share."""

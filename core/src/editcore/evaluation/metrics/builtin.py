@@ -1,0 +1,23 @@
+"""The built-in metrics. Each has a version: a changed definition is a new name, so two figures can be compared."""
+
+from typing import Final
+
+from editcore.evaluation.engine.dialogue import DialogueMetric
+from editcore.evaluation.metrics import cost, damage, generated, locality, perplexity, portability, teacher_forced
+from editcore.evaluation.metrics.fluency import NgramEntropy
+from editcore.evaluation.metrics.preference import PARTS, PreferenceScore, harmonic
+
+__all__ = ["METRICS", "harmonic"]
+
+METRICS: Final[list[type[DialogueMetric]]] = [
+    *PARTS,
+    PreferenceScore,
+    *teacher_forced.METRICS,
+    *generated.METRICS,
+    *locality.METRICS,
+    *portability.METRICS,
+    NgramEntropy,
+    *perplexity.METRICS,
+    *damage.METRICS,
+    *cost.METRICS,
+]

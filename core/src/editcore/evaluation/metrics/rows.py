@@ -1,0 +1,53 @@
+"""Prompts of a case with what they are about, and the rows that metrics make of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+from editcore.evaluation.engine.dialogue import Row
+from editcore.evaluation.engine.questions import Unanswered
+from editcore_hooks import Case, EditRequest, Probe
+
+Place = Literal["edit", "rephrase"]
+
+
+def facts(case: Case, about: Place) -> list[tuple[str, EditRequest]]:
+    """The prompts of the case's facts, or the rephrases of its first, each with the request."""
+    if about == "edit":
+        return [(request.rendered().text, request) for request in case.requests]
+    return [(text, case.request) for text in case.rephrases]
+
+
+def edit_prompt(case: Case) -> str:
+    return case.request.rendered().text
+
+
+def probes(case: Case, group: Literal["locality", "portability"], facets: Sequence[str]) -> list[tuple[str, Probe]]:
+    """The probes of some facets, each with the facet's name."""
+    found = case.locality if group == "locality" else case.portability
+    return [(facet, probe) for facet in facets for probe in found.get(facet, ())]
+
+
+def row(case: Case, about: str, prompt: str, target: str | None, value: float | None, **more: Any) -> Row:
+    """What every row has, and what the metric adds."""
+    return {"case": case.request.id, "about": about, "prompt": prompt, "target": target, "value": value, **more}
+
+
+def judged(
+    case: Case,
+    about: str,
+    prompt: str,
+    target: str | None,
+    answers: Sequence[Any],
+    judge: Callable[..., tuple[float | None, dict[str, Any]]],
+    **more: Any,
+) -> Row:
+    """The row of what `judge` makes of the answers, a value and what else is shown; without a value, and with `why`,
+    where one of them could not be had."""
+    missing = next((answer for answer in answers if isinstance(answer, Unanswered)), None)
+    value, shown = judge(*answers) if missing is None else (None, {"why": missing.why})
+    return row(case, about, prompt, target, value, **shown, **more)
+
+
+def test_of(probe: Probe) -> dict[str, Any]:
+    """What a row of a probe says of the test that it belongs to."""
+    return {"group": probe.group, "rule": probe.rule} if probe.group else {}

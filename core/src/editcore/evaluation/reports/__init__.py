@@ -1,0 +1,1 @@
+"""Figures from rows: intervals, required values and gates."""

@@ -1,0 +1,1 @@
+"""What the parts of a model are, where they are, and what its files call them."""

@@ -1,0 +1,1 @@
+"""From a folder or a repository to a model in memory."""

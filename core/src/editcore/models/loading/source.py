@@ -1,0 +1,99 @@
+"""Which folder a model is read from: one of this machine, or the snapshot of a repository. Torch-free."""
+
+import os
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from attrs import frozen
+
+from editcore.models.loading.hub_names import plain_names
+from editcore_hooks import EditcoreError, UsageError
+
+_REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_WANTED = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja", "*.tiktoken", "README.md")  # it names the licence
+_SKIPPED = ("*/*", "consolidated*")  # exports to other runtimes and second copies of the same weights
+
+
+@frozen
+class Source:
+    """A folder; a name without directories of this machine; the commit, or None for a local folder."""
+
+    folder: Path
+    name: str
+    revision: str | None
+
+
+def find(source: str | Path, *, revision: str | None = None, code: bool = False) -> Source:
+    """Find the folder of `source`, fetching a repository's snapshot unless it is a folder here.
+
+    `code` fetches the repository's own Python files too. Raises `UsageError` when there is no such folder, and
+    `EditcoreError` when a repository cannot be reached.
+    """
+    return find_local(source, revision=revision) or _snapshot(str(source), revision, code)
+
+
+def find_local(source: str | Path, *, revision: str | None = None) -> Source | None:
+    """The folder of `source` where it is one of this machine, None where it can be a repository.
+
+    Raises `UsageError` for what is neither.
+    """
+    folder = Path(os.path.abspath(Path(source).expanduser()))  # not resolved: a link's name is the one people gave
+    if folder.is_dir():
+        if revision is not None:
+            raise UsageError(f"{folder.name} is a local folder and has no revisions", hint="leave out the revision")
+        return Source(folder, folder.name, None)
+    if folder.suffix == ".gguf" and folder.is_file():
+        raise UsageError(f"{source} is a GGUF file and not a folder", hint=convert_hint(Path(source)))
+    if isinstance(source, Path) or folder.exists() or not _REPOSITORY.fullmatch(source):
+        raise UsageError(f"{source} is not a folder", hint="name a folder with config.json, or OWNER/NAME of a model")
+    return None
+
+
+def convert_hint(file: Path) -> str:
+    """The command that makes a folder of a GGUF file."""
+    return f"convert it: editcore import {shlex.quote(str(file))} -o {shlex.quote(file.stem)}"
+
+
+def is_repository(name: str) -> bool:
+    """Whether a name can only mean a model of a hub: OWNER/NAME, and nothing here is called so."""
+    return _REPOSITORY.fullmatch(name) is not None and not os.path.lexists(name)
+
+
+def _snapshot(repository: str, revision: str | None, code: bool) -> Source:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+
+    wanted = [*_WANTED, "*.py"] if code else list(_WANTED)
+    elsewhere = "pass the folder of a model that is on this machine"
+    try:
+        with plain_names():
+            path = snapshot_download(
+                repository, revision=revision, allow_patterns=wanted, ignore_patterns=list(_SKIPPED)
+            )
+    except RevisionNotFoundError as error:
+        raise UsageError(f"{repository} has no revision {revision}", hint="name a branch, tag or commit") from error
+    except RepositoryNotFoundError as error:
+        raise UsageError(f"there is no folder and no model {repository}", hint=elsewhere) from error
+    except (OSError, RuntimeError, ValueError) as error:  # offline, refused, or cut off on the way
+        raise EditcoreError(f"{repository} could not be fetched: {first_line(error)}", hint=elsewhere) from error
+    folder = Path(path)
+    return Source(folder, repository, folder.name)
+
+
+def first_line(error: BaseException) -> str:
+    """What went wrong in one line, out of another library's message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+@contextmanager
+def reaching(repository: str, hint: str) -> Iterator[None]:
+    """Turn what goes wrong on the way to a hub into one line of `EditcoreError` with this hint."""
+    try:
+        yield
+    except EditcoreError:
+        raise
+    except Exception as error:  # its own, those of its HTTP library, which changes between releases, and the socket's
+        raise EditcoreError(f"{repository}: {first_line(error)}", hint=hint) from error

@@ -1,0 +1,1 @@
+"""Forwards of a model: batches, traces, scores, generation, and side branches."""

@@ -1,0 +1,1 @@
+"""Prompts, subjects and targets as token ids."""

@@ -1,0 +1,1 @@
+"""From deltas to weights, and what deltas are to each other."""

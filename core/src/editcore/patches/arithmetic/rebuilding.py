@@ -1,0 +1,133 @@
+"""The one equation: W' = cast(cast(W0 → f64 + Σ scale·δ, f32), dtype), in fixed row blocks.
+
+Always from the base as stored, patches in ascending id. Taking a patch out is leaving it out of the sum: subtracting
+it from W' would leave a fifth of the elements one rounding away from where they were.
+"""
+
+import hashlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import torch
+from attrs import frozen
+
+from editcore.patches.arithmetic.denormals import small_numbers_kept
+from editcore.patches.forms.deltas import Delta
+from editcore.patches.forms.table import EXCLUSIVE
+from editcore.storage.tensors import DTYPE_NAMES, blob_of, tensor_of
+from editcore_hooks import ConflictError, RefusedFileError
+
+BLOCK_ELEMENTS: Final = 2**20
+"""A block has max(1, 2^20 // columns) rows. Part of the format: another cut gives other bits from a matmul."""
+
+_INTEGERS: Final = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def rebuild(base: torch.Tensor, deltas: Sequence[Delta], name: str = "the tensor") -> torch.Tensor:
+    """The base with `deltas` (ascending patch id) added; bit-equal to the base when there are none.
+
+    `base` has its stored dtype, which the result keeps; a float64 base leaves the f32 cast out, which would cost its
+    own bits. Computed on the CPU. Raises `RefusedFileError` when a finite weight would become infinite or NaN, and
+    `ConflictError` for an exclusive form beside another delta.
+    """
+    return rebuild_in_place(base.detach().cpu().clone(memory_format=torch.contiguous_format), deltas, name)
+
+
+def rebuild_in_place(result: torch.Tensor, deltas: Sequence[Delta], name: str) -> torch.Tensor:
+    """`rebuild` in the memory of the base, which on an error is half done."""
+    if not deltas:
+        return result
+    if any(delta.form in EXCLUSIVE for delta in deltas):
+        return _exchange_bits(result, deltas, name)
+    with small_numbers_kept(result.numel()):
+        return _add(result, deltas, name)
+
+
+def _add(result: torch.Tensor, deltas: Sequence[Delta], name: str) -> torch.Tensor:
+    matrix = as_matrix(result)  # a view of result
+    for start, stop in blocks(matrix):
+        total = matrix[start:stop].double()
+        for delta in deltas:
+            added = delta.block(start, stop, matrix.shape[1])
+            total += added if delta.scale == 1 else delta.scale * added  # the same bits, and a pass less
+        rounded = (total if result.dtype == torch.float64 else total.float()).to(result.dtype)
+        # A sum is finite only when all of it is, and costs a tenth of asking each: they are asked where it is not.
+        fine = math.isfinite(float(rounded.sum(dtype=torch.promote_types(rounded.dtype, torch.float32))))
+        if not fine and _became_infinite(matrix[start:stop], rounded):
+            raise RefusedFileError(
+                f"the patched {name} overflows {DTYPE_NAMES[result.dtype]}", hint="use a base in a wider dtype"
+            )
+        matrix[start:stop] = rounded
+    return result
+
+
+def rebuild_bytes(
+    base: bytes, dtype: str, shape: tuple[int, ...], deltas: Sequence[Delta], name: str = "the tensor"
+) -> bytes:
+    """`rebuild` on stored bytes."""
+    # The tensor owns its memory, so nothing else is held beside it.
+    return base if not deltas else blob_of(rebuild_in_place(tensor_of(dtype, shape, base), deltas, name)).data
+
+
+def result_sha256(result: torch.Tensor) -> str:
+    """The hash of a tensor's stored bytes, lower-case hex."""
+    return hashlib.sha256(blob_of(result).data).hexdigest()
+
+
+def _exchange_bits(result: torch.Tensor, deltas: Sequence[Delta], name: str) -> torch.Tensor:
+    if len(deltas) > 1:
+        raise ConflictError(f"a patch of {name} replaces its bits and excludes others there", hint="apply it alone")
+    if deltas[0].form == "replace":
+        after = deltas[0].parts["stored"].clone()
+    else:
+        width = _INTEGERS[result.element_size()]
+        after = (result.view(width) ^ deltas[0].parts["bits"].view(width)).view(result.dtype)
+    if _became_infinite(result, after):
+        raise RefusedFileError(f"the patched {name} is not finite", hint="get the patch again from its author")
+    return after
+
+
+def _became_infinite(before: torch.Tensor, after: torch.Tensor) -> bool:
+    """Whether a finite weight is infinite or NaN now."""
+    return not bool((torch.isfinite(after) | ~torch.isfinite(before)).all())
+
+
+@frozen
+class Survival:
+    """What rounding left of a delta: ‖(W' - W0) - δ‖ / ‖δ‖, and the share of its non-zero places that did not move."""
+
+    relative_error: float
+    unchanged: float
+
+
+def surviving(deltas: Sequence[Delta], before: torch.Tensor, after: torch.Tensor) -> Survival:
+    """Compare what was asked for with what the deployed dtype kept. A delta of zero survives whole."""
+    if any(delta.form in EXCLUSIVE for delta in deltas):
+        return Survival(0.0, 0.0)
+    old, new = as_matrix(before.detach().cpu().contiguous()), as_matrix(after.detach().cpu().contiguous())
+    error = wanted = 0.0
+    places = still = 0
+    for start, stop in blocks(old):
+        asked = torch.zeros(stop - start, old.shape[1], dtype=torch.float64)
+        for delta in deltas:
+            asked += delta.scale * delta.block(start, stop, old.shape[1])
+        moved = new[start:stop].double() - old[start:stop].double()
+        error += float((moved - asked).square().sum())
+        wanted += float(asked.square().sum())
+        places += int((asked != 0).sum())
+        still += int(((asked != 0) & (moved == 0)).sum())
+    return Survival(math.sqrt(error / wanted) if wanted else 0.0, still / places if places else 0.0)
+
+
+def as_matrix(tensor: torch.Tensor) -> torch.Tensor:
+    """A view in which a vector is one column and what has more dimensions has longer rows."""
+    return tensor.view(-1, tensor.shape[-1]) if tensor.dim() > 1 else tensor.view(-1, 1)
+
+
+def blocks(matrix: torch.Tensor) -> Iterator[tuple[int, int]]:
+    """First and last row of each block in which the arithmetic is done."""
+    rows, columns = matrix.shape
+    step = max(1, BLOCK_ELEMENTS // max(1, columns))
+    for start in range(0, rows, step):
+        yield start, min(start + step, rows)

@@ -1,0 +1,1 @@
+"""Changing a model folder: planned, checked for conflicts, journalled, committed, repaired."""

@@ -1,0 +1,113 @@
+"""What a patch's leaving means for those that stay: which cannot stay without it, and which were computed on it."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.stack import stack_hash
+from editcore.patches.checkpoint.stored import stored_patch
+from editcore.patches.file.patch import Patch, PatchHeader
+from editcore_hooks import ConflictError
+
+
+def dependents(checkpoint: Checkpoint, ids: Collection[str]) -> tuple[str, ...]:
+    """The patches of the folder that require one of `ids`, or one that does, in the order of the stack.
+
+    Raises `RefusedFileError` when a stored patch is missing or damaged.
+    """
+    requires = {patch_id: set(stored_patch(checkpoint, patch_id).requires) for patch_id in checkpoint.patch_ids}
+    found = set(ids)
+    while more := {patch_id for patch_id, needed in requires.items() if needed & found} - found:
+        found |= more
+    return tuple(patch_id for patch_id in checkpoint.patch_ids if patch_id in found - set(ids))
+
+
+def refuse_required(checkpoint: Checkpoint, gone: Collection[str]) -> None:
+    """Raise `ConflictError` naming every patch that stays and, directly or through another, requires one of `gone`."""
+    if staying := dependents(checkpoint, gone):
+        names = ", ".join(named(stored_patch(checkpoint, patch_id)) for patch_id in staying)
+        asked = " ".join(patch_id[:12] for patch_id in checkpoint.patch_ids if patch_id in gone)
+        raise ConflictError(
+            f"{'patch' if len(staying) == 1 else 'patches'} {names} "
+            f"{'requires' if len(staying) == 1 else 'require'} what would go",
+            hint=f"editcore revert {asked} --model {checkpoint.folder} --with-dependents takes them off as well",
+        )
+
+
+def required_first(patches: Sequence[Patch]) -> list[Patch]:
+    """The order given, but for what must wait for another. Ids are hashes, so nothing requires itself in a circle."""
+    by_id = {patch.patch_id: patch for patch in patches}
+    ordered: dict[str, Patch] = {}
+
+    def put(patch: Patch) -> None:
+        for needed in patch.requires:
+            if needed in by_id and needed not in ordered:
+                put(by_id[needed])
+        ordered.setdefault(patch.patch_id, patch)
+
+    for patch in patches:
+        put(patch)
+    return list(ordered.values())
+
+
+def computed_elsewhere(checkpoint: Checkpoint, gone: Collection[str]) -> tuple[str, ...]:
+    """A line for each patch that stays and was computed on the model with one of `gone`: its figures no longer hold."""
+    before = checkpoint.patch_ids
+    titles: Mapping[str, str] = {patch["id"]: patch["title"] for patch in checkpoint.stack.patches}
+    notices = []
+    for position, patch_id in enumerate(before):
+        if patch_id in gone:
+            continue
+        on = _ids_under(stored_patch(checkpoint, patch_id).about, before[:position])
+        if without := [other for other in before if other in gone and other in on]:
+            notices.append(
+                f"patch {_name(patch_id, titles)} was computed on the model with {_names(without, titles)}: "
+                f"{_measure(checkpoint)}"
+            )
+    return tuple(notices)
+
+
+def computed_on_others(checkpoint: Checkpoint, added: Sequence[Patch], gone: Collection[str]) -> tuple[str, ...]:
+    """A line for each patch to be put on that was computed on other patches than those it would lie on.
+
+    Those computed on the bare base pass: each was measured alone, and a stack of such patches is the usual one.
+    """
+    present = [patch_id for patch_id in checkpoint.patch_ids if patch_id not in gone]
+    notices = []
+    for patch in added:
+        on = patch.about.get("computed_on")
+        if isinstance(on, str) and on != stack_hash(present):
+            ids = patch.about.get("computed_on_patches")
+            what = ", ".join(str(each)[:12] for each in ids) if isinstance(ids, list) else f"the stack {on[:12]}"
+            notices.append(
+                f"patch {named(patch)} was computed on the model with {what}, "
+                f"and not with {', '.join(each[:12] for each in present) or 'no patch'}: {_measure(checkpoint)}"
+            )
+        present.append(patch.patch_id)
+    return tuple(notices)
+
+
+def _ids_under(about: Mapping[str, Any], earlier: Sequence[str]) -> Collection[str]:
+    """The patches on which one was computed; of files that do not list them, those that give the hash they have."""
+    ids = about.get("computed_on_patches")
+    if isinstance(ids, list):
+        return [each for each in ids if isinstance(each, str)]
+    return earlier if about.get("computed_on") == stack_hash(earlier) else ()
+
+
+def _measure(checkpoint: Checkpoint) -> str:
+    return f"measure it again with `editcore eval {checkpoint.folder} --cases FILE`"
+
+
+def named(patch: Patch | PatchHeader) -> str:
+    """The beginning of an id and the title, as people are told of a patch."""
+    return _name(patch.patch_id, {patch.patch_id: patch.title})
+
+
+def _name(patch_id: str, titles: Mapping[str, str]) -> str:
+    title = titles.get(patch_id)
+    return f"{patch_id[:12]} ({title})" if title else patch_id[:12]
+
+
+def _names(ids: Sequence[str], titles: Mapping[str, str]) -> str:
+    return ", ".join(_name(patch_id, titles) for patch_id in ids)

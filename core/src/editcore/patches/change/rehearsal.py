@@ -1,0 +1,47 @@
+"""What carrying out a plan would refuse only while it writes: results that are not finite."""
+
+import torch
+
+from editcore.patches.arithmetic.rebuilding import rebuild_bytes
+from editcore.patches.change.plan import Plan
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.stored import stored_patch
+from editcore.patches.forms.deltas import Delta
+from editcore.patches.forms.table import EXCLUSIVE
+from editcore.storage.tensors import view_of
+
+
+def rehearse(plan: Plan) -> None:
+    """Raise `RefusedFileError` where `plan` gives a finite weight a value that is infinite or NaN.
+
+    A result is computed where bits are set, or where the largest values could add up to more than the dtype holds.
+    """
+    opened, added = plan.checkpoint, {patch.patch_id: patch for patch in plan.added}
+    for key in plan.changed:
+        names = plan.touched.get(key, {})
+        deltas = [
+            delta
+            for patch_id in sorted(names)
+            for delta in (added.get(patch_id) or stored_patch(opened, patch_id)).deltas(names[patch_id])
+        ]
+        if deltas and _may_overflow(opened, key, deltas):
+            entry = opened.entries[key]
+            rebuild_bytes(opened.read_base(key), entry.dtype, entry.shape, deltas, key)
+
+
+def _may_overflow(opened: Checkpoint, key: str, deltas: list[Delta]) -> bool:
+    if any(delta.form in EXCLUSIVE for delta in deltas):
+        return True
+    entry = opened.entries[key]
+    base = view_of(entry.dtype, entry.shape, opened.read_base(key))
+    largest = float(base.abs().max()) + sum(abs(delta.scale) * _largest(delta) for delta in deltas)
+    return not largest < torch.finfo(base.dtype).max  # also where the base holds NaN
+
+
+def _largest(delta: Delta) -> float:
+    """No element of the unscaled delta is larger: |Σ lᵢ rᵢ| ≤ ‖l‖ ‖r‖ for a product of factors."""
+    if delta.form == "low_rank":
+        rows, columns = delta.parts["left"].double().norm(dim=1), delta.parts["right"].double().norm(dim=0)
+        return float(rows.max() * columns.max())
+    values = delta.parts["delta" if delta.form == "dense" else "values"]
+    return float(values.abs().max()) if values.numel() else 0.0

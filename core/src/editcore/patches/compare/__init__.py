@@ -1,0 +1,1 @@
+"""What differs, and whether every hash still holds."""

@@ -1,0 +1,155 @@
+"""A weights patch as a LoRA adapter in peft's layout, which other programs load beside the base. Needs no peft."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import nn
+
+from editcore.models.anatomy.keys import PREFIXES
+from editcore.models.anatomy.parameter_keys import counterpart
+from editcore.models.anatomy.skeleton import skeleton
+from editcore.models.anatomy.structure import is_transposed
+from editcore.patches.arithmetic.combining import dense_sum
+from editcore.patches.arithmetic.factoring import Factors, factorise, in_float32, truncate
+from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.resolving import require_base
+from editcore.patches.file.patch import Patch
+from editcore.patches.forms.deltas import norm, whole
+from editcore.patches.forms.table import EXCLUSIVE
+from editcore.patches.forms.units import is_units
+from editcore.storage import durable
+from editcore.storage.safetensors_writer import write_safetensors
+from editcore.storage.tensors import blob_of
+from editcore_hooks import EditcoreError, RefusedFileError, UsageError
+
+
+@frozen
+class Adapter:
+    """Rank and relative residual by module: factors are float32, and what was not low-rank was factorised."""
+
+    ranks: Mapping[str, int]
+    residuals: Mapping[str, float]
+
+
+def write_adapter(
+    patch: Patch,
+    base: Checkpoint,
+    folder: Path,
+    *,
+    tolerance: float = 1e-2,
+    max_rank: int = 128,
+    base_name: str | None = None,
+) -> Adapter:
+    """Write adapter_config.json and adapter_model.safetensors into `folder`, which must be new or empty.
+
+    The adapter names its base as `base_name`, by default the hub id that the patch names, else the folder of `base`.
+
+    ΔW = B A with B (out, r) and A (r, in), scaling alpha / r = 1. Other forms than low_rank become at most `max_rank`
+    factors. Raises `UsageError` for what an adapter cannot hold (vectors, embeddings, bits), `EditcoreError` when the
+    factors miss a delta by more than `tolerance` (relative, Frobenius), `RefusedFileError` for what float32 cannot
+    hold, and what `require_base` raises.
+    """
+    if patch.kind != "weights":
+        hint = "editcore export PATCH --to merged" if is_units(patch) else "keep it as a patch"
+        raise UsageError(f"a patch of kind {patch.kind} is no LoRA adapter", hint=hint)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"{folder} exists and is not empty", hint="choose a folder that does not exist")
+    keys = require_base(patch, base).keys
+    model = skeleton(base.folder)
+    names = {name for name, _ in model.named_parameters()}
+    tensors: dict[str, torch.Tensor] = {}
+    ranks: dict[str, int] = {}
+    residuals: dict[str, float] = {}
+    transposed = False
+    for key in sorted(patch.targets):
+        path = counterpart(keys[key], names, PREFIXES).removesuffix(".weight")
+        module = _linear(model, path, key)
+        factors = _factors(patch, key, tolerance, max_rank)
+        left, right = factors.left, factors.right
+        if is_transposed(module):  # stored [in, out], and peft's B A is [out, in]
+            left, right, transposed = right.T, left.T, True
+        tensors[f"base_model.model.{path}.lora_A.weight"] = right
+        tensors[f"base_model.model.{path}.lora_B.weight"] = left
+        ranks[path], residuals[path] = factors.rank, factors.residual
+    folder.mkdir(parents=True, exist_ok=True)
+    blobs = {name: blob_of(tensor) for name, tensor in tensors.items()}
+    write_safetensors(folder / "adapter_model.safetensors", blobs, {"format": "pt"})
+    named = base_named(patch, base, base_name)
+    config = json.dumps(_config(base, named, ranks, transposed), indent=2, sort_keys=True) + "\n"
+    durable.write_atomically(folder / "adapter_config.json", [config.encode()])
+    return Adapter(ranks, residuals)
+
+
+def base_named(patch: Patch, base: Checkpoint, name: str | None = None) -> tuple[str, str | None]:
+    """What peft loads beside the adapter: a hub id with its commit, or a path with None."""
+    described = patch.annotation("base")
+    if name is not None:
+        return name, None
+    if described.get("revision") and described.get("name"):
+        return str(described["name"]), str(described["revision"])
+    return str(base.folder.absolute()), None
+
+
+def _linear(model: nn.Module, path: str, key: str) -> nn.Module:
+    module = model.get_submodule(path) if path in dict(model.named_modules()) else None
+    if module is None or not (isinstance(module, nn.Linear) or is_transposed(module)):
+        what = "no module" if module is None else type(module).__name__
+        raise UsageError(
+            f"{key} is the weight of {what}, and an adapter holds those of linear maps",
+            hint="editcore export PATCH --to merged",
+        )
+    return module
+
+
+def _factors(patch: Patch, key: str, tolerance: float, max_rank: int) -> Factors:
+    deltas, shape = patch.deltas(key), tuple(patch.targets[key]["shape"])
+    form = patch.targets[key]["form"]
+    if form in EXCLUSIVE:
+        raise UsageError(f"{key} is {form}, which is no delta", hint="editcore export PATCH --to merged")
+    together = whole(deltas)
+    norm(together, key)  # raises for what overflows
+    if form == "low_rank":
+        left, right = together.parts["left"].double() * together.scale, together.parts["right"].double()
+        factors = truncate(left, right, max_rank) if left.shape[1] > max_rank else in_float32(left, right)
+    else:
+        factors = factorise(dense_sum(deltas, shape), tolerance, max_rank)
+    if not factors.residual < math.inf:
+        raise RefusedFileError(f"the factors of {key} overflow F32", hint="export --to merged")
+    if factors.residual > tolerance:
+        raise EditcoreError(
+            f"{max_rank} factors miss {key} by {factors.residual:.3g}, more than the tolerance of {tolerance:g}",
+            hint="raise --max-rank or --tolerance, or export --to merged",
+        )
+    return factors
+
+
+def _config(
+    base: Checkpoint, named: tuple[str, str | None], ranks: Mapping[str, int], transposed: bool
+) -> dict[str, Any]:
+    rank = max(ranks.values())
+    # peft reads the patterns as regular expressions at the end of a module's name.
+    others = {f"^{re.escape(path)}": own for path, own in ranks.items() if own != rank}
+    return {
+        "peft_type": "LORA",
+        "task_type": "SEQ_2_SEQ_LM" if base.config.get("is_encoder_decoder") else "CAUSAL_LM",
+        "base_model_name_or_path": named[0],
+        "revision": named[1],
+        "inference_mode": True,
+        "r": rank,
+        "lora_alpha": rank,
+        "rank_pattern": others,
+        "alpha_pattern": others,
+        "target_modules": sorted(ranks),
+        "fan_in_fan_out": transposed,
+        "bias": "none",
+        "lora_dropout": 0.0,
+        "init_lora_weights": True,
+        "use_rslora": False,
+        "use_dora": False,
+    }

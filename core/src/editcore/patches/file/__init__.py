@@ -1,0 +1,1 @@
+"""The patch file: its core, its annotation, sealing and reading."""

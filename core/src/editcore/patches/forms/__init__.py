@@ -1,0 +1,1 @@
+"""The forms that say how a target's parts describe its delta."""

@@ -1,0 +1,1 @@
+"""The open model: its parts, the patches that are on it, and whom to talk to about it."""

@@ -1,0 +1,246 @@
+"""Patches on a live model. Weights are rebuilt from the base as stored, never subtracted; the way out restores bits."""
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field
+from torch import Tensor
+
+from editcore.models.loading.offload import Values
+from editcore.models.running.prefix_tree import keep_apart, let_share
+from editcore.models.running.side_branches import SideBranches
+from editcore.patches.arithmetic.rebuilding import rebuild, result_sha256
+from editcore.patches.change.exclusive import require_alone, said_twice, twice
+from editcore.patches.checkpoint.resolving import require_base
+from editcore.patches.checkpoint.stack import stack_hash
+from editcore.patches.checkpoint.stored import stored_whole
+from editcore.patches.file.patch import Patch
+from editcore.patches.forms.table import EXCLUSIVE
+from editcore.plugins.catalogue import unusable
+from editcore.plugins.selection import canonical
+from editcore.session.beside import Beside
+from editcore.storage.tensors import tensor_of
+from editcore_hooks import Applied, ConflictError, PatchKind, PluginError
+
+if TYPE_CHECKING:
+    from editcore.facade import Session
+
+
+@define(eq=False)
+class LiveStack:
+    """The patches of the session's folder, and those put on in memory. `_saved` holds of every parameter touched in
+    memory what puts it back as it was before the first of them."""
+
+    session: "Session"
+    folder: tuple[Patch, ...] = field(init=False)
+    _memory: list[Patch] = field(factory=list)
+    _saved: dict[str, Any] = field(factory=dict, repr=False)
+    _handles: dict[str, Any] = field(factory=dict, repr=False)
+    branches: SideBranches = field(factory=SideBranches, init=False, repr=False)
+    """What runs beside the weights: units, and low-rank patches where no weight can be written."""
+    _aside: Beside = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._aside = Beside(self.session)
+        checkpoint = self.session.checkpoint
+        self.folder = tuple(stored_whole(checkpoint, patch_id) for patch_id in checkpoint.patch_ids)
+
+    @property
+    def patches(self) -> tuple[Patch, ...]:
+        """All that is present, in the order it was put on."""
+        return (*self.folder, *self._memory)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        return tuple(patch.patch_id for patch in self.patches)
+
+    @property
+    def hash(self) -> str:
+        return stack_hash(self.ids)
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """The ids of weight patches that run beside weights."""
+        return tuple(p.patch_id for p in self._memory if p.kind == "weights" and p.patch_id in self.branches)
+
+    def add(self, patch: Patch) -> Applied:
+        """Put `patch` on. Raises `WrongBaseError`, and `ConflictError` when it is there already or lacks another."""
+        if patch.patch_id in self.ids:
+            raise ConflictError(
+                f"the patch {patch.patch_id[:12]} is already applied", hint="take it off first with `live.remove`"
+            )
+        if missing := sorted(set(patch.core["requires"]) - set(self.ids)):
+            raise ConflictError(
+                f"the patch {patch.patch_id[:12]} requires {missing[0][:12]}, which is not applied",
+                hint="apply that first",
+            )
+        for earlier, later in twice([*self.patches, patch], {patch.patch_id}):
+            raise ConflictError(said_twice(earlier, later), hint="take it off first with `live.remove`")
+        if patch.core["kind"] == "weights":
+            self._require_alone(patch)
+            branches = [self._aside.branch(patch, own, key) for own, key in self._divided(patch)[1].items()]
+            self._memory.append(patch)
+            try:
+                results = self._rebuild(self._keys(patch))
+            except BaseException:
+                self._memory.pop()
+                raise
+            if branches:
+                self.branches.put(patch.patch_id, branches)
+        else:
+            self._attach(patch, self._owner(patch)())
+            self._memory.append(patch)
+            results = {}
+        return Applied(self.ids, results)
+
+    def remove(self, patch_id: str) -> None:
+        """Take a patch off that was put on in memory, in any order.
+
+        Raises `ConflictError` when it is one of the folder, or not there, or when another in memory requires it.
+        """
+        patch = next((patch for patch in self._memory if patch.patch_id == patch_id), None)
+        if patch is None:
+            where = "one of the folder" if patch_id in self.ids else "not applied"
+            hint = f"editcore revert {patch_id[:12]} --model DIR" if patch_id in self.ids else "see `live.ids`"
+            raise ConflictError(f"the patch {patch_id[:12]} is {where}", hint=hint)
+        if needing := [other.patch_id[:12] for other in self._memory if patch_id in other.core["requires"]]:
+            raise ConflictError(
+                f"{', '.join(needing)} {'requires' if len(needing) == 1 else 'require'} the patch {patch_id[:12]}",
+                hint="take off what requires it first",
+            )
+        self._memory.remove(patch)
+        if patch_id in self._handles:
+            self._detach(patch_id)
+            return
+        self._rebuild(self._keys(patch))
+        if patch_id in self.branches:
+            self.branches.take(patch_id)
+
+    def runs_beside(self, patch: Patch) -> bool:
+        """Whether some of a weight patch would run beside weights here, because they cannot be written."""
+        return bool(self._divided(patch)[1])
+
+    def change(self, patch: Patch, own: str) -> Tensor:
+        """What `patch` would change the live values of its tensor `own` by, rounding included; float32, as stored."""
+        key = self._resolved(patch)[own]
+        on = sorted([*self._on(key), (patch, own)], key=lambda pair: pair[0].patch_id)
+        before, after = (
+            rebuild(self._base(key), [delta for one, name in pairs for delta in one.deltas(name)], key)
+            for pairs in (self._on(key), on)
+        )
+        return after.float() - before.float()
+
+    def suspended(self) -> AbstractContextManager[None]:
+        """The bare base for the body; then every bit as before."""
+        return self.only(())
+
+    @contextmanager
+    def only(self, ids: Collection[str]) -> Iterator[None]:
+        """The model with these of the present patches and no others for the body; then every bit as before."""
+        memory = list(self._memory)
+        handles = [(patch_id, kind) for patch_id, (kind, _) in self._handles.items() if patch_id not in ids]
+        for patch_id, _ in reversed(handles):
+            self._detach(patch_id)
+        weights = [patch for patch in self.patches if patch.core["kind"] == "weights"]
+        keys = {key for patch in weights for key in self._keys(patch)}
+        weights_of = {key: self._values(key) for key in keys}
+        kept = {key: values.keep() for key, values in weights_of.items()}
+        try:
+            for key, values in weights_of.items():
+                deltas = [d for patch, own in self._written(key) if patch.patch_id in ids for d in patch.deltas(own)]
+                values.write(rebuild(self._base(key), deltas, key))
+            with self.branches.only(ids):
+                yield
+        finally:
+            for key, values in weights_of.items():
+                values.put_back(kept[key])
+            for patch_id, kind in handles:
+                self._attach(next(patch for patch in memory if patch.patch_id == patch_id), kind)
+
+    def _attach(self, patch: Patch, kind: PatchKind) -> None:
+        self._handles[patch.patch_id] = (kind, kind.attach(self.session, patch))
+        if not kind.reads_branches:
+            keep_apart(self.session.model, patch.patch_id)
+
+    def _detach(self, patch_id: str) -> None:
+        kind, handle = self._handles.pop(patch_id)
+        let_share(self.session.model, patch_id)
+        kind.detach(self.session, handle)
+
+    def _require_alone(self, patch: Patch) -> None:
+        """Raises `WrongBaseError`, and `ConflictError` where a form would not have its tensor to itself."""
+        keys = self._resolved(patch)
+        forms = {target["form"] for one in (*self.patches, patch) for target in one.targets.values()}
+        if forms.isdisjoint(EXCLUSIVE):
+            return
+        for own, key in keys.items():
+            on_key = [*self._on(key), (patch, own)]
+            require_alone(key, {one.patch_id: one.targets[name]["form"] for one, name in on_key})
+
+    def _owner(self, patch: Patch) -> type[PatchKind]:
+        """The patch kind of a `modules` or `memory` patch. Raises `PluginError` with what to install."""
+        name = patch.core["payload"]["kind"]
+        kinds = self.session.registry.patch_kinds
+        distribution = patch.annotation("method").get("distribution")
+        if name not in kinds and isinstance(distribution, str):
+            for plugin in self.session.registry.plugins:
+                if canonical(plugin.record.distribution) == canonical(distribution) and not plugin.ok:
+                    raise unusable(plugin, f"the patch kind {name!r} of the patch {patch.patch_id[:12]}")
+            message = f"the patch {patch.patch_id[:12]} needs the patch kind {name!r}, which is not installed"
+            raise PluginError(message, hint=f"pip install {distribution}")
+        return kinds.get(name)
+
+    def _rebuild(self, keys: Sequence[str]) -> dict[str, str]:
+        """Write the sum of all present patches into the parameters of `keys`; the hash of each result as stored."""
+        results = {}
+        for key in keys:
+            values = self._values(key)
+            touching = [patch for patch in self._memory if key in self._keys(patch)]
+            if not touching:
+                values.put_back(self._saved.pop(key))
+                continue
+            deltas = [delta for patch, own in self._written(key) for delta in patch.deltas(own)]
+            result = rebuild(self._base(key), deltas, key)
+            if key not in self._saved:
+                self._saved[key] = values.keep()
+            values.write(result)
+            results[key] = result_sha256(result)
+        return results
+
+    def _on(self, key: str) -> list[tuple[Patch, str]]:
+        """Every present patch that changes the tensor `key` of the checkpoint, with its own name for it, by id."""
+        return self._changing(key, self._resolved)
+
+    def _written(self, key: str) -> list[tuple[Patch, str]]:
+        """Those of `_on` that are in the weights and not beside them."""
+        return self._changing(key, lambda patch: self._divided(patch)[0])
+
+    def _changing(self, key: str, targets: Callable[[Patch], dict[str, str]]) -> list[tuple[Patch, str]]:
+        pairs = []
+        for patch in sorted(self.patches, key=lambda patch: patch.patch_id):
+            pairs += [(patch, own) for own, actual in targets(patch).items() if actual == key]
+        return pairs
+
+    def _keys(self, patch: Patch) -> list[str]:
+        """The tensors of the checkpoint into which a patch is written."""
+        return list(self._divided(patch)[0].values())
+
+    def _divided(self, patch: Patch) -> tuple[dict[str, str], dict[str, str]]:
+        """The targets that are written, and those that run beside their weight, as `_resolved` has them."""
+        written = self._resolved(patch)
+        if any(patch is each for each in self.folder):
+            return written, {}  # it is in the weights already
+        aside = {own: key for own, key in written.items() if self._aside.takes(patch, own, key)}
+        return {own: key for own, key in written.items() if own not in aside}, aside
+
+    def _resolved(self, patch: Patch) -> dict[str, str]:
+        """The patch's name of each target to the checkpoint's."""
+        return dict(require_base(patch, self.session.checkpoint).keys)
+
+    def _base(self, key: str) -> Tensor:
+        entry = self.session.checkpoint.entries[key]
+        return tensor_of(entry.dtype, entry.shape, self.session.checkpoint.read_base(key))
+
+    def _values(self, key: str) -> Values:
+        return self.session.anatomy.values(self.session.anatomy.parameter_of(key))
