@@ -2,14 +2,15 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := hooks/src core/src $(wildcard plugins/*/src)
-METHODS := keyvalue rome memit emmet pmet alphaedit ultraedit ft causal-trace guards kn
-ENDS := $(addprefix plugins/editcore-,$(METHODS))
+DISTRIBUTIONS := hooks core $(patsubst %/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
+SOURCES := $(addsuffix /src,$(DISTRIBUTIONS))
+# the ends of the ranges are tested with the methods; these three bring tools and data that have ranges of their own
+ENDS := $(filter-out hooks core $(addprefix plugins/editcore-,bench demo lm-eval),$(DISTRIBUTIONS))
 
-.PHONY: install demo test lint tests check lowest newest clean
+.PHONY: install demo test lint types lists tests docs check lowest newest wheels release-check draft clean
 # the type checker has one core, beside the tests
 MAKEFLAGS += --jobs=2
-# install leaves compiling to the first import, which is for nothing where an environment forbids to write what it gives
+# pip leaves compiling to the first import; some environments forbid writing .pyc files
 export PYTHONDONTWRITEBYTECODE :=
 
 install: $(VENV)/installed
@@ -22,15 +23,27 @@ $(VENV)/installed: constraints.txt requirements-dev.txt $(wildcard hooks/pyproje
 demo: install
 	$(BIN)/editcore demo
 
-lint: install
+lint: types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/mypy $(SOURCES)
+	$(BIN)/codespell
+	$(BIN)/python -m upkeep.words
+	$(BIN)/python -m upkeep.lists --check
+	$(BIN)/towncrier build --draft --version next > /dev/null
+
+types: install
+	$(BIN)/mypy $(SOURCES) upkeep
+
+lists: install  # write the lists that follow from the distributions
+	$(BIN)/python -m upkeep.lists
 
 test: lint tests
 
 tests: install
 	$(BIN)/python -m pytest --numprocesses 2
+
+docs: install
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_walkthrough.py plugins/editcore-bench/tests/test_datasets_docs.py
 
 check: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt ray
@@ -43,5 +56,16 @@ lowest newest:  # both ends of the ranges in the metadata; newest is what pip fi
 	$(VENV)-$@/bin/python -m pip install --quiet $(PINS) ./hooks ./core $(addprefix ./,$(ENDS)) pytest hypothesis
 	$(VENV)-$@/bin/python -m pytest hooks/tests core/tests $(ENDS)
 
+wheels: install  # the wheel and the source archive of every distribution, as the index would check them
+	rm -rf dist
+	for folder in $(DISTRIBUTIONS); do $(BIN)/python -m build --no-isolation --outdir dist $$folder > /dev/null || exit 1; done
+	$(BIN)/python -m twine check --strict dist/*
+
+release-check: install  # make release-check TAG=v0.1.0
+	$(BIN)/python -m upkeep.release $(TAG)
+
+draft: install  # what the next section of the changelog would say
+	$(BIN)/towncrier build --draft --version next
+
 clean:
-	rm -rf $(VENV) $(VENV)-lowest $(VENV)-newest
+	rm -rf dist $(VENV) $(VENV)-lowest $(VENV)-newest

@@ -58,7 +58,7 @@ def random_patch(session: Session, number: int, dense: bool = False) -> Patch:
 
 
 def one_at_a_time(session: Session, chosen: Sequence[Case], patches: Sequence[Patch], written: bool) -> Figures:
-    """The same metrics by plain forwards of one row, the unedited model asked anew for every case."""
+    """The same metrics by plain forwards of one row, with the unedited model asked again for every case."""
     figures: Figures = {name: [] for name in (*FORCED, *(WRITTEN if written else ()))}
     for case, patch in zip(chosen, patches, strict=True):
         probes = [probe for group in case.locality.values() for probe in group]
@@ -120,7 +120,7 @@ def together(session: Session, chosen: Sequence[Case], patches: Sequence[Patch],
 
 
 def put_on_and_off(session: Session, patches: Sequence[Patch]) -> None:
-    """What the loop spends on patches."""
+    """Seconds that the loop spends on patches."""
     for patch in patches:
         with session.patched(patch):
             pass

@@ -1,4 +1,4 @@
-"""What the machine is and can do: every figure is read beside it."""
+"""Description and speed of the machine, to read beside every figure."""
 
 import ctypes
 import os
@@ -37,7 +37,7 @@ def peak_memory() -> int:
 
 
 def start_peak() -> int:
-    """Begin the record of `peak_memory` anew, and return what the process holds now, in bytes.
+    """Restart the record of `peak_memory` and return what the process holds now, in bytes.
 
     Temporaries that were freed before would else hide what comes after them, in the record and in what malloc keeps.
     """

@@ -278,7 +278,7 @@ def _print(best: dict[str, dict[str, Any]], answers: dict[str, float], folder: P
 
 
 def _print_products(best: dict[str, dict[str, Any]]) -> None:
-    """What the factors of the larger rank cost: their FLOP, and what the machine takes for as many."""
+    """Cost of the factors of the larger rank: their FLOP, and the machine's time for as many."""
     small, large = RANKS
     flop = 2 * WIDTH * MLP * large
     peak = peak_flops(BLOCK_ELEMENTS // MLP, large, MLP, torch.float64)

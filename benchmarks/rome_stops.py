@@ -1,4 +1,4 @@
-"""What an early stop changes: seconds of an edit, and its quality beside that of all steps."""
+"""Effect of an early stop: seconds of an edit, and its quality beside that of all steps."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final

@@ -28,7 +28,7 @@ TAIL: Final = PROMPT - SUBJECT_END + TARGET
 
 @frozen
 class Shape:
-    """Of a GPT-2 model, and how it is edited."""
+    """The shape of a GPT-2 model, and the settings of its edit."""
 
     layers: int = 24
     width: int = 1024
@@ -53,7 +53,7 @@ SHAPES: Final = {"medium": Shape(), "tiny": Shape(4, 64, 4, 2000, 1, 5)}
 
 @frozen
 class Edit:
-    """What an edit gave: Λ uᵀ and what it cost."""
+    """The result of an edit: Λ uᵀ and its cost."""
 
     lam: Tensor
     u: Tensor
@@ -112,7 +112,7 @@ def plain(anatomy: Anatomy, edit: EditRows, lower: Tensor, shape: Shape) -> Edit
         with torch.no_grad(), Trace(anatomy, {site: Tap(input=True)}) as trace:
             forward(anatomy.model, pad([row.ids]))
         keys.append(trace.input(site)[0, row.s])
-    # the KL prompt goes on behind the subject, by two tokens
+    # the KL prompt continues after the subject, by two tokens
     kl = (*edit.kl.ids, *edit.contexts[0].ids[edit.kl.s + 1 : edit.kl.s + 3])
     batch = pad([*(row.ids for row in edit.contexts), kl])
     s = torch.tensor([row.s for row in edit.all])
@@ -166,7 +166,7 @@ COUNTED: Final = (
     "head where a loss reads it; one forward of all rows through all blocks, for keys and caches; of a block its "
     "matrix products with weights, not its attention scores, norms or activations"
 )
-"""What `floor_flops` counts, in words."""
+"""The terms of `floor_flops`, in words."""
 
 
 def floor_flops(shape: Shape) -> float:

@@ -34,7 +34,7 @@ class Commands:
     said: list[str] = field(factory=list)
 
     def run(self, *arguments: str) -> Any:
-        """What a command prints as JSON."""
+        """The JSON output of a command."""
         started = time.perf_counter()
         command = [sys.executable, "-m", "editcore", *arguments, "--json"]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=False)

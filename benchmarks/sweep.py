@@ -34,7 +34,7 @@ Settings = Mapping[str, Any]
 
 
 def case_digest(chosen: Sequence[Case]) -> str:
-    """Which cases, and in which order, the scores of a row are of."""
+    """The cases of a row's scores, in order."""
     return hashlib.sha256("\n".join(case.request.id for case in chosen).encode()).hexdigest()[:16]
 
 
@@ -148,7 +148,7 @@ def _preferences(session: Session, some: Sequence[Case], updates: Sequence[Mappi
 
 
 def means(scores: Mapping[str, Sequence[float | None]], sample: Sequence[int] | None = None) -> list[float]:
-    """Of each metric over the cases of a sample, or all, that ask for it."""
+    """The mean of each metric over the cases of a sample, or all, that ask for it."""
     picked = [[v[i] for i in sample] if sample is not None else v for v in scores.values()]
     return [fmean(value for value in values if value is not None) for values in picked]
 

@@ -203,7 +203,7 @@ def headed(header: bytes) -> bytes:
 
 
 def moved(by: int) -> Build:
-    """The patch with its last tensor said to lie `by` bytes from where it does."""
+    """The patch whose header claims that its last tensor lies `by` bytes from its real place."""
 
     def change(document: Json) -> None:
         entry = document[f"{KEY}/right"]
@@ -213,8 +213,8 @@ def moved(by: int) -> Build:
 
 
 ATTACKS: Final[dict[str, Attack]] = {
-    "no safetensors file": Attack(6, "cut short", raw(b"hello, this is no patch at all")),
-    "empty file": Attack(6, "cut short", raw(b"")),
+    "no safetensors file": Attack(6, "truncated", raw(b"hello, this is no patch at all")),
+    "empty file": Attack(6, "truncated", raw(b"")),
     "header longer than the file": Attack(6, "longer than the file", raw(struct.pack("<Q", 2**63) + b"{}")),
     "header over 100 MB": Attack(6, "over 100000000 bytes", _huge_header),
     "header not JSON": Attack(6, "not JSON", raw(headed(b'{"a": 1 '))),
@@ -249,7 +249,7 @@ ATTACKS: Final[dict[str, Attack]] = {
         header(lambda d: d.update(hidden={"dtype": "F32", "shape": [0], "data_offsets": [0, 0]})),
     ),
     "part of another size than its shape": Attack(
-        6, "as many bytes", header(lambda d: d[f"{KEY}/left"].update(shape=[2**40, 2**40]))
+        6, "byte length", header(lambda d: d[f"{KEY}/left"].update(shape=[2**40, 2**40]))
     ),
     "sparse index out of range": Attack(6, "out of range", sparse([[0, 32], [0, 0]])),
     "sparse index negative": Attack(6, "out of range", sparse([[-1, 0], [0, 0]])),
@@ -306,7 +306,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     "field of a megabyte": Attack(6, "does not know", forged(lambda made: made.core.update({"a" * 10**6: 1}))),
     "message with terminal codes": Attack(6, "does not read it", target(form="\x1b]0;x\x07\x1b[2J")),
     "a journal that names a file elsewhere": Attack(6, "is not a file name", _journal),
-    "an index that names a file elsewhere": Attack(6, "which is no file of its folder", _index),
+    "an index that names a file elsewhere": Attack(6, "which is not a file of its folder", _index),
 }
 
 

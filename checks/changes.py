@@ -92,7 +92,7 @@ def loaded(folder: Path) -> State:
 
 @define
 class Readers:
-    """Who reads while something is written: a loader that reads at once, one that read the index long before it comes
+    """Readers during a write: a loader that reads at once, one that read the index long before it comes
     to the shards, and editcore itself."""
 
     folder: Path

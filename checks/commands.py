@@ -9,7 +9,7 @@ from editcore.patches.checkpoint.fingerprint import file_sha256
 
 
 def call(arguments: list[str]) -> tuple[int, str]:
-    """The exit code, and what was said on stderr."""
+    """The exit code, and the text on stderr."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = main([*arguments, "-q"])

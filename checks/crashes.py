@@ -41,8 +41,8 @@ def run() -> list[str]:
             rows.append(f"| apply -o, two at once | {layout} | {seen.total()} | {seen['old']} | {seen['new']} | | |")
     said = (
         f"{points:,} crash points: the folder loaded as the old state or the new one, `repair` cleared the rest to the "
-        "byte, the base could be read. Readers before every call saw one state. `apply -o` left its source as it was "
-        "and a whole copy or none."
+        "byte, the base could be read. Readers before every call saw one state. `apply -o` left its source unchanged "
+        "and a complete copy or none."
     )
     return [said, "", *rows]
 
@@ -123,7 +123,7 @@ def _is_refused(folder: Path) -> bool:
 
 
 def _signature(folder: Path) -> frozenset[tuple[str, str]]:
-    """What lies there, whatever the random names of temporary files."""
+    """The content of a folder, without the random names of temporary files."""
     return frozenset(
         (re.sub(r"[0-9a-f]{12}\.tmp", "tmp", name), sha) for name, sha in sample_patches.hashes(folder).items()
     )

@@ -36,7 +36,7 @@ from editcore_hooks import EditcoreError
 
 @frozen
 class Trouble:
-    """What goes wrong at calls of `kinds`; `passes`: the next call works again, so the program clears up itself."""
+    """A fault at calls of `kinds`; `passes`: the next call works again, so the program clears up itself."""
 
     name: str
     fault: Callable[[int], Fault]
@@ -63,7 +63,7 @@ def run() -> list[str]:
                 seen += fail_repair(change, Path(name))
             seen += fail_copy(copying(Path(name), sharded), Path(name))
     said = (
-        f"{seen.total():,} failures of the disk: each said in one line with the next step, or not at all where only a "
+        f"{seen.total():,} failures of the disk: each reported in one line with the next step, or silent where only a "
         "cache was lost; the folder loaded as the old state or the new one, and after `repair` every file was that of "
         "the state."
     )
@@ -90,7 +90,7 @@ def fail(change: Change, place: Path, stride: int = 1) -> Counter[str]:
             assert not left, f"{trouble.name} at {fault.first}: {sorted(left)} was left over"
         repair(root)
         assert change.settled(root) == state
-        seen[f"{trouble.name}: {'said nothing, ' if said is None else ''}{state} state"] += 1
+        seen[f"{trouble.name}: {'silent, ' if said is None else ''}{state} state"] += 1
         shutil.rmtree(root)
     return seen
 
@@ -106,7 +106,7 @@ def fail_repair(change: Change, place: Path, stride: int = 1) -> Counter[str]:
         for trouble, fault in _faults(cut, repair, place, stride):
             root = sample_patches.copy(cut, place / "failing")
             said = _said(root, fault, repair)
-            assert said is not None, "repair said nothing of a disk that failed"
+            assert said is not None, "repair reported nothing about a disk that failed"
             assert change.state(root) == state
             repair(root)
             assert change.settled(root) == state
@@ -126,7 +126,7 @@ def fail_copy(change: Copying, place: Path, stride: int = 1) -> Counter[str]:
         assert state == ("new" if said is None or "the copy itself is complete" in said else "old"), said
         left = change.clear(root)
         assert not (left and trouble.passes and said is not None), f"{trouble.name} at {fault.first}: left something"
-        seen[f"{trouble.name}, apply -o: {'said nothing, ' if said is None else ''}{state} state"] += 1
+        seen[f"{trouble.name}, apply -o: {'silent, ' if said is None else ''}{state} state"] += 1
         shutil.rmtree(root)
     return seen
 

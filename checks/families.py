@@ -30,7 +30,7 @@ ENCODER: Final = ("t5", "t5_gated")
 
 def run() -> list[str]:
     rows = [
-        "The targets are what random weights hold for unlikely. Bits: every file after the revert is as before.", "",
+        "The targets are unlikely under random weights. Bits: after the revert every file is as before.", "",
         "| family | method | tensor | p(target) before | after | on disk | reverted |", "|---|---|---|---|---|---|---|",
     ]  # fmt: skip
     with tempfile.TemporaryDirectory() as name:

@@ -19,9 +19,9 @@ from attrs import define, field, frozen
 
 Kind = Literal["create", "write", "mode", "sync", "rename", "remove", "make folder", "remove folder"]
 GROWING: Final[tuple[Kind, ...]] = ("create", "write", "make folder")
-"""What a full disk refuses on most file systems; there a file can still be renamed and removed."""
+"""Calls that a full disk refuses on most file systems; there a file can still be renamed and removed."""
 CHANGING: Final[tuple[Kind, ...]] = (*GROWING, "mode", "rename", "remove", "remove folder")
-"""What a read-only file system refuses."""
+"""Calls that a read-only file system refuses."""
 
 
 class Killed(BaseException):

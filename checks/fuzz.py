@@ -72,9 +72,9 @@ def run(files: int = FILES) -> list[str]:
     outcomes = count(files)
     said = (
         f"{files:,} mutated files of a few kilobytes. Every one is refused with a message or read as valid, and {MET} "
-        "commands meet each valid one: no exception, nothing written but what was asked for, at no time more than "
-        f"{SPACE // 2**20} MB beside what the process has, no {SECONDS:g} s of processor time; Python's memory for "
-        f"reading within {FACTOR} times the size of the file beyond {BESIDE // 2**20} MB."
+        "commands meet each valid one: no exception, nothing written beyond the request, never more than "
+        f"{SPACE // 2**20} MB beyond the process itself, less than {SECONDS:g} s of processor time; Python's memory "
+        f"for reading within {FACTOR} times the size of the file beyond {BESIDE // 2**20} MB."
     )
     return [said, "", "| outcome | times |", "|---|---|", *(f"| {k} | {n:,} |" for k, n in sorted(outcomes.items()))]
 

@@ -60,8 +60,8 @@ def run(folders: int = FOLDERS) -> list[str]:
     outcomes = count(folders)
     said = (
         f"{folders:,} folders with a record that was changed at random met {MET} commands each: no exception, the "
-        "weights were those of some of the patches, nothing was written or removed that is not editcore's, and where "
-        "`repair` refused a journal its hint led out."
+        "weights were those of some of the patches, nothing outside editcore's files was written or removed, and where "
+        "`repair` refused a journal, its hint solved the problem."
     )
     return [said, "", "| outcome | times |", "|---|---|", *(f"| {k} | {n:,} |" for k, n in sorted(outcomes.items()))]
 
@@ -137,7 +137,7 @@ def _run(bench: Bench, line: str) -> int:
 
 
 def _kept(bench: Bench) -> dict[str, bytes]:
-    """What no command may change: files of other programs in the folder, and everything beside it."""
+    """Files that no command may change: files of other programs in the folder, and everything beside it."""
     files = [bench.place / "folder" / name for name in MINE]
     files += [path for path in (bench.place / "base").rglob("*") if path.is_file()]
     return {str(path): path.read_bytes() for path in files if path.exists()}

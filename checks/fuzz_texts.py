@@ -23,7 +23,7 @@ from editcore.text.yaml_text import read_mapping
 from editcore_hooks import EditcoreError
 
 FILES: Final = 10_000
-"""Of each kind."""
+"""Number of files of each kind."""
 
 CASE: Final[dict[str, Any]] = {
     "id": "a",
@@ -57,8 +57,8 @@ def run(files: int = FILES) -> list[str]:
     outcomes = count(files)
     said = (
         f"{files:,} mutated files each of cases, settings in YAML and assets. Every one is refused with an error of "
-        f"one line or read as valid: no other exception, no {SECONDS:g} s of processor time, at no time more than "
-        f"{SPACE // 2**20} MB beside what the process has."
+        f"one line or read as valid: no other exception, less than {SECONDS:g} s of processor time, never more than "
+        f"{SPACE // 2**20} MB beyond the process itself."
     )
     return [said, "", "| outcome | times |", "|---|---|", *(f"| {k} | {n:,} |" for k, n in sorted(outcomes.items()))]
 

@@ -245,7 +245,7 @@ class Interleaving(RuleBasedStateMachine):
         base = self.before[key]
         if residual is None:
             apart = expected(base, patches, key)
-            assert _bits(rebuild(base, squashed.deltas(key))) == _bits(apart), f"{key} was said to be exact"
+            assert _bits(rebuild(base, squashed.deltas(key))) == _bits(apart), f"{key} was reported as exact"
             self.seen["squashed tensors, exact"] += 1
             return
         zero = torch.zeros(base.shape, dtype=torch.float64)

@@ -122,7 +122,7 @@ def rank(rng: random.Random, made: Forgery, _: Sequence[Patch]) -> None:
 
 
 def groups(rng: random.Random, made: Forgery, _: Sequence[Patch]) -> None:
-    """The factors of a target said to be those of several patches."""
+    """The factors of a target, claimed to be those of several patches."""
     for target in made.core["targets"].values():
         ranks = [1] * rng.choice((target["parts"].get("left", {"shape": [0, 1]})["shape"][1], 1, 2))
         ids = [rng.choice((SHA, f"{i:064x}")) for i in range(len(ranks))]

@@ -33,7 +33,7 @@ KEYS: Final = (
 """Three matrices, in different shards of a sharded folder, and a vector."""
 
 HIDDEN: Final = 32
-"""What an MLP takes in and gives."""
+"""Input and output width of an MLP."""
 
 DTYPES: Final = (torch.float32, torch.float16, torch.bfloat16)
 _INTEGERS: Final = {2: (torch.int16, torch.uint16), 4: (torch.int32, torch.uint32)}

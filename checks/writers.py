@@ -104,9 +104,9 @@ def run() -> list[str]:
         for sharded in (False, True):
             seen += race(Path(name), sharded, ROUNDS // 2)
     said = (
-        f"{ROUNDS} rounds of two processes that apply or revert in one folder at the same moment: one at least did its "
-        "work, the other did so before or after it or was refused with exit code 4, the folder verified, and each of "
-        f"{seen.pop('loads'):,} loads meanwhile saw one state."
+        f"{ROUNDS} rounds of two processes that apply or revert in one folder at the same moment: at least one "
+        "succeeded, the other succeeded before or after it or was refused with exit code 4, the folder verified, and "
+        f"each of {seen.pop('loads'):,} loads meanwhile saw one state."
     )
     return [
         said,

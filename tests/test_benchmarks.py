@@ -96,3 +96,15 @@ def test_records_become_facts_with_a_wording_that_is_not_taught(tmp_path):
         assert all(probe["target"] == case["target_true"] for probe in case["locality"]["neighbour"])
     with pytest.raises(UsageError, match="gives 80 facts, not 100"):
         read_facts(path, 100)
+
+
+def test_the_spec_of_the_kept_figures_is_valid() -> None:
+    from pathlib import Path
+
+    from editcore.plugins.registry import registry
+    from editcore_bench.spec.reading import read_spec
+
+    root = Path(__file__).parents[1]
+    spec = read_spec(root / "benchmarks/demo.yaml", registry())
+    page = (root / "benchmarks/results/bench-demo.md").read_text("utf-8")
+    assert all(f"| {method.label} | " in page for method in spec.methods)

@@ -104,7 +104,7 @@ def test_a_folder_run_that_was_stopped_goes_on_and_leaves_what_is_there(
     (folder / "dan.safetensors").unlink()
     capsys.readouterr()
     assert call("edit", llama_folder, "--requests", requests_file, "-o", folder, *QUICK) == 0
-    assert "ada.safetensors is there already" in capsys.readouterr().err
+    assert "ada.safetensors exists already" in capsys.readouterr().err
     assert first.keys() == tree(folder).keys()
     assert first["ada.safetensors"] == tree(folder)["ada.safetensors"]
     (folder / "ada.safetensors").unlink()

@@ -4,7 +4,7 @@ A random model of GPT-2 medium's shape; rows are random ids, three layers, early
 measured on a few edits and scaled: its values and keys take the same time for every edit. What it gives for those few
 edits is compared with what the fast way gives for them.
 
-`--shape 6b` measures the fast way alone, in phases that a run that was stopped goes on with: the slope, the floor and
+`--shape 6b` measures the fast way alone, in phases, so that a stopped run resumes: the slope, the floor and
 the peak of memory. `--demo 500` compares what the edits do, on the demo model, in place of all this.
 """
 

@@ -1,4 +1,4 @@
-"""What both ways do to the demo model: the same contexts, moments and settings, outcomes paired case by case."""
+"""Effect of both ways on the demo model: the same contexts, moments and settings, outcomes paired case by case."""
 
 import time
 from collections.abc import Callable, Mapping, Sequence

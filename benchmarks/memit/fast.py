@@ -87,7 +87,7 @@ def _factors(update: LowRank) -> list[tuple[str, Tensor]]:
 
 
 def _kept(path: Path, anatomy: Anatomy, make, edits: Sequence[EditRows]) -> tuple[dict[str, Tensor], float]:  # type: ignore[no-untyped-def]
-    """What the file holds, or what is made now and kept; and the seconds that it took then."""
+    """The content of the file, or the value made now and kept; and its seconds."""
     tensors, figures = path.with_suffix(".safetensors"), path.with_suffix(".json")
     if not figures.exists():
         started = _now(anatomy)

@@ -31,7 +31,7 @@ class Made:
 
 @frozen(eq=False)
 class Problem:
-    """What both ways solve. `moments` (f, f) by layer, float64, ridge included."""
+    """The problem that both ways solve. `moments` (f, f) by layer, float64, ridge included."""
 
     anatomy: Anatomy
     layers: Sequence[int]
@@ -47,7 +47,7 @@ class Problem:
 
 def plain_value(anatomy: Anatomy, site: Site, edit: EditRows, settings: ValueSettings) -> tuple[Tensor, int]:
     """z (d,), and the forwards: whole forwards of whole rows, all logits, autograd, Adam of torch."""
-    kl = (*edit.kl.ids, *edit.contexts[0].ids[edit.kl.s + 1 : edit.kl.s + 3])  # it goes on behind the subject
+    kl = (*edit.kl.ids, *edit.contexts[0].ids[edit.kl.s + 1 : edit.kl.s + 3])  # it continues after the subject
     batch = pad([*(row.ids for row in edit.contexts), kl])
     s, every = torch.tensor([row.s for row in edit.all]), torch.arange(len(edit.all))
     delta = torch.zeros(anatomy.hidden_size, requires_grad=True)

@@ -37,7 +37,7 @@ def known(session: Session, n: int) -> list[Case]:
 
 
 def figures(session: Session, cases: Sequence[Case], patches: Sequence[Patch]) -> list[str]:
-    """Of each metric its mean, over cases with their own patch, or with the one patch of all."""
+    """The mean of each metric, over cases with their own patch, or with one patch for all."""
     if len(patches) == len(cases):
         reports = session.evaluate_each(cases, patches, METRICS)
     else:

@@ -29,7 +29,7 @@ ROW: Final = 128
 ROWS: Final = 8
 WARMUP: Final = 100
 OBJECT_WEIGHT: Final = 3.0
-"""The subject of a sentence cannot be foretold; its object can, and must be heard over that noise."""
+"""The subject of a sentence cannot be predicted; its object can, and must be heard over that noise."""
 
 
 def batches(

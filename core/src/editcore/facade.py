@@ -107,7 +107,7 @@ class Session(OpenModel):
 
     @property
     def unedited(self) -> Unedited:
-        """What the model answers without any patch."""
+        """Answers of the model without any patch."""
         return self.cached("unedited", lambda: Unedited(self), base=True)
 
     def cached(self, key: Any, make: Callable[[], T], *, base: bool = False) -> T:
@@ -227,7 +227,7 @@ class Session(OpenModel):
     def evaluate(
         self, cases: Sequence[Case], metrics: Sequence[str], *, protocol: str = "as it stands", answers: int = 0
     ) -> list[Report]:
-        """Score `cases` on the model as it stands. With `answers`, rows hold so many tokens of text before and after.
+        """Score `cases` on the current model. With `answers`, rows hold so many tokens of text before and after.
 
         `protocol` is what the reports say of how the edits came about. Raises `PluginError` for an unknown metric and
         `UsageError` for one that none of the cases can answer, and for two cases of one id; a case without an id is
@@ -242,7 +242,7 @@ class Session(OpenModel):
     def evaluate_each(
         self, cases: Sequence[Case], patches: Sequence[Patch], metrics: Sequence[str], *, answers: int = 0
     ) -> list[Report]:
-        """Score each case with its own patch alone on top of the model as it stands: the protocol `single`.
+        """Score each case with its own patch alone on top of the current model: the protocol `single`.
 
         Many at once by side branches where that gives the same figures, else one after another. Raises what `evaluate`
         and `apply` raise.

@@ -182,7 +182,7 @@ def test_a_setting_that_is_not_there_and_a_dtype(refused):
         ("none.gguf", "new", 2, "there is no file"),
         ("b.gguf", "new", 6, "is not a GGUF file"),
         ("a.gguf", "model", 2, "exists and is not empty"),
-        ("a.gguf", "new.safetensors", 2, "what is written is a folder"),
+        ("a.gguf", "new.safetensors", 2, "the output is a folder"),
         ("a.gguf", "no/where/new", 2, "mkdir -p "),
     ],
 )

@@ -72,7 +72,11 @@ def test_a_missed_gate_exits_with_5_and_shows_the_failing_rows(tiny, cases, tmp_
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("tf.exact@1: high", "gate.yaml, tf.exact@1: 'high' is no bound"), ("", "holds no bound"), ("- x", "no mapping")],
+    [
+        ("tf.exact@1: high", "gate.yaml, tf.exact@1: 'high' is not a bound"),
+        ("", "holds no bound"),
+        ("- x", "no mapping"),
+    ],
 )
 def test_a_gate_that_bounds_nothing_is_refused(tiny, cases, tmp_path, capsys, text, message):
     gate = tmp_path / "gate.yaml"

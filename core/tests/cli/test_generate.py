@@ -48,5 +48,5 @@ def test_a_request_by_options_takes_the_rule_that_joins_prompt_and_target() -> N
     plain = {"chat": False, "system": None}
     (case,) = read_requests(**FACT, **plain, target_prefix="none")
     assert case.request.target_prefix == "none"
-    with pytest.raises(UsageError, match="stands alone"):
+    with pytest.raises(UsageError, match="excludes these options"):
         read_requests(**{**dict.fromkeys(FACT), "requests": "facts.jsonl"}, **plain, target_prefix="blank")

@@ -64,7 +64,7 @@ def test_the_doctor_finds_nothing_in_health(editcore, site):
     site.put("dist-toy", WHOLE)
     result = editcore("plugins", "doctor")
     assert (result.returncode, result.stdout) == (0, "")
-    assert "nothing is wrong" in result.stderr
+    assert "no fault found" in result.stderr
     assert json.loads(editcore("plugins", "doctor", "--json").stdout) == {"faulty": [], "duplicates": [], "classes": []}
 
 

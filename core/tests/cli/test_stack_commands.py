@@ -68,7 +68,7 @@ def test_a_result_with_other_bits_is_said(two, tmp_path, capsys):
     file.write_text(json.dumps(document))
     assert main(["revert", *[row["id"] for row in document["patches"]], "--model", str(two)]) == 0
     assert main(["apply", "--stack", str(file), "--model", str(two), "--in-place"]) == 0
-    assert f"{key} came out with other bits" in capsys.readouterr().err
+    assert f"{key} has other bits" in capsys.readouterr().err
 
 
 def test_apply_takes_patches_or_a_stack(two, tmp_path, capsys):

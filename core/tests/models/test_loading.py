@@ -62,7 +62,7 @@ def test_a_dtype_that_is_named_is_used(folder):
     where = folder()
     loaded = load(where, dtype="bfloat16")
     assert (loaded.stored_dtype, loaded.dtype, loaded.model.dtype) == ("float32", "bfloat16", torch.bfloat16)
-    with pytest.raises(UsageError, match="'int8' is no dtype"):
+    with pytest.raises(UsageError, match="'int8' is not a supported dtype"):
         load(where, dtype="int8")
 
 
@@ -183,7 +183,7 @@ def test_a_config_that_is_no_json_object_is_refused(folder, text):
 def test_a_broken_weight_file_is_refused(folder, content):
     where = folder()
     (where / "model.safetensors").write_bytes(content)
-    with pytest.raises(RefusedFileError, match="is no safetensors file"):
+    with pytest.raises(RefusedFileError, match="is not a safetensors file"):
         load(where)
 
 

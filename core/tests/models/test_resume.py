@@ -244,5 +244,5 @@ def test_the_head_alone_is_left_above_the_last_block(laid_out):
 
 def test_a_batch_with_a_prefix_does_not_go_on(with_prefix):
     anatomy, batch, start = with_prefix
-    with pytest.raises(ValueError, match="cannot go on"):
+    with pytest.raises(ValueError, match="cannot continue at layer"):
         resume(anatomy, batch, 0, start).onward(1)

@@ -125,7 +125,7 @@ class Unknown:
         (with_hparams(Bare), ["the hyper-parameter 'layer' has no help: declare it with hparam(default, help=…)"]),
         (with_hparams(Wordless), ["the help of the hyper-parameter 'layer' is empty"]),
         (with_hparams(Open), ["its Open is not frozen: write @attrs.frozen above it"]),
-        (with_hparams(NoAttrs), ["its NoAttrs is no attrs class: write @attrs.frozen above it"]),
+        (with_hparams(NoAttrs), ["its NoAttrs is not an attrs class: write @attrs.frozen above it"]),
         (with_hparams(Mapping), ["the hyper-parameter 'rates' is of type dict[str, float], which is not supported"]),
         (with_hparams(Misfit), ["the default of the hyper-parameter 'layer' is 'five', which is not int"]),
         (with_hparams(Unknown), ["the types of Unknown cannot be read: name 'Nothing' is not defined"]),

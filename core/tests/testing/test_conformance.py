@@ -445,7 +445,7 @@ def test_an_honest_sequential_method_passes(run):
 
 
 def test_an_opt_out_names_a_check_and_a_reason():
-    with pytest.raises(TypeError, match="is no check"):
+    with pytest.raises(TypeError, match="is not a check"):
         type("A", (MethodConformance,), {"not_applicable": {"the_tea_is_hot": "it is coffee"}})
     with pytest.raises(TypeError, match="no reason"):
         type("B", (MethodConformance,), {"not_applicable": {"the_target_becomes_likelier": " "}})

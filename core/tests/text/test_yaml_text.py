@@ -37,7 +37,7 @@ def test_aliases_are_counted_as_what_they_stand_for() -> None:
     levels += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 8)]
     with pytest.raises(UsageError, match="more than 1,000,000 values"):
         parse("\n".join(levels), "it")
-    with pytest.raises(UsageError, match="holds itself"):
+    with pytest.raises(UsageError, match="contains itself"):
         parse("a: &a [*a]", "it")
     assert parse("a: &a [1]\nb: *a", "it") == {"a": [1], "b": [1]}
 

@@ -458,7 +458,7 @@ def test_a_profile_of_other_settings_to_try_is_found_anew(session: Session, monk
     assert session.edit_all([request], EditOptions("push", tune=False)).about["profile"] == before
     after = session.edit_all([request], EditOptions("push")).about["profile"]
     assert after["sha256"] != before["sha256"]
-    assert any("other settings to try" in line for line in said)
+    assert any("new settings to try" in line for line in said)
 
 
 def test_a_profile_keeps_what_was_foreseen_and_what_was_left_out(session: Session) -> None:
@@ -509,6 +509,6 @@ def test_a_model_without_facts_of_its_own_is_told_where_to_give_some(tmp_path: P
     assert "--no-tune" in str(caught.value.hint)
     said: list[str] = []
     random.talk = _Talk(said)
-    patch = random.edit_all([given()[0].request], EditOptions("push"))  # a first edit goes on with the defaults
+    patch = random.edit_all([given()[0].request], EditOptions("push"))  # a first edit continues with the defaults
     assert patch.about.get("profile") is None
     assert any("the default settings of push are used" in line for line in said)

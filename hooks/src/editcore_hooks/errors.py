@@ -1,4 +1,4 @@
-"""Errors meant for people: what happened and why, the command that mends it, and the exit code of the command line."""
+"""Errors for people: what happened and why, the command that fixes it, and the exit code of the command line."""
 
 from typing import ClassVar
 
@@ -18,7 +18,7 @@ class EditcoreError(Exception):
 
 
 class UsageError(EditcoreError):
-    """An argument, a request or a setting that cannot be meant."""
+    """An invalid argument, request or setting."""
 
     exit_code = 2
 

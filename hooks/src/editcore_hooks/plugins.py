@@ -67,7 +67,7 @@ class EditMethod(Named):
     def compute_each(
         self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
     ) -> Sequence[Update] | None:
-        """The update of each request alone, all from the model as it stands: the same as one call a request, faster.
+        """The update of each request alone, all from the current model: the same as one call a request, faster.
 
         Under the promises of `editcore_compute_update`. None, the default, leaves it to the host to call that.
         """
@@ -90,7 +90,7 @@ class Transform(Named):
 
 
 class Metric(Named):
-    """A figure with a versioned name, `pref.es@1`. Scores cases on the session as it stands, patches included."""
+    """A figure with a versioned name, `pref.es@1`. Scores cases on the current session, patches included."""
 
     def score(self, session: Any, cases: Sequence[Case]) -> Report:
         raise NotImplementedError

@@ -79,7 +79,7 @@ class Case:
     """An edit request and what to ask afterwards. `rephrases` are full prompts of the same fact.
 
     `together` are facts that are written with `request`, since the probes ask for what follows from all of them;
-    `generation` are prompts to write on from, for what is said of the text itself; `accepted` are other names of the
+    `generation` are prompts to write on from, for figures of the text itself; `accepted` are other names of the
     request's new target, which count where the model writes them.
     """
 

@@ -115,7 +115,7 @@ def editcore_apply_patch(target: Any, patch: Patch) -> Applied | None:
 
 @hookspec
 def editcore_evaluate(session: Any, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:  # type: ignore[empty-body]
-    """Score `cases` on the model of `session` as it stands, for those names in `metrics` that this one owns.
+    """Score `cases` on the current model of `session`, for those names in `metrics` that this one owns.
 
     Results of all implementations are collected. Called by `edit` before a patch is written and by evaluation.
     Observers may wrap it and must pass the reports on unchanged.

@@ -125,7 +125,7 @@ class State:
 
 @frozen
 class Asset:
-    """Something dear to compute, kept: tensors in one file, with the parameters that identify it.
+    """An expensive result, cached: tensors in one file, with the parameters that identify it.
 
     `base_root` is the weights root of the model that it belongs to; `parameters` are JSON values.
     """

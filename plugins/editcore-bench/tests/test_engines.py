@@ -41,7 +41,7 @@ def test_two_processes_find_what_one_finds(here: Path, run_spec: Any, write_spec
 
 @frozen
 class Listening:
-    """Two processes, and what they said of how far they are."""
+    """Two processes, and the progress they reported."""
 
     heard: list[int] = field(factory=list)
 

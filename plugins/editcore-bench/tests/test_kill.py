@@ -1,4 +1,4 @@
-"""A run that is killed, and gone on with."""
+"""A run that is killed, and resumed."""
 
 import json
 import os
@@ -34,7 +34,7 @@ def test_a_killed_run_goes_on_where_it_was_and_finds_the_same(
     assert 0 < len(before) < 8
     done = subprocess.run(command(spec, out, llama_folder), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert f"{len(before)} of 8 cells are there already" in done.stderr
+    assert f"{len(before)} of 8 cells exist already" in done.stderr
     after = finished(out)
     assert len(after) == 8
     assert {name: after[name] for name in before} == before

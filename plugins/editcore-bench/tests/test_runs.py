@@ -150,7 +150,7 @@ def test_a_cell_says_what_made_it_and_where(small_run: Path) -> None:
     for record in RunFolder.open(small_run).records():
         assert (record.method["name"], record.method["distribution"]) == (record.cell.method.name, "editcore-ft")
         assert record.method["version"] == version("editcore-ft")
-        assert record.method["hparams"]["steps"] == 4  # said in the spec
+        assert record.method["hparams"]["steps"] == 4  # stated in the spec
         assert "linf_radius" in record.method["hparams"]  # and all that was not
         assert record.where["threads"] > 0
 

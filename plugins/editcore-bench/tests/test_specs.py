@@ -1,4 +1,4 @@
-"""Specs: what they mean, and what is said of one that cannot be meant."""
+"""Specs: what they mean, and the error for one that is invalid."""
 
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,7 @@ def test_cells_are_the_product_of_all_parts(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("methods:", "method:", r"mine.yaml, line 1, method is no key here. did you mean 'methods'"),
+        ("methods:", "method:", r"mine.yaml, line 1, method is not a known key. did you mean 'methods'"),
         ("rome,", "rom,", r"line 1, methods\[0\] cannot be: there is no method 'rom'. did you mean 'rome'"),
         ("steps: 3", "steps: many", r"line 1, methods\[1\].set.steps cannot be: .*steps"),
         ("steps: 3", "stps: 3", r"line 1, methods\[1\].set.stps cannot be"),
@@ -71,7 +71,7 @@ def test_cells_are_the_product_of_all_parts(tmp_path: Path) -> None:
         ("gap: 3", "gap: 12", r"line 8, protocols\[2\].gap must be less than the 12 edits"),
         ("gap: 3", "batch: 3", r"line 7, protocols\[2\] must be one of"),
         ("pref.es@1", "pref.es", r"line 9, metrics\[0\] cannot be: there is no metric"),
-        ("pref.es@1", "cost.seconds@1", r"line 9, metrics\[0\] is kept of every run"),
+        ("pref.es@1", "cost.seconds@1", r"line 9, metrics\[0\] is always recorded"),
         ("[0, 1]", "0", r"line 10, seeds must be a list of whole numbers, not 0"),
         ("metrics: [pref.es@1]", "", r"mine.yaml, line 1 has no 'metrics'"),
     ],
@@ -168,7 +168,7 @@ def test_settings_that_another_layout_does_not_have_are_left_behind(layout: str)
 
 
 def test_cases_and_the_bundled_world_have_no_settings(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"datasets\[0\].set is of a published layout, and demo is none"):
+    with pytest.raises(UsageError, match=r"datasets\[0\].set is an option of published layouts, and demo is not one"):
         read(GOOD.replace("n: 12", "n: 12, set: {distract: true}"), tmp_path)
 
 

@@ -58,12 +58,12 @@ def test_a_long_list_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("", "rows.json is empty"),
-        ("<html>", "rows.json is no JSON: it starts with '<html>'"),
+        ("<html>", "rows.json is not JSON: it starts with '<html>'"),
         ('[{"a": 1}, {"a": }]', "rows.json, record 2 is not JSON: Expecting value"),
         ('[{"a": 1}, {"a": 2}', "ends before its list does, after record 2"),
         ('[{"a": 1} {"a": 2}]', "has '{' where a comma or ] belongs, after record 1"),
         ('[{"a": 1}, {"a": "x', "record 2 is not JSON: Unterminated string"),
-        ('[{"a": 1}] x', "goes on after its list, with 'x'"),
+        ('[{"a": 1}] x', "continues after its list, with 'x'"),
         ("[" * 100_000, "record 1 is nested too deep"),
     ],
 )

@@ -195,7 +195,7 @@ def test_the_lens_is_a_method_of_the_command(gpt2_folder: Path, capsys: pytest.C
     ("arguments", "message"),
     [
         (("--prompt", "{} is"), "--subject is missing"),
-        ((*ONE, "--requests", "x.jsonl"), "stands alone"),
+        ((*ONE, "--requests", "x.jsonl"), "excludes these options"),
         ((*ONE, "--plot", "trace.pdf"), "neither a .png nor a .svg"),
         ((*ONE[:4], "--method", "logit-lens", "--severed"), "severs nothing"),
         ((*ONE, "--method", "logit-lens"), "nothing to set"),

@@ -1,4 +1,4 @@
-"""FT, FT-L and FT-M as their users meet them: presets, bounds, ranks, and what is said of an edit that is not done."""
+"""FT, FT-L and FT-M as their users meet them: presets, bounds, ranks, and a report when an edit did not converge."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,7 +30,7 @@ LONG = EditRequest("{} lives in", "Bo Quist", "Quito and Lima", id="long")
 
 @define
 class Listening:
-    """Keeps what is said."""
+    """Keeps the messages."""
 
     said: list[str] = field(factory=list)
 

@@ -1,4 +1,4 @@
-"""A sequence solves for each key once, and finds what it would find anew."""
+"""A sequence solves for each key once, and finds what it would find from the start."""
 
 import pytest
 import torch

@@ -32,7 +32,7 @@ def session(llama_folder: Path, tmp_path: Path) -> editcore.Session:
 
 
 class _Heard(Silence):
-    """What was said, warnings apart."""
+    """The messages, and warnings apart."""
 
     def __init__(self) -> None:
         self.said: list[str] = []

@@ -114,7 +114,7 @@ def test_rows_that_edits_share_are_run_once(session: editcore.Session) -> None:
 def test_a_lower_layer_cannot_be_asked_for_after_a_higher_one(session: editcore.Session) -> None:
     reader = KeyReader.of_edits(session.anatomy, rows_of(session, REQUESTS), 3)
     reader.keys(2, {})
-    with pytest.raises(ValueError, match="cannot go on to layer 1"):
+    with pytest.raises(ValueError, match="cannot continue at layer 1"):
         reader.keys(1, {})
 
 

@@ -106,7 +106,7 @@ def test_a_second_fact_of_an_edited_subject_is_written_whole_and_said(session: e
         session.talk = _Talk(said)
         patch = session.edit_all([REQUESTS[2], second], options)
     assert patch.about["notes"][0]["missing"] < 0.05
-    (text,) = [text for text in said if "the same key" in text]
+    (text,) = [text for text in said if "the key is that of an earlier edit" in text]
     assert text.startswith("Ada Marlow: ")
 
 

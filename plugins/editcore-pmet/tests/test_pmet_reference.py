@@ -1,6 +1,6 @@
 """A plain PMET written from the maths: two changes found by Adam over whole forwards, weights written layer by layer.
 
-With the change of attention kept at nought and even shares it is MEMIT on what the MLP puts out.
+With the change of attention kept at zero and even shares it is MEMIT on the output of the MLP.
 """
 
 from collections.abc import Sequence

@@ -123,7 +123,7 @@ def test_nothing_to_edit_is_refused(session: editcore.Session) -> None:
 
 
 def test_one_token_at_one_place_is_refused_and_two_are_not(session: editcore.Session) -> None:
-    """(x − μ) of the only row is nought: such an edit would change nothing, and nobody would know."""
+    """(x − μ) of the only row is zero: such an edit would change nothing, and nobody would know."""
     alone = [EditRequest("{} works as a", "Ada Marlow", "a", id="1")]
     assert len(session.encode(alone[0]).target) == 1
     one = Location(SITES[:1], token="last")

@@ -1,4 +1,4 @@
-"""The store of what is dear to compute: statistics, projectors, profiles, trained nets."""
+"""The cache of expensive results: statistics, projectors, profiles, trained nets."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -26,12 +26,12 @@ _BLOCK: Final = 1 << 22  # bytes
 
 
 class CorruptAssetError(RefusedFileError):
-    """The file is not what it was when it was written; to compute it again mends it."""
+    """The file changed after it was written; computing it again fixes it."""
 
 
 @frozen
 class Manifest:
-    """What the header says, checked against itself. `spans` are the byte ranges of the tensors in the file."""
+    """The content of the header, checked for consistency. `spans` are the byte ranges of the tensors in the file."""
 
     identity: Identity
     about: Mapping[str, Any]
@@ -122,7 +122,7 @@ class _LaterFormatError(Exception):
 
 def _manifest(document: Any, header: Header) -> Manifest:
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise RefusedFileError("it is no asset")
+        raise RefusedFileError("it is not an asset")
     version = document.get("format_version")
     match = re.fullmatch(r"([1-9]\d{0,3})\.\d{1,4}", version) if isinstance(version, str) else None
     if match is None:

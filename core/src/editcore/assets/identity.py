@@ -1,4 +1,4 @@
-"""What makes two assets the same one."""
+"""The identity of an asset."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""Who can write the cache: assets are believed by hashes that stand in the same folder."""
+"""Check who can write the cache: assets are trusted by hashes in the same folder."""
 
 import os
 import stat

@@ -1,4 +1,4 @@
-"""`editcore annotate`: what a patch says of itself, changed or measured anew. What it does, and its id, stay."""
+"""`editcore annotate`: change or re-measure what a patch says about itself. Its effect and its id stay."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -18,19 +18,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("patch")
-@click.option("-o", "--output", required=True, metavar="FILE", help="The patch to write; with --overwrite also PATCH.")
+@click.option(
+    "-o", "--output", required=True, metavar="FILE", help="Patch file to write; with --overwrite also PATCH itself."
+)
 @naming_options
 @click.option(
     "--redact",
     type=click.Choice(["all", "hashes"]),
     is_flag=False,
     flag_value="all",
-    help="Take the texts of the requests out; --redact=hashes leaves salted hashes to know them by.",
+    help="Remove the texts of the requests; --redact=hashes keeps salted hashes that identify them.",
 )
-@click.option("--cases", metavar="FILE", help="Measure the patch on these, JSON lines, and note the figures.")
-@click.option("--metric", "metrics", multiple=True, metavar="ID", help="What to measure beside the probability.")
-@click.option("--model", metavar="DIR", help="The base, alone or with patches on it. Default: what PATCH names.")
-@click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
+@click.option("--cases", metavar="FILE", help="Measure the patch on these cases (JSON lines) and record the figures.")
+@click.option("--metric", "metrics", multiple=True, metavar="ID", help="Metric to measure beside the probability.")
+@click.option("--model", metavar="DIR", help="The base, with or without patches. Default: the base that PATCH names.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an existing patch.")
 @model_options
 @with_output
 def annotate(
@@ -47,9 +49,9 @@ def annotate(
     overwrite: bool,
     **options: Any,
 ) -> None:
-    """Write PATCH anew with another title, licence or author, without its texts, or with figures measured now.
+    """Rewrite PATCH with another title, licence or author, without its texts, or with figures measured now.
 
-    The id stays: it is taken of what changes a model, and none of this does. Figures replace those that were there.
+    The id stays, because it covers only what changes a model. New figures replace the old ones.
     """
     names = {"title": title, "license": license, "author": author}
     if not (cases or redact or any(names.values())):

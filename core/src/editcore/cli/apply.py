@@ -18,23 +18,19 @@ if TYPE_CHECKING:
 
 @click.command("apply")
 @click.argument("patches", nargs=-1, metavar="PATCH...")
-@click.option(
-    "--stack", "stack_file", metavar="FILE", help="Put on what `editcore stack export` wrote, on a clean base."
-)
-@click.option(
-    "--model", metavar="DIR", help="Folder of the base, or an id. Default: the id that the first patch names."
-)
+@click.option("--stack", "stack_file", metavar="FILE", help="Apply an exported stack to a clean base.")
+@click.option("--model", metavar="DIR", help="Folder or hub id of the base. Default: the id in the first patch.")
 @click.option("-o", "--output", metavar="OUT", help="Write a patched copy of the folder.")
-@click.option("--in-place", is_flag=True, help="Patch the folder itself; `editcore revert` takes it back.")
-@click.option("--dry-run", is_flag=True, help="Check, print what would be written, and write nothing.")
-@click.option("--strict", is_flag=True, help="Ask that the whole base agrees, not just what is touched.")
+@click.option("--in-place", is_flag=True, help="Patch the folder itself; undo with `editcore revert`.")
+@click.option("--dry-run", is_flag=True, help="Check, print the planned changes, and write nothing.")
+@click.option("--strict", is_flag=True, help="Check the whole base, not only the touched tensors.")
 @click.option(
     "--on-conflict",
     type=click.Choice(["refuse", "warn", "last-wins"]),
     default="warn",
     show_default=True,
-    help="Of two patches with one fact, or that meet in one tensor: refuse, say it, or drop the earlier of two that "
-    "have one fact or cannot share a tensor.",
+    help="For two patches that conflict: refuse, warn, or drop the earlier one if they have one fact or cannot share "
+    "a tensor.",
 )
 @with_output
 def apply(
@@ -48,7 +44,7 @@ def apply(
     strict: bool,
     on_conflict: "OnConflict",
 ) -> None:
-    """Put patches on a model folder, without loading the model. The result loads with plain from_pretrained."""
+    """Apply patches to a model folder without loading the model. The result loads with plain from_pretrained."""
     from editcore.applying.folders import apply_to_copy, apply_to_folder
     from editcore.models.loading.source import find
     from editcore.patches.change.conflicts import decide, find_conflicts
@@ -58,9 +54,9 @@ def apply(
     from editcore.patches.exchange.stack_export import read_export
 
     if sum((bool(output), in_place, dry_run)) != 1:
-        raise UsageError("say where to write", hint="pass -o OUT, --in-place or --dry-run")
+        raise UsageError("no output was given", hint="pass -o OUT, --in-place or --dry-run")
     if bool(patches) == bool(stack_file):
-        raise UsageError("name the patches to put on, or --stack FILE", hint="editcore apply --help")
+        raise UsageError("name the patches to apply, or --stack FILE", hint="editcore apply --help")
     if output:
         free_folder(output)
     export = read_export(stack_file) if stack_file else None
@@ -93,9 +89,7 @@ def apply(
     for notice in applied.notices:
         out.warn(notice)
     for key in other_bits:
-        out.warn(
-            f"{key} came out with other bits than where the stack was exported: another machine, or another version"
-        )
+        out.warn(f"{key} has other bits than where the stack was exported: another machine or version")
     where = output or model or str(folder)
     if out.as_json:
         data: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""What `editcore apply --dry-run` prints: targets, bytes, and where patches meet."""
+"""Output of `editcore apply --dry-run`: targets, bytes, and tensors that patches share."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -50,10 +50,9 @@ def show_plan(out: Output, patches: "Sequence[Patch]", plan: "Plan", conflicts: 
 
 
 def say_products(out: Output, plan: "Plan") -> None:
-    """Say what the factors cost where that is no longer little beside the writing, as with a rank of hundreds."""
+    """Report the cost of the factors if it is not small beside the writing, as with a rank of hundreds."""
     if plan.flop > FLOP_PER_BYTE * plan.bytes_to_write:
-        figure = f"{plan.flop / 1e9:.3g} GFLOP in float64"
-        out.say(f"bound by the products of its factors, {figure}, and not by the disk alone")
+        out.say(f"compute-bound: {plan.flop / 1e9:.3g} GFLOP of low-rank products in float64")
 
 
 def conflicts_as_json(conflicts: "Sequence[Conflict]") -> list[dict[str, Any]]:
@@ -69,7 +68,7 @@ def _lines(conflicts: "Sequence[Conflict]") -> list[str]:
     if shared:
         largest = max(shared, key=_closeness)
         pairs = "1 pair shares" if len(shared) == 1 else f"{len(shared)} pairs share"
-        lines.append(f"{pairs} a tensor, which is no conflict; the closest: {largest.message}")
+        lines.append(f"{pairs} a tensor, which is not a conflict; the closest: {largest.message}")
     return lines
 
 

@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("folder", metavar="MODEL")
-@click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Put this on first, in memory; in this order.")
-@click.option("--probes", is_flag=True, help="Judge the rephrases and probes of the cases too.")
-@click.option("--cases", metavar="FILE", help="What should hold, JSON lines. Default: the patches' own requests.")
+@click.option(
+    "--patch", "patches", multiple=True, metavar="PATCH", help="Apply this patch first, in memory; repeat in order."
+)
+@click.option("--probes", is_flag=True, help="Also check the rephrases and probes of the cases.")
+@click.option(
+    "--cases", metavar="FILE", help="Facts that should hold (JSON lines). Default: the patches' own requests."
+)
 @model_options
 @with_output
 def blame(out: Output, folder: str, patches: tuple[str, ...], probes: bool, cases: str | None, **options: Any) -> None:
-    """Find which patch on MODEL broke each case, by bisection over the order in which they were put on. Its patches are
-    those of the folder, and after them those of --patch.
+    """Find the patch on MODEL that broke each case, by bisection over the order in which patches were applied: those of
+    the folder, then those of --patch.
 
-    A case holds when its target is what the model says. The patch found is taken out alone to make sure; where that
-    does not mend the case, several patches do it together, and this is said. Nothing is written.
+    A case holds if the model answers with its target. The patch found is then removed alone; if that does not fix the
+    case, several patches broke it together, which is reported. Nothing is written.
     """
     import attrs
 
@@ -40,7 +44,9 @@ def blame(out: Output, folder: str, patches: tuple[str, ...], probes: bool, case
     for patch in named:
         session.apply(patch)
     if not session.live.ids:
-        raise UsageError(f"{folder} carries no patches", hint="editcore apply puts some on, or name them with --patch")
+        raise UsageError(
+            f"{folder} carries no patches", hint="apply patches with `editcore apply`, or name them with --patch"
+        )
     asked = read_file(cases) if cases else own_cases(session)
     if not asked:
         raise UsageError("the patches keep no requests to ask for", hint="pass --cases FILE")
@@ -52,7 +58,9 @@ def blame(out: Output, folder: str, patches: tuple[str, ...], probes: bool, case
     out.say(f"{found.evaluations} models evaluated, of {len(session.live.ids)} patches")
     for verdict in found.verdicts:
         if verdict.status == "interaction" and verdict.patch:
-            out.warn(f"{verdict.case} first fails with {short(verdict.patch)}, but without it alone it fails as well")
+            out.warn(
+                f"{verdict.case} first fails with {short(verdict.patch)}, but it also fails without that patch alone"
+            )
     broken = [verdict.patch for verdict in found.verdicts if verdict.status == "broken" and verdict.patch in on_folder]
     if broken and broken[0]:
         out.say(f"take it off with: editcore revert {short(broken[0])} --model {folder}")

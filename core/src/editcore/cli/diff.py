@@ -22,16 +22,18 @@ _WIDTH = 48
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--model", metavar="DIR", help="Base of the patches: norms relative to it, and what --cases runs on.")
-@click.option("--cases", metavar="FILE", help="Compare answers too: JSON lines, as `edit --requests` takes them.")
+@click.option("--model", metavar="DIR", help="Base of the patches, for relative norms and for --cases.")
+@click.option(
+    "--cases", metavar="FILE", help="Also compare answers to these cases (JSON lines, as for `edit --requests`)."
+)
 @click.option("--max-new-tokens", default=8, show_default=True, help="Length of an answer.")
 @model_options
 @with_output
 def diff(out: Output, a: str, b: str, model: str | None, cases: str | None, max_new_tokens: int, **options: Any) -> int:
     """Compare A and B: manifest, tensors and, with --cases, answers. Each is a patch file, a model (a folder or a hub
-    id) or what `editcore stack export` wrote, which counts as the sum of its patches.
+    id) or an exported stack, which counts as the sum of its patches.
 
-    Exits with 7 when they differ and with 0 when they do not. Patches are compared by their factors; a model is
+    Exits with 7 if they differ and with 0 if they do not. Patches are compared by their factors; a model is
     loaded only for --cases.
     """
     from editcore.patches.compare.diff import diff as compare
@@ -65,7 +67,7 @@ def _answers(
             said.append(answers(open_session(out, side, **options), asked, max_new_tokens))
             continue
         if model is None:
-            raise UsageError(f"{side} is no model, and answers need one", hint="name its base with --model DIR")
+            raise UsageError(f"{side} is not a model, and answers need one", hint="name its base with --model DIR")
         patches = read_export(path).load() if path.suffix == ".json" else [Patch.load(path)]
         session = open_session(out, model, **options)
         with session.patched(*patches):
@@ -135,7 +137,7 @@ def _range(angles: Sequence[float]) -> str:
 
 
 def _bits(figures: "BitFigures | None") -> str:
-    """Shares of elements: that each side sets otherwise than the base, and in which the sides differ."""
+    """Shares of elements: those that each side sets differently from the base, and those in which the sides differ."""
     if figures is None:
         return ""
     named = (("a", figures.a), ("b", figures.b), ("a from b", figures.between))

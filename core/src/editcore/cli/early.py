@@ -1,4 +1,4 @@
-"""What is wrong with a command can be told before torch is imported: the model's folder, its layers, the settings."""
+"""Find the faults of a command before torch is imported: the model's folder, its layers, the settings."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,7 +11,7 @@ from editcore.models.loading.weight_files import DTYPES, read_config, weight_fil
 from editcore_hooks import EditcoreError, UsageError
 
 _COUNTS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers")
-"""What configurations call the number of blocks of a stack; an encoder-decoder has two numbers."""
+"""Names of the number of blocks of a stack in configurations; an encoder-decoder has two numbers."""
 
 
 def check_model(source: str, revision: str | None = None, dtype: str | None = None) -> int | None:

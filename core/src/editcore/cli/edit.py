@@ -23,18 +23,32 @@ if TYPE_CHECKING:
 @click.argument("model")
 @request_options
 @click.option("--method", default="rome", show_default=True, help="Editing method; see `editcore methods`.")
-@click.option("-o", "--output", required=True, help="NAME.safetensors: one patch of all. A folder: one a request.")
-@click.option("--profile", help="Settings that `editcore tune` kept under this name.")
-@click.option("--tune/--no-tune", default=True, show_default=True, help="Tune first where no settings are known.")
-@click.option("--hparams", "file", metavar="FILE", help="Hyper-parameters as YAML.")
-@click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One hyper-parameter; @FILE reads it.")
-@click.option("--transform", "transforms", multiple=True, metavar="NAME:KEY=VALUE", help="Change the update, in order.")
-@click.option("--locate", "locator", metavar="NAME:KEY=VALUE", help="Locator to use in place of the method's own.")
-@click.option("--require", multiple=True, metavar="METRIC>=X", help="A figure to reach, else nothing is written.")
-@click.option("--allow-failed", is_flag=True, help="Write a patch whose edit did not take; the exit code is then 0.")
+@click.option(
+    "-o", "--output", required=True, help="NAME.safetensors: one patch for all. A folder: one patch a request."
+)
+@click.option("--profile", help="Profile that `editcore tune` kept under this name.")
+@click.option("--tune/--no-tune", default=True, show_default=True, help="Tune first if no settings are known.")
+@click.option("--hparams", "file", metavar="FILE", help="YAML file of hyper-parameters.")
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="One hyper-parameter; @FILE reads its value from a file.",
+)
+@click.option(
+    "--transform",
+    "transforms",
+    multiple=True,
+    metavar="NAME:KEY=VALUE",
+    help="Transform of the update; repeat in order.",
+)
+@click.option("--locate", "locator", metavar="NAME:KEY=VALUE", help="Locator to use instead of the method's own.")
+@click.option("--require", multiple=True, metavar="METRIC>=X", help="Required score; otherwise no patch is written.")
+@click.option("--allow-failed", is_flag=True, help="Write the patch even if its edit did not take, and exit with 0.")
 @naming_options
-@click.option("--redact", is_flag=True, help="Leave the texts of the requests out of the file.")
-@click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
+@click.option("--redact", is_flag=True, help="Omit the texts of the requests from the file.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an existing patch.")
 @model_options
 @with_output
 def edit(
@@ -63,10 +77,10 @@ def edit(
     trust_remote_code: bool,
     **request: Any,
 ) -> None:
-    """Compute the patch of one fact, or of many, for MODEL: a folder or a hub id.
+    """Compute a patch for one fact or many on MODEL, a folder or a hub id.
 
-    The model is not changed. What the patch does is measured before it is written: an edit takes when every token of
-    its target is the model's likeliest. A patch with an edit that did not take is not written, and the exit code is 5.
+    The model is not changed. The patch is measured before it is written: an edit takes if every token of its target is
+    the model's likeliest. If an edit did not take, no patch is written, and the exit code is 5.
     """
     from editcore.evaluation.reports.requirements import parse_requirement
 
@@ -126,7 +140,7 @@ def _checked(
     transforms: Sequence[str],
     locator: str | None,
 ) -> tuple[type[EditMethod], tuple[tuple[str, Mapping[str, Any]], ...]]:
-    """The method and its layers of values. Refuses, before torch is imported, what can be told from files alone."""
+    """The method and its layers of values. Refuses what files alone can decide, before torch is imported."""
     from editcore.plugins.hparams import merge, settings_mapping
     from editcore.plugins.locators import make_locator
     from editcore.plugins.registry import registry

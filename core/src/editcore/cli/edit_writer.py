@@ -1,4 +1,4 @@
-"""What `editcore edit` does once the model is open: compute, measure, check, and only then write."""
+"""Steps of `editcore edit` on an open model: compute, measure, check, and only then write."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -56,9 +56,9 @@ class Writer:
             if not path.exists() or self.overwrite:
                 missing.append((path, case))
             elif is_patch_of(path, case.request, self.session.weights_root):
-                self.out.say(f"{path} is there already")
+                self.out.say(f"{path} exists already")
             else:
-                raise UsageError(f"{path} is there and of another request", hint="pass --overwrite")
+                raise UsageError(f"{path} exists and is for another request", hint="pass --overwrite")
         with self.session.progress("edits", len(missing)) as progress:
             for start in range(0, len(missing), TOGETHER):
                 some = missing[start : start + TOGETHER]
@@ -123,7 +123,7 @@ class Writer:
 
 
 def _lack(measurement: "Measurement") -> str:
-    """What of the target is there, what is missing, and what the model says."""
+    """The part of the target that is there, the part that is missing, and the model's answer."""
     there = f"{measurement.there!r} is there, " if measurement.there else ""
     says = "" if measurement.answer is None else f"; the model says {measurement.answer.strip()!r}"
     return f"{there}{measurement.missing!r} is missing (p(target) {measurement.after:.3g}){says}"
@@ -139,7 +139,7 @@ def _failed(row: Mapping[str, Any]) -> list[str]:
 
 
 def _row(path: Path | None, measured: "Measured") -> dict[str, Any]:
-    """What `--json` shows of a patch; `path` is null where it was not written."""
+    """The JSON of a patch; `path` is null if it was not written."""
     patch = measured.patch
     figures: list[dict[str, Any]] = []
     for measurement in measured.measurements:

@@ -36,13 +36,19 @@ SHOWN: Final = 10
 
 @click.command("eval")
 @click.argument("model")
-@click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Put it on first, in memory.")
-@click.option("--cases", metavar="FILE", required=True, help="What to ask, JSON lines; - reads standard input.")
-@click.option("--metrics", metavar="A,B", help="Metrics by id. Default: the usual ones that the cases can answer.")
-@click.option("--gate", metavar="FILE", help="YAML: bounds by metric. Exits with 5 and the failing rows if missed.")
-@click.option("--rows", metavar="FILE", help="Write every row there, one JSON object a line.")
-@click.option("--neutral", metavar="FILE", help="Measure damage on this text, a passage a line, not on our own.")
-@click.option("--answers", default=0, show_default=True, help="Tokens of text before and after in each row.")
+@click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Apply this patch first, in memory.")
+@click.option("--cases", metavar="FILE", required=True, help="File of cases (JSON lines); - reads standard input.")
+@click.option("--metrics", metavar="A,B", help="Ids of metrics. Default: the usual ones that the cases can answer.")
+@click.option(
+    "--gate",
+    metavar="FILE",
+    help="YAML file of bounds by metric. If one is missed, show the failing rows and exit with 5.",
+)
+@click.option("--rows", metavar="FILE", help="File for all rows, one JSON object a line.")
+@click.option(
+    "--neutral", metavar="FILE", help="Text for measuring damage, one passage a line. Default: the text of editcore."
+)
+@click.option("--answers", default=0, show_default=True, help="Tokens of generated text in each row, before and after.")
 @model_options
 @with_output
 def evaluate(
@@ -57,9 +63,9 @@ def evaluate(
     neutral: str | None,
     **options: Any,
 ) -> None:
-    """Score MODEL on cases as it stands: with its patches, and with those given by --patch.
+    """Score MODEL on cases, with its patches and with those given by --patch.
 
-    Locality and portability compare with the model without any patch; its answers are kept for the next time.
+    Locality and portability compare with the model without any patch; its answers are cached.
     """
     from editcore.evaluation.reports.gate import missed, read_gate
     from editcore.text.neutral import read_neutral
@@ -98,7 +104,7 @@ def evaluate(
 
 
 def answerable(session: "Session", cases: Sequence[Case]) -> list[str]:
-    """Those of the usual metrics that have something to ask."""
+    """The usual metrics that have a question for these cases."""
     true = any(request.target_true is not None for case in cases for request in case.requests)
     has = {
         "pref.es@1": true,

@@ -18,15 +18,24 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("patches", nargs=-1, required=True, metavar="PATCH...")
-@click.option("--to", "form", type=click.Choice(["peft", "merged", "card"]), required=True, help="What to write.")
-@click.option("-o", "--output", required=True, metavar="OUT", help="A new folder; for a card a folder or a file.md.")
-@click.option("--model", metavar="DIR", help="Folder of the base, or an id. Default: what the patch names.")
-@click.option("--tolerance", type=float, default=1e-2, show_default=True, help="peft: relative error of a delta.")
-@click.option("--max-rank", type=int, default=128, show_default=True, metavar="R", help="peft: most factors a module.")
+@click.option("--to", "form", type=click.Choice(["peft", "merged", "card"]), required=True, help="Output format.")
+@click.option("-o", "--output", required=True, metavar="OUT", help="New folder; for a card a folder or a file.md.")
+@click.option("--model", metavar="DIR", help="Folder or hub id of the base. Default: the base that the patch names.")
 @click.option(
-    "--base-name", metavar="NAME", help="peft: base that the adapter names. Default: hub id, else the folder."
+    "--tolerance", type=float, default=1e-2, show_default=True, help="peft: largest relative error of a delta."
 )
-@click.option("--keep-history", is_flag=True, help="merged: leave patches and originals in the copy, as apply does.")
+@click.option(
+    "--max-rank",
+    type=int,
+    default=128,
+    show_default=True,
+    metavar="R",
+    help="peft: largest number of factors of a module.",
+)
+@click.option(
+    "--base-name", metavar="NAME", help="peft: base named in the adapter. Default: the hub id, or else the folder."
+)
+@click.option("--keep-history", is_flag=True, help="merged: keep patches and originals in the copy, as apply does.")
 @with_output
 def export(
     out: Output,
@@ -39,10 +48,10 @@ def export(
     base_name: str | None,
     keep_history: bool,
 ) -> None:
-    """Write PATCH as a LoRA adapter (peft), as a whole patched checkpoint (merged) or as a model card.
+    """Write PATCH as a LoRA adapter (peft), a whole patched checkpoint (merged) or a model card.
 
-    Merged takes several patches. The checkpoint is a new base: nothing in it tells of the patches, and none can be
-    taken off, unless --keep-history is given. Units are folded: every MLP becomes wider.
+    Merged takes several patches. The checkpoint is a new base: it holds no record of the patches, and none can be
+    reverted, unless --keep-history is given. Units are folded: every MLP becomes wider.
     """
     if len(patches) > 1 and form != "merged":
         raise UsageError(f"--to {form} takes one patch", hint="editcore squash makes one of several")
@@ -116,7 +125,7 @@ def _card(out: Output, name: str, output: Path) -> None:
 
     path = output if output.suffix == ".md" else output / "README.md"
     if path.exists():
-        raise UsageError(f"{path} is there already", hint="choose another name")
+        raise UsageError(f"{path} exists already", hint="choose another name")
     header = Patch.read_header(require_file(name))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, [card(header, header.patch_id, Path(name).name).encode()])

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("base")
 @click.argument("edited")
-@click.option("-o", "--output", required=True, metavar="FILE", help="The patch to write.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Patch file to write.")
 @click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Relative residual of low-rank deltas.")
-@click.option("--max-rank", type=int, default=128, show_default=True, metavar="R", help="Most factors of a tensor.")
 @click.option(
-    "--exact", is_flag=True, help="Give EDITED's bits; by xor, which excludes other patches, where no delta does."
+    "--max-rank", type=int, default=128, show_default=True, metavar="R", help="Largest number of factors of a tensor."
+)
+@click.option(
+    "--exact", is_flag=True, help="Reproduce EDITED's bits; use xor, which excludes other patches, if no delta does."
 )
 @click.option(
     "--form",
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
     help="xor and replace take every tensor that differs whole: EDITED's bits, and no other patch beside them.",
 )
 @naming_options
-@click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an existing patch.")
 @with_output
 def extract(
     out: Output,
@@ -46,9 +48,9 @@ def extract(
     author: str | None,
     overwrite: bool,
 ) -> None:
-    """Make a patch that leads from BASE to EDITED: folders or hub ids of two checkpoints of one model.
+    """Make a patch from BASE to EDITED, the folders or hub ids of two checkpoints of one model.
 
-    No model is loaded. A delta is low-rank where a few factors come within the tolerance, else whatever is smallest.
+    No model is loaded. A delta is low-rank if a few factors meet the tolerance, otherwise the smallest form.
     """
     from editcore.models.loading.source import find
     from editcore.patches.checkpoint.folder import Checkpoint

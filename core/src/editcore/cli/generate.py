@@ -15,11 +15,11 @@ from editcore_hooks import UsageError
 
 @click.command()
 @click.argument("model")
-@click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Put it on for the second column.")
-@click.option("--prompt", "prompts", multiple=True, help="Text to go on from; - reads one a line from standard input.")
+@click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Apply this patch for the second column.")
+@click.option("--prompt", "prompts", multiple=True, help="Text to continue; - reads one a line from standard input.")
 @chat_options
 @click.option("--max-new-tokens", default=32, show_default=True)
-@click.option("--base", metavar="DIR", help="Of a quantised MODEL: the same model before, which patches are made for.")
+@click.option("--base", metavar="DIR", help="For a quantised MODEL: the unquantised base of the patches.")
 @click.option("--beside", is_flag=True, help="Run low-rank patches beside the weights instead of in them.")
 @model_options
 @with_output
@@ -33,7 +33,7 @@ def generate(
     max_new_tokens: int,
     **options: Any,
 ) -> None:
-    """Let MODEL go on from prompts, greedily; with patches, side by side with the model without them."""
+    """Continue prompts with MODEL, greedily; with patches, side by side with the model without them."""
     texts = [line for p in prompts for line in (sys.stdin.read().splitlines() if p == "-" else [p]) if line.strip()]
     if not texts:
         raise UsageError("there is no prompt", hint="pass --prompt TEXT")

@@ -119,7 +119,7 @@ def _load(name: str, command: Command) -> click.Command:
         with contained() if command.plugin != BUILTIN else nullcontext():
             loaded = getattr(import_module(module), attribute)
         if not isinstance(loaded, click.Command):
-            raise TypeError(f"{command.target} is no click command")
+            raise TypeError(f"{command.target} is not a click command")
     except (Exception, SystemExit) as error:
         if command.plugin == BUILTIN:
             raise

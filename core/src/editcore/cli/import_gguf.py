@@ -17,7 +17,7 @@ from editcore.cli.places import free_folder
     type=click.Choice(["bfloat16", "float16", "float32"]),
     default="bfloat16",
     show_default=True,
-    help="How the weights are stored.",
+    help="Dtype of the stored weights.",
 )
 @with_output
 def import_gguf(out: Output, file: str, output: str, dtype: str) -> None:

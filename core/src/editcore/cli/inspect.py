@@ -134,7 +134,7 @@ def _short(value: Any) -> str:
 
 
 def _described(header: "PatchHeader") -> Mapping[str, Any]:
-    """What the owner of a kind of its own says of the patch; nothing for what `_kind` counts itself."""
+    """The description of the patch by the owner of its kind; nothing for kinds that `_kind` counts itself."""
     if header.kind == "weights" or is_units(header):
         return {}
     from editcore.plugins.registry import registry

@@ -1,4 +1,4 @@
-"""What every command that opens a model shares."""
+"""Shared parts of every command that opens a model."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,11 +13,15 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 _OPTIONS = (
-    click.option("--device", default="cpu", show_default=True, help="Where the model runs; auto spreads it."),
-    click.option("--dtype", help="What it runs in: float32, bfloat16, float16. Default: float32 on a CPU."),
+    click.option(
+        "--device", default="cpu", show_default=True, help="Device of the model; auto spreads it over several."
+    ),
+    click.option("--dtype", help="Dtype of the computation: float32, bfloat16, float16. Default: float32 on a CPU."),
     click.option("--revision", help="Branch, tag or commit of a hub model."),
-    click.option("--seed", default=0, show_default=True, help="Seed of all that is sampled."),
-    click.option("--architecture", metavar="FILE", help="YAML map of a model whose parts are not found by themselves."),
+    click.option("--seed", default=0, show_default=True, help="Seed for all sampling."),
+    click.option(
+        "--architecture", metavar="FILE", help="YAML file with the layout of a model whose structure is not recognised."
+    ),
     click.option("--trust-remote-code", is_flag=True, help="Run Python code that comes with the model. Dangerous."),
 )
 

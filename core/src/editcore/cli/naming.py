@@ -1,4 +1,4 @@
-"""What a command was given, put into the commands that its messages recommend, so that they can be pasted."""
+"""Put the arguments of a command into the commands that its messages recommend, so that they can be pasted."""
 
 import re
 import shlex
@@ -16,7 +16,7 @@ _PLACEHOLDER: Final = re.compile(rf"(?<!\S)({'|'.join(_OPTIONS)})(?![\w/.])")
 
 
 def given_names(options: Mapping[str, Any]) -> dict[str, str]:
-    """What each placeholder stands for, quoted for a shell: where it is one thing."""
+    """The value of each placeholder with a single value, quoted for a shell."""
     found = {}
     for placeholder, names in _OPTIONS.items():
         for name in names:

@@ -1,4 +1,4 @@
-"""What every command has: `--json`, `-v`, `-q`, `--debug`, and an `Output` as its first argument."""
+"""EditOptions of every command: `--json`, `-v`, `-q`, `--debug`, with an `Output` as first argument."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -38,10 +38,22 @@ def with_output(function: F) -> F:
 def talk_options(function: F) -> F:
     """`-v`, `-q` and `--debug`, before or after the name of the command."""
     verbose = click.option(
-        "-v", "--verbose", count=True, expose_value=False, is_eager=True, callback=_set_verbose, help="Say more."
+        "-v",
+        "--verbose",
+        count=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_set_verbose,
+        help="Show more messages.",
     )
     quiet = click.option(
-        "-q", "--quiet", is_flag=True, expose_value=False, is_eager=True, callback=_set_quiet, help="Say less."
+        "-q",
+        "--quiet",
+        is_flag=True,
+        expose_value=False,
+        is_eager=True,
+        callback=_set_quiet,
+        help="Show fewer messages.",
     )
     debug = click.option(
         "--debug", is_flag=True, expose_value=False, is_eager=True, callback=_set_debug, help="Show tracebacks."

@@ -20,14 +20,14 @@ _LONGEST = 1000
 
 
 class Output:
-    """What a command says. `as_json` tells it to print data for machines; it decides what to print, not how."""
+    """Output of a command. `as_json` asks for data for machines; the command decides what to print, not how."""
 
     def __init__(self) -> None:
         self.as_json = self.verbose = self.quiet = self.debug = False
         self.command = ""
-        """What is run, `editcore edit`."""
+        """The command, such as `editcore edit`."""
         self.given: Mapping[str, str] = {}
-        """What stands for MODEL and the like in the commands that messages recommend."""
+        """Values for MODEL and the like in the commands that messages recommend."""
 
     def json(self, value: Any) -> None:
         """One JSON value on stdout, hidden characters as escapes. Raises ValueError on a non-finite number."""

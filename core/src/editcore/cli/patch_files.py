@@ -17,9 +17,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def naming_options(function: F) -> F:
     """`--title`, `--license` and `--author`, for `named`."""
-    title = click.option("--title", help="A line on the patch.")
+    title = click.option("--title", help="One-line title of the patch.")
     of_patch = click.option("--license", metavar="ID", help="Licence of the patch, as model hubs write it: cc0-1.0.")
-    author = click.option("--author", help="Whose it is.")
+    author = click.option("--author", help="Author of the patch.")
     return title(of_patch(author(function)))
 
 

@@ -50,7 +50,7 @@ def free_folder(name: str) -> Path:
     if path.suffix in _FILES and not path.is_dir():
         more = f"; then {_TO_GGUF}" if path.suffix == ".gguf" else ""
         raise UsageError(
-            f"{name} ends in {path.suffix}, and what is written is a folder", hint=f"-o {path.with_suffix('')}{more}"
+            f"{name} ends in {path.suffix}, but the output is a folder", hint=f"-o {path.with_suffix('')}{more}"
         )
     if not path.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")

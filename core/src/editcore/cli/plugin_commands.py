@@ -18,7 +18,7 @@ _NAME: Final = re.compile(r"[a-z][a-z0-9-]*")
 
 
 class CommandDoor:
-    """What a plugin gets as `cli`: it can add commands by name and address, and do nothing else to the command line."""
+    """The `cli` of a plugin: it can add commands by name and address, and nothing else."""
 
     def __init__(self, plugin: Plugin, taken: Collection[str]) -> None:
         self.commands: dict[str, Command] = {}
@@ -27,7 +27,7 @@ class CommandDoor:
     def add(self, name: str, target: str, help: str) -> None:
         """Add a command: its name, `package.module:command`, and one line on it. Raises ValueError."""
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{name!r} is no name for a command: a-z, 0-9 and -")
+            raise ValueError(f"{name!r} is not a valid command name: use a-z, 0-9 and -")
         if not _TARGET.fullmatch(target):
             raise ValueError(f"the command {name!r} must be addressed as 'package.module:command', not {target!r}")
         if name in self._taken or name in self.commands:

@@ -25,7 +25,7 @@ class Duplicate(NamedTuple):
 
 @click.group(no_args_is_help=False)
 def plugins() -> None:
-    """List what is installed, and find what is wrong with it."""
+    """List plugins and find their faults."""
 
 
 @plugins.command("list")
@@ -78,7 +78,7 @@ def _rows() -> list[dict[str, Any]]:
 @plugins.command()
 @with_output
 def doctor(out: Output) -> int:
-    """Load all of every plugin and show each fault with its traceback; exit code 4 when there is one."""
+    """Load every plugin completely and show each fault with its traceback. Exits with 4 if there is one."""
     from editcore.plugins.doctor import faulty_classes
     from editcore.plugins.registry import registry
 
@@ -101,7 +101,7 @@ def doctor(out: Output) -> int:
     if faulty or duplicates or classes:
         out.say("leave a plugin out with EDITCORE_PLUGINS=-NAME, or uninstall its distribution")
         return 4
-    out.say(f"{len(known.records)} plugins, nothing is wrong")
+    out.say(f"{len(known.records)} plugins, no fault found")
     return 0
 
 
@@ -111,7 +111,7 @@ def doctor(out: Output) -> int:
 def offers(out: Output, name: str | None) -> None:
     """List what plugins offer: methods, locators, transforms, metrics, datasets, architectures and patch kinds.
 
-    With NAME, only what is called so or is of that kind, with its hyper-parameters.
+    With NAME, only the entry of that name or the entries of that kind, with hyper-parameters.
     """
     from editcore.plugins.hparams import describe
     from editcore.plugins.registry import registry
@@ -160,7 +160,7 @@ def _ask_everything() -> dict[str, list[Command]]:
 
 
 def _duplicates(offered: Mapping[str, Sequence[Command]]) -> list[Duplicate]:
-    """Every name that several plugins offer, which is refused whenever somebody asks for it."""
+    """Every name that several plugins offer; such a name is refused."""
     from editcore.plugins.registry import registry
 
     found = [

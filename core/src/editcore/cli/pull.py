@@ -11,9 +11,9 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 
 @click.command()
 @click.argument("repository", metavar="OWNER/NAME[@REVISION]")
-@click.option("-o", "--output", required=True, metavar="FILE", help="Where to put the patch.")
-@click.option("--file", metavar="NAME", help="Which file, where the repository holds several.")
-@click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Patch file to write.")
+@click.option("--file", metavar="NAME", help="File to read, if the repository has several.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an existing patch.")
 @click.option(
     "--max-megabytes", type=_POSITIVE, default=2000, show_default=True, metavar="N", help="Largest accepted file."
 )
@@ -39,7 +39,7 @@ def pull(
     max_seconds: float,
     max_pages: int,
 ) -> None:
-    """Fetch a patch. Its ids, hashes, forms and values are checked before it gets its name."""
+    """Download a patch and check its ids, hashes, forms and values before writing it."""
     from editcore.patches.exchange.fetching import Limits
     from editcore.patches.exchange.hub import pull_patch
 

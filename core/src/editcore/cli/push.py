@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 def push(out: Output, patch: str, repository: str, yes: bool, redact: bool, private: bool) -> None:
     """Publish PATCH with a card as OWNER/NAME on the hub that HF_ENDPOINT names, by default huggingface.co.
 
-    Asks before requests get out. Without them the weights still hold the fact.
+    Asks before it publishes requests. Without them the weights still hold the fact.
     """
     from editcore.patches.exchange.hub import push_patch
 

@@ -1,4 +1,4 @@
-"""What plugins answered when they were last asked, kept on disk so that `--help` does not load each of them again.
+"""Cache of the plugins' last answers on disk, so that `--help` does not load each of them again.
 
 An answer holds for exactly the installation that gave it: the interpreter, `EDITCORE_PLUGINS`, every folder of
 `sys.path` with the distributions in it, and every file that was imported to get the answer. If any of these differs,

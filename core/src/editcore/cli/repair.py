@@ -10,7 +10,7 @@ from editcore.cli.output import Output
 @click.argument("folder", metavar="DIR")
 @with_output
 def repair(out: Output, folder: str) -> None:
-    """Finish or undo a change of DIR that was cut short, and clear what it left."""
+    """Complete or undo an interrupted change of DIR, and remove what it left."""
     from editcore.patches.change.repairing import repair as run
 
     done = run(folder)

@@ -17,19 +17,21 @@ _CHAT = (
     click.option("--system", help="System text of the chat template."),
 )
 _OPTIONS = (
-    click.option("--prompt", help="The statement up to what changes, with {} where the subject stands."),
-    click.option("--subject", help="What the fact is about."),
-    click.option("--target", help="What the model shall say after the prompt."),
-    click.option("--target-true", help="What it said so far; needed by preference metrics."),
+    click.option("--prompt", help="Statement up to the new answer, with {} for the subject."),
+    click.option("--subject", help="Subject of the fact."),
+    click.option("--target", help="New answer after the prompt."),
+    click.option("--target-true", help="Answer before the edit; required by preference metrics."),
     *_CHAT,
     click.option(
         "--target-prefix",
         type=click.Choice(get_args(TargetPrefix)),
         default="auto",
         show_default=True,
-        help="What joins prompt and target; auto: a blank where the script writes one.",
+        help="Text between prompt and target; auto: a blank if the script uses blanks.",
     ),
-    click.option("--requests", metavar="FILE", help="Many requests, one JSON object a line; - reads standard input."),
+    click.option(
+        "--requests", metavar="FILE", help="File of requests, one JSON object a line; - reads standard input."
+    ),
 )
 
 
@@ -67,7 +69,7 @@ def read_requests(
     if requests is not None:
         if any(single.values()) or target_true or chat or system or target_prefix != "auto":
             raise UsageError(
-                "--requests stands alone: its lines hold prompt, subject and target",
+                "--requests excludes these options: its lines hold prompt, subject and target",
                 hint=f"give --requests {requests} only",
             )
         return read_file(requests)

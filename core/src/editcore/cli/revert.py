@@ -9,15 +9,15 @@ from editcore.cli.patch_files import short
 
 @click.command()
 @click.argument("patch_ids", nargs=-1, required=True, metavar="PATCH...")
-@click.option("--model", required=True, metavar="DIR", help="The patched folder.")
-@click.option("--keep", metavar="FOLDER", help="Save what is taken off there first.")
-@click.option("--with-dependents", is_flag=True, help="Take off what requires them as well.")
+@click.option("--model", required=True, metavar="DIR", help="Patched model folder.")
+@click.option("--keep", metavar="FOLDER", help="First save the reverted patches in this folder.")
+@click.option("--with-dependents", is_flag=True, help="Also revert the patches that require them.")
 @with_output
 def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None, with_dependents: bool) -> None:
-    """Take patches off a folder, in any order; the bits are those of never having applied them.
+    """Revert patches on a folder, in any order; the bits are as if they had never been applied.
 
-    PATCH is an id, six characters or more of one, or the file of a patch. With the last one gone every file is as it
-    was before. A patch that others require goes with them or not at all.
+    PATCH is an id, its first six or more characters, or a patch file. Without patches, every file is as before the
+    first. A patch that others require is reverted with them or not at all.
     """
     from pathlib import Path
 

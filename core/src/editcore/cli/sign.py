@@ -12,11 +12,11 @@ from editcore_hooks import UsageError
 
 @click.command()
 @click.argument("path", metavar="PATCH|STACK|DIR")
-@click.option("--key", required=True, metavar="KEYFILE", help="Private ed25519 key, as ssh-keygen writes it.")
-@click.option("--overwrite", is_flag=True, help="Replace a signature that is there.")
+@click.option("--key", required=True, metavar="KEYFILE", help="Private ed25519 key file, as written by ssh-keygen.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an existing signature.")
 @with_output
 def sign(out: Output, path: str, key: str, overwrite: bool) -> None:
-    """Sign a patch, an exported stack or a patched folder. The signature is written to PATH.sig; PATH stays as it is.
+    """Sign a patch, an exported stack or a patched folder. Writes the signature to PATH.sig and leaves PATH unchanged.
 
     Check it with `editcore verify PATH --signer PUBLIC`, or with `ssh-keygen -Y verify -n editcore`.
     """

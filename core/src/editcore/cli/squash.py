@@ -13,16 +13,16 @@ from editcore_hooks import UsageError
 
 @click.command()
 @click.argument("patches", nargs=-1, required=True, metavar="P1 P2...")
-@click.option("-o", "--output", required=True, metavar="FILE", help="The patch to write.")
-@click.option("--max-rank", type=int, metavar="R", help="Keep no more than R factors a tensor; the error is stated.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="Patch file to write.")
+@click.option("--max-rank", type=int, metavar="R", help="Keep at most R factors a tensor and report the error.")
 @click.option(
-    "--rule", type=click.Choice(["sum", "ties", "dare"]), default="sum", show_default=True, help="How to add."
+    "--rule", type=click.Choice(["sum", "ties", "dare"]), default="sum", show_default=True, help="Merge rule."
 )
 @click.option("--density", type=float, metavar="SHARE", help="Share of each delta that ties and dare keep. [0.5]")
-@click.option("--seed", type=int, help="Of dare, which drops at random. [0]")
+@click.option("--seed", type=int, help="Seed of dare, which drops entries at random. [0]")
 @naming_options
-@click.option("--redact", is_flag=True, help="Leave the texts of the requests out of the file.")
-@click.option("--overwrite", is_flag=True, help="Replace a patch that is there.")
+@click.option("--redact", is_flag=True, help="Omit the texts of the requests from the file.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an existing patch.")
 @with_output
 def squash(
     out: Output,
@@ -38,9 +38,9 @@ def squash(
     redact: bool,
     overwrite: bool,
 ) -> None:
-    """Make one weight patch of several of one base, with the result of applying them all.
+    """Make one weight patch from several patches of one base, with the result of applying them all.
 
-    Low-rank deltas are kept side by side, and the bits are those of the sources. What is only near is printed.
+    Low-rank deltas are kept side by side and give the bits of the sources. Tensors that are only close are printed.
     """
     from editcore.patches.exchange.squashing import squash as run
 

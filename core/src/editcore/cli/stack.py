@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class _ShowByDefault(click.Group):
-    """`stack DIR` is `stack show DIR`; a folder that is called like a command is given as ./NAME."""
+    """`stack DIR` is `stack show DIR`; write a folder with the name of a command as ./NAME."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         named = next((argument for argument in args if not argument.startswith("-")), None)
@@ -26,14 +26,14 @@ class _ShowByDefault(click.Group):
 
 @click.group(cls=_ShowByDefault, subcommand_metavar="DIR | export DIR -o FILE", no_args_is_help=False)
 def stack() -> None:
-    """Show which patches a model folder carries (`editcore stack DIR`), or write the stack down."""
+    """Show the patches on a model folder (`editcore stack DIR`), or export the stack."""
 
 
 @stack.command()
 @click.argument("folder", metavar="DIR")
 @with_output
 def show(out: Output, folder: str) -> None:
-    """Show the patches of DIR in the order they were put on. Loads no model."""
+    """Show the patches of DIR in the order in which they were applied. Loads no model."""
     import attrs
 
     from editcore.patches.checkpoint.folder import Checkpoint
@@ -52,10 +52,12 @@ def show(out: Output, folder: str) -> None:
 
 @stack.command()
 @click.argument("folder", metavar="DIR")
-@click.option("-o", "--output", metavar="FILE", required=True, help="The JSON file; patches go to a folder beside it.")
+@click.option(
+    "-o", "--output", metavar="FILE", required=True, help="JSON file to write; patches go to a folder beside it."
+)
 @with_output
 def export(out: Output, folder: str, output: str) -> None:
-    """Write the stack of DIR down: `editcore apply --stack FILE` puts it on a clean base and compares the bits."""
+    """Export the stack of DIR: `editcore apply --stack FILE` applies it to a clean base and compares the bits."""
     from editcore.patches.checkpoint.folder import Checkpoint
     from editcore.patches.exchange.stack_export import write_export
 

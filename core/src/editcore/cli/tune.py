@@ -22,13 +22,15 @@ SHOWN = 10
 @click.command()
 @click.argument("model")
 @click.option("--method", help="Editing method; see `editcore methods`.  [default: rome]")
-@click.option("--cases", metavar="FILE", help="Facts to try, with target_true, one JSON object a line; else its own.")
-@click.option("--facts", default=36, show_default=True, help="How many of its own facts to try.")
-@click.option("--edits", default=1, show_default=True, help="How many facts will be edited at once.")
-@click.option("--name", help="Name of the profile; by default the one that `edit` takes by itself.")
-@click.option("--seconds", default=150.0, show_default=True, help="Longest time, statistics included.")
+@click.option(
+    "--cases", metavar="FILE", help="Facts to try, with target_true, one JSON object a line. Default: the model's own."
+)
+@click.option("--facts", default=36, show_default=True, help="Number of the model's own facts to try.")
+@click.option("--edits", default=1, show_default=True, help="Number of facts that you will edit at once.")
+@click.option("--name", help="Name of the profile. Default: the one that `edit` uses.")
+@click.option("--seconds", default=150.0, show_default=True, help="Time limit, statistics included.")
 @click.option("--locate", "locator", metavar="NAME:KEY=VALUE", help="Locator whose place is tried first.")
-@click.option("--list", "listed", is_flag=True, help="Show the profiles of MODEL, of --method or of all.")
+@click.option("--list", "listed", is_flag=True, help="Show the profiles of MODEL, for --method or for all.")
 @click.option("--forget", metavar="NAME", help="Remove the profile NAME of the method.")
 @model_options
 @with_output
@@ -48,12 +50,12 @@ def tune(
 ) -> None:
     """Try the settings of a method on facts of MODEL, and keep the best as a profile, which `edit` then uses.
 
-    The facts are those of FILE, or such as the model states by itself: no dataset is needed. Each is edited alone, or
-    as many together as will be (--edits) where the method takes many, and scored in memory: the new answer, the same in
-    other contexts and words, answers to other questions, and how far the model drifts on unrelated text.
+    The facts come from FILE, or the model states them itself: no dataset is needed. Each fact is edited alone, or, if
+    the method takes many, together with as many as you will edit (--edits). Trials run in memory and score the new
+    answer, the same in other contexts and words, answers to other questions, and the drift on unrelated text.
     """
     if listed and forget:
-        raise UsageError("--list and --forget are two commands", hint="give one of them")
+        raise UsageError("--list and --forget exclude each other", hint="give one of them")
     given = read_file(cases) if cases else None
     session = open_session(out, model, **options)
     if listed:

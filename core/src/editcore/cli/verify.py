@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("path", metavar="DIR|STACK|PATCH")
 @click.option(
-    "--base", metavar="DIR", help="Compare with this folder or id, tensor by tensor; of a patch, check its results."
+    "--base", metavar="DIR", help="Compare with this folder or id, tensor by tensor; for a patch, check its results."
 )
 @click.option("--signer", metavar="FILE", help="Required signer: a public ssh key or an allowed_signers file.")
-@click.option("--signature", metavar="FILE", help="Where the signature is. Default: beside PATH, called PATH.sig.")
+@click.option("--signature", metavar="FILE", help="Signature file. Default: PATH.sig.")
 @with_output
 def verify(out: Output, path: str, base: str | None, signer: str | None, signature: str | None) -> None:
-    """Recompute the hashes of a patch, of an exported stack, or of a patched folder from its originals and patches.
+    """Recompute the hashes of a patch, an exported stack, or a patched folder from its originals and patches.
 
-    With --signer the signature is checked first.
+    --signer checks the signature first.
     """
     from editcore.models.loading.source import find
     from editcore.patches.compare.verification import verify as run
@@ -33,7 +33,7 @@ def verify(out: Output, path: str, base: str | None, signer: str | None, signatu
     if not Path(path).exists():
         raise UsageError(f"there is no {path}", hint="give a patch file or a model folder")
     if signature and not signer:
-        raise UsageError("--signature needs to know whose it must be", hint="pass --signer FILE as well")
+        raise UsageError("--signature requires --signer", hint="pass --signer FILE as well")
     signed_by = _signer(path, signer, signature) if signer else None
     found = run(path, find(base).folder if base else None)
     if out.as_json:

@@ -1,4 +1,4 @@
-"""Which answers of a model change: what it says to every prompt of some cases, before and after."""
+"""Changed answers of a model: its continuation of every prompt of some cases, before and after."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -45,7 +45,7 @@ def questions(cases: Sequence[Case]) -> list[tuple[Question, Case]]:
 
 
 def answers(session: "Session", cases: Sequence[Case], max_new_tokens: int) -> list[str]:
-    """The greedy continuation of each of `questions(cases)` on the model as it stands, chat templates as asked for."""
+    """The greedy continuation of each of `questions(cases)` on the current model, with chat templates as asked for."""
     ids = [
         encode_prompt(
             session.tokenizer,

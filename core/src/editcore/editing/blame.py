@@ -1,8 +1,8 @@
-"""Which patch of a stack broke a fact: bisection over the order in which patches were put on, in memory.
+"""Find the patch of a stack that broke a fact: bisection over the order of applying, in memory.
 
 A case that holds after k patches and fails after all of them fails first somewhere in between, and about log2(n)
 models find where. With effects that come and go that is one such place and not the only one; so the culprit is taken
-out of the whole stack alone, and only a case that this mends is laid at its door.
+out of the whole stack alone, and a patch is blamed only if removing it fixes the case.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,7 +24,7 @@ Status = Literal["holds", "broken", "interaction", "never held"]
 
 @frozen
 class Verdict:
-    """What became of a case, or of what is asked `about` it: `edit`, `rephrase`, or the facet of a probe.
+    """The result for a case, or for a question `about` it: `edit`, `rephrase`, or the facet of a probe.
 
     `broken`: without `patch` alone it holds. `interaction`: `patch` is where it first fails in this order, but the
     others break it as well. `never held`: neither on the base nor after the patch that was made for it.
@@ -96,7 +96,7 @@ def own_cases(session: "Session") -> list[Case]:
 
 @define
 class _Trial:
-    """What holds under which sets of patches; each set is evaluated once, for all questions."""
+    """Questions that hold under a set of patches; each set is evaluated once, for all questions."""
 
     session: "Session"
     asked: Sequence[_Asked]

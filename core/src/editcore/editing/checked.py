@@ -1,4 +1,4 @@
-"""What a method answers, held against the contract, and refused in the author's words: method, site and shapes."""
+"""Check the answer of a method against the contract; errors name method, site and shapes in the author's words."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -104,7 +104,7 @@ def _check_tensors(session: "Session", given: str, site: Site, update: Any) -> N
 
 
 def _misfit(update: LowRank | Dense | Sparse | Rows, shape: tuple[int, ...]) -> str | None:
-    """What is wrong with the shapes, in the words of the class; None when they fit a weight of `shape`."""
+    """The fault of the shapes, in the words of the class; None if they fit a weight of `shape`."""
     sizes = {name: tuple(part.shape) for name, part in attrs.asdict(update, recurse=False).items()}
     shown = " and ".join(f"{name} {size}" for name, size in sizes.items())
     match update:

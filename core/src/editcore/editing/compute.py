@@ -34,7 +34,7 @@ class EditOptions:
     `profile` names a profile of the model; without one its default profile is used where there is one. Where there is
     neither that nor a preset, and neither a layer nor a locator chooses what could be tuned, the model is tuned first
     unless `tune` is False; again, where the method has other settings to try by now.
-    `memory` notes the peak of memory in the patch; the process's own record of its peak starts anew for it.
+    `memory` notes the peak of memory in the patch; the process's own record of its peak is reset for it.
     """
 
     method: str = "rome"
@@ -59,7 +59,7 @@ class PreparedMethod:
 
     @property
     def source(self) -> str | None:
-        """What its settings are, in words; None where they are the method's defaults and what the call says."""
+        """The settings in words; None for the method's defaults with those of the call."""
         if self.profile is not None:
             return f"profile {self.profile.name}"
         return None if self.preset is None else f"preset {self.preset}"
@@ -80,7 +80,7 @@ def prepare(session: "Session", options: EditOptions, edits: int = 1) -> Prepare
 
 
 def compute_patch(session: "Session", requests: Sequence[EditRequest], options: EditOptions) -> Patch:
-    """One patch of all `requests`, on the model as it stands.
+    """One patch of all `requests`, on the current model.
 
     A method without the capability `batch` is run once a request, each seeing the edits before it, and its low-rank
     updates are put side by side. Raises what the method refuses, and `UsageError` when updates cannot be joined.
@@ -109,7 +109,7 @@ def _compute_patch(session: "Session", requests: Sequence[EditRequest], options:
 
 
 def compute_patches(session: "Session", requests: Sequence[EditRequest], options: EditOptions) -> list[Patch]:
-    """A patch for each of `requests`, computed alone on the model as it stands. Raises what the method refuses."""
+    """A patch for each of `requests`, computed alone on the current model. Raises what the method refuses."""
     _some(requests)
     run = prepare(session, options)
     meter = Meter(session, options.memory)
@@ -147,7 +147,7 @@ def compute_updates(session: "Session", run: PreparedMethod, requests: Sequence[
             if updates is not None:
                 if len(updates) != len(requests):
                     message = f"{run.method.name} gave {len(updates)} updates for {len(requests)} requests"
-                    raise PluginError(message, hint="report it to its authors")
+                    raise PluginError(message, hint="report this to its authors")
                 return [_transformed(session, run, location, update) for update in updates]
     return [compute_update(session, run, [request]) for request in requests]
 
@@ -172,7 +172,7 @@ def _some(requests: Sequence[EditRequest]) -> None:
 
 
 def _read_first(session: "Session", requests: Sequence[EditRequest]) -> list[tuple[int, ...]]:
-    """What a model that gives NaN is tried on."""
+    """Input for testing a model that gives NaN."""
     return [session.encode(requests[0]).prompt_ids]
 
 

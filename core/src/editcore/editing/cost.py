@@ -1,4 +1,4 @@
-"""What computing an update costs: seconds without those of assets, which are computed once, and the peak of memory."""
+"""Cost of computing an update: seconds without those of assets, which are computed once, and the peak of memory."""
 
 import time
 from pathlib import Path
@@ -17,7 +17,7 @@ _STATUS = Path("/proc/self/status")
 
 @define
 class Meter:
-    """Measures its `with` block. `memory`: also the peak, from a record of the process that starts anew with it."""
+    """Measures its `with` block. `memory`: also the peak, from a record of the process that is reset for it."""
 
     session: "Session"
     memory: bool
@@ -58,7 +58,7 @@ class Meter:
                 self.memory = False
 
     def _peak(self) -> int | None:
-        """What torch had allocated at most on the device; on a CPU the largest resident size, where Linux tells it."""
+        """Peak allocation of torch on the device; on a CPU the largest resident size, if Linux reports it."""
         if self.session.device.type == "cuda":
             return int(torch.cuda.max_memory_allocated(self.session.device))
         if not _RESET.exists():

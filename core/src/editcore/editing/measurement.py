@@ -1,4 +1,4 @@
-"""What a patch does, measured before it is written: after rounding, on the weights that will be deployed."""
+"""The effect of a patch, measured before it is written: after rounding, on the weights that will be deployed."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def fold_state(session: "Session", method: EditMethod) -> State:
-    """What `method` finds of earlier edits of its own on the model, in the order they were put on."""
+    """The state of `method` from its earlier edits on the model, in the order of applying."""
     mine = [patch for patch in session.live.patches if patch.about.get("state", {}).get("method") == method.name]
     increments = [
         {name.removeprefix("state/"): part for name, part in patch.tensors.items() if name.startswith("state/")}

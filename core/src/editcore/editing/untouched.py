@@ -33,9 +33,9 @@ def untouched(model: nn.Module, what: str) -> Iterator[None]:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(needs_grad.get(name, False))
     if changed := sorted(_differing(weights, _checksums(model))):
-        raise PluginError(f"{what} changed {changed[0]} while it computed an update", hint="report it to its authors")
+        raise PluginError(f"{what} changed {changed[0]} while it computed an update", hint="report this to its authors")
     if left := sorted(_differing(hooks, _hooks(model))):
-        raise PluginError(f"{what} left a hook on {left[0] or 'the model'}", hint="report it to its authors")
+        raise PluginError(f"{what} left a hook on {left[0] or 'the model'}", hint="report this to its authors")
 
 
 def _hooks(model: nn.Module) -> dict[str, tuple[int, ...]]:

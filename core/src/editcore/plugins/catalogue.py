@@ -105,12 +105,12 @@ class Catalogue(Generic[T]):
             raise TypeError(f"{self._hook} must return a list of classes, not {type(answer).__name__}")
         for cls in answer:
             if not (isinstance(cls, type) and issubclass(cls, self._base)):
-                raise TypeError(f"{self._hook} returned {cls!r}, which is no subclass of {self._base.__name__}")
+                raise TypeError(f"{self._hook} returned {cls!r}, which is not a subclass of {self._base.__name__}")
             name = getattr(cls, "name", None)
             if not (isinstance(name, str) and _NAME.fullmatch(name)):
                 raise TypeError(f"the {self.kind} {cls.__qualname__} has no usable name: {name!r}")
             if not attrs.has(cls.Hparams):
-                raise TypeError(f"the Hparams of the {self.kind} {name!r} are no attrs class")
+                raise TypeError(f"the Hparams of the {self.kind} {name!r} are not an attrs class")
         return list(answer)
 
     def _missing(self, name: str) -> PluginError:

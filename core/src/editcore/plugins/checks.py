@@ -1,4 +1,4 @@
-"""What a plugin may not do with the hooks, found before any of it is called."""
+"""Find misuse of the hooks before any of them is called."""
 
 import inspect
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ STAGES: Final = frozenset(
 
 
 def problems(manager: pluggy.PluginManager, plugin: Any) -> list[str]:
-    """What is wrong with the hooks of a registered module: unmarked, misspelt, or a stage that is not a wrapper."""
+    """Faults of the hooks of a registered module: unmarked, misspelt, or a stage that is not a wrapper."""
     return [*misspelt(manager, plugin), *unmarked(plugin), *_misplaced(manager, plugin)]
 
 

@@ -36,7 +36,7 @@ def parse_choice(text: str, kind: str, option: str) -> Choice:
 
 
 def record_of(registry: Registry, instance: Named) -> dict[str, Any]:
-    """What a patch keeps of it: name, distribution, version and all hyper-parameters."""
+    """Its record in a patch: name, distribution, version and all hyper-parameters."""
     distribution, version = registry.source_of(type(instance))
     return {
         "name": instance.name,

@@ -1,4 +1,4 @@
-"""What can be told from a class alone, before it ever runs: its stages, its hyper-parameters, its capabilities."""
+"""Checks of a class before it ever runs: its stages, its hyper-parameters, its capabilities."""
 
 import inspect
 from collections.abc import Callable, Iterator
@@ -19,7 +19,7 @@ _CAPABILITIES: Final = ("batch", "sequential")
 
 
 def class_problems(cls: type[Named]) -> list[str]:
-    """What is wrong with a class that a plugin registers, one sentence each."""
+    """Faults of a class that a plugin registers, one sentence each."""
     return [*_stages(cls), *_capabilities(cls), *_hparams(cls)]
 
 
@@ -65,7 +65,7 @@ def _capabilities(cls: type[Named]) -> Iterator[str]:
 def _hparams(cls: type[Named]) -> Iterator[str]:
     hparams = cls.Hparams
     if not attrs.has(hparams):
-        yield f"its {hparams.__qualname__} is no attrs class: write @attrs.frozen above it"
+        yield f"its {hparams.__qualname__} is not an attrs class: write @attrs.frozen above it"
         return
     if getattr(hparams.__setattr__, "__name__", "") != "_frozen_setattrs":  # what attrs puts there, however asked
         yield f"its {hparams.__qualname__} is not frozen: write @attrs.frozen above it"

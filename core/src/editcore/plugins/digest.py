@@ -63,4 +63,4 @@ def _feed_array(state: Any, value: Any) -> None:
         _mark(state, "array", f"{array.dtype} {array.shape}")
         state.update(array.tobytes())
     else:
-        raise PluginError(f"a stage returned {type(value).__name__!r}, which is no value of the contract")
+        raise PluginError(f"a stage returned {type(value).__name__!r}, which is not a value of the contract")

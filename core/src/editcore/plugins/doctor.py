@@ -1,4 +1,4 @@
-"""What is wrong with plugins that load: classes that break the contract, entry modules that take long to import."""
+"""Faults of plugins that load: classes that break the contract, entry modules that are slow to import."""
 
 import os
 import subprocess

@@ -50,7 +50,7 @@ def from_settings(cls: type[T], settings: Sequence[str]) -> T:
 def settings_mapping(cls: type, settings: Sequence[str]) -> dict[str, Any]:
     """The values of `name=value` texts, by YAML rules and the type of the field; `@file` reads one from a file.
 
-    A field of type text takes the value as it stands, so `prompt={}` and `dtype=5` need no quotes. For a list of
+    A field of type text takes the value unchanged, so `prompt={}` and `dtype=5` need no quotes. For a list of
     texts a file holds one a line; numbers may be listed as `3,4,5`. Raises `UsageError`.
     """
     hints = field_types(cls)
@@ -171,7 +171,7 @@ def _from_text(annotation: Any, text: str, name: str) -> Any:
 
 
 def _text_value(annotation: Any, text: str) -> Any:
-    """Quoted texts without their quotes, values of a non-text alternative (`null`) as such, all else as it stands."""
+    """Quoted texts without their quotes, values of a non-text alternative (`null`) as such, all else unchanged."""
     try:
         value = parse(text, "it")
         if isinstance(value, str):

@@ -1,4 +1,7 @@
-"""What to install for a name that is asked for and not there. Read only to word a message, never to find a class."""
+"""Distributions by method and by command. Read only to word a hint, never to find a class.
+
+Written by `make lists` from the plugins of this repository.
+"""
 
 from collections.abc import Mapping
 from typing import Final

@@ -1,4 +1,4 @@
-"""Who raised: the plugin and the stage are noted on an exception that was not meant for people."""
+"""Note the plugin and the stage on an exception that was not meant for people."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

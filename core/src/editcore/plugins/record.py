@@ -1,4 +1,4 @@
-"""What is known of one installed plugin, whether it works or not."""
+"""The record of one installed plugin, working or not."""
 
 from typing import Any, Literal
 

@@ -26,5 +26,5 @@ def apply_transforms(transforms: Sequence[Transform], session: Any, update: Upda
 
 
 def transform_record(registry: Registry, transforms: Sequence[Transform]) -> list[dict[str, Any]]:
-    """What the patch keeps: name, distribution, version and all hyper-parameters of each, in order."""
+    """The record in the patch: name, distribution, version and all hyper-parameters of each, in order."""
     return [record_of(registry, transform) for transform in transforms]

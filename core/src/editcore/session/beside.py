@@ -28,7 +28,7 @@ _PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 @define(eq=False)
 class Beside:
-    """Which targets of a patch run beside their weight in a session, and how."""
+    """The targets of a patch that run beside their weight in a session, and how."""
 
     session: "Session"
     _writable: dict[str, bool] = field(factory=dict)

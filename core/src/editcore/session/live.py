@@ -38,7 +38,7 @@ class LiveStack:
     _saved: dict[str, Any] = field(factory=dict, repr=False)
     _handles: dict[str, Any] = field(factory=dict, repr=False)
     branches: SideBranches = field(factory=SideBranches, init=False, repr=False)
-    """What runs beside the weights: units, and low-rank patches where no weight can be written."""
+    """Branches beside the weights: units, and low-rank patches if no weight can be written."""
     _aside: Beside = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -65,7 +65,7 @@ class LiveStack:
         return tuple(p.patch_id for p in self._memory if p.kind == "weights" and p.patch_id in self.branches)
 
     def add(self, patch: Patch) -> Applied:
-        """Put `patch` on. Raises `WrongBaseError`, and `ConflictError` when it is there already or lacks another."""
+        """Put `patch` on. Raises `WrongBaseError`, and `ConflictError` when it exists already or lacks another."""
         if patch.patch_id in self.ids:
             raise ConflictError(
                 f"the patch {patch.patch_id[:12]} is already applied", hint="take it off first with `live.remove`"
@@ -107,7 +107,7 @@ class LiveStack:
         if needing := [other.patch_id[:12] for other in self._memory if patch_id in other.core["requires"]]:
             raise ConflictError(
                 f"{', '.join(needing)} {'requires' if len(needing) == 1 else 'require'} the patch {patch_id[:12]}",
-                hint="take off what requires it first",
+                hint="first revert the patches that require it",
             )
         self._memory.remove(patch)
         if patch_id in self._handles:
@@ -122,7 +122,7 @@ class LiveStack:
         return bool(self._divided(patch)[1])
 
     def change(self, patch: Patch, own: str) -> Tensor:
-        """What `patch` would change the live values of its tensor `own` by, rounding included; float32, as stored."""
+        """The change by `patch` of the live values of its tensor `own`, with rounding; float32, as stored."""
         key = self._resolved(patch)[own]
         on = sorted([*self._on(key), (patch, own)], key=lambda pair: pair[0].patch_id)
         before, after = (

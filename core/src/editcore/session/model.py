@@ -1,4 +1,4 @@
-"""What a model is once it is open: its parts, what may be asked of them, and whom to talk to about it."""
+"""An open model: its parts, the questions they answer, and the talk for messages about it."""
 
 import math
 import time
@@ -35,13 +35,13 @@ class OpenModel:
     beside: bool = False
     """Whether low-rank patches in memory run beside weights that could be written as well."""
     neutral: NeutralText = OURS
-    """What damage is measured on."""
+    """Texts for measuring damage."""
     until: float = math.inf
     """The moment, of `time.monotonic`, by which what can be cut short is done; set by `within`."""
     stop_at: float = math.inf
     """The moment after which work that shows its progress raises `TimeUp`; set by `at_most`."""
     recalled: dict[Any, Any] | None = None
-    """What trials of one search share; None outside of `recalling`."""
+    """Shared values of the trials of one search; None outside of `recalling`."""
 
     @property
     def model(self) -> Any:
@@ -86,7 +86,7 @@ class OpenModel:
         return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", 2048))
 
     def traits(self) -> Mapping[str, Any]:
-        """What presets are chosen by."""
+        """Traits by which presets are chosen."""
         return {
             "name": self.loaded.name,
             "model_type": self.model.config.model_type,
@@ -99,7 +99,7 @@ class OpenModel:
 
     @property
     def seconds_left(self) -> float:
-        """Of the time that `within` gave; infinite outside of it."""
+        """Seconds left of the time given by `within`; infinite outside of it."""
         return self.until - time.monotonic()
 
     @contextmanager
@@ -143,7 +143,7 @@ class OpenModel:
 
     @contextmanager
     def silence(self) -> Iterator[None]:
-        """Nothing is said in the body."""
+        """Silence the talk in the body."""
         talk, self.talk = self.talk, Silence()
         try:
             yield

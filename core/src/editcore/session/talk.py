@@ -1,4 +1,4 @@
-"""What a session says while it works. The command line puts it on stderr; a library user hears nothing by default."""
+"""Messages of a session at work. The command line prints them on stderr; a library prints nothing by default."""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,7 +17,7 @@ class Talk(Protocol):
 
 @runtime_checkable
 class Warns(Protocol):
-    """A talk that shows warnings apart from what else is said."""
+    """A talk that shows warnings apart from other messages."""
 
     def warn(self, text: str) -> None: ...
 

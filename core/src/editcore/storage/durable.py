@@ -31,7 +31,7 @@ _REMEDIES: Final[Mapping[int | None, str]] = {
 
 
 def remedy(error: OSError) -> str:
-    """What a person does about a write that failed."""
+    """The next step after a failed write."""
     return _REMEDIES.get(error.errno, "see to the disk")
 
 
@@ -46,7 +46,7 @@ class Span:
 
 @frozen
 class Access:
-    """Who may read and write a file or folder: permission bits, and the ids of its user and group."""
+    """Access rights of a file or folder: permission bits, and the ids of its user and group."""
 
     mode: int
     user: int

@@ -38,7 +38,7 @@ class Entry:
 
 @frozen
 class Header:
-    """What a safetensors file says it holds; `size` is that of the whole file in bytes."""
+    """The declared content of a safetensors file; `size` is the size of the whole file in bytes."""
 
     entries: Mapping[str, Entry]
     metadata: Mapping[str, str] = field(factory=dict)
@@ -52,14 +52,14 @@ def read_header(path: Path) -> Header:
             size = os.fstat(file.fileno()).st_size
             length = int.from_bytes(file.read(8), "little")
             if size < 8 or length > size - 8:
-                raise RefusedFileError(f"{path} is cut short: its header is longer than the file", hint=_AGAIN)
+                raise RefusedFileError(f"{path} is truncated: its header is longer than the file", hint=_AGAIN)
             if length > MAX_HEADER:
                 raise RefusedFileError(f"the header of {path} is over {MAX_HEADER} bytes", hint=_AGAIN)
             raw = file.read(length)
     except OSError as error:
         raise RefusedFileError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
     if raw[:1] != b"{":
-        raise RefusedFileError(f"{path} is not a safetensors file: its header is no JSON object", hint=_AGAIN)
+        raise RefusedFileError(f"{path} is not a safetensors file: its header is not a JSON object", hint=_AGAIN)
     document = load_json(raw, f"the header of {path}", max_bytes=MAX_HEADER)
     metadata = document.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
@@ -78,11 +78,11 @@ def read_span(path: Path, entry: Entry) -> bytes:
     except OSError as error:
         raise RefusedFileError(f"cannot read {path}: {error.strerror}", hint="check the path") from error
     if len(data) != entry.end - entry.start:
-        raise RefusedFileError(f"{path} is cut short", hint=_AGAIN)
+        raise RefusedFileError(f"{path} is truncated", hint=_AGAIN)
     return data
 
 
-_AGAIN: Final = "get the file again from where it came"
+_AGAIN: Final = "get the file again from its source"
 
 
 def _entry(path: Path, name: str, value: Any, data_start: int) -> Entry:
@@ -95,7 +95,7 @@ def _entry(path: Path, name: str, value: Any, data_start: int) -> Entry:
     if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
         raise RefusedFileError(f"{where} has a shape or offsets that make no sense", hint=_AGAIN)
     if math.prod(shape) * DTYPE_BITS[dtype] != (offsets[1] - offsets[0]) * 8:
-        raise RefusedFileError(f"{where} has as many bytes as no {dtype} of shape {shape} has", hint=_AGAIN)
+        raise RefusedFileError(f"the byte length of {where} does not match {dtype} of shape {shape}", hint=_AGAIN)
     return Entry(dtype, tuple(shape), data_start + offsets[0], data_start + offsets[1])
 
 
@@ -104,7 +104,7 @@ def _are_counts(value: Any) -> bool:
 
 
 def _check_cover(path: Path, entries: Mapping[str, Entry], start: int, size: int) -> None:
-    """Every byte after the header belongs to exactly one tensor: no overlap, no hole, nothing behind the last."""
+    """Every byte after the header belongs to exactly one tensor: no overlap, no hole, nothing after the last."""
     position = start
     for name, entry in sorted(entries.items(), key=lambda item: (item[1].start, item[1].end)):
         if entry.start != position:
@@ -112,5 +112,5 @@ def _check_cover(path: Path, entries: Mapping[str, Entry], start: int, size: int
             raise RefusedFileError(f"tensor {name!r} of {path} {fault}", hint=_AGAIN)
         position = entry.end
     if position != size:
-        fault = "is cut short" if position > size else "holds bytes that belong to no tensor"
+        fault = "is truncated" if position > size else "holds bytes that belong to no tensor"
         raise RefusedFileError(f"{path} {fault}", hint=_AGAIN)

@@ -1,4 +1,4 @@
-"""What every editing method must keep to, as tests that its author inherits.
+"""Rules for every editing method, as tests that its author inherits.
 
     from editcore.testing.conformance import MethodConformance
 

@@ -21,9 +21,9 @@ class Hub(BaseHTTPRequestHandler):
 
     files: dict[str, bytes]
     etag: str | None = None
-    """What a hostile hub sends in place of the hash of a file."""
+    """A hostile hub's answer instead of the hash of a file."""
     oid: str = "0" * 40
-    """What it calls each file in a listing."""
+    """Its name for each file in a listing."""
     endless: bool = False
     """Each page of a listing names a next one."""
     pause: float = 0.0

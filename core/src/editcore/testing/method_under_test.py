@@ -1,4 +1,4 @@
-"""What a conformance suite is given: the method, its settings, the model, and the checks that do not apply."""
+"""Input of a conformance suite: the method, its settings, the model, and the checks that do not apply."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -41,7 +41,7 @@ class MethodUnderTest:
         super().__init_subclass__(**kwargs)
         for check, reason in cls.not_applicable.items():
             if not callable(getattr(cls, f"test_{check}", None)):
-                raise TypeError(f"{cls.__name__}.not_applicable names {check!r}, which is no check")
+                raise TypeError(f"{cls.__name__}.not_applicable names {check!r}, which is not a check")
             if not isinstance(reason, str) or not reason.strip():
                 raise TypeError(f"{cls.__name__}.not_applicable gives no reason for {check!r}")
 

@@ -1,4 +1,4 @@
-"""What holds of the patches that a method gives, as people get them through the host."""
+"""Checks of a method's patches, as people get them through the host."""
 
 import hashlib
 import shutil

@@ -1,4 +1,4 @@
-"""What a method says of itself and of its settings, and what people take for granted, held against what it does."""
+"""Check the claims of a method and its settings, and people's expectations, against its behaviour."""
 
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -31,7 +31,7 @@ class PromiseChecks(MethodUnderTest):
     others: ClassVar[tuple[EditRequest, ...]] = OTHERS
     """Facts that the model knows and that no request is about."""
     other_tolerance: ClassVar[float] = 2.0
-    """What an edit may change at the answers of `others`: KL(before ‖ after) in nats, the mean over them."""
+    """Largest change at the answers of `others`: KL(before ‖ after) in nats, the mean over them."""
 
     def test_a_given_location_is_obeyed(self, session: Session) -> None:
         other = self._another_place(session)

@@ -65,7 +65,7 @@ class Method:
         location: Location | None = None,
         state: State | None = None,
     ) -> tuple[Location, Update]:
-        """What the method's own stages give, seeded as the host does and with nothing put right afterwards."""
+        """The result of the method's own stages, seeded as the host does, without any correction afterwards."""
         instance = self.run(session).method
         manager = stage_manager(session.registry, instance)
         state = fold_state(session, instance) if state is None else state

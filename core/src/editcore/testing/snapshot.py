@@ -37,7 +37,7 @@ class Snapshot:
         return cls(tensors, switches)
 
     def changes(self, later: "Snapshot") -> list[str]:
-        """What is not as it was, in words; empty when all is."""
+        """The differences in words; empty if there are none."""
         names = sorted(self.tensors.keys() | later.tensors.keys())
         changed = [
             f"the weights of {name}" for name in names if not _same(self.tensors.get(name), later.tensors.get(name))

@@ -1,4 +1,4 @@
-"""What holds of a method itself, and of its stages run without the host's safety net."""
+"""Checks of a method itself, and of its stages without the host's safety net."""
 
 import json
 import os

@@ -23,7 +23,7 @@ def tiny_model(family: str, folder: Path, *, seed: int = 0, n_layers: int = 3) -
     bits. The global random state is not touched. Raises `UsageError` on an unknown family.
     """
     if family not in CONFIGURATIONS:
-        raise UsageError(f"there is no tiny model of {family!r}", hint=f"choose of {', '.join(FAMILIES)}")
+        raise UsageError(f"there is no tiny model of {family!r}", hint=f"choose one of {', '.join(FAMILIES)}")
     from editcore.models.loading.quiet import quiet
     from editcore.testing.tokenizers import TOKENIZERS
 

@@ -13,7 +13,7 @@ from attrs import frozen
 from editcore_hooks import UsageError
 
 NEUTRAL: Final = "neutral"
-"""What a row of such text is about: no prompt, and nothing is written after it."""
+"""The `about` of a row of such text: it has no prompt and no continuation."""
 PASSAGES: Final = (
     "The kitchen was quiet when she came down. Somebody had left the window open overnight, and the curtain was "
     "damp along its lower edge. She filled the kettle, set out two cups, and waited for the water to boil.",

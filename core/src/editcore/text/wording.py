@@ -3,7 +3,7 @@
 Words are those of Unicode's word segmentation (UAX #29), which knows vowel signs and joins the letters of every script
 that writes blanks between words. It has no dictionary: in scripts without blanks (Han, Hiragana, Thai, Lao, Khmer,
 Myanmar) every character with its marks is a unit, so an answer is found wherever its characters stand. Korean writes
-particles behind a word without a blank, so letters may follow there. `+` and `#` behind a letter are of the word: C++
+particles after a word without a blank, so letters may follow there. `+` and `#` after a letter are of the word: C++
 and C# are not C.
 """
 

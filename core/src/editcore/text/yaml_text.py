@@ -59,7 +59,7 @@ def _expanded(node: Any, known: dict[int, int]) -> int:
     """How many nodes a node stands for once its aliases are written out. Raises `ConstructorError` beyond `_MOST`."""
     if (size := known.get(id(node))) is not None:
         if size == 0:
-            raise yaml.constructor.ConstructorError(None, None, "a value that holds itself", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, "a value that contains itself", node.start_mark)
         return size
     known[id(node)] = 0  # until it is counted
     inner = [] if isinstance(node, yaml.ScalarNode) else node.value
@@ -83,7 +83,7 @@ _CoreLoader.add_implicit_resolver(
 
 
 def parse(text: str, what: str) -> Any:
-    """The value of a YAML text. `what` names it in the `UsageError` raised when it is none."""
+    """The value of a YAML text. `what` names it in the `UsageError` raised when the text is invalid."""
     try:
         return yaml.load(text, Loader=_CoreLoader)
     except yaml.YAMLError as error:

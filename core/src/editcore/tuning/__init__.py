@@ -1,1 +1,1 @@
-"""Which settings of a method suit a model: measured on facts of the model itself, kept as a named profile."""
+"""Find the settings of a method that suit a model: measured on its own facts, kept as a named profile."""

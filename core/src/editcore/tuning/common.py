@@ -21,7 +21,7 @@ ROUND: Final = 24
 
 @frozen
 class Common:
-    """What is true of a subject, with the ways to state it and the other facts of its relation."""
+    """A true fact of a subject, with its wordings and the other facts of its relation."""
 
     relation: int
     templates: tuple[str, ...]

@@ -18,7 +18,7 @@ TOKENS_A_CHECK: Final = 1_800
 """Of one fact: forward and backward of its rows in every step, and its questions; rough counts. Searches try settings
 of more steps than the defaults have."""
 SHALLOW: Final = 0.15
-"""What the statistics of the default place cost of those of all places: fewer blocks are run, of one text."""
+"""Share of the statistics' cost for the default place alone: fewer blocks run, on one text."""
 TOKENS_A_FACT: Final = 150
 """Read for each fact that is looked for, in several wordings and of several candidates."""
 
@@ -54,7 +54,7 @@ class Estimate:
 
 @torch.no_grad()
 def seconds_a_token(session: "Session") -> float:
-    """Of one forward of 16 rows of 32 tokens, the second that is made."""
+    """Seconds a token of the second forward pass over 16 rows of 32 tokens."""
     encoder_decoder = session.encoder_decoder
     token = decoder_start(session.model) if encoder_decoder else session.start_token
     batch = pad([[token] * 32] * 16).to(session.device)

@@ -1,7 +1,7 @@
 """Facts that a model shows by what it writes: no dataset and no network are needed to try an edit on it.
 
 A sentence that the model wrote counts when it ends in words of which the model is sure, and of which it is not once
-another subject stands in it. The subject is the part that the rest of the sentence does not foretell.
+another subject stands in it. The subject is the part that the rest of the sentence does not predict.
 """
 
 import math
@@ -193,7 +193,7 @@ def of_many_kinds(facts: Sequence[Fact]) -> list[Fact]:
 
 
 def _cases(session: "Session", facts: Sequence[Fact], rng: random.Random) -> list[Case]:
-    """What the model says of other subjects in the same words gives a new target of the right kind, and neighbours."""
+    """The model's answers for other subjects in the same words give a new target of the right kind, and neighbours."""
     others = [[other.subject for other in rng.sample(facts, min(OTHERS, len(facts)))] for _ in facts]
     prompts = [fact.about(other) for fact, some in zip(facts, others, strict=True) for other in some]
     said = iter(zip(prompts, generate(session.model, session.tokenizer, prompts, 8, batch_size=64), strict=True))

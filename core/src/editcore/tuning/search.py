@@ -1,4 +1,4 @@
-"""Which settings suit a model: successive halving over places and recipes together.
+"""Find the settings that suit a model: successive halving over places and recipes together.
 
 All settings are tried on few facts, the better ones on more, the best on all. The method's own defaults are among them,
 so that a search never ends below what an edit without it would do. Of settings that the facts cannot tell apart, those
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 RUNGS: Final = ((4, 8), (12, 4), (24, 2))
 """Facts of each look but the last, which takes all, and how many settings go on after it."""
 FIRST_SHARE: Final = 0.6
-"""Of the time, at most, for the first look: what it finds must be looked at again."""
+"""Largest share of the time for the first round: its result must be checked again."""
 HOPELESS: Final = 0.25
 """A place is left alone when its best score is this far below the best of all places."""
 TIED: Final = 12
@@ -71,7 +71,7 @@ class Search:
     arms: list[Arm] = field(init=False)
     trials: dict[int, Trial] = field(factory=dict)
     stopped: bool = False
-    """Whether something was left out for want of time."""
+    """Whether something was skipped for lack of time."""
     _started: float = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -83,7 +83,7 @@ class Search:
         return self.seconds - (time.monotonic() - self._started)
 
     def defaults(self, n: int) -> Trial:
-        """What the method's defaults give on the first n facts."""
+        """Trial of the method's defaults on the first n facts."""
         self._look([0], _whole(self.space, n, len(self.bench.cases)), None)
         return self.trials.get(0, Trial({}))
 

@@ -62,7 +62,7 @@ def _tuned(session: "Session", cls: type[EditMethod], edits: int, again: bool) -
     from editcore.tuning.tune import tune
 
     if again:
-        session.say(f"{cls.name} has other settings to try than when those for {session.loaded.name} were found")
+        session.say(f"{cls.name} has new settings to try since its profile of {session.loaded.name} was kept")
     try:
         return tune(session, cls.name, edits=edits, if_needed=True).profile
     except (TimeUp, UsageError) as error:

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 FACTS_SHARE: Final = 1 / 3
 STATISTICS_SHARE: Final = 1 / 2
-"""Of the time, or of what is left of it, at most, where the model writes the text by itself."""
+"""Largest share of the time left, if the model writes the text itself."""
 
 CHECK_SHARE: Final = 1 / 4
-"""Of the time, at most, before the second half of the facts on which the defaults are tried."""
+"""Largest share of the time before the second half of the facts for the defaults."""
 CHECKED: Final = 8
 """Facts on which a method's defaults are tried before anything else."""
 CLEAR_SCORE: Final = 0.95

@@ -44,7 +44,7 @@ class Outcome:
 
     @property
     def mean(self) -> float:
-        """Of what the case asks."""
+        """Scores of the case's questions."""
         return fmean(part for part in (self.target, self.general, self.local) if part is not None)
 
 

@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from editcore.facade import Session
 
 TEXTS: Final = 8
-"""Of a decoder, written by the model itself."""
+"""Texts for a decoder, written by the model itself."""
 LENGTH: Final = 24
 ANSWERS: Final = 16
-"""Of a model with an encoder: what it says to the prompts of so many cases."""
+"""For a model with an encoder: its answers to the prompts of so many cases."""
 
 
 @frozen(eq=False)
@@ -39,7 +39,7 @@ class Unrelated:
 
     @classmethod
     def of(cls, session: "Session", cases: Sequence[Case], given: Sequence[str] = ()) -> "Unrelated":
-        """Of the `given` texts, else of what the model writes."""
+        """From the `given` texts, or else from text that the model writes."""
         if session.encoder_decoder:
             return cls._answers(session, cases[:ANSWERS])
         written = given or texts(session, TEXTS, LENGTH, salt=2)

@@ -426,7 +426,7 @@ def test_a_file_in_the_way_of_a_new_shard_is_refused(folder: Folder, make_patch:
     patch = make_patch(root, LLAMA[0])
     name = Checkpoint.open(root).file(LLAMA[0]).name.removesuffix(".safetensors")
     (root / f"{name}.editcore-{stack_hash([patch.patch_id])[:12]}.safetensors").write_bytes(b"mine")
-    refused(root, 4, "is in the way", lambda: apply_on_disk(root, [patch]))
+    refused(root, 4, "blocks the change", lambda: apply_on_disk(root, [patch]))
 
 
 # A writer that is faster than a reader: the reader is told so, whatever it then misses.

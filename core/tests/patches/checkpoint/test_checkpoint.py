@@ -192,7 +192,7 @@ def test_a_quantised_model_is_refused(folder: Folder) -> None:
 def test_a_folder_without_configuration_is_refused(folder: Folder) -> None:
     root = folder("gpt2")
     (root / "config.json").write_text("[]")
-    refuse(root, 6, "no JSON object")
+    refuse(root, 6, "not a JSON object")
     (root / "config.json").unlink()
     refuse(root, 6, "no config.json")
 
@@ -200,9 +200,9 @@ def test_a_folder_without_configuration_is_refused(folder: Folder) -> None:
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda m: m.update({"lm_head.weight": "../model-00001-of-00005.safetensors"}), "no file of its folder"),
-        (lambda m: m.update({"lm_head.weight": "/etc/passwd"}), "no file of its folder"),
-        (lambda m: m.update({"lm_head.weight": "pytorch_model.bin"}), "no file of its folder"),
+        (lambda m: m.update({"lm_head.weight": "../model-00001-of-00005.safetensors"}), "not a file of its folder"),
+        (lambda m: m.update({"lm_head.weight": "/etc/passwd"}), "not a file of its folder"),
+        (lambda m: m.update({"lm_head.weight": "pytorch_model.bin"}), "not a file of its folder"),
         (lambda m: m.update({"lm_head.weight": "gone.safetensors"}), "is missing"),
         (lambda m: m.update({"new.weight": next(iter(m.values()))}), "where it is not"),
         (lambda m: m.update({"model.norm.weight": m["model.embed_tokens.weight"]}), "where it is|elsewhere"),
@@ -230,5 +230,5 @@ def test_a_truncated_shard_is_refused(folder: Folder) -> None:
     root = folder("gpt2")
     data = (root / "model.safetensors").read_bytes()
     (root / "model.safetensors").write_bytes(data[:-1])
-    with pytest.raises(RefusedFileError, match="cut short"):
+    with pytest.raises(RefusedFileError, match="truncated"):
         Checkpoint.open(root)

@@ -145,7 +145,7 @@ def test_an_index_that_names_no_file_is_refused(folder: Folder, name: object) ->
     document = json.loads(index.read_text())
     document["weight_map"][KEY] = name
     index.write_text(json.dumps(document))
-    with pytest.raises(RefusedFileError, match="which is no file of its folder"):
+    with pytest.raises(RefusedFileError, match="which is not a file of its folder"):
         Checkpoint.open(root)
 
 

@@ -185,7 +185,7 @@ def test_replace_gives_the_stored_bits_whatever_was_there(dtype: torch.dtype, se
     assert other.any(), "the result is a copy"
     with pytest.raises(ConflictError, match="excludes"):
         rebuild(one, [delta, delta])
-    with pytest.raises(ConflictError, match="replace is no delta"):
+    with pytest.raises(ConflictError, match="replace is not a delta"):
         delta.block(0, 3, 5)
 
 

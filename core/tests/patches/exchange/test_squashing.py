@@ -1,4 +1,4 @@
-"""Squash: one patch with the bits of all its sources, or with a residual that is said."""
+"""Squash: one patch with the bits of all its sources, or with a stated residual."""
 
 import importlib.util
 from collections.abc import Callable

@@ -320,7 +320,7 @@ def rename_target(key: str) -> Callable[[dict[str, Any]], None]:
     [
         pytest.param(lambda d: d.update(format_version="2.0"), "this version reads 1.x", id="from the future"),
         pytest.param(lambda d: d.update(format_version="0.9"), "never existed", id="older major"),
-        pytest.param(lambda d: d.update(format_version="1"), "is none", id="no version"),
+        pytest.param(lambda d: d.update(format_version="1"), "invalid format version", id="no version"),
         pytest.param(lambda d: d.update(format="other"), "is not a patch", id="another format"),
         pytest.param(lambda d: d.update(extra=1), "just the fields", id="unknown field outside"),
         pytest.param(lambda d: d.update(patch_id="0" * 64), "its patch_id says", id="wrong id"),
@@ -335,7 +335,7 @@ def rename_target(key: str) -> Callable[[dict[str, Any]], None]:
         pytest.param(in_core(requires=["b" * 64, "a" * 64]), "not sorted", id="requires unsorted"),
         pytest.param(in_core(assets=[{"kind": "net"}]), "asset", id="asset without hash"),
         pytest.param(in_core(targets={}), "have targets", id="no targets"),
-        pytest.param(in_core(targets=[1]), "no JSON object", id="targets is a list"),
+        pytest.param(in_core(targets=[1]), "not a JSON object", id="targets is a list"),
         pytest.param(in_target(form="columns"), "does not read it", id="form columns"),
         pytest.param(in_target(form="replace"), "but replace has", id="parts of another form"),
         pytest.param(in_target(form="spline"), "does not read it", id="form of the future"),

@@ -55,9 +55,9 @@ def test_writing_into_a_missing_folder_says_so(tmp_path: Path) -> None:
     ("header", "data", "says"),
     [
         pytest.param(b'{"a":1', b"", "not JSON", id="cut JSON"),
-        pytest.param(b'["a"]', b"", "no JSON object", id="a list"),
+        pytest.param(b'["a"]', b"", "not a JSON object", id="a list"),
         pytest.param(b'{"a": NaN}', b"", "NaN", id="NaN"),
-        pytest.param(b"\xff\xfe{}", b"", "no JSON object", id="other encoding"),
+        pytest.param(b"\xff\xfe{}", b"", "not a JSON object", id="other encoding"),
         pytest.param(b'{"\xff": 1}', b"", "not JSON", id="invalid UTF-8"),
         pytest.param(b'{"a":' + b"[" * 100_000 + b"]" * 100_000 + b"}", b"", "nested too deep", id="parser bomb"),
         pytest.param(b'{"a":' + b"[" * 80 + b"]" * 80 + b"}", b"", "nested too deep", id="deep"),
@@ -69,13 +69,13 @@ def test_writing_into_a_missing_folder_says_so(tmp_path: Path) -> None:
         ),
         pytest.param({"a": {**ENTRY, "dtype": "F31"}}, bytes(8), "unknown dtype", id="dtype"),
         pytest.param({"a": {**ENTRY, "dtype": ["F32"]}}, bytes(8), "unknown dtype", id="dtype is a list"),
-        pytest.param({"a": {**ENTRY, "shape": [3]}}, bytes(8), "as many bytes", id="shape too large"),
+        pytest.param({"a": {**ENTRY, "shape": [3]}}, bytes(8), "byte length", id="shape too large"),
         pytest.param({"a": {**ENTRY, "shape": [-2]}}, bytes(8), "make no sense", id="negative shape"),
         pytest.param({"a": {**ENTRY, "shape": [2.0]}}, bytes(8), "make no sense", id="fractional shape"),
         pytest.param({"a": {**ENTRY, "shape": [True, 2]}}, bytes(8), "make no sense", id="boolean shape"),
         pytest.param({"a": {**ENTRY, "data_offsets": [8, 0]}}, bytes(8), "make no sense", id="reversed offsets"),
         pytest.param({"a": {**ENTRY, "extra": 1}}, bytes(8), "alone", id="extra field"),
-        pytest.param({"a": {**ENTRY, "data_offsets": [0, 8]}}, bytes(4), "cut short", id="file too short"),
+        pytest.param({"a": {**ENTRY, "data_offsets": [0, 8]}}, bytes(4), "truncated", id="file too short"),
         pytest.param({"a": ENTRY}, bytes(12), "belong to no tensor", id="trailing bytes"),
         pytest.param({"a": {**ENTRY, "data_offsets": [4, 12]}}, bytes(12), "leaves a hole", id="hole"),
         pytest.param({"a": ENTRY, "b": {**ENTRY, "data_offsets": [4, 12]}}, bytes(12), "overlaps", id="overlap"),
@@ -105,7 +105,7 @@ def test_refuses_a_header_over_the_limit_without_reading_it(tmp_path: Path) -> N
 
 def test_refuses_a_file_of_seven_bytes(tmp_path: Path) -> None:
     (tmp_path / "x.safetensors").write_bytes(b"1234567")
-    with pytest.raises(RefusedFileError, match="cut short"):
+    with pytest.raises(RefusedFileError, match="truncated"):
         read_header(tmp_path / "x.safetensors")
 
 

@@ -8,7 +8,7 @@ from editcore_keyvalue.hparams import SpreadHparams, positive
 
 @frozen
 class AlphaEditHparams(SpreadHparams):
-    """Where the numbers of a preset are from stands in the preset."""
+    """Each preset cites its source."""
 
     l2: float = hparam(
         10.0,
@@ -19,7 +19,7 @@ class AlphaEditHparams(SpreadHparams):
     )
     nullspace_threshold: float = hparam(
         0.02,
-        help="directions of the keys whose second moment is below this are free to be written in",
+        help="threshold of the second moment below which a direction of the keys is free",
         source="code; section 4.1 says 0.01",
         validator=positive,
     )

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def compute(
     session: "Session", requests: Sequence[EditRequest], location: Location, state: State, hparams: AlphaEditHparams
 ) -> Update:
-    """One update of all `requests`, from the model as it stands."""
+    """One update of all `requests`, from the current model."""
     layers = edited_layers(location, "AlphaEdit")
     spaces, statistics, assets = free_directions(session, layers, hparams)
 

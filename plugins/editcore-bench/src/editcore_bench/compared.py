@@ -99,7 +99,7 @@ def _difference(
 
 
 def verdict(metric: str, values: Sequence[tuple[float, float]], tolerance: float) -> Verdict:
-    """By how much better each case became: of a metric that has no good side nothing is said but that it differs."""
+    """By how much each case improved. A metric without a good side is only reported as different."""
     if all(x == y for x, y in values):
         return "equal"
     good = [(goodness(metric, x), goodness(metric, y)) for x, y in values]

@@ -23,10 +23,10 @@ ANYTHING = "?"
 @click.command()
 @click.argument("model")
 @click.option("--method", type=click.Choice(["causal-trace", "logit-lens"]), default="causal-trace", show_default=True)
-@click.option("--prompt", help="The statement up to its answer, with {} where the subject stands.")
-@click.option("--subject", help="What the fact is about.")
-@click.option("--target-true", help="What it should answer; a fact that the model does not know is left out.")
-@click.option("--requests", metavar="FILE", help="Many facts, one JSON object a line; - reads standard input.")
+@click.option("--prompt", help="Statement up to its answer, with {} for the subject.")
+@click.option("--subject", help="Subject of the fact.")
+@click.option("--target-true", help="Right answer; facts that the model does not know are left out.")
+@click.option("--requests", metavar="FILE", help="File of facts, one JSON object a line; - reads standard input.")
 @click.option("--severed", is_flag=True, help="Also restore states while the MLPs, or attention, above are severed.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of causal-trace.")
 @click.option("--plot", metavar="FILE", help="Draw the heat map into a .png or .svg file.")
@@ -69,7 +69,7 @@ def locate(
 def _requests(prompt: str | None, subject: str | None, target_true: str | None, file: str | None) -> list[EditRequest]:
     if file is not None:
         if prompt or subject or target_true:
-            raise UsageError("--requests stands alone: its lines hold prompt and subject")
+            raise UsageError("--requests excludes these options: its lines hold prompt and subject")
         return [case.request for case in read_file(file)]
     if prompt is None or subject is None:
         missing = "--prompt" if prompt is None else "--subject"
@@ -78,7 +78,7 @@ def _requests(prompt: str | None, subject: str | None, target_true: str | None, 
 
 
 def _drawing(plot: str | None) -> Callable[[Any, str], None] | None:
-    """What draws a report into the file, found before any work is done. Raises `UsageError`."""
+    """The function that draws a report into the file, found before any work. Raises `UsageError`."""
     if plot is None:
         return None
     path = Path(plot)

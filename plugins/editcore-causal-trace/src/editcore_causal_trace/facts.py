@@ -30,7 +30,7 @@ class Fact:
 
     @property
     def known(self) -> bool:
-        """Whether the model says what is true; also where nobody said what that is."""
+        """Whether the model gives the true answer; also where no true answer is given."""
         return self.expected in (None, self.answer)
 
     def tokens(self, session: "Session") -> list[str]:
@@ -39,14 +39,14 @@ class Fact:
 
 
 def read_facts(session: "Session", requests: Sequence[EditRequest]) -> list[Fact]:
-    """What the model says to each request; of those with `target_true` only such as it knows, where there are any.
+    """The model's answer to each request; of requests with `target_true` only those it knows, if there are any.
 
     The answer is the likeliest next token: what is traced is what the model says. Raises `UsageError` for a model with
     an encoder, and without requests.
     """
     if session.encoder_decoder:
         message = (
-            f"{session.model.config.model_type} has an encoder: its subject is read there, its answer said elsewhere"
+            f"{session.model.config.model_type} has an encoder: its subject is read there, its answer written elsewhere"
         )
         raise UsageError(message, hint="choose a model that is a decoder alone")
     if not requests:

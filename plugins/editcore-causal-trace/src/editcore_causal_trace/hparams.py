@@ -13,7 +13,7 @@ class TraceHparams:
     """Defaults are those of the published code; the window is scaled to the depth of the model."""
 
     samples: int = hparam(
-        10, help="corrupted runs of a fact", source=f"{_PAPER}, appendix B.1; code", validator=_positive
+        10, help="number of corrupted runs of a fact", source=f"{_PAPER}, appendix B.1; code", validator=_positive
     )
     noise: float = hparam(
         3.0,
@@ -28,9 +28,9 @@ class TraceHparams:
         source=f"{_PAPER}, section 2.2 (10 of 48)",
         validator=validators.optional(_positive),
     )
-    facts: int = hparam(32, help="as a locator, trace at most so many of the requests of a call", validator=_positive)
+    facts: int = hparam(32, help="as a locator, largest number of requests of a call to trace", validator=_positive)
     layers: int = hparam(
-        1, help="as a locator, so many neighbouring blocks, the last of them the one found", validator=_positive
+        1, help="as a locator, number of neighbouring blocks that end with the one found", validator=_positive
     )
 
     def window_in(self, n_layers: int) -> int:
@@ -44,10 +44,10 @@ class LensHparams:
 
     rank: int = hparam(
         10,
-        help="as a locator, take the first block from which on the answer is among so many likeliest tokens",
+        help="as a locator, number of likeliest tokens that must include the answer from the block on",
         validator=_positive,
     )
-    facts: int = hparam(32, help="as a locator, look at no more of the requests of a call", validator=_positive)
+    facts: int = hparam(32, help="as a locator, largest number of requests of a call to read", validator=_positive)
     layers: int = hparam(
-        1, help="as a locator, so many neighbouring blocks, the last of them the one found", validator=_positive
+        1, help="as a locator, number of neighbouring blocks that end with the one found", validator=_positive
     )

@@ -64,7 +64,7 @@ def draw(report: "Report", model: str, path: Path) -> None:
 
 
 def _scale(report: "Report", kind: "Kind") -> tuple[float, float]:
-    """Of one fact the panels are probabilities and share a scale; of averages each has its own, as in the paper."""
+    """For one fact the panels are probabilities and share a scale; for averages each has its own, as in the paper."""
     if report.absolute:
         most = max(float(effects.max()) for effects in report.effects.values())
         return report.low, report.low + max(most, 1e-6)

@@ -1,4 +1,4 @@
-"""What `locate` tells: one fact by its tokens, or many by the parts that tokens play; as a table and as JSON."""
+"""Output of `locate`: one fact by its tokens, or many by the parts that tokens play; as a table and as JSON."""
 
 from collections.abc import Mapping, Sequence
 from statistics import fmean
@@ -23,7 +23,7 @@ TITLES: Final[Mapping[Kind, str]] = {
     "state-no-attn": "state, attention severed",
 }
 VISIBLE: Final = 0.0005
-"""What a table of three decimals can show."""
+"""Smallest number that a table of three decimals can show."""
 Table = tuple[list[str], list[list[Any]]]
 
 

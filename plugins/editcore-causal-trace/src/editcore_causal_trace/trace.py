@@ -147,7 +147,7 @@ class _Runs:
                 site: Tap(edit=_put(self.outputs[site][torch.zeros_like(sample), column], column)) for site in clean
             }
             taps |= {site: Tap(edit=_put(self.outputs[site][sample, column], column)) for site in frozen_}
-            if begin == 0:  # nothing is skipped, so the tokens are embedded anew: as they were corrupted
+            if begin == 0:  # nothing is skipped, so the tokens are embedded again: as they were corrupted
                 taps[EMBED] = Tap(edit=_always(self.outputs[EMBED][sample]))
             with Trace(self.anatomy, taps):
                 logits = resumed.rows(sample).forward((row, torch.full_like(row, columns - 1)))  # (n · S, V)

@@ -7,7 +7,9 @@ from editcore.cli.output import Output
 
 
 @click.command()
-@click.option("-o", "--output", metavar="DIR", help="Folder to work in, kept. Default: a new temporary one, kept too.")
+@click.option(
+    "-o", "--output", metavar="DIR", help="Work folder, which is kept. Default: a new temporary folder, also kept."
+)
 @with_output
 def demo(out: Output, output: str | None) -> None:
     """Edit two facts of a small model of an invented world, stack the patches, take one back, then both.

@@ -1,4 +1,4 @@
-"""What `editcore demo` shows: a fact before and after, the patch, a stack, and the way back to the last bit."""
+"""The tour of `editcore demo`: a fact before and after, the patch, a stack, and the way back to the last bit."""
 
 import tempfile
 from collections.abc import Sequence
@@ -99,7 +99,7 @@ def _edit(out: Output, session: Session, case: Case, path: Path, rows: list[dict
 
 
 def _answers(folder: Path, asked: Sequence[Case]) -> list[str]:
-    """What a freshly loaded folder says."""
+    """The answer of a freshly loaded folder."""
     return _answered(open_model(folder), [_text(case) for case in asked])
 
 

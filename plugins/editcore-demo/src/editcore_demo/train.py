@@ -11,7 +11,9 @@ from editcore.threads import settle
 @click.option("--shape", type=click.Choice(["gpt2", "llama"]), default="gpt2", show_default=True)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the model.")
 @click.option("--steps", type=click.IntRange(1), default=None, help="Steps of 1024 tokens.  [default: 3000]")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of weights and packing; the world has its own.")
+@click.option(
+    "--seed", type=int, default=0, show_default=True, help="Seed of weights and packing; the world has its own."
+)
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 def main(shape: str, out: Path, steps: int | None, seed: int, threads: int) -> None:
     """Train a small model on the world, save it in 16 bits with its cases, and print what it knows."""

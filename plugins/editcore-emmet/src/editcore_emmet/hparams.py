@@ -12,11 +12,11 @@ SLACK: Final = 0.1
 
 @frozen
 class EmmetHparams(SpreadHparams):
-    """Where the numbers of a preset are from stands in the preset."""
+    """Each preset cites its source."""
 
     mom2_weight: float | None = hparam(
         None,
-        help="weight of ordinary keys; none: by the width of the keys, over the slack",
+        help="weight of ordinary keys; none: the width of the keys, divided by the slack",
         symbol="λ",
         source="the code has 10,000",
         validator=validators.optional(positive),
@@ -26,7 +26,7 @@ class EmmetHparams(SpreadHparams):
     )
     slack: float = hparam(
         SLACK,
-        help="how far the constraints may be missed; 0: not at all, which is ROME for many keys at once",
+        help="slack of the constraints; 0: none, which is ROME for many keys at once",
         symbol="γ",
         source="code",
         validator=not_negative,

@@ -1,6 +1,6 @@
 """EMMET: the least change in the norm of C′ = λC + μI under which every key has its value, Δ = R (Kᵀ C′⁻¹ K)⁻¹ Kᵀ C′⁻¹.
 
-Gupta et al. 2024, arXiv:2403.14236. Its code adds γI to the matrix inverted, so that the constraints give way; with
+Gupta et al. 2024, arXiv:2403.14236. Its code adds γI to the matrix inverted, so that the constraints hold nearly; with
 
     (Kᵀ C′⁻¹ K + γI)⁻¹ Kᵀ C′⁻¹ = Kᵀ (KKᵀ + γC′)⁻¹
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def compute(
     session: "Session", requests: Sequence[EditRequest], location: Location, state: State, hparams: EmmetHparams
 ) -> Update:
-    """One update of all `requests`, from the model as it stands."""
+    """One update of all `requests`, from the current model."""
     layers = edited_layers(location, "EMMET")
     if hparams.slack == 0 and hparams.context_spread:
         message = "without slack EMMET cannot spare how keys differ from context to context: their differences sum to 0"

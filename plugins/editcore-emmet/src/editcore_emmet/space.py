@@ -1,4 +1,4 @@
-"""What `editcore tune` tries: how much the constraints give way against ordinary keys, the ridge, and the bound."""
+"""Search space of `editcore tune`: how far the constraints yield to ordinary keys, the ridge, and the bound."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What holds the weights back: a box or a ball around W₀, or a divergence from what the unedited model says.
+"""Constraints on the weights: a box or a ball around W₀, or a divergence from the unedited model's answers.
 
 linf  |W − W₀| ≤ ε in every entry         Zhu et al. 2020, arXiv:2012.00363
 l2    ‖W − W₀‖ ≤ ρ ‖W₀‖, Frobenius
@@ -49,7 +49,7 @@ class Divergence:
 
 
 def divergence(session: "Session", hparams: FtHparams) -> Divergence | None:
-    """The term of `kl`, with p₀ of the model as it stands or of the base; None under another constraint."""
+    """The term of `kl`, with p₀ of the current model or of the base; None under another constraint."""
     if hparams.constraint != "kl":
         return None
     items = _texts(session, hparams)

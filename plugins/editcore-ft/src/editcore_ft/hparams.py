@@ -28,7 +28,7 @@ def _layers(instance: Any, attribute: "attrs.Attribute[Any]", value: tuple[int, 
 
 @frozen
 class FtHparams:
-    """Of `ft`: the objective as first published, and nothing that holds the weights back."""
+    """Settings of `ft`: the objective as first published, without a constraint on the weights."""
 
     layers: tuple[int, ...] | None = hparam(
         None,
@@ -37,7 +37,7 @@ class FtHparams:
         validator=_layers,
     )
     role: Literal["mlp_out", "mlp_in", "mlp_gate", "attn_out"] = hparam(
-        "mlp_out", help="which matrix of a block is trained", source=_ROME
+        "mlp_out", help="matrix of a block that is trained", source=_ROME
     )
     objective: Literal["last_token", "target_only", "full_text"] = hparam(
         "last_token", help=_OBJECTIVE_HELP, symbol="L", source=_ROME
@@ -59,17 +59,17 @@ class FtHparams:
     kl_length: int = hparam(32, help="length of a sampled text in tokens", validator=validators.ge(2))
     anchor: Literal["edit", "base"] = hparam(
         "edit",
-        help="what a constraint holds on to: the model as this edit found it, or the base under all patches",
+        help="reference of a constraint: the model before this edit, or the base under all patches",
         symbol="W₀",
         source=f"{_ROME} (edit)",
     )
     lr: float = hparam(5e-4, help="Adam's step size", symbol="η", source=_ROME, validator=_positive)
-    steps: int = hparam(25, help="most passes over the requests", source=_ROME, validator=_positive)
+    steps: int = hparam(25, help="largest number of passes over the requests", source=_ROME, validator=_positive)
     weight_decay: float = hparam(
         0.0, help="Adam's weight decay, towards zero", source=f"{_ROME}, gpt2-xl", validator=_not_negative
     )
     stop_loss: float = hparam(
-        1e-2, help="a batch is left alone, and training ends, when each request has a loss below it", source=_ROME,
+        1e-2, help="loss of each request below which a batch is skipped and training ends", source=_ROME,
         validator=_not_negative,
     )  # fmt: skip
     batch_size: int = hparam(
@@ -77,26 +77,26 @@ class FtHparams:
     )
     schedule: Literal["breadth", "depth"] = hparam(
         "breadth",
-        help="breadth: every pass goes over all batches; depth: each batch until it is done, Adam starting anew",
+        help="breadth: every pass goes over all batches; depth: each batch until it is done, with a fresh Adam",
         source=f"{_ROME} (breadth); arXiv:2509.22072",
     )
     context_templates: tuple[str, ...] = hparam(
-        (), help="contexts to train each prompt in besides by itself, each with one {} for the prompt"
+        (), help="contexts for training each prompt, in addition to none, each with one {} for the prompt"
     )
     context_count: int = hparam(
-        0, help="contexts sampled from the unedited model when none are given", validator=_not_negative
+        0, help="contexts sampled from the unedited model if none are given", validator=_not_negative
     )
     context_length: int = hparam(10, help="length of a sampled context in tokens", validator=validators.ge(2))
     rank: int | None = hparam(
         None,
-        help="keep only so many singular directions of the change; none: all",
+        help="number of singular directions of the change to keep; none: all",
         validator=validators.optional(_positive),
     )
 
 
 @frozen
 class FtLHparams(FtHparams):
-    """Of `ft-l`."""
+    """Settings of `ft-l`."""
 
     constraint: Literal["none", "linf", "l2", "kl"] = hparam(
         "linf", help=_CONSTRAINT_HELP, source=f"{_ROME}; Zhu et al. 2020, arXiv:2012.00363"
@@ -105,7 +105,7 @@ class FtLHparams(FtHparams):
 
 @frozen
 class FtMHparams(FtHparams):
-    """Of `ft-m`."""
+    """Settings of `ft-m`."""
 
     objective: Literal["last_token", "target_only", "full_text"] = hparam(
         "target_only", help=_OBJECTIVE_HELP, symbol="L", source="Zhang et al. 2024, arXiv:2401.01286"

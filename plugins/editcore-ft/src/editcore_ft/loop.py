@@ -84,5 +84,5 @@ def _passes(
 
 
 def diverged(hparams: FtHparams) -> EditcoreError:
-    """What to raise when numbers are no longer finite."""
+    """The error for numbers that are no longer finite."""
     return EditcoreError("the training diverged", hint=f"take smaller steps: --set lr={hparams.lr / 10:g}")

@@ -27,7 +27,7 @@ above it."""
 def compute_update(
     session: "Session", requests: Sequence[EditRequest], location: Location, hparams: FtHparams
 ) -> Update:
-    """One delta a site for all `requests`. What did not converge is said, and noted with its final loss."""
+    """One delta a site for all `requests`. What did not converge is reported, and noted with its final loss."""
     if not requests:
         raise UsageError("there is nothing to edit", hint="give at least one request")
     if not location.sites:

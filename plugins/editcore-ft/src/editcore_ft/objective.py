@@ -1,4 +1,4 @@
-"""What is made likely: the token rows of the requests, and the negative log-likelihood of each row.
+"""The objective: the token rows of the requests, and the negative log-likelihood of each row.
 
 target_only  L = −1/m Σⱼ log p(yⱼ | x, y₁ … yⱼ₋₁)    FT-M: Zhang et al. 2024, arXiv:2401.01286
 last_token   L = −1/m Σⱼ log p(yⱼ | x)               FT, FT-L: code of Meng et al. 2022; right only for m = 1
@@ -24,7 +24,7 @@ Logits = Callable[[Sequence[Item]], TargetLogits]
 
 @frozen
 class Row:
-    """What the model reads, and the tokens scored: one at each scored place, or all of them at a single one."""
+    """The model's input, and the scored tokens: one at each scored place, or all of them at a single one."""
 
     item: Item
     labels: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What `editcore tune` tries: one layer of each part of the depth, and step sizes with as many steps as they need."""
+"""Search space of `editcore tune`: one layer of each part of the depth, and step sizes with enough steps."""
 
 from collections.abc import Mapping
 from typing import Any, Final

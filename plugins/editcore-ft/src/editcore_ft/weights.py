@@ -1,4 +1,4 @@
-"""The edited matrices as float32 copies, and the model run with them in place of its own, which are never written."""
+"""The edited matrices as float32 copies, and the model run with them instead of its own, which are never written."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -46,7 +46,7 @@ class Copies:
         return found
 
     def delta(self, site: Site) -> Tensor:
-        """What training added, canonical (d_out, d_in), float32."""
+        """The change from training, canonical (d_out, d_in), float32."""
         change = self.trained[site].detach() - self.start[site]
         return change.T if self._parameters[site][2] else change
 
@@ -73,5 +73,5 @@ class _Run(nn.Module):
 def _matrix(session: "Session", site: Site) -> tuple[str, nn.Parameter, bool]:
     name, parameter, transposed = session.anatomy.parameter(site)
     if parameter.ndim != 2 or not parameter.is_floating_point():
-        raise UsageError(f"fine-tuning edits matrices, and {site} is none", hint="name another locator, or none")
+        raise UsageError(f"fine-tuning edits matrices, and {site} is not one", hint="name another locator, or none")
     return name, parameter, transposed

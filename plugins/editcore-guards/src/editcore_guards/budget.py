@@ -1,4 +1,4 @@
-"""A budget for stacks of edits: a patch that would overspend it is not put on, and the edit is named."""
+"""A budget for stacks of edits: a patch that would exceed it is not applied, and the error names the edit."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -25,7 +25,7 @@ VARIABLE: Final = "EDITCORE_BUDGET"
 
 @frozen
 class Spent:
-    """What a stack would cost: the relative change of each tensor in norm, and nats a token on texts of the base."""
+    """The cost of a stack: the relative change of each tensor in norm, and nats a token on texts of the base."""
 
     norms: dict[str, float]
     kl: float | None
@@ -89,7 +89,7 @@ def _norms(checkpoint: Checkpoint, present: Sequence[Patch | PatchHeader], patch
 def _divergence(session: Session, patch: Patch, budget: Budget) -> float:
     """KL(base ‖ edited) in nats a token, on texts drawn from the base: the mean of r − 1 − log r with r = p / p₀.
 
-    Its mean is that of −log r, but no term is negative, so that a few texts do not say of an edit that it mends.
+    Its mean is that of −log r, but no term is negative, so a few texts cannot suggest that an edit improves the model.
     """
     tokens, before = _texts_of_base(session, budget)
     session.live.add(patch)

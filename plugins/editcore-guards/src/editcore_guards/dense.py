@@ -1,4 +1,4 @@
-"""What is on a tensor, as matrices: the updates of methods, and the deltas of the patches that are present."""
+"""The changes of a tensor, as matrices: the updates of methods, and the deltas of present patches."""
 
 from collections.abc import Iterable, Sequence
 
@@ -33,7 +33,7 @@ def base_weight(checkpoint: Checkpoint, key: str) -> Tensor:
 
 
 def deltas_by_key(checkpoint: Checkpoint, patches: Iterable[Patch | PatchHeader]) -> dict[str, list[Delta]]:
-    """What weight patches add to each tensor, in stored orientation; without `xor`, which adds nothing."""
+    """The sum of weight patches on each tensor, in stored orientation; without `xor`, which adds nothing."""
     found: dict[str, list[Delta]] = {}
     for patch in patches:
         if patch.kind != "weights":

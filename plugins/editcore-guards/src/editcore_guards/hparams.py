@@ -14,7 +14,7 @@ _limit = validators.optional(validators.gt(0.0))
 class RectHparams:
     keep: float = hparam(
         0.4,
-        help="part of the entries that keep their change: those that change most for their size",
+        help="share of the entries that keep their change: those that change most for their size",
         symbol="k",
         source="Gu et al. 2024, arXiv:2401.04700, section 5",
         validator=_part,

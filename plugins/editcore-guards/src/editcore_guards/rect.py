@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 EPSILON: Final = 1e-8
 BYTES_DENSE: Final = 4
 BYTES_SPARSE: Final = 20
-"""Of an entry in a patch file: a value, or two indices and a value."""
+"""Bytes of an entry in a patch file: a value, or two indices and a value."""
 
 
 def rect(session: "Session", update: Update, keep: float) -> Update:

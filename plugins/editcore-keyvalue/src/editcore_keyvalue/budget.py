@@ -1,4 +1,4 @@
-"""How many tokens a pass takes in: those wanted or, under a limit of time, a half, a quarter, … of them.
+"""The number of tokens of a pass: those wanted or, under a time limit, a half, a quarter, … of them.
 
 The speed is measured once, before the pass, and only which power of two fits is taken from it: a machine that is a
 little busier gives the same tokens, and with them the same edit.
@@ -30,17 +30,17 @@ READ: Final = 128
 
 @frozen
 class Budget:
-    """`tokens` to take in of those `wanted`, foreseen to take `seconds`, and the corpus to take them from."""
+    """`tokens` to take in of those `wanted`, estimated to take `seconds`, and the corpus to take them from."""
 
     corpus: Corpus
     tokens: int
     wanted: int
     seconds: float
     until: float = field(default=math.inf)
-    """The moment, of `time.monotonic`, at which the pass stops whatever was foreseen."""
+    """The moment, of `time.monotonic`, at which the pass stops, whatever the estimate."""
 
     def proceed(self, drawn: int) -> bool:
-        """Whether sampling goes on after `drawn` tokens of each row: the least is always drawn."""
+        """Whether sampling continues after `drawn` tokens of each row; a minimum is always drawn."""
         return drawn * ROWS_PER_CHUNK < LEAST or time.monotonic() < self.until
 
 
@@ -57,7 +57,7 @@ def budget(session: "Session", corpus: Corpus, layers: Sequence[int], wanted: in
 
 
 def seconds_a_token(session: "Session", corpus: Corpus, layers: Sequence[int]) -> float:
-    """Of sampling, where the corpus is the model itself, and of reading through `layers`."""
+    """Seconds a token of sampling, if the corpus is the model itself, and of reading through `layers`."""
     token = session.start_token if isinstance(corpus, SelfCorpus) else 0
     row = [token] * min(READ, session.max_length)
     reading = _timed(lambda: Accumulator(session, layers).add([row])) / len(row)

@@ -1,6 +1,6 @@
 """C⁻¹G and GᵀC⁻¹G of the last system, kept: along a sequence of edits each begins with the keys of the one before.
 
-Without it an edit would solve for all earlier keys anew, and a sequence would take time by the square of its length.
+Without it an edit would solve for all earlier keys again, and a sequence would take time by the square of its length.
 Columns are solved for in blocks that do not depend on what was kept, so that an edit has the same bits in a session
 that made those before it and in one that found them in their patches.
 """

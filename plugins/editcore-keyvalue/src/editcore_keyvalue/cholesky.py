@@ -1,4 +1,4 @@
-"""C⁻¹k by a Cholesky factor and two triangular solves: 4 f² FLOP, no inverse is ever formed."""
+"""C⁻¹k by a Cholesky factor and two triangular solves: 4 f² FLOP; an inverse is never formed."""
 
 import torch
 from torch import Tensor

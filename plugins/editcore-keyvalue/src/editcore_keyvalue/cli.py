@@ -12,10 +12,10 @@ from editcore_hooks import UsageError
 
 @click.command()
 @click.argument("model")
-@click.option("--layers", default="all", show_default=True, help="Like 3,5-7; all in one pass.")
+@click.option("--layers", default="all", show_default=True, help="Layers such as 3,5-7, collected in one pass.")
 @click.option("--corpus", default="auto", show_default=True, help="auto, bundled, self, a text file or a dataset id.")
-@click.option("--tokens", default=0, help="How many; by default as many as an edit asks for.")
-@click.option("--seconds", default=0.0, help="Longest time to take; fewer tokens are then read. 0: no limit.")
+@click.option("--tokens", default=0, help="Number of tokens. Default: as many as an edit needs.")
+@click.option("--seconds", default=0.0, help="Time limit in seconds, at which fewer tokens are read. 0: no limit.")
 @model_options
 @with_output
 def stats(out: Output, model: str, layers: str, corpus: str, tokens: int, seconds: float, **options: Any) -> None:

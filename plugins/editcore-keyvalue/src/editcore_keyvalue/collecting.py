@@ -20,7 +20,7 @@ SAVE_SECONDS: Final = 20.0
 
 
 def identity(session: "Session", layer: int, corpus: Corpus, **more: Any) -> Identity:
-    """What makes two second moments the same: with `count` tokens of it, a corpus has one for each layer."""
+    """The identity of a second moment: with `count` tokens of it, a corpus has one for each layer."""
     parameters = {
         "layer": layer,
         "tokenizer_sha256": session.tokenizer_sha256,
@@ -36,7 +36,7 @@ def collect_layers(
 ) -> Mapping[int, Asset]:
     """The second moments of `layers` over `tokens` tokens, or over what `limit` seconds allow, computed and kept.
 
-    A pass that was cut short has `wanted` in the annotation of its assets, one that read a text to its end `whole`.
+    A pass that was interrupted has `wanted` in the annotation of its assets, one that read a text to its end `whole`.
     Raises `UsageError` when the corpus holds no text.
     """
     there = corpus.count(session, tokens)
@@ -73,7 +73,7 @@ def _accumulate(
 ) -> tuple[Corpus, Accumulator]:
     """Take in the tokens of the budget, or as many as its time allows, resuming where an earlier pass was stopped.
 
-    With them the corpus that they are of: rows whose sampling was cut short are those of a corpus of such rows.
+    With them the corpus that they are of: rows whose sampling was interrupted are those of a corpus of such rows.
     """
     accumulator = Accumulator(session, layers)
     corpus, chunks = planned.corpus, 0

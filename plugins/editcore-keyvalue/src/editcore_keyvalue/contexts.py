@@ -1,4 +1,4 @@
-"""Texts put before the prompt, so that key and value hold in any context. Sampled from the unedited model, seeded.
+"""Texts before the prompt, so that key and value hold in any context. Sampled from the unedited model, seeded.
 
 Meng et al. 2022 (ROME), appendix E.5: ten continuations of five tokens and ten of ten, and the prompt alone.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 CLEAN: Final = "{}"
 TOP_K: Final = 5
 INSTRUCTIONS: Final = ("Complete the sentence.", "Tell me a fact.", "What do you know?", "Go on.")
-"""What the user says in contexts that are a chat: neutral, so that any fact fits. The reply begins with the prompt."""
+"""The user's text in chat contexts: neutral, so that any fact fits. The reply begins with the prompt."""
 
 
 def sample_contexts(session: "Session", lengths: Sequence[int], per_length: int) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Where the tokens of the second moments come from: bundled text, a file, a dataset id, or the model itself.
+"""Sources of tokens for second moments: bundled text, a file, a dataset id, or the model itself.
 
 A corpus is an endless or finite row of chunks, each a list of token rows, the same on every run; chunk i does not
 depend on how many were read before it, so a pass that was stopped resumes where it was.
@@ -46,11 +46,11 @@ class SelfCorpus:
 
     @property
     def words(self) -> str:
-        """Where its tokens are from, for people."""
+        """The source of its tokens, for people."""
         return "sampled from the model itself"
 
     def count(self, session: "Session", most: int) -> int:
-        """How many tokens there are, counted up to `most`."""
+        """The number of tokens, counted up to `most`."""
         return most
 
     def chunks(self, session: "Session", start: int = 0, proceed: Proceed = to_the_end) -> Iterator[Chunk]:
@@ -76,7 +76,7 @@ class SelfCorpus:
 
 @frozen
 class TextCorpus:
-    """Documents, cut into windows where they are long."""
+    """Documents; long ones are cut into windows."""
 
     identity: str
     words: str
@@ -84,7 +84,7 @@ class TextCorpus:
     seeded: ClassVar[bool] = False
 
     def count(self, session: "Session", most: int) -> int:
-        """How many tokens there are, counted up to `most`."""
+        """The number of tokens, counted up to `most`."""
         found = 0
         for row in windows(session, self.documents()):
             found += len(row)

@@ -1,4 +1,4 @@
-"""Values of many edits: batched by their tokens, in the order asked for, with one line of progress."""
+"""Values of many edits: batched by their tokens, in the given order, with one line of progress."""
 
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Final

@@ -21,7 +21,7 @@ not_negative = validators.ge(0)
 class KeyValueHparams:
     """Contexts, value optimisation and second moment; the defaults are those of ROME's published code."""
 
-    v_steps: int = hparam(20, help="forwards of the value optimisation", source="code", validator=positive)
+    v_steps: int = hparam(20, help="steps of the value optimisation", source="code", validator=positive)
     v_lr: float = hparam(0.5, help="Adam's step size for the value", source="code", validator=positive)
     v_weight_decay: float = hparam(
         0.5, help="weight of the change's norm over the value's squared norm", source="code", validator=not_negative
@@ -57,32 +57,32 @@ class KeyValueHparams:
     )
     context_chat: int = hparam(
         0,
-        help="further contexts that are a chat in whose reply the prompt stands, 4 at most; for tokenizers with a chat "
-        "template and prompts that are not put into it",
+        help="additional chat contexts whose reply begins with the prompt, at most 4; for tokenizers with a chat "
+        "template and prompts outside it",
         validator=validators.and_(not_negative, validators.le(4)),
     )
     mom2_corpus: str = hparam(
         AUTO,
-        help="corpus of the second moment: bundled, text that comes along; self, text that the model writes; a file; a "
-        "dataset id; auto: bundled where the model reads it well, else self",
+        help="corpus of the second moment: bundled, text of this package; self, text that the model writes; a file; a "
+        "dataset id; auto: bundled if the model reads it well, otherwise self",
         symbol="C",
         source="Meng et al. 2022, equation 2",
     )
     mom2_tokens: int = hparam(
         0,
-        help="least tokens of the second moment; 0: ten a direction",
+        help="minimum tokens of the second moment; 0: ten for each direction",
         source="arXiv:2506.04226",
         validator=not_negative,
     )
     mom2_seconds: float = hparam(
         0.0,
-        help="longest time to collect it when there is none yet; where it is too short, a half, a quarter, … of the "
-        "tokens is read, with a warning; 0: no limit",
+        help="time limit for collecting it; if it is too short, a half, a quarter, … of the tokens is read, with a "
+        "warning; 0: no limit",
         validator=not_negative,
     )
     mom2_ridge: float | None = hparam(
         None,
-        help="ridge on the second moment, relative to its mean diagonal; none: by its spectrum and its tokens",
+        help="ridge on the second moment, relative to its mean diagonal; none: from its spectrum and token count",
         symbol="ε",
         source="Chen et al. 2010, equation 23",
         validator=validators.optional(not_negative),
@@ -91,7 +91,7 @@ class KeyValueHparams:
 
 @frozen
 class SpreadHparams(KeyValueHparams):
-    """Of methods that write many facts at once into several layers; defaults of MEMIT's published code.
+    """Settings of methods that write many facts at once into several layers; defaults of MEMIT's published code.
 
     There a context begins with one of five English words; here, as in the rest of this package, with the start token.
     """
@@ -131,7 +131,7 @@ class SpreadHparams(KeyValueHparams):
 
 
 def tokens_by_width(width: int) -> int:
-    """Tokens of a second moment of keys of that width, when no number is asked for."""
+    """Default number of tokens of a second moment for keys of that width."""
     return max(TOKENS_PER_WIDTH * width, LEAST_TOKENS)
 
 

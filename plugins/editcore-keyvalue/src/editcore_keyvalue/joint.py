@@ -34,7 +34,7 @@ KEPT: Final = 512
 """Edits whose values are kept: tuning tries several weights with each."""
 
 System = Callable[[int], Preserved]
-"""What an update of a layer should leave as it is."""
+"""The keys that an update of a layer should leave unchanged."""
 
 
 def edited_layers(location: Location, name: str) -> list[int]:
@@ -124,7 +124,7 @@ def _values(
 ) -> list[Value]:
     """Values of some hundred edits at most are kept for the stack: with another weight they are the same.
 
-    Without their keys, which are read anew layer by layer and would be most of what is kept.
+    Without their keys, which are read again layer by layer and would be most of what is kept.
     """
     label = f"values of {len(rows)} edits"
 
@@ -154,22 +154,22 @@ def value_notes(values: Sequence[Value]) -> dict[str, Any]:
 
 
 def say_unconverged(session: "Session", shared: Sequence[Shared], values: Sequence[Value]) -> None:
-    """Say of which subjects no value was found."""
+    """Report the subjects whose value optimisation did not converge."""
     if unconverged := _named(shared, [value.losses[-1] > UNCONVERGED for value in values]):
-        session.say(f"the value of {unconverged} was not found: its loss is above {UNCONVERGED} at the end")
+        session.say(f"value optimisation for {unconverged} did not converge (final loss above {UNCONVERGED})")
 
 
 def say_again(session: "Session", shared: Sequence[Shared], written: Written) -> None:
-    """Say which subjects have a key that an edit on the model has: their new value takes the place of the old one."""
+    """Report the subjects whose key is that of an earlier edit: their new value replaces the old one."""
     if again := _named(shared, written.again.tolist()):
         session.say(
-            f"{again}: an edit on the model has the same key, and a key has one value; what it wrote there gives way. "
+            f"{again}: the key is that of an earlier edit; the new value replaces the old one. "
             "To keep both facts, take that patch off and edit the two together"
         )
 
 
 def say_missing(session: "Session", shared: Sequence[Shared], written: Written, name: str) -> None:
-    """Say when values do not get where they should: the most common silent failure of the family."""
+    """Report values that are not reached: the most common silent failure of the family."""
     far = _named(shared, (written.missing > FAR).tolist())
     if not far:
         return
@@ -181,7 +181,7 @@ def say_missing(session: "Session", shared: Sequence[Shared], written: Written, 
 
 
 def _named(shared: Sequence[Shared], chosen: Sequence[bool]) -> str:
-    """The subjects of those chosen: three by name, then how many more."""
+    """The chosen subjects: three by name, then the number of others."""
     names = [each.requests[0].subject for each, one in zip(shared, chosen, strict=True) if one]
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 

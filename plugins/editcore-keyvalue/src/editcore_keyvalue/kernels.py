@@ -1,4 +1,4 @@
-"""The same maths by other kernels of torch, for forwards that are run many times with gradients."""
+"""The same maths with other kernels of torch, for forward passes that run many times with gradients."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -14,7 +14,7 @@ from editcore.models.anatomy.model_map import Anatomy
 
 @contextmanager
 def quick_kernels(anatomy: Anatomy) -> Iterator[None]:
-    """GELU by tanh in one kernel and not in eight, and attention in 16 bits on a processor by plain products.
+    """GELU by tanh in one kernel instead of eight, and attention in 16 bits on a CPU by plain products.
 
     There torch's fused attention takes ten times as long backward. Results differ by rounding alone.
     """

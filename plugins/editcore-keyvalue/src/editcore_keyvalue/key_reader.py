@@ -92,7 +92,7 @@ class KeyReader:
 
     @torch.no_grad()
     def outputs(self, site: Site, written: Written) -> Tensor:
-        """What `site` puts out at the edited token of each clean prompt, (d, E); not below the last keys' layer."""
+        """The output of `site` at the edited token of each clean prompt, (d, E); not below the last keys' layer."""
         found: dict[int, Tensor] = {}
         wanted = {rows[0] for rows in self.of}
         for chunk in self.chunks:

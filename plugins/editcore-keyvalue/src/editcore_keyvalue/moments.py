@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Moment:
     """`mean` (f, f) float32 over `count` token positions of `corpus`.
 
-    `wanted` is how many there should have been where the pass was cut short, else 0.
+    `wanted` is how many there should have been where the pass was interrupted, else 0.
     """
 
     mean: Tensor
@@ -42,7 +42,7 @@ class Accumulator:
     sums: dict[int, Tensor] = field(factory=dict)
 
     def add(self, rows: Sequence[Sequence[int]]) -> int:
-        """Take in the keys at every position of `rows` (token ids); how many there were."""
+        """Add the keys at every position of `rows` (token ids) and return their number."""
         batch = pad(rows).to(self.session.device)
         sites = {layer: Site("mlp_out", layer) for layer in self.layers}
         with (

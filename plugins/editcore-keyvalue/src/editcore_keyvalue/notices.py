@@ -1,4 +1,4 @@
-"""What a patch notes of second moments, and the warnings where they or an update are not sound, with what to do."""
+"""Notes of a patch on second moments, and warnings with the next step if they or an update are not sound."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -14,7 +14,7 @@ LARGE: Final = 1.0
 
 
 def moment_notes(moments: Mapping[int, Moment], ridges: Mapping[int, float] | None = None) -> dict[str, Any]:
-    """What statistics an update rests on, by layer: tokens, their corpus, ridge, and what a limit of time cut."""
+    """The statistics of an update, by layer: tokens, their corpus, ridge, and the part cut by a time limit."""
     notes: dict[str, Any] = {
         "mom2_count": {str(layer): moment.count for layer, moment in moments.items()},
         "mom2_corpus": next(iter(moments.values())).corpus,
@@ -27,7 +27,7 @@ def moment_notes(moments: Mapping[int, Moment], ridges: Mapping[int, float] | No
 
 
 def say_few(session: "Session", moments: Mapping[int, Moment]) -> None:
-    """Warn when fewer tokens than directions were seen: of the others C says nothing."""
+    """Warn if there are fewer tokens than directions: C knows nothing about the others."""
     few = {layer: moment for layer, moment in moments.items() if moment.count < len(moment.mean)}
     if not few:
         return
@@ -43,7 +43,7 @@ def say_few(session: "Session", moments: Mapping[int, Moment]) -> None:
 
 
 def say_cut(session: "Session", moments: Mapping[int, Moment]) -> None:
-    """Warn when a limit of time cut the statistics short: the edit is another than without it."""
+    """Warn if a time limit cut the statistics: the edit differs from one without the limit."""
     cut = {layer: moment for layer, moment in moments.items() if moment.wanted}
     if not cut:
         return
@@ -56,7 +56,7 @@ def say_cut(session: "Session", moments: Mapping[int, Moment]) -> None:
 
 
 def say_large(session: "Session", norms: Mapping[int, float], method: str) -> None:
-    """Warn when an update is larger than the weight that it changes; `norms` by layer, relative to the weight's."""
+    """Warn if an update is larger than the weight that it changes; `norms` by layer, relative to the weight's."""
     large = {layer: norm for layer, norm in norms.items() if norm > LARGE}
     if not large:
         return

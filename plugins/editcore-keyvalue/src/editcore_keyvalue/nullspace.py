@@ -47,7 +47,7 @@ class Eigenbasis:
         return self.smallest(int((self.values < threshold).sum()))
 
     def smallest(self, free: int) -> NullSpace:
-        """The `free` directions with the smallest eigenvalues. Raises `UsageError` when that is none."""
+        """The `free` directions with the smallest eigenvalues. Raises `UsageError` for none."""
         f = len(self.values)
         if not 0 < free <= f:
             message = "no direction of the keys is free: ordinary text uses all of them more than the threshold"

@@ -1,4 +1,4 @@
-"""`auto`: the bundled text where a model reads it well, else text that the model writes itself.
+"""`auto`: the bundled text if a model reads it well, otherwise text that the model writes itself.
 
 A model of another language, or of an invented world, uses keys for its own text that ordinary English hardly shows.
 """
@@ -22,7 +22,7 @@ TOKENS_PER_WIDTH: Final = 2
 (arXiv:2506.04226 finds 2 to 10 enough)."""
 DOCUMENTS: Final = 3
 UNKNOWN: Final = 0.02
-"""Share of unknown tokens above which a tokenizer does not read the text: such tokens are easy to foresee."""
+"""Share of unknown tokens above which a tokenizer does not read the text: such tokens are easy to predict."""
 
 
 def choose(session: "Session", name: str, width: int) -> Corpus:
@@ -42,7 +42,7 @@ def _suits(session: "Session", bundled: Corpus, least: int) -> bool:
 
 
 def reads(session: "Session") -> bool:
-    """Whether the model, without patches, foresees the beginning of the bundled text well."""
+    """Whether the model, without patches, predicts the beginning of the bundled text well."""
     if session.encoder_decoder:
         return False
     documents = list(islice(documents_of(bundled_text()), DOCUMENTS))

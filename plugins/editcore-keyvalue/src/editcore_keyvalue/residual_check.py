@@ -1,6 +1,6 @@
-"""Whether what an MLP puts out enters the residual stream as it is.
+"""Whether the output of an MLP enters the residual stream unchanged.
 
-In most families it does. Gemma 2 and 3, OLMo 2 and others put a norm behind the MLP, and Granite a factor: there a
+In most families it does. Gemma 2 and 3, OLMo 2 and others put a norm after the MLP, and Granite a factor: there a
 change of the stream cannot be written into a down projection, and the value has to be that of the MLP's own output.
 """
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from editcore import Session
 
 CLOSE: Final = 0.1
-"""Of the size of what is added, what may be lost on the way: in bfloat16 a sum keeps two to three digits."""
+"""Largest lost share of an added vector: in bfloat16 a sum keeps two to three digits."""
 
 
 def enters_as_it_is(session: "Session", layer: int) -> bool:
-    """Whether the output of the block at `layer` changes by what is added to its MLP's output. Tried out, once."""
+    """Whether the output of the block at `layer` changes by the vector added to its MLP's output. Tested once."""
     return session.cached(("enters the stream as it is", layer), lambda: _tried(session, layer), base=True)
 
 

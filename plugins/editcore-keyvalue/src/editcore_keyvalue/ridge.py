@@ -1,4 +1,4 @@
-"""How much of the identity C needs beside it, by its spectrum and by how many tokens it was estimated from.
+"""The multiple of the identity to add to C, from its spectrum and its number of tokens.
 
 C over n tokens has an error of its own in each of its f directions: the smallest eigenvalues come out too small, and an
 update grows along them without bound. The best estimate that shrinks C towards a multiple of the identity,
@@ -20,7 +20,7 @@ LARGEST: Final = 10.0
 
 
 def ridge_of(moment: Moment, setting: float | None) -> float:
-    """ε relative to the mean of the diagonal of C: as set or, for None, by the spectrum."""
+    """ε relative to the mean of the diagonal of C: as set or, for None, from the spectrum."""
     return by_spectrum(moment.mean, moment.count) if setting is None else setting
 
 

@@ -1,7 +1,7 @@
 """The rows of an edit: the prompt in every context with its target, and the subject alone for the KL term.
 
 A row is prompt ids and all target ids but the last, which is only a label: the logits at the position before a
-target token are scored against it, with no further shift. The KL row is `{subject} is a` cut off behind the subject,
+target token are scored against it, with no further shift. The KL row is `{subject} is a` cut off after the subject,
 where it is read: a decoder's logits there do not depend on what follows.
 """
 
@@ -44,7 +44,7 @@ class EditRows:
 
     @property
     def tail(self) -> int:
-        """Tokens from the edited one on, in the longest row."""
+        """The number of tokens from the edited one on, in the longest row."""
         return max(len(row.ids) - row.s for row in self.all)
 
     @property
@@ -81,7 +81,7 @@ class Part:
     at: Positions
 
     def keeping(self, rows: Tensor, edits: Tensor) -> "Part":
-        """Some of the rows, (N,) bool: those of `edits`, (E,) ascending, which are counted anew."""
+        """Some of the rows, (N,) bool: those of `edits`, (E,) ascending, which are counted again."""
         row_of, column_of = self.at
         read = rows[row_of]
         at = (_renumbered(rows)[row_of[read]], column_of[read])
@@ -132,7 +132,7 @@ class Layout:
 
 
 def lay_out(edits: Sequence[EditRows], device: torch.device) -> Layout:
-    """Put the rows of all `edits` side by side, those of an edit together.
+    """Concatenate the rows of all `edits`, those of an edit together.
 
     A prompt that begins with the subject holds the KL row: it is read there. Another KL row is one token from the
     edited one on, which would be padded to the longest target: of many edits they make a part of their own, of few a

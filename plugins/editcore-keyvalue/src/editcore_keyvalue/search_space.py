@@ -32,7 +32,7 @@ def spread_places(model: Mapping[str, Any], counts: Sequence[int] = (3, 1)) -> t
 
 
 def together(model: Mapping[str, Any]) -> int:
-    """How many facts a trial writes at once, of SIZES the one whose ratio to what was asked is least."""
+    """The number of facts that a trial writes at once: the one of SIZES closest to the request by ratio."""
     edits = int(model.get("edits", 1))
     return min(SIZES, key=lambda size: max(size / edits, edits / size))
 
@@ -40,7 +40,7 @@ def together(model: Mapping[str, Any]) -> int:
 def spread_space(
     model: Mapping[str, Any], recipes: Sequence[Mapping[str, Any]], counts: Sequence[int] = (3, 1)
 ) -> Tunable:
-    """Every place with every recipe, on as many facts at once as asked for."""
+    """Every place with every recipe, on the requested number of facts at once."""
     return Tunable(
         places=spread_places(model, counts),
         recipes=tuple(recipes),

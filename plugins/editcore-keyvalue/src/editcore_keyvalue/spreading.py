@@ -18,13 +18,13 @@ from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.system import Preserved, right_factor
 
 FAR: Final = 0.5
-"""Of the way from old to new values, what may be missing after the last layer before it is worth a word."""
+"""Largest missing share of the change of values after the last layer before a warning."""
 
 Share = Callable[[int], float]
 
 
 def linear(left: int) -> float:
-    """One part for each of the `left` layers that are still to be written, this one counted: MEMIT."""
+    """An equal part for each of the `left` layers to write, including this one: MEMIT."""
     return 1 / left
 
 
@@ -57,10 +57,10 @@ def spread(
     context_spread: bool = False,
     advance: Callable[[int], None] = lambda n: None,
 ) -> Written:
-    """Bring what `site` puts out on the clean prompt of each edit to `target` (d, E), by updates of ascending `layers`.
+    """Bring the output of `site` on the clean prompt of each edit to `target` (d, E), by updates of ascending `layers`.
 
     At every layer: keys K and outputs H with the updates of lower layers on, R = share · (Z − H), Δ = R Aᵀ.
-    With `context_spread` what contexts do to a key is spared as earlier keys are: Δ (k_c − k) is to be nought.
+    With `context_spread` what contexts do to a key is spared as earlier keys are: Δ (k_c − k) should be zero.
     `advance` is called with 1 after each layer.
     """
     reader = KeyReader.of_edits(anatomy, edits, contexts)

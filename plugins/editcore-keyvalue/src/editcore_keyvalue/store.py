@@ -1,4 +1,4 @@
-"""Second moments as assets: found, or collected once for all layers asked for."""
+"""Second moments as assets: found, or collected once for all requested layers."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,7 +22,7 @@ __all__ = ["OWNER", "MomentRequest", "collect", "second_moments"]
 
 @frozen
 class MomentRequest:
-    """What to collect: `tokens` 0 means by the width of the keys; `seconds` bounds the time, by default it does not."""
+    """The statistics to collect: `tokens` 0 means by the width of the keys; `seconds` limits the time, if given."""
 
     corpus: str = AUTO
     tokens: int = 0

@@ -1,4 +1,4 @@
-"""The value optimisation that the family shares: which v at the subject's last token makes the model say the target.
+"""The shared value optimisation: find v at the subject's last token so that the model answers with the target.
 
 Meng et al. 2022 (ROME), section 3.1 and equation 4, with the constants of its published code. Edits do not see each
 other: they share forwards, and their losses are summed, so that every gradient is that of a run alone.
@@ -144,7 +144,7 @@ class _Fit:
     settings: ValueSettings
     layout: Layout
     resumed: list[Resumed]
-    """Of each part of the layout."""
+    """One value for each part of the layout."""
     v0: Tensor  # (E, S, d)
     delta: Tensor = field(init=False)  # (E, S, d), as are Adam's moments and the gradient
     m: Tensor = field(init=False)
@@ -193,7 +193,7 @@ class _Fit:
         return [last or one for one in done]
 
     def _parts(self) -> list[tuple[Part, Resumed]]:
-        """Those of which rows are left."""
+        """The parts that still have rows."""
         return [each for each in zip(self.layout.parts, self.resumed, strict=True) if len(each[0].edit)]
 
     def _logits(self, part: Part, resumed: Resumed, delta: Tensor) -> Tensor:
@@ -233,7 +233,7 @@ class _Fit:
 
 
 def _adding(delta: Tensor, column: int) -> Callable[[Tensor], Tensor]:
-    """δ (N, d) on one column of an output (N, T, d)."""
+    """Add δ (N, d) to one column of an output (N, T, d)."""
 
     def add(output: Tensor) -> Tensor:
         before, at, after = torch.split(output, [column, 1, output.shape[1] - column - 1], dim=1)

@@ -14,7 +14,7 @@ WINDOW: Final = 512
 ROWS_SORTED: Final = 256
 """Rows that are sorted by length together, so that little of a chunk is padding."""
 TOKENS_PER_CHUNK: Final = 2_048
-"""Of a chunk, padding included. Time is looked at between chunks."""
+"""Tokens of a chunk, padding included. Time is checked between chunks."""
 
 ALIKE: Final = 0.75
 """Length of the shortest row of a chunk over that of the longest, at least."""

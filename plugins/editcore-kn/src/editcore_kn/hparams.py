@@ -14,7 +14,7 @@ _share = validators.and_(validators.ge(0.0), validators.le(1.0))
 
 @frozen
 class KnHparams:
-    """Which units count as the fact's, and what becomes of them."""
+    """Settings for the choice of a fact's units and for their edit."""
 
     operation: Literal["replace", "suppress", "enhance"] = hparam(
         "replace",
@@ -27,52 +27,52 @@ class KnHparams:
     )
     threshold: float = hparam(
         0.2,
-        help="least attribution of a unit, as a part of the largest for the same prompt",
+        help="minimum attribution of a unit, as a share of the largest for the same prompt",
         symbol="t",
         source=f"{_PAPER}, section 4.1",
         validator=_share,
     )
     share: float = hparam(
         0.7,
-        help="part of the prompts in which a unit must reach it; moved by .05 while too few or too many units are left",
+        help="share of the prompts in which a unit must reach it; moved by .05 while too few or too many units remain",
         symbol="p",
         source=f"{_PAPER}, section 4.1",
         validator=_share,
     )
     fewest: int = hparam(
-        2, help="units below which the share is lowered", source=f"{_PAPER}, section 4.1", validator=_positive
+        2, help="number of units below which the share is lowered", source=f"{_PAPER}, section 4.1", validator=_positive
     )
     most: int = hparam(
-        5, help="units above which the share is raised", source=f"{_PAPER}, section 4.1", validator=_positive
+        5, help="number of units above which the share is raised", source=f"{_PAPER}, section 4.1", validator=_positive
     )
     old: float = hparam(
         1.0,
-        help="replace: how much of the old answer's vector is taken out, in norms of the value",
+        help="replace: amount of the old answer's vector to remove, in norms of the value",
         symbol="λ₁",
         source=f"{_PAPER}, section 5.1",
         validator=_not_negative,
     )
     new: float = hparam(
         8.0,
-        help="replace: how much of the new answer's vector is put in, in norms of the value",
+        help="replace: amount of the new answer's vector to add, in norms of the value",
         symbol="λ₂",
         source=f"{_PAPER}, section 5.1",
         validator=_not_negative,
     )
     prompts: tuple[str, ...] = hparam(
-        (), help="other ways to ask for the fact, each with one {} for the subject; units are shared over them all"
+        (), help="other wordings of the fact, each with one {} for the subject; units are shared over all of them"
     )
     others: tuple[str, ...] = hparam(
-        (), help="other subjects that the same is asked of; units that are strong for many of them are left alone"
+        (), help="other subjects for the same question; units that are strong for many of them are spared"
     )
     common: float = hparam(
         0.1,
-        help="part of the other subjects above which a unit counts as theirs",
+        help="share of the other subjects above which a unit counts as theirs",
         source=f"{_PAPER}, section 5.1",
         validator=_share,
     )
     context_lengths: tuple[int, ...] = hparam((8,), help="lengths in tokens of the sampled contexts of the prompt")
     context_count: int = hparam(
-        4, help="contexts sampled of each length where no prompts are given", validator=_not_negative
+        4, help="contexts sampled of each length if no prompts are given", validator=_not_negative
     )
-    rows_per_batch: int = hparam(512, help="rows of one token each in a forward", validator=_positive)
+    rows_per_batch: int = hparam(512, help="rows of one token each in a forward pass", validator=_positive)

@@ -85,7 +85,7 @@ def strong_units(
 
 
 def _base_units(session: "Session", other: EditRequest, location: Location, hparams: KnHparams) -> set[Unit]:
-    """Those by which the base says what it says of another subject: found once, whatever is edited in between."""
+    """The units of the base for another subject: found once, independent of edits in between."""
     with session.at_base():
         return strong_units(session, other, old_answer(session, other), location, hparams)
 
@@ -102,7 +102,7 @@ def prompts_of(session: "Session", request: EditRequest, hparams: KnHparams) -> 
 
 @torch.no_grad()
 def old_answer(session: "Session", request: EditRequest) -> tuple[int, ...]:
-    """Token ids of `target_true`, or of the one token that the model says next."""
+    """Token ids of `target_true`, or of the model's next token."""
     if request.target_true:
         return encode_request(session.tokenizer, attrs.evolve(request, target_new=request.target_true)).target_ids
     ids = encode_request(session.tokenizer, request).prompt_ids

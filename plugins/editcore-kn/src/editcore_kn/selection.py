@@ -1,4 +1,4 @@
-"""Which units are a fact's: strong for a prompt, and shared by prompts that ask for the same.
+"""Choose the units of a fact: strong for a prompt, and shared by prompts that ask for the same.
 
 Dai et al. 2022, section 3.2: what is strong for one prompt alone belongs to its words.
 """

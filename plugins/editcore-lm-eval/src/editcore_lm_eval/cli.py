@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("model")
-@click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Put it on for the second run.")
+@click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Apply this patch for the second run.")
 @click.option("--task", "tasks", multiple=True, required=True, metavar="NAME", help="A task or group of the harness.")
-@click.option("--trust-task-folder", metavar="DIR", help="Tasks of your own, as YAML. They can run Python code.")
+@click.option("--trust-task-folder", metavar="DIR", help="Folder of your own tasks in YAML. They can run Python code.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="The first N documents of each task.")
-@click.option("--fewshot", type=click.IntRange(min=0), metavar="K", help="Examples before each. Default: the task's.")
-@click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Rows at once.")
+@click.option(
+    "--fewshot",
+    type=click.IntRange(min=0),
+    metavar="K",
+    help="Number of examples before each document. Default: the task's.",
+)
+@click.option("--batch-size", type=click.IntRange(min=1), default=8, show_default=True, help="Batch size.")
 @model_options
 @with_output
 def ability(

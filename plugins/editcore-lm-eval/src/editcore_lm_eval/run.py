@@ -1,4 +1,4 @@
-"""Tasks of lm-evaluation-harness on an open model as it stands, run by that library itself."""
+"""Tasks of lm-evaluation-harness on an open model in its current state, run by that library itself."""
 
 import copy
 import logging
@@ -47,7 +47,7 @@ def load_tasks(names: Sequence[str], folder: Path | None = None) -> Any:
 
 
 def run_tasks(session: Session, names: Sequence[str], tasks: Any, settings: Settings) -> Mapping[str, Any]:
-    """What `lm_eval.simple_evaluate` returns for the model of `session` with the patches that are on it.
+    """The result of `lm_eval.simple_evaluate` for the model of `session` with the patches that are on it.
 
     The model, its modes and the generators of random numbers are as before. Raises `EditcoreError` with the library's
     reason when it fails, most often since a dataset is not there.

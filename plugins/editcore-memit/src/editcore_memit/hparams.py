@@ -8,11 +8,11 @@ from editcore_keyvalue.hparams import SpreadHparams, positive
 
 @frozen
 class MemitHparams(SpreadHparams):
-    """Where the numbers of a preset are from stands in the preset."""
+    """Each preset cites its source."""
 
     mom2_weight: float | None = hparam(
         None,
-        help="weight of ordinary keys against those of the edits; none: by the width of the keys, see `weight`",
+        help="weight of ordinary keys against those of the edits; none: the width of the keys, see `weight`",
         symbol="λ",
         source="Meng et al. 2023, section 4.3",
         validator=validators.optional(positive),

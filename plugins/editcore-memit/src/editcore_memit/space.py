@@ -1,4 +1,4 @@
-"""What `editcore tune` tries: weights of ordinary keys by their width, more steps, and the published way."""
+"""Search space of `editcore tune`: weights of ordinary keys by their width, more steps, and the published way."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -10,9 +10,9 @@ from editcore_keyvalue.hparams import SpreadHparams, not_negative, positive
 
 @frozen
 class PmetHparams(SpreadHparams):
-    """Where the numbers of a preset are from stands in the preset; defaults are those of GPT-J in the code."""
+    """Each preset cites its source; defaults are those of GPT-J in the code."""
 
-    v_steps: int = hparam(30, help="forwards of the value optimisation", source="code", validator=positive)
+    v_steps: int = hparam(30, help="steps of the value optimisation", source="code", validator=positive)
     v_lr: float = hparam(0.2, help="Adam's step size for the values", source="code", validator=positive)
     kl: float = hparam(
         1.0, help="weight of the divergence on '{subject} is a'", symbol="λ", source="code", validator=not_negative
@@ -27,13 +27,13 @@ class PmetHparams(SpreadHparams):
     )
     mom2_weight: float | None = hparam(
         None,
-        help="weight of ordinary keys against those of the edits; none: by the width of the keys",
+        help="weight of ordinary keys against those of the edits; none: the width of the keys",
         symbol="λ",
         source="the code has 6,000 for GPT-J",
         validator=validators.optional(positive),
     )
     spreading: Literal["root", "linear"] = hparam(
         "root",
-        help="share of a layer in what is missing, with n layers left: root, 1/√n; linear, 1/n, as in MEMIT",
+        help="share of the missing part for a layer, with n layers left: root, 1/√n; linear, 1/n, as in MEMIT",
         source="Li et al. 2024, equation 9; code",
     )

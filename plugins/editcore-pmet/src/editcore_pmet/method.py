@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def compute(
     session: "Session", requests: Sequence[EditRequest], location: Location, state: State, hparams: PmetHparams
 ) -> Update:
-    """One update of all `requests`, from the model as it stands."""
+    """One update of all `requests`, from the current model."""
     layers = edited_layers(location, "PMET")
     weight = hparams.mom2_weight if hparams.mom2_weight is not None else default_lambda(session.anatomy.mlp_width)
     system, notes, assets = second_moment_system(session, layers, hparams, weight, state)

@@ -1,4 +1,4 @@
-"""What `editcore tune` tries: weights, step size and divergence of the two values, and the plain recipe."""
+"""Search space of `editcore tune`: weights, step size and divergence of the two values, and the plain recipe."""
 
 from collections.abc import Mapping
 from typing import Any, Final

@@ -10,7 +10,7 @@ from editcore_keyvalue.hparams import KeyValueHparams, not_negative
 
 @frozen
 class RomeHparams(KeyValueHparams):
-    """Where the numbers of a preset are from stands in the preset."""
+    """Each preset cites its source."""
 
     layer: int | None = hparam(
         None,
@@ -28,6 +28,6 @@ class RomeHparams(KeyValueHparams):
     )
     spare_prompt: bool = hparam(
         True,
-        help="leave the other tokens of the prompt alone, whose keys may be like the subject's; false: as published",
+        help="spare the other tokens of the prompt, whose keys may be like the subject's; false: as published",
         source="this package, see its README",
     )

@@ -48,7 +48,7 @@ def collect_moments(session: "Session", hparams: Sequence[RomeHparams]) -> None:
 def compute_each(
     session: "Session", requests: Sequence[EditRequest], location: Location, hparams: RomeHparams
 ) -> list[Update]:
-    """The rank-one update of the site for each of `requests`, all from the model as it stands."""
+    """The rank-one update of the site for each of `requests`, all from the current model."""
     (site,) = location.sites
     layer = site.layer
     if site.role != "mlp_out" or layer is None:
@@ -72,7 +72,8 @@ def compute_each(
             "relative_norm": float(update.lam.norm() * update.u.norm() / weight.double().norm()),
         }
         if value.losses[-1] > UNCONVERGED:
-            session.say(f"the value of {request.subject} was not found: its loss is {value.losses[-1]:.2f} at the end")
+            loss = f"{value.losses[-1]:.2f} > {UNCONVERGED}"
+            session.say(f"value optimisation for {request.subject} did not converge (final loss {loss})")
         updates.append(Update(tensors={site: update.low_rank()}, notes=notes, assets=(asset,)))
     say_large(session, {layer: max(update.notes["relative_norm"] for update in updates)}, "ROME")
     return updates

@@ -1,4 +1,4 @@
-"""What `editcore tune` tries: layers, and recipes from the published one to gentler and longer ones."""
+"""Search space of `editcore tune`: layers, and recipes from the published one to gentler and longer ones."""
 
 from collections.abc import Mapping
 from typing import Any, Final

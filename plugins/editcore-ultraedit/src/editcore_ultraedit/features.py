@@ -1,4 +1,4 @@
-"""What one pass shows of a module: its input h and the loss gradient g of its output, at the tokens that count.
+"""Features of a module from one pass: its input h and the loss gradient g of its output, at the tokens that count.
 
 No gradient of a weight is computed: the output of each module is replaced by itself plus a leaf of noughts, whose
 gradient is that of the output.

@@ -10,7 +10,7 @@ from editcore_keyvalue.hparams import positive
 
 @frozen
 class UltraEditHparams:
-    """Where the numbers of a preset are from stands in the preset."""
+    """Each preset cites its source."""
 
     layers: tuple[int, ...] = hparam((), help="blocks that are edited; none: by depth", source="code")
     parts: tuple[Literal["mlp_in", "mlp_gate", "mlp_out"], ...] = hparam(

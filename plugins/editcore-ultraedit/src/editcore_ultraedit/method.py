@@ -33,7 +33,7 @@ def compute(
     before: dict[str, Moments] = state.value or {}
     known = {shape: moments.plus(before[shape]) if shape in before else moments for shape, moments in own.items()}
     if any(float(moments.count) < 2 for moments in known.values()):
-        message = "a single token at a single place has no spread to be normalised by: the update would be nought"
+        message = "a single token at a single place has no spread to be normalised by: the update would be zero"
         raise UsageError(message, hint="edit more facts at once, or more layers: --set layers=[3,4]")
     updates: dict[Site, LowRank] = {}
     norms: dict[str, float] = {}

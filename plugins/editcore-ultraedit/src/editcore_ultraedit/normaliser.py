@@ -24,13 +24,13 @@ class Moments:
 
     @classmethod
     def of(cls, rows: Tensor) -> "Moments":
-        """Of rows (T, w)."""
+        """Moments of rows (T, w)."""
         rows = rows.double()
         mean = rows.mean(0)
         return cls(torch.tensor(float(len(rows)), dtype=torch.float64), mean, (rows - mean).square().sum(0))
 
     def plus(self, other: "Moments") -> "Moments":
-        """Of the rows of both, by Chan's formula."""
+        """Moments of the rows of both, by Chan's formula."""
         count = self.count + other.count
         apart = other.mean - self.mean
         return Moments(

@@ -1,4 +1,4 @@
-"""What `editcore tune` tries: runs of layers, and the step size, as it depends on width and depth."""
+"""Search space of `editcore tune`: runs of layers, and the step size, as it depends on width and depth."""
 
 from collections.abc import Mapping
 from typing import Any, Final

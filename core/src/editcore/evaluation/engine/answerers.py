@@ -1,4 +1,4 @@
-"""Who answers the questions of metrics: the model as it stands, or for each case the model with its patch alone."""
+"""Answerers of the questions of metrics: the current model, or for each case the model with its patch alone."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ UNEDITED = -1
 
 @define
 class Present:
-    """The model as it stands, its patches included. `each`: it is that of the one case that is asked about."""
+    """The current model, its patches included. `each`: it is the model of the one case that is asked about."""
 
     session: "Session"
     each: bool = False
@@ -65,7 +65,7 @@ class Present:
 
     @property
     def edit(self) -> Edit | None:
-        """What to enter while a batch runs whose rows belong to several owners."""
+        """Context for running a batch whose rows belong to several owners."""
         return None
 
     def _read(self, asked: Sequence[tuple[int, Any]], keep: bool) -> Mapping[Asked, Any]:
@@ -131,7 +131,7 @@ def _of_base(question: Question) -> bool:
 
 
 def _cost(patches: Sequence[Patch], request: EditRequest) -> Mapping[str, Any] | None:
-    """What the patch of the request says that it cost; annotation is never trusted in shape."""
+    """The cost in the patch of the request; the shape of annotation is never trusted."""
     fact = (request.rendered().text, request.target_new)
     for patch in patches:
         cost = patch.about.get("cost")

@@ -81,7 +81,7 @@ def converse(talks: Sequence[tuple[int, Conversation]], respondent: Answerer) ->
     """Hold all conversations, each about a case by number, in rounds: one call of the respondent a round."""
     rows: list[list[Row]] = [[] for _ in talks]
     waiting = dict(_heard(talks, rows, dict.fromkeys(range(len(talks)))))
-    keep = True  # what is asked first does not depend on what the edited model said
+    keep = True  # the first questions do not depend on the edited model's answers
     while waiting:
         asked = [(talks[number][0], question) for number, questions in waiting.items() for question in questions]
         answers = iter(respondent.answer(asked, keep))

@@ -32,7 +32,7 @@ ROWS_PER_BATCH = 64
 
 @frozen
 class Room:
-    """The token row of a prompt, and how many tokens shall be written behind it."""
+    """The token row of a prompt, and how many tokens to write after it."""
 
     ids: tuple[int, ...]
     tokens: int
@@ -72,7 +72,7 @@ def read_all(
     spreads: bool = False,
     against: Sequence[TopKDistribution] | None = None,
 ) -> list[Found | Unanswered]:
-    """What the model finds for each question of an owner; `against` has a spread for each. See `models.reading.read`.
+    """The model's results for each question of an owner; `against` has a spread for each. See `models.reading.read`.
 
     `edit(owners)` is entered for each batch; row i of it belongs to `owners[i]`.
     """
@@ -94,7 +94,7 @@ def read_all(
 
 
 def room_for(session: "Session", question: Write) -> Room | Unanswered:
-    """What `tokens` and the answers to be covered ask for, as far as the model's length allows."""
+    """The number of tokens that `tokens` and the answers to cover need, within the model's length."""
     return _remembered(session, question, _room_for)
 
 
@@ -111,7 +111,7 @@ def _room_for(session: "Session", question: Write) -> Room:
 def write_all(
     session: "Session", asked: Sequence[tuple[int, Room]], *, edit: Edit | None = None
 ) -> list[tuple[int, ...]]:
-    """The new ids behind the row of each owner, greedily; `edit` as in `read_all`."""
+    """The new ids after the row of each owner, greedily; `edit` as in `read_all`."""
     written: dict[int, tuple[int, ...]] = {}
     for tokens in sorted({room.tokens for _, room in asked}):
         chosen = [i for i, (_, room) in enumerate(asked) if room.tokens == tokens]
@@ -170,6 +170,6 @@ def _around(edit: Edit | None, owners: Sequence[int]) -> Around | None:
 
 def _text(session: "Session", text: str) -> tuple[int, ...]:
     if session.encoder_decoder:
-        message = f"{session.model.config.model_type} has an encoder: it answers a text and does not go on with it"
+        message = f"{session.model.config.model_type} has an encoder: it answers a text and does not continue it"
         raise UsageError(message, hint="leave out damage.ppl@1, damage.kl@1 and ppl_r.ice2024@1")
     return tokenise(session.tokenizer, text).ids

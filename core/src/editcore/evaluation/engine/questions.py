@@ -1,4 +1,4 @@
-"""What metrics ask of a model. Values that can be compared, so that one question of many metrics is asked once.
+"""Questions of metrics to a model. They are comparable values, so a question of many metrics is asked once.
 
 Torch-free. A prompt is a full text; `template` and `target_prefix` are those of the case.
 """
@@ -13,7 +13,7 @@ from editcore_hooks.requests import TargetPrefix
 class Score:
     """How likely is the target after the prompt, teacher-forced? Answered by a `Scored`.
 
-    Without a target the one position behind the prompt is read. `unedited` asks the model without its patches. `cut`
+    Without a target the one position after the prompt is read. `unedited` asks the model without its patches. `cut`
     allows to read less of the target than all, where the model's length does not reach.
     """
 
@@ -29,7 +29,7 @@ class Score:
 class Write:
     """What does the model write after the prompt, greedily? Answered by a text, of `tokens` tokens or to its end.
 
-    `covering` are answers that the text shall be long enough for, whatever `tokens` says.
+    `covering` are answers that the text must be long enough for, whatever `tokens` says.
     """
 
     prompt: str
@@ -56,7 +56,7 @@ class Neutral:
 
 @frozen
 class Unshifted:
-    """Log-probabilities (natural) without patches of the tokens of `text` behind those of `skip`, each at its own
+    """Log-probabilities (natural) without patches of the tokens of `text` after those of `skip`, each at its own
     position: where the token after it is predicted. What ICE's released evaluation reads; of no other use."""
 
     text: str

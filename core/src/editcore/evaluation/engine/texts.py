@@ -1,4 +1,4 @@
-"""What the model writes after the prompts of rows, before and after the edit: for people to read."""
+"""Generated text after the prompts of rows, before and after the edit, for people to read."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

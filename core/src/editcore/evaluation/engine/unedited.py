@@ -1,4 +1,4 @@
-"""What a model answers without any patch: asked once, remembered by the session, and kept as assets.
+"""Answers of a model without any patch: asked once, remembered by the session, and kept as assets.
 
 Answers belong to the base, the tokenizer, the configuration (how it is quantised included), the dtype and the kind of
 device. Each time something is asked that was never
@@ -30,12 +30,12 @@ OWNER: Final = "editcore"
 MEANING: Final = 1
 """Raised when what a kept answer means changes."""
 _OF_THE_FILE: Final = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype"})
-"""What a configuration says of where it came from; the dtype that a model runs in is a parameter by itself."""
+"""Keys of a configuration about its origin; the dtype of the computation is a separate parameter."""
 
 
 @define
 class Unedited:
-    """Of one session. `answers` are by the canonical text of the question; of what is written, the ids."""
+    """Answers of one session. `answers` are by the canonical text of the question; for generated text, the ids."""
 
     session: "Session"
     _found: dict[str, Found] = field(factory=dict, repr=False)
@@ -43,7 +43,7 @@ class Unedited:
     _loaded: bool = False
 
     def read(self, questions: Sequence[Readable], keep: bool) -> list[Found | Unanswered]:
-        """What is found for each; of a `Drift` or `Neutral` with the spread."""
+        """The result for each question; for a `Drift` or `Neutral` with the spread."""
         refused: dict[str, Unanswered] = {}
         keys = [_key(question) for question in questions]
         self._load()
@@ -93,7 +93,7 @@ class Unedited:
         }
 
     def _config_sha256(self) -> str:
-        """Of the configuration as the model has it: what quantises it while it loads is not in its folder."""
+        """Hash of the model's own configuration: quantisation while loading is not in its folder."""
         settings = _without(json.loads(self.session.model.config.to_json_string()), _OF_THE_FILE)
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 

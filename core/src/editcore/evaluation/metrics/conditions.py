@@ -1,4 +1,4 @@
-"""What a probe rests on: it counts only where the unedited model answers each of its conditions by what it writes."""
+"""Conditions of a probe: it counts only if the unedited model's text answers each of them."""
 
 from collections.abc import Generator, Sequence
 from itertools import chain
@@ -26,7 +26,7 @@ def met(case: Case, probes: Sequence[Probe]) -> Generator[Sequence[Question], Se
 
 
 def said(case: Case, probe: Probe, *, unedited: bool = False) -> Write:
-    """What is written after a probe's prompt, long enough for any of its answers."""
+    """The continuation of a probe's prompt, long enough for any of its answers."""
     every = tuple(chain(probe.targets, *probe.also))
     return write(case, probe.prompt, TOKENS, every, unedited=unedited)
 

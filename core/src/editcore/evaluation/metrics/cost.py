@@ -1,4 +1,4 @@
-"""What an edit cost, as its patch says: see `editcore.editing.cost` for how it is measured."""
+"""Cost of an edit, from its patch: see `editcore.editing.cost` for how it is measured."""
 
 from typing import ClassVar, Final
 

@@ -19,8 +19,8 @@ TOKENS: Final = 100
 
 
 class NgramEntropy(DialogueMetric):
-    """Of prompt and continuation together; words and marks count as units. Greedy, so that it can be repeated. After
-    the case's prompts for generation, else the edit's."""
+    """Entropy of prompt and continuation together, in words and marks. Greedy, so that it can be repeated. The prompts
+    are the case's prompts for generation, or else the edit's."""
 
     name = "fluency.ngram@2"
     summary = f"weighted entropy of 2- and 3-grams of the prompt and {TOKENS} tokens written after it, times 100"

@@ -1,7 +1,7 @@
-"""What an edit was not about: agreement with the unedited model, correctness, and divergence.
+"""Locality: agreement with the unedited model, correctness, and divergence.
 
 Facets after Yao et al. 2023, section 5: other subjects (`neighbour`), other relations of the subject
-(`other_attribution`), other subjects behind a statement of the edit (`distract_neighbour`), other tasks (`other_task`).
+(`other_attribution`), other subjects after a statement of the edit (`distract_neighbour`), other tasks (`other_task`).
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ class Locality(DialogueMetric):
 
 
 class Agreement(Locality):
-    """At each position of the probe's first target, or at the one behind a prompt without target."""
+    """At each position of the probe's first target, or at the one after a prompt without target."""
 
     name = "loc.agree@1"
     summary = "share of target positions of locality probes at which the unedited model's arg-max stands"

@@ -2,7 +2,7 @@
 
 Meant: how surprising the unedited model finds what the edited model writes, against how surprising it finds the new
 target. The released evaluation differs in three ways: a token is scored where the token after it is predicted;
-the text below the line is the first character of the prompt and the target; and the text is tokenised anew.
+the text below the line is the first character of the prompt and the target; and the text is tokenised again.
 """
 
 from math import exp

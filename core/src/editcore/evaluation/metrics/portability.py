@@ -1,4 +1,4 @@
-"""What follows from an edit: other names of the subject, further facts, the relation the other way round.
+"""Consequences of an edit: other names of the subject, further facts, the relation the other way round.
 
 After Yao et al. 2023 and Cohen et al. 2024 (RippleEdits). A probe with conditions counts only where the unedited model
 meets every one of them: what it cannot answer anyway says nothing of the edit.

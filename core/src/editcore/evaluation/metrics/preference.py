@@ -23,7 +23,7 @@ class Preference(DialogueMetric):
     prefer_new: ClassVar[bool] = True
 
     def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str | None]]:
-        """What a prompt is about, the prompt, the request whose new target is compared, and the true answer there."""
+        """The subject matter (`about`), the prompt, the request whose new target is compared, and the true answer."""
         raise NotImplementedError
 
     def ask(self, case: Case) -> Conversation:

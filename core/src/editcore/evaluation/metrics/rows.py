@@ -28,7 +28,7 @@ def probes(case: Case, group: Literal["locality", "portability"], facets: Sequen
 
 
 def row(case: Case, about: str, prompt: str, target: str | None, value: float | None, **more: Any) -> Row:
-    """What every row has, and what the metric adds."""
+    """The keys of every row, and those that the metric adds."""
     return {"case": case.request.id, "about": about, "prompt": prompt, "target": target, "value": value, **more}
 
 
@@ -49,5 +49,5 @@ def judged(
 
 
 def test_of(probe: Probe) -> dict[str, Any]:
-    """What a row of a probe says of the test that it belongs to."""
+    """The keys of a probe's row about its test."""
     return {"group": probe.group, "rule": probe.rule} if probe.group else {}

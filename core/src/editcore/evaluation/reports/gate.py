@@ -28,7 +28,7 @@ def read_gate(path: Path) -> list[Requirement]:
             try:
                 requirements.append(parse_requirement(f"{metric}{bound}"))
             except UsageError:
-                message = f"{path.name}, {metric}: {bound!r} is no bound"
+                message = f"{path.name}, {metric}: {bound!r} is not a bound"
                 raise UsageError(message, hint='write it like pref.es@1: ">= 0.9"') from None
     if not requirements:
         raise UsageError(f"{path.name} holds no bound", hint='write lines like pref.es@1: ">= 0.9"')
@@ -36,7 +36,7 @@ def read_gate(path: Path) -> list[Requirement]:
 
 
 def missed(requirements: Sequence[Requirement], reports: Sequence[Report]) -> list[Missed]:
-    """What the reports do not reach, in the order of the gate."""
+    """The missed bounds, in the order of the gate."""
     by_metric = {report.metric: report for report in reports}
     found = []
     for requirement in requirements:

@@ -38,11 +38,11 @@ def read_architecture(path: Path | str) -> type[GivenArchitecture]:
     for key in ("parts", "encoder_parts"):
         parts = content.get(key, {})
         if not isinstance(parts, dict):
-            raise UsageError(f"{name}: {key} is no mapping", hint=f"write `{key}:` and below it `  mlp_out: PATH`")
+            raise UsageError(f"{name}: {key} is not a mapping", hint=f"write `{key}:` and below it `  mlp_out: PATH`")
         _only(parts, ROLES, f"{name}, {key}")
     prefixes = content.get("prefixes", [])
     if not isinstance(prefixes, list):
-        raise UsageError(f"{name}: prefixes is no list", hint="write `prefixes: [model.]`")
+        raise UsageError(f"{name}: prefixes is not a list", hint="write `prefixes: [model.]`")
     paths: list[tuple[str, Any]] = [(key, content[key]) for key in ("blocks", "encoder_blocks") if key in content]
     paths += [(role, path) for key in ("parts", "encoder_parts") for role, path in content.get(key, {}).items()]
     paths += [("prefixes", prefix) for prefix in prefixes]

@@ -27,6 +27,6 @@ def skeleton(folder: Path) -> "PreTrainedModel":
             return auto.from_config(config)  # type: ignore[no-any-return, no-untyped-call]
         except ValueError as error:
             raise UsageError(
-                f"transformers {transformers.__version__} knows no language model for {folder}",
+                f"transformers {transformers.__version__} has no language model for {folder}",
                 hint="editcore export PATCH --to merged",
             ) from error

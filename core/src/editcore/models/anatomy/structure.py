@@ -1,4 +1,4 @@
-"""What the modules of a model say about themselves, without any family's names.
+"""The structure of a model from its modules, without any family's names.
 
 The block list is the longest list of modules of one type. In a block, modules are grouped by the child that holds them,
 or the item where that child is a list; the MLP is the group of one or two projections hidden → width and one

@@ -22,7 +22,7 @@ BY_FILE = (
 
 @frozen(eq=False)
 class _Wanted:
-    """What to look for: a stack of `model` inside the module at `under`, and what a map says of it."""
+    """The stack to find: inside the module of `model` at `under`, with the map for it."""
 
     model: "PreTrainedModel"
     stack: Stack

@@ -28,7 +28,7 @@ _NEEDED: Final = ("gguf", "accelerate")
 
 @frozen
 class Imported:
-    """What was written: the kind of model, its number of parameters and of bytes, and whether it has a template."""
+    """The written model: its type, its numbers of parameters and bytes, and whether it has a template."""
 
     model_type: str
     parameters: int

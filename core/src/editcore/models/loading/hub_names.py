@@ -1,4 +1,4 @@
-"""What a hub answers must not choose where the hub's library writes: it puts files under their ETag."""
+"""The answer of a hub must not choose where the hub's library writes: it names files after their ETag."""
 
 import json
 import re
@@ -61,6 +61,6 @@ def _object_ids(listing: Any) -> Iterator[tuple[str, Any]]:
 
 def _refuse(host: str, name: str, value: object) -> None:
     raise RefusedFileError(
-        f"{host} answers with the {name} {json.dumps(value)[:80]}, which is no plain hash",
+        f"{host} answers with the {name} {json.dumps(value)[:80]}, which is not a plain hash",
         hint="use another endpoint: HF_ENDPOINT names it",
     )

@@ -66,7 +66,7 @@ def load(
     _require_accelerate(spread)
     place = _device("cpu" if device == "auto" else device)
     if dtype is not None and dtype not in DTYPES.values():
-        raise UsageError(f"{dtype!r} is no dtype to run in", hint=f"choose of {', '.join(DTYPES.values())}")
+        raise UsageError(f"{dtype!r} is not a supported dtype", hint=f"choose one of {', '.join(DTYPES.values())}")
     found = find(source, revision=revision, code=trust_remote_code)
     config = read_config(found.folder)
     if _is_quantised(config) and base is None:

@@ -1,4 +1,4 @@
-"""Which folder a model is read from: one of this machine, or the snapshot of a repository. Torch-free."""
+"""The folder of a model: a folder of this machine, or the snapshot of a repository. Torch-free."""
 
 import os
 import re
@@ -84,7 +84,7 @@ def _snapshot(repository: str, revision: str | None, code: bool) -> Source:
 
 
 def first_line(error: BaseException) -> str:
-    """What went wrong in one line, out of another library's message."""
+    """One line on the fault, from another library's message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 

@@ -72,7 +72,7 @@ def stored_dtype(files: tuple[Path, ...]) -> str:
                     tensor = handle.get_slice(key)
                     elements[tensor.get_dtype()] += prod(tensor.get_shape())
         except (SafetensorError, OSError) as error:
-            raise RefusedFileError(f"{file.name} is no safetensors file: {error}", hint="fetch it again") from error
+            raise RefusedFileError(f"{file.name} is not a safetensors file: {error}", hint="fetch it again") from error
     if not elements:
         raise RefusedFileError(f"{files[0].name} holds no tensors", hint="fetch the model again")
     most = elements.most_common(1)[0][0]

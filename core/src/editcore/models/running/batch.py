@@ -136,7 +136,7 @@ def forward_pair(
 
 
 def encode_source(model: "PreTrainedModel", source: Batch) -> Any:
-    """What the encoder makes of `source`, in its own form."""
+    """The encoder's output for `source`, in its own form."""
     encoder: Any = model.get_encoder()  # type: ignore[no-untyped-call]
     return encoder(input_ids=source.ids, attention_mask=source.mask)
 

@@ -79,7 +79,7 @@ def sample(
     Returns the new ids alone. No token ends a row early; `proceed` ends all rows once it is False for the number of
     tokens drawn so far. Draws come from `generator`, a CPU generator, in one call a
     step for the whole batch: the same seed and starts give the same rows. The global RNG is not touched. Raises
-    `UsageError` for an encoder-decoder, which answers a text and does not go on with it.
+    `UsageError` for an encoder-decoder, which answers a text and does not continue it.
     """
     if model.config.is_encoder_decoder:
         raise UsageError(
@@ -159,7 +159,7 @@ class _Finite(LogitsProcessor):
 
 
 def shown(tokenizer: "PreTrainedTokenizerBase", prompt: tuple[int, ...], new: tuple[int, ...]) -> str:
-    """The text of new ids, decoded behind their prompt: alone, a first token loses its blank in some tokenizers."""
+    """The text of new ids, decoded after their prompt: alone, a first token loses its blank in some tokenizers."""
     before, whole = (str(tokenizer.decode(list(ids), skip_special_tokens=True)) for ids in (prompt, prompt + new))
     return whole[len(before) :] if whole.startswith(before) else decode(tokenizer, new)
 

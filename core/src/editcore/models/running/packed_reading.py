@@ -1,4 +1,4 @@
-"""What a model expects at chosen positions of many token rows: packed by length, common beginnings read once."""
+"""The predictions of a model at chosen positions of many token rows: packed by length, common beginnings read once."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -48,7 +48,7 @@ class Found:
 
 
 def reading_of(model: "PreTrainedModel", prompt: Sequence[int], target: Sequence[int]) -> Reading:
-    """The target after the prompt, teacher-forced; an empty target reads the one position behind the prompt."""
+    """The target after the prompt, teacher-forced; an empty target reads the one position after the prompt."""
     labels: tuple[int | None, ...] = tuple(target) or (None,)
     if model.config.is_encoder_decoder:
         return Reading((decoder_start(model), *target[:-1]), 0, labels, tuple(prompt))

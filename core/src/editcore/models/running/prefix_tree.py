@@ -31,7 +31,7 @@ _ATTENTION: Final = ("sdpa", "eager")
 _WINDOWS: Final = ("sliding_window", "window_size", "attention_window_size")
 _reads: "WeakKeyDictionary[PreTrainedModel, bool]" = WeakKeyDictionary()
 _apart: "WeakKeyDictionary[PreTrainedModel, set[str]]" = WeakKeyDictionary()
-"""What is attached to a model and may depend on which row a token is in: patch ids."""
+"""Ids of attached patches that may depend on the row of a token."""
 
 
 @define
@@ -79,7 +79,7 @@ class Row:
         return [i for i, before in enumerate(self.before) if before != i - 1]
 
     def sees(self) -> Tensor:
-        """Which tokens each token sees, (T, T) bool."""
+        """The tokens that each token sees, (T, T) bool."""
         seen = torch.ones(len(self.ids), len(self.ids), dtype=torch.bool).tril()
         for start in self.branches():
             seen[start:, :start] = seen[self.before[start], :start]

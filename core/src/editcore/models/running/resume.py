@@ -92,7 +92,7 @@ class Resumed:
         """
         if self.start or not 0 <= layer < self.anatomy.n_layers or layer < self.layer:
             raise ValueError(
-                f"a batch resumed at layer {self.layer}, column {self.start} cannot go on to layer {layer}"
+                f"a batch resumed at layer {self.layer}, column {self.start} cannot continue at layer {layer}"
             )
         last: dict[Place, Tap] = {Site("block", layer): Tap(output=True)}
         heard = _hooks_on(self.anatomy, layer - 1)
@@ -138,7 +138,7 @@ class Recorded:
     heard: tuple[frozenset[int], ...] = field(repr=False)
 
     def at(self, layer: int, start: int = 0) -> Resumed:
-        """What `resume` gives at that layer and column. At the number of blocks only final norm and head are left."""
+        """The result of `resume` at that layer and column. At the number of blocks only final norm and head remain."""
         entering = _map(self.returned[layer - 1], lambda hidden: hidden[:, start:]) if layer else None
         prefix = tuple((keys[:, :, :start], values[:, :, :start]) for keys, values in self.kept[layer:])
         heard = self.heard[layer - 1] if layer else frozenset()
@@ -173,7 +173,7 @@ def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through
 
     That is every column below `layer`, and above it those before `start`. The tail is run through the block `through`
     (none: up to the head), so that sites that the caller traces are reached: where `start` is not 0, with the tail's
-    columns. `layer` may be the number of blocks: what is left is the head. `start` must not be behind a row's first
+    columns. `layer` may be the number of blocks: what is left is the head. `start` must not be after a row's first
     token that is to change. `start` of what is returned is 0 where the model keeps no columns, and `layer` is 0 where
     its blocks share keys and values. Raises `UsageError` for a model with an encoder, which reads a prompt in both
     directions.
@@ -247,7 +247,7 @@ def _require_decoder(anatomy: "Anatomy") -> None:
 
 @contextmanager
 def _output_of(anatomy: "Anatomy", layer: int) -> Iterator[list[Any]]:
-    """What the block returns, in its own form, once it was run; nothing for a layer below the first."""
+    """The block's output, in its own form, once it has run; nothing for a layer below the first."""
     found: list[Any] = []
     if layer < 0:
         yield found

@@ -78,7 +78,7 @@ class Laid:
     labels: torch.Tensor
 
     def scored(self, logits: torch.Tensor) -> TargetLogits:
-        """What a forward gave at the places, (n, V)."""
+        """The output of a forward pass at the places, (n, V)."""
         return TargetLogits(logits, self.labels, self.at[0])
 
 

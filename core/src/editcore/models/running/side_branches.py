@@ -1,4 +1,4 @@
-"""What runs beside the modules of one model and is added to what they give: y += f(x). No weight is touched.
+"""Branches beside the modules of one model, added to their outputs: y += f(x). No weight is touched.
 
 Of several branches at one module the sum is taken in ascending owner, whatever order they were put on in, so that one
 set of patches always gives one result; and it is added once, so that with the last one gone nothing is left of it.

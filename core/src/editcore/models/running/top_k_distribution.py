@@ -21,7 +21,7 @@ class TopKDistribution:
 
 
 def spread(logprobs: Tensor) -> TopKDistribution:
-    """Of log-probabilities (n, V), in CPU memory."""
+    """The spread of log-probabilities (n, V), in CPU memory."""
     top, ids = logprobs.topk(min(LIKELIEST, logprobs.shape[-1]), dim=-1)  # (n, K)
     return TopKDistribution(ids.to("cpu", torch.int32), top.cpu(), _rest(logprobs, ids).cpu())
 

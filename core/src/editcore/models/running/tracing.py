@@ -21,7 +21,7 @@ Edit = Callable[[torch.Tensor], torch.Tensor]
 
 @frozen
 class Tap:
-    """What to do at a place: keep its input, keep its output, replace its output by `edit(output)` or `mix(input,
+    """An action at a place: keep its input, keep its output, replace its output by `edit(output)` or `mix(input,
     output)`.
 
     Both return a new tensor; changing an argument in place would change what other modules already saw.
@@ -70,11 +70,11 @@ class Trace:
         self._handles: list[RemovableHandle] = []
 
     def input(self, place: Place) -> torch.Tensor:
-        """What went into the place. Raises `KeyError` when that was not asked for or not reached."""
+        """The input of the place. Raises `KeyError` if it was not requested or not reached."""
         return self._inputs[place]
 
     def output(self, place: Place) -> torch.Tensor:
-        """What came out of the place. Raises `KeyError` when that was not asked for or not reached."""
+        """The output of the place. Raises `KeyError` if it was not requested or not reached."""
         return self._outputs[place]
 
     def __enter__(self) -> "Trace":
@@ -156,7 +156,7 @@ def _block(anatomy: Anatomy | None, place: Place) -> nn.Module | None:
 
 
 def first_argument(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor:
-    """What a hook's module was called on, by position or by name."""
+    """The input of a hook's module, by position or by name."""
     if args:
         return args[0]  # type: ignore[no-any-return]
     return kwargs[next(iter(signature(module.forward).parameters))]  # type: ignore[no-any-return]

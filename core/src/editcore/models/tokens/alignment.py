@@ -1,4 +1,4 @@
-"""Which tokens are the subject's: from character offsets, or common prefixes where there are none; always checked."""
+"""Find the tokens of the subject: from character offsets, or common prefixes where there are none; always checked."""
 
 import unicodedata
 from collections.abc import Iterator

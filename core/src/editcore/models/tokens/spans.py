@@ -1,7 +1,7 @@
 """Prompt, subject and target as token ids, from one joint tokenisation. Nothing else tokenises a request.
 
 An encoder-decoder reads the prompt in its encoder and says the target in its decoder: two texts, each tokenised by
-itself with the end that the tokenizer puts behind a text, which the decoder is to say too. `encoder_decoder=True` asks
+itself with the end that the tokenizer puts after a text, which the decoder is to say too. `encoder_decoder=True` asks
 for that; it is `model.config.is_encoder_decoder`, and `Session.encode` passes it.
 """
 
@@ -39,12 +39,12 @@ class Encoded:
 
     @property
     def prompt_ids(self) -> tuple[int, ...]:
-        """What a model is given before it answers."""
+        """The input of a model before its answer."""
         return self.ids[: self.target.start]
 
     @property
     def target_ids(self) -> tuple[int, ...]:
-        """What it should answer."""
+        """The expected answer."""
         return self.ids[self.target.start :]
 
 
@@ -115,7 +115,7 @@ def _encode(
 
 
 def _labels(tokenizer: "PreTrainedTokenizerBase", target: str) -> tuple[int, ...]:
-    """What a decoder with a text of its own should say: the target, and that it ends there."""
+    """The expected text of a decoder with its own text: the target and its end token."""
     if not target.strip():
         raise UsageError("the target is empty", hint="say what the model should answer")
     tokens = tokenise(tokenizer, target.strip(), closed=True)
@@ -125,7 +125,7 @@ def _labels(tokenizer: "PreTrainedTokenizerBase", target: str) -> tuple[int, ...
 
 
 def joined_target(text: str, target: str, target_prefix: TargetPrefix, *, in_chat: bool = False) -> str:
-    """What follows the prompt: the target behind what joins it, by the rules of `EditRequest`.
+    """The text after the prompt: the joining text and the target, by the rules of `EditRequest`.
 
     `blank` gives exactly one blank, whether prompt or target bring one or not.
     """

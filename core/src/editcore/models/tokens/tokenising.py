@@ -12,12 +12,12 @@ if TYPE_CHECKING:
 
 _ANCHORS = ("\n", ".", "a", "1", "。")
 _rows: "WeakKeyDictionary[PreTrainedTokenizerBase, int]" = WeakKeyDictionary()
-"""Of tokenizers with more tokens than their model's embedding has rows, the number of rows."""
+"""Number of rows of the embedding, for tokenizers that have more tokens."""
 
 
 @frozen
 class Tokens:
-    """The ids of a text; how many special tokens stand before and behind it; character ranges by token where known.
+    """The ids of a text; how many special tokens stand before and after it; character ranges by token where known.
 
     Ranges `[start, end)` are indexed like `ids`; they are None for tokenizers that do not tell.
     """
@@ -99,7 +99,7 @@ def continuation(tokenizer: "PreTrainedTokenizerBase", prompt: Tokens, text: str
 
     Those that follow the prompt's in the joint tokenisation of `text + more`. Where a token of the joint tokenisation
     reaches over the boundary ("is " and "Paris", "1" and "2"), a model can no longer choose that token: it has read
-    the prompt's own tokens. Then `more` is tokenised behind a character with which it does not merge, and the ids
+    the prompt's own tokens. Then `more` is tokenised after a character with which it does not merge, and the ids
     are taken that decode, after the prompt's, to the text of both. Raises `UsageError` when nothing does.
     """
     joint = prompt.ids[: prompt.lead] + bare(tokenizer, text + more)
@@ -112,7 +112,7 @@ def continuation(tokenizer: "PreTrainedTokenizerBase", prompt: Tokens, text: str
         if after[: len(before)] == before and decode(tokenizer, prompt.ids + after[len(before) :]) == wanted:
             return after[len(before) :]
     raise UsageError(
-        f"{more!r} cannot be told from the prompt {text!r} that it follows", hint="put a blank between them"
+        f"{more!r} cannot be separated from the prompt {text!r} that it follows", hint="put a blank between them"
     )
 
 

@@ -15,7 +15,7 @@ from editcore.storage.canonical import is_negative_zero
 from editcore_hooks import EditcoreError
 
 ROUNDING: Final = 2.0**-53
-"""What one more addition in float64 can lose, relative to its result."""
+"""Largest loss of one more addition in float64, relative to its result."""
 
 
 @frozen
@@ -29,7 +29,7 @@ class Step:
 @frozen
 class Combined:
     """One update in place of the steps. `exact`: every base gets the bits that the steps give it. `residual` is
-    relative to the Frobenius norm of what was to be said."""
+    relative to the Frobenius norm of the exact sum."""
 
     update: StoredUpdate
     groups: tuple[Mapping[str, Any], ...] = ()

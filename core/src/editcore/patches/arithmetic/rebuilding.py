@@ -95,7 +95,7 @@ def _became_infinite(before: torch.Tensor, after: torch.Tensor) -> bool:
 
 @frozen
 class Survival:
-    """What rounding left of a delta: ‖(W' - W0) - δ‖ / ‖δ‖, and the share of its non-zero places that did not move."""
+    """The effect of rounding on a delta: ‖(W' - W0) - δ‖ / ‖δ‖, and the share of non-zero places that did not move."""
 
     relative_error: float
     unchanged: float

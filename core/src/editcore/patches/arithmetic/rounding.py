@@ -11,7 +11,7 @@ from editcore.patches.forms.deltas import Delta
 from editcore.patches.forms.table import EXCLUSIVE
 
 _ROUNDING: Final = 2.0**-52
-"""What two machines can make of one float64 operation differently, relative to its operands."""
+"""Largest difference of one float64 operation between machines, relative to its operands."""
 
 
 @frozen
@@ -56,7 +56,7 @@ def _last_place(size: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 def _of_products(result: torch.Tensor, deltas: Sequence[Delta], start: int, stop: int) -> torch.Tensor | float:
-    """What sums over the rank, taken in another order, can change: r · 2⁻⁵² · Σ |left| |right|, and as much for each
+    """Largest change of sums over the rank in another order: r · 2⁻⁵² · Σ |left| |right|, and as much for each
     addition after it."""
     if not any(delta.form == "low_rank" for delta in deltas):
         return 0.0

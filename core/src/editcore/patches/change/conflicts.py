@@ -23,7 +23,7 @@ ALIGNED: Final = 0.5
 COLLIDING: Final = 0.9
 """Low-rank edits that have keys, one of each, with at least this cosine answer to each other's subjects."""
 NESTED: Final = 0.5
-"""From this share on it is said in words that the smaller column or row space of two deltas lies in the other."""
+"""From this share on the report says in words that the smaller column or row space of two deltas lies in the other."""
 
 
 @frozen
@@ -53,7 +53,7 @@ class Conflict:
 
 @frozen
 class Decision:
-    """What to do: the patches to put on, the ids of present ones to take off, and what to say of it."""
+    """The decision: the patches to apply, the ids of present ones to revert, and the messages."""
 
     patches: tuple[Patch, ...]
     taken_off: tuple[str, ...] = ()
@@ -91,11 +91,11 @@ def find_conflicts(plan: Plan) -> list[Conflict]:
 def decide(
     checkpoint: Checkpoint, patches: Sequence[Patch], conflicts: Sequence[Conflict], rule: OnConflict
 ) -> Decision:
-    """What `rule` makes of conflicts. `last-wins` leaves out the earlier of two patches with one fact, or of two that
+    """The decision of `rule` on conflicts. `last-wins` leaves out the earlier of two patches that have one fact or
     exclude each other: by their form, or because both contain one patch.
 
     Raises `ConflictError` under `refuse`, under `warn` for patches that exclude each other, and under `last-wins` when
-    what stays requires what would go.
+    what stays requires a patch that would be reverted.
     """
     counting = [conflict for conflict in conflicts if conflict.counts]
     deciding = [c for c in counting if c.kind in ("fact", "twice", "exclusive")]

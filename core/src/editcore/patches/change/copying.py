@@ -24,8 +24,8 @@ _LEFT_OUT: Final = (".git", ".cache", "*.bin", "*.h5", "*.msgpack", "*.pt", "*.p
 
 
 def copy_checkpoint(source: Path | str, destination: Path | str) -> Checkpoint:
-    """Copy a folder with its patches. Links become files. Weights in other formats, which patches miss, stay behind, as
-    does what `left_out` names.
+    """Copy a folder with its patches. Links become files. Weights in other formats, which patches miss, and what
+    `left_out` names are not copied.
 
     Raises `UsageError` when `destination` holds something, and what `Checkpoint.open` raises.
     """

@@ -1,4 +1,4 @@
-"""What a patch's leaving means for those that stay: which cannot stay without it, and which were computed on it."""
+"""Effect of a reverted patch on those that stay: which require it, and which were computed on it."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
@@ -29,8 +29,8 @@ def refuse_required(checkpoint: Checkpoint, gone: Collection[str]) -> None:
         asked = " ".join(patch_id[:12] for patch_id in checkpoint.patch_ids if patch_id in gone)
         raise ConflictError(
             f"{'patch' if len(staying) == 1 else 'patches'} {names} "
-            f"{'requires' if len(staying) == 1 else 'require'} what would go",
-            hint=f"editcore revert {asked} --model {checkpoint.folder} --with-dependents takes them off as well",
+            f"{'requires' if len(staying) == 1 else 'require'} a patch that would be reverted",
+            hint=f"editcore revert {asked} --model {checkpoint.folder} --with-dependents reverts them too",
         )
 
 

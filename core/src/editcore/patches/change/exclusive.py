@@ -1,4 +1,4 @@
-"""Patches that exclude each other: forms that say what bits become and add nothing, and a patch that is there already,
+"""Patches that exclude each other: forms that say what bits become and add nothing, and a patch that exists already,
 inside a squash."""
 
 from collections.abc import Collection, Mapping, Sequence
@@ -66,7 +66,7 @@ def said_twice(earlier: Patch | PatchHeader, later: Patch | PatchHeader) -> str:
 def clashes(
     checkpoint: Checkpoint, added: Sequence[Patch], touched: Mapping[str, Mapping[str, str]]
 ) -> list[tuple[str, str, str]]:
-    """What `refuse_shared` refuses: key, earlier and later id of each pair, one of it added, that cannot share."""
+    """Pairs for `refuse_shared`: key, earlier and later id of each pair, one of them added, that cannot share."""
     new = {patch.patch_id: patch for patch in added}
     order = [*checkpoint.patch_ids, *new]
     found = []

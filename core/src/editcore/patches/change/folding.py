@@ -36,7 +36,7 @@ class Folded:
 
 @frozen
 class _Neurons:
-    """Units of one MLP side by side and zeros behind them: `keys`, `values`, `gate` (m, d), `biases` (m,)."""
+    """Units of one MLP side by side and zeros after them: `keys`, `values`, `gate` (m, d), `biases` (m,)."""
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -46,7 +46,7 @@ class _Neurons:
 
 @frozen
 class _Piece:
-    """What a parameter gets along `axis` before position `at`, turned as it is stored."""
+    """The values for a parameter along `axis` before position `at`, in stored orientation."""
 
     name: str
     axis: int
@@ -88,7 +88,7 @@ def fold(checkpoint: Checkpoint, patches: Sequence[Patch], architectures: Sequen
 
 
 def _width_name(anatomy: Anatomy, architectures: Sequence[type[Architecture]]) -> str:
-    """What the configuration of the family calls the width of its MLPs."""
+    """The name of the MLPs' width in the configuration of the family."""
     table = next((table for table in architectures if table.name == anatomy.family), None)
     if table is None:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Which links of a folder are followed when it is copied: those that stay inside it, or lead to the files of its own
+"""The links of a folder that a copy follows: those that stay inside it, or lead to the files of its own
 download cache. Any other would bring a file of this machine into a copy that people pass on."""
 
 import os
@@ -17,7 +17,7 @@ class Reach:
 
     @classmethod
     def of(cls, folder: Path) -> Self:
-        """That of a checkpoint folder, or of a snapshot `models--OWNER--NAME/snapshots/COMMIT` of a cache."""
+        """The cache of a checkpoint folder, or of a snapshot `models--OWNER--NAME/snapshots/COMMIT` of a cache."""
         own = folder.resolve()
         repository = own.parent.parent
         in_cache = own.parent.name == "snapshots" and repository.name.startswith("models--")

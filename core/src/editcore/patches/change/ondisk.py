@@ -18,7 +18,7 @@ from editcore_hooks import Applied, EditcoreError, RefusedFileError
 
 @frozen
 class AppliedOnDisk(Applied):
-    """What a folder holds after a change; `notices` are lines for the person who asked for it."""
+    """The content of a folder after a change; `notices` are lines for the user."""
 
     stack_hash: str = ""
     notices: tuple[str, ...] = ()

@@ -60,7 +60,7 @@ def overlaps(key: str, shape: Sequence[int], touching: Sequence[Touching]) -> li
 
 
 def key_side(site: object, shape: Sequence[int]) -> str:
-    """Which factor is the key: `right` for [out, in], `left` where the file has [in, out], as GPT-2's does.
+    """The factor that is the key: `right` for [out, in], `left` if the file stores [in, out], as for GPT-2.
 
     Told by the role: what leaves an MLP takes its long side in, what enters it the short one. Without a role, or
     where the sides are equal, it is `right`, which most families have.

@@ -1,4 +1,4 @@
-"""What a change of a folder would do, decided and checked before a byte is written. `--dry-run` prints it."""
+"""The plan of a change of a folder, decided and checked before a byte is written. `--dry-run` prints it."""
 
 import json
 import math
@@ -47,7 +47,7 @@ class Plan:
 
     @property
     def bytes_to_write(self) -> int:
-        """Weight files written anew, and originals kept of tensors touched for the first time."""
+        """Weight files to rewrite, and originals to keep of tensors touched for the first time."""
         checkpoint = self.checkpoint
         with checkpoint.unchanged():
             files = sum((checkpoint.folder / rewrite.source).stat().st_size for rewrite in self.rewrites)
@@ -56,7 +56,7 @@ class Plan:
 
     @property
     def flop(self) -> int:
-        """Of the products of low-rank factors, those of present patches on the same tensors among them."""
+        """FLOP of the products of low-rank factors, including present patches on the same tensors."""
         added, total = {patch.patch_id: patch for patch in self.added}, 0
         for key in self.changed:
             for patch_id, name in self.touched.get(key, {}).items():
@@ -162,7 +162,7 @@ def _require_sound(checkpoint: Checkpoint) -> None:
 
 
 def original_files(checkpoint: Checkpoint) -> Mapping[str, str]:
-    """Which file of the base holds each tensor; a patched shard has another name than its original."""
+    """The file of the base that holds each tensor; a patched shard has another name than its original."""
     if checkpoint.shards.index is None or not checkpoint.patch_ids:
         return checkpoint.shards.files
     return read_index(original_index_path(checkpoint.folder))["weight_map"]  # type: ignore[no-any-return]
@@ -181,7 +181,7 @@ def _rewrites(
         source = checkpoint.shards.files[keys[0]]
         if destination != source and (checkpoint.folder / destination).exists():
             raise ConflictError(
-                f"{checkpoint.folder / destination} is in the way and belongs to nothing", hint="move it away"
+                f"{checkpoint.folder / destination} blocks the change and belongs to nothing", hint="move it elsewhere"
             )
         result.append(Rewrite(source, destination, tuple(keys)))
     return tuple(result)
@@ -216,6 +216,6 @@ def _refuse_runtime_kinds(patch: Patch) -> None:
     owner = f"`pip install {distribution}`" if isinstance(distribution, str) else "install the plugin of its method"
     raise ConflictError(
         f"patch {patch.patch_id[:12]} is of kind {patch.kind} ({patch.core['payload']['kind']}): "
-        "a plain load of the folder would silently go without it",
+        "a plain load of the folder would silently ignore it",
         hint=f"{owner} and put it on an open session",
     )

@@ -1,4 +1,4 @@
-"""What carrying out a plan would refuse only while it writes: results that are not finite."""
+"""Find refusals that would come only while a plan is written: results that are not finite."""
 
 import torch
 

@@ -27,14 +27,14 @@ from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
 @frozen
 class Repaired:
-    """What `repair` did, and the names it removed."""
+    """The result of `repair`, and the names it removed."""
 
     action: Literal["nothing", "finished", "rolled back", "cleared"]
     removed: tuple[str, ...] = ()
 
 
 def repair(folder: Path | str) -> Repaired:
-    """Bring a folder back to the state before or after a change that was cut short, and clear leftovers.
+    """Bring a folder back to the state before or after a change that was interrupted, and clear leftovers.
 
     Copies that were never finished lie beside the name they should have got, so they are cleared also when there is no
     `folder`. Raises `ConflictError` while a writer is at work, `RefusedFileError` when the folder is in neither state.
@@ -63,7 +63,7 @@ def repair(folder: Path | str) -> Repaired:
 
 
 def current_stack(folder: Path | str) -> Stack:
-    """The stack a folder really has, also when a change of it was cut short; reads only."""
+    """The stack a folder really has, also when a change of it was interrupted; reads only."""
     folder = Path(folder)
     journal = read_journal(folder)
     if journal is None:
@@ -84,7 +84,7 @@ def settle(folder: Path, journal: Journal) -> Literal["finished", "rolled back"]
 
 
 def finish(folder: Path, journal: Journal) -> None:
-    """What follows the commit: the record of the new stack, then the removal of what only the old one needed."""
+    """Steps after the commit: record the new stack, then remove what only the old one needed."""
     if journal.new.patches:
         access = record_access(folder, read_shards(folder).files.values())
         durable.write_atomically(folder / STACK_FILE, [journal.new.as_bytes()], access)
@@ -150,7 +150,7 @@ def _refuse_foreign(folder: Path, journal: Journal) -> None:
     originals = set(_original_names(folder)) if journal.old_files or journal.new_files else set()
     for name in (*journal.old_files, *journal.new_files):
         if not any(is_shard_of(name, original) for original in originals):
-            fault = f"it names {name}, which is no shard of this folder"
+            fault = f"it names {name}, which is not a shard of this folder"
     if fault is not None:
         raise RefusedFileError(
             f"{journal_path(folder)} is not of a change of this folder: {fault}", hint=way_out(folder)
@@ -173,7 +173,7 @@ def _is_committed(folder: Path, journal: Journal) -> bool:
     if _holds(folder, journal.old, journal, journal.old_files):
         return False
     raise RefusedFileError(
-        f"{folder} is in neither the state before nor after the change that was cut short: "
+        f"{folder} is in neither the state before nor after the change that was interrupted: "
         "another program changed the weights",
         hint=way_out(folder),
     )

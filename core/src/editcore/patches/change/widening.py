@@ -1,4 +1,4 @@
-"""Writing the weight files of a folder anew with some tensors of another shape; all other bytes stay as they are."""
+"""Rewriting the weight files of a folder with some tensors of another shape; all other bytes stay as they are."""
 
 import json
 import math

@@ -1,4 +1,4 @@
-"""Which model is this: hashes of stored tensors, of the structure in its configuration, of its tokenizer."""
+"""Identify a model: hashes of stored tensors, of the structure in its configuration, of its tokenizer."""
 
 import hashlib
 from collections.abc import Iterable, Mapping

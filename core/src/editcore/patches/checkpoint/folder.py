@@ -79,7 +79,7 @@ class Checkpoint:
         )
 
     def expecting(self, patches: "Sequence[Patch | PatchHeader]") -> "Checkpoint":
-        """The same folder, of which it is said that it will carry `patches`."""
+        """The same folder, declared to carry `patches`."""
         other = copy(self)
         other._expected = tuple(patches)
         return other
@@ -200,7 +200,7 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
         raise RefusedFileError(f"{folder} holds no config.json", hint="give the folder that save_pretrained wrote")
     config = load_json(path.read_bytes(), str(path))
     if not isinstance(config, dict):
-        raise RefusedFileError(f"{path} is no JSON object", hint="copy or download the checkpoint again")
+        raise RefusedFileError(f"{path} is not a JSON object", hint="copy or download the checkpoint again")
     if config.get("quantization_config") or config.get("compression_config"):
         raise RefusedFileError(
             f"{folder} holds a quantised model, whose weights take no exact patch",

@@ -1,4 +1,4 @@
-"""What a patch says of its base: a name, a revision, and the hashes by which the base is known again."""
+"""The base in a patch: a name, a revision, and the hashes that identify it."""
 
 import re
 from pathlib import Path

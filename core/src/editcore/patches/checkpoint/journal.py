@@ -38,7 +38,7 @@ def journal_path(folder: Path) -> Path:
 
 
 def refuse_unfinished(folder: Path) -> None:
-    """Raise when a change of `folder` is under way (`ConflictError`) or was cut short (`RefusedFileError`)."""
+    """Raise when a change of `folder` is under way (`ConflictError`) or was interrupted (`RefusedFileError`)."""
     if journal_path(folder).exists():
         if lock.is_being_written(folder):
             raise ConflictError(f"another editcore is writing {folder}", hint="wait for it and try again")
@@ -48,16 +48,16 @@ def refuse_unfinished(folder: Path) -> None:
 def refuse_repairable(folder: Path) -> None:
     """Raise `RefusedFileError` when there is a journal; for whoever holds the lock and so knows no writer is alive."""
     if journal_path(folder).exists():
-        raise RefusedFileError(f"a change of {folder} was cut short", hint=f"run `editcore repair {folder}`")
+        raise RefusedFileError(f"a change of {folder} was interrupted", hint=f"run `editcore repair {folder}`")
 
 
 def staged_name(final: str) -> str:
-    """What the file that will be `final` is called before the commit renames it."""
+    """The name of the file `final` before the commit renames it."""
     return f"{final}.editcore.tmp"
 
 
 def way_out(folder: Path) -> str:
-    """What a person can do about a journal that nobody can follow."""
+    """The next step for a journal that cannot be followed."""
     return (
         f"if {folder} loads as it should, remove {journal_path(folder)} and run `editcore verify {folder}`; "
         "otherwise copy the base again and apply the patches in .editcore/patches"

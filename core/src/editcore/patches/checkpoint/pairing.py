@@ -46,7 +46,7 @@ def pair(base: Checkpoint, edited: Checkpoint) -> Pairs:
     renamed = [f"{there} for {key}" for key, there in keys.items() if key != there]
     notices = [f"{edited.folder} has other names: {some(renamed)}"] if renamed else []
     if buffers:
-        notices.append(f"{buffers} buffers of masks and positions are no weights and were left out")
+        notices.append(f"{buffers} buffers of masks and positions are not weights and were left out")
     return Pairs(keys, tuple(notices))
 
 

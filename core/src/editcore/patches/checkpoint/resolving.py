@@ -1,4 +1,4 @@
-"""Which tensor of a checkpoint a target means, and whether the checkpoint is the base that a patch was made for."""
+"""Find the tensor of a target in a checkpoint, and check that the checkpoint is the base of a patch."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
@@ -130,7 +130,7 @@ def _compare(
 
 
 def _tied(key: str, checkpoint: Checkpoint) -> list[str]:
-    """What to say of a tied tensor. Raises `ConflictError` when a second copy is stored, which would stay unedited."""
+    """The notice about a tied tensor. Raises `ConflictError` for a second stored copy, which would stay unedited."""
     text = checkpoint.config.get("text_config")
     said = checkpoint.config.get("tie_word_embeddings") or (isinstance(text, dict) and text.get("tie_word_embeddings"))
     for other in tied_names(key, checkpoint.entries, checkpoint.config):

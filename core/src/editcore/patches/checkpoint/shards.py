@@ -1,4 +1,4 @@
-"""Which files hold the tensors of a checkpoint folder, and where in them each tensor lies. Nothing is written."""
+"""The files with the tensors of a checkpoint folder, and the place of each tensor in them. Nothing is written."""
 
 import hashlib
 import re
@@ -66,7 +66,7 @@ def read_index(path: Path) -> dict[str, Any]:
         raise RefusedFileError(f"{path} has no weight_map", hint=_COPY_AGAIN)
     for name in set(map(str, files.values())):
         if not _is_name(name) or not name.endswith(".safetensors"):
-            raise RefusedFileError(f"{path} names {name!r}, which is no file of its folder", hint=_COPY_AGAIN)
+            raise RefusedFileError(f"{path} names {name!r}, which is not a file of its folder", hint=_COPY_AGAIN)
     return index  # type: ignore[no-any-return]
 
 

@@ -1,4 +1,4 @@
-"""What is applied to a folder: `editcore.json`, and the files in `.editcore/` that make it reversible.
+"""The stack of a folder: `editcore.json`, and the files in `.editcore/` that make it reversible.
 
 `editcore.json`: base, ordered ids, hash of every result. In `.editcore/`: `patches/<id>.safetensors`;
 `originals/<sha256>.raw`, the stored bytes of each touched tensor of the base, and the index of a sharded base;
@@ -169,7 +169,7 @@ _COPY: Final = "copy the base again and apply the patches in .editcore/patches"
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise ValueError(f"{str(value)[:80]!r} is no text")
+        raise ValueError(f"{str(value)[:80]!r} is not a text")
     return value
 
 
@@ -181,7 +181,7 @@ def _hex(value: Any) -> str:
 
 def _target(value: Mapping[str, Any]) -> StackedTarget:
     if not all(type(size) is int for size in value["shape"]):
-        raise ValueError(f"{str(value['shape'])[:80]} is no shape")
+        raise ValueError(f"{str(value['shape'])[:80]} is not a shape")
     return StackedTarget(
         file_name(value["file"]),
         _text(value["dtype"]),

@@ -27,7 +27,7 @@ def stored_patch(opened: Checkpoint, patch_id: str) -> PatchHeader:
 
 
 def record_fault(stack: Stack, header: PatchHeader) -> str | None:
-    """What the record of a folder says otherwise than a patch itself of the tensors that it touches, or None."""
+    """The difference between the record of a folder and a patch about the tensors it touches, or None."""
     recorded = [
         (target.patches[header.patch_id], key, target)
         for key, target in stack.targets.items()

@@ -1,4 +1,4 @@
-"""What can be said of the tensors that no patch touches, of which a folder keeps no originals.
+"""Checks of the tensors that no patch touches, of which a folder keeps no originals.
 
 Applying reads no more than it must, so their hashes are recorded only where they were known anyway. For the others
 there is the root over the whole base: in the folder where it was computed, and in patches that name their base. A root
@@ -16,7 +16,7 @@ from editcore.patches.file.patch import PatchHeader
 @frozen
 class Problem:
     """One thing that is not as it should be: in which file, at which tensor ("" for the whole file or folder), and the
-    command that tells more or mends it."""
+    command that shows more or fixes it."""
 
     file: str
     tensor: str

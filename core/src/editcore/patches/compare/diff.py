@@ -55,7 +55,7 @@ class TensorDifference:
 
 @frozen
 class Difference:
-    """What differs; both empty when nothing does."""
+    """The differences; both are empty if there are none."""
 
     manifest: tuple[FieldDifference, ...]
     tensors: tuple[TensorDifference, ...]

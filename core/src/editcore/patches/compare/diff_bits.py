@@ -42,7 +42,7 @@ class Changed:
 def compare_bits(
     a: Changed | None, b: Changed | None, base: torch.Tensor | None
 ) -> tuple[Delta | None, Delta | None, BitFigures | None]:
-    """The deltas to take figures of, and what is said of bits where a side sets them (None where none does).
+    """The deltas to take figures of, and the text about bits where a side sets them (None where none does).
 
     With `base`, as stored, both sides are results less the base, so that all figures follow; without it a side that
     sets bits has no delta.
@@ -62,7 +62,7 @@ def compare_bits(
 
 
 def moved(before: torch.Tensor, after: torch.Tensor) -> Delta | None:
-    """What is stored after less what was before, of one dtype; None when that is the same. No tensor is made of it."""
+    """Stored bits after minus before, of one dtype; None if they are equal. No tensor is made."""
     return None if torch.equal(before, after) else Delta("moved", {"after": after, "before": before})
 
 

@@ -1,4 +1,4 @@
-"""What two patches, model folders or written stacks say of themselves, field by field. Needs no torch."""
+"""The manifests of two patches, model folders or exported stacks, field by field. Needs no torch."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any

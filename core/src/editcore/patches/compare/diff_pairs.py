@@ -84,7 +84,7 @@ def pairs_of_folders(a: Checkpoint, b: Checkpoint) -> Iterator[Pair]:
 
 
 def pairs_of_both(a: Sequence[PatchHeader], b: Checkpoint) -> Iterator[Pair]:
-    """What a patch changes and what a folder of its base has changed already. Raises `WrongBaseError`."""
+    """The changes of a patch and those that a folder of its base has already. Raises `WrongBaseError`."""
     names: dict[str, list[Named]] = {}
     for patch in sorted(a, key=lambda patch: patch.patch_id):
         for name, key in require_base(patch, b).keys.items():
@@ -104,7 +104,7 @@ def pairs_of_both(a: Sequence[PatchHeader], b: Checkpoint) -> Iterator[Pair]:
 
 
 def _moved(side: Checkpoint, key: str, base: torch.Tensor) -> Delta | None:
-    """What the tensor has over its own base; it is not read where it has not changed."""
+    """The change of the tensor against its own base; an unchanged tensor is not read."""
     return None if side.sha256(key) == side.base_sha256(key) else moved(base, _stored(side, key))
 
 
@@ -135,7 +135,7 @@ def _content(named: Sequence[Named]) -> list[object]:
 
 
 def _changed(named: Sequence[Named]) -> Changed:
-    """What several patches do to one tensor together: low-rank deltas stay factors, side by side."""
+    """The joint change of one tensor by several patches: low-rank deltas stay factors, side by side."""
     patch, name = named[0]
     deltas = [delta for one, own in named for delta in one.deltas(own)]
     if len(deltas) > 1 and any(delta.form != "low_rank" for delta in deltas):

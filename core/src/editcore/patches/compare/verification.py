@@ -19,7 +19,7 @@ from editcore_hooks import EditcoreError, RefusedFileError
 
 @frozen
 class Verification:
-    """What was compared, what differs, and what is worth saying though nothing is wrong.
+    """The comparison, its differences, and notices that are not faults.
 
     `checked` are touched tensors, or the tensors of a patch; `untouched` says what was compared beyond them.
     """
@@ -73,7 +73,7 @@ def verify_patch(path: Path | str, base: Path | str | None = None) -> Verificati
 
 
 def _unknown_results(patch: Patch, path: Path | str) -> tuple[str, ...]:
-    """What `xor` makes of a tensor depends on every bit of the base, so that it can be NaN on no other."""
+    """The result of `xor` depends on every bit of the base, so a NaN occurs on that base only."""
     keys = sorted(key for key, target in patch.targets.items() if target["form"] == "xor")
     if not keys:
         return ()

@@ -10,7 +10,7 @@ from editcore.patches.forms.units import is_units
 from editcore.text.visible import json_escaped, one_line, plain_line
 
 _SPECIAL: Final = re.compile(r"[\\`\[\]!|]|(?<=:)//|(?<=www)\.", re.IGNORECASE)
-"""What begins a cell, a link, an image or code; some readers make links of bare addresses as well."""
+"""Characters that begin a cell, a link, an image or code; some readers also turn bare addresses into links."""
 
 
 def card(patch: Described, patch_id: str, file_name: str) -> str:

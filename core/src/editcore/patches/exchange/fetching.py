@@ -23,7 +23,7 @@ _PAGE: Final = 10_000_000
 
 @frozen
 class Limits:
-    """What a download may take. `started` is when the time began to run."""
+    """Limits of a download. `started` is the start of its time."""
 
     megabytes: float = 2000.0
     seconds: float = 600.0
@@ -52,7 +52,7 @@ def list_files(repository: str, revision: str | None, limits: Limits) -> list[st
             page = load_json(b"".join(_blocks(response, what, _PAGE, limits)), what)
             url = response.links.get("next", {}).get("url")
         if url is not None and urlsplit(url)[:2] != urlsplit(tree)[:2]:
-            raise RefusedFileError(f"{what} goes on at another host: {url[:80]}")
+            raise RefusedFileError(f"{what} redirects to another host: {url[:80]}")
         if not isinstance(page, list):
             raise RefusedFileError(f"{what} is not a list")
         found = [one.get("path") for one in page if isinstance(one, dict) and one.get("type") == "file"]

@@ -57,7 +57,7 @@ def write_adapter(
     """
     if patch.kind != "weights":
         hint = "editcore export PATCH --to merged" if is_units(patch) else "keep it as a patch"
-        raise UsageError(f"a patch of kind {patch.kind} is no LoRA adapter", hint=hint)
+        raise UsageError(f"a patch of kind {patch.kind} is not a LoRA adapter", hint=hint)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty", hint="choose a folder that does not exist")
     keys = require_base(patch, base).keys
@@ -87,7 +87,7 @@ def write_adapter(
 
 
 def base_named(patch: Patch, base: Checkpoint, name: str | None = None) -> tuple[str, str | None]:
-    """What peft loads beside the adapter: a hub id with its commit, or a path with None."""
+    """The base that peft loads with the adapter: a hub id with its commit, or a path with None."""
     described = patch.annotation("base")
     if name is not None:
         return name, None
@@ -111,7 +111,7 @@ def _factors(patch: Patch, key: str, tolerance: float, max_rank: int) -> Factors
     deltas, shape = patch.deltas(key), tuple(patch.targets[key]["shape"])
     form = patch.targets[key]["form"]
     if form in EXCLUSIVE:
-        raise UsageError(f"{key} is {form}, which is no delta", hint="editcore export PATCH --to merged")
+        raise UsageError(f"{key} is {form}, which is not a delta", hint="editcore export PATCH --to merged")
     together = whole(deltas)
     norm(together, key)  # raises for what overflows
     if form == "low_rank":

@@ -190,4 +190,4 @@ def _lost_state(patches: Sequence[Patch]) -> tuple[str, ...]:
     methods = sorted({str(patch.annotation("state").get("method")) for patch in patches if "state" in patch.about})
     if not methods:
         return ()
-    return (f"the state of {', '.join(methods)} stays behind: later edits of it on the squashed patch start anew",)
+    return (f"the state of {', '.join(methods)} is dropped: later edits on the squashed patch start without it",)

@@ -80,12 +80,12 @@ class StackExport:
 def write_export(checkpoint: Checkpoint, path: Path | str) -> StackExport:
     """Write the stack of a folder to `path` and its patches to the folder `<stem>.patches` beside it.
 
-    Hashes the whole base. Raises `UsageError` without patches, or when something is there already.
+    Hashes the whole base. Raises `UsageError` without patches, or when something exists already.
     """
     path = Path(path)
     beside = path.with_name(f"{path.stem}.patches")
     if not checkpoint.patch_ids:
-        raise UsageError(f"{checkpoint.folder} carries no patches", hint="editcore apply puts some on")
+        raise UsageError(f"{checkpoint.folder} carries no patches", hint="apply patches with `editcore apply`")
     for taken in (path, beside):
         if taken.exists():
             raise UsageError(f"{taken} exists", hint="choose another name, or remove it")
@@ -140,7 +140,7 @@ def read_export(path: Path | str) -> StackExport:
         if not files or len(files) != len(document["patches"]) or document["stack_hash"] != export.hash:
             raise ValueError("its ids do not give its hash")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise RefusedFileError(f"{path} is no exported stack, or damaged ({error})", hint=_AGAIN) from error
+        raise RefusedFileError(f"{path} is not an exported stack, or is damaged ({error})", hint=_AGAIN) from error
     return export
 
 

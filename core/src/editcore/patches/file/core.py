@@ -19,7 +19,7 @@ UPGRADE: Final = "pip install --upgrade editcore"
 
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
 _KEY: Final = re.compile(r"(?!.*\.\.)[A-Za-z0-9_][A-Za-z0-9_.:-]{0,511}")
-_AGAIN: Final = "get the patch again from where it came"
+_AGAIN: Final = "get the patch again from its source"
 
 
 @frozen
@@ -46,13 +46,13 @@ def check_core(core: Mapping[str, Any], about: Mapping[str, Any], where: str) ->
     if not isinstance(apply, dict) or set(apply) != {"rule", "scale"} or apply["rule"] != RULE:
         raise RefusedFileError(f"{where} is applied by a rule that this version does not know", hint=UPGRADE)
     if type(apply["scale"]) not in (int, float):
-        refuse(where, "its scale is no number")
+        refuse(where, "its scale is not a number")
     _check_dependencies(core, where)
     if (kind == "weights") != bool(core["targets"]) or (kind == "weights") == ("payload" in core):
         refuse(where, "weights patches have targets and no payload, the others a payload and no targets")
     parts: dict[str, Part] = {}
     if not isinstance(core["targets"], dict):
-        refuse(where, "its targets are no JSON object")
+        refuse(where, "its targets are not a JSON object")
     for key, target in core["targets"].items():
         for name, part in _check_target(key, target, where).items():
             parts[f"{key}/{name}"] = part
@@ -91,7 +91,7 @@ def _check_dependencies(core: Mapping[str, Any], where: str) -> None:
     if requires != sorted(set(requires)):
         refuse(where, "requires is not sorted, or names a patch twice")
     if not isinstance(assets, list):
-        refuse(where, "assets is no list")
+        refuse(where, "assets is not a list")
     for asset in assets:
         plain = isinstance(asset, dict) and set(asset) == {"kind", "sha256", "required_at"}
         if not plain or not all(isinstance(v, str) for v in asset.values()) or not _HEX.fullmatch(asset["sha256"]):
@@ -116,7 +116,7 @@ def _check_target(key: str, target: Any, where: str) -> dict[str, Part]:
             f"target {key} of {where} has form {form!r}: this version of editcore does not read it", hint=UPGRADE
         )
     if not _is_shape(shape) or not _is_dtype(target["base_dtype"]) or not _is_hash(target["base_sha256"]):
-        refuse(where, f"target {key} has a shape, base_dtype or base_sha256 that is none")
+        refuse(where, f"target {key} has an invalid shape, base_dtype or base_sha256")
     parts = _check_parts(target["parts"], where)
     if fault := form_fault(form, tuple(shape), {name: (p.dtype, p.shape) for name, p in parts.items()}):
         refuse(where, f"target {key} {fault}")
@@ -142,7 +142,7 @@ def _check_groups(key: str, target: Mapping[str, Any], parts: Mapping[str, Part]
     if not plain or not all(type(g["rank"]) is int and g["rank"] > 0 for g in groups):
         refuse(where, f"target {key} has groups that are not patch_id, rank and scale of low_rank factors")
     if not all(type(g["scale"]) in (int, float) for g in groups):
-        refuse(where, f"target {key} has a group whose scale is no number")
+        refuse(where, f"target {key} has a group whose scale is not a number")
     if len({g["patch_id"] for g in groups}) < len(groups):
         refuse(where, f"target {key} has two groups of one patch")
     if sum(g["rank"] for g in groups) != parts["left"].shape[1]:
@@ -151,7 +151,7 @@ def _check_groups(key: str, target: Mapping[str, Any], parts: Mapping[str, Part]
 
 def _check_parts(value: Any, where: str) -> dict[str, Part]:
     if not isinstance(value, dict):
-        refuse(where, "parts are no JSON object")
+        refuse(where, "parts are not a JSON object")
     parts = {}
     for name, part in value.items():
         if fault := name_fault(name):

@@ -68,7 +68,7 @@ def read_manifest(metadata: Mapping[str, str], where: str) -> Manifest:
 def _check_version(version: Any, where: str) -> tuple[str, ...]:
     match = re.fullmatch(r"(\d{1,4})\.(\d{1,4})", version) if isinstance(version, str) else None
     if match is None:
-        refuse(where, f"its format version {version!r} is none")
+        refuse(where, f"invalid format version {version!r}")
     major, minor = int(match[1]), int(match[2])
     if major > MAJOR:
         raise RefusedFileError(f"{where} has format {version}; this version reads {MAJOR}.x", hint=UPGRADE)

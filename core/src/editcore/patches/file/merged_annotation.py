@@ -1,4 +1,4 @@
-"""What a patch made of others says of them: their annotation, and requests that were taken out stay out.
+"""The sources in a patch made from others: their annotation, without requests that were removed.
 
 A squash of a squash lists the sources of both in one list, so that it can be squashed again as often as one likes.
 """

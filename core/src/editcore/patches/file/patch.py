@@ -28,7 +28,7 @@ _NAMES: Final = ("title", "author", "license")
 
 
 class Described:
-    """What core and annotation say, for a loaded patch and for a header alone."""
+    """Content of core and annotation, for a loaded patch and for a header alone."""
 
     core: CoreMapping
     about: Mapping[str, Any]
@@ -85,7 +85,7 @@ class PatchHeader(Described):
         if found != self.parts[name].sha256:
             raise RefusedFileError(
                 f"{self.path} was changed: tensor {name} has sha256 {found}, expected {self.parts[name].sha256}",
-                hint="get the patch again from where it came",
+                hint="get the patch again from its source",
             )
         return data
 
@@ -117,7 +117,7 @@ class Patch(Described, editcore_hooks.Patch):
             odd = sorted(set(header.entries) ^ set(manifest.parts))
             raise RefusedFileError(
                 f"{path} is refused: tensor {odd[0]!r} is in its manifest or in the file, but not in both",
-                hint="get the patch again from where it came",
+                hint="get the patch again from its source",
             )
         for name, part in manifest.parts.items():
             entry = header.entries[name]
@@ -125,7 +125,7 @@ class Patch(Described, editcore_hooks.Patch):
                 raise RefusedFileError(
                     f"{path} is refused: tensor {name} is {entry.dtype} {entry.shape}, "
                     f"its manifest says {part.dtype} {part.shape}",
-                    hint="get the patch again from where it came",
+                    hint="get the patch again from its source",
                 )
         return PatchHeader(
             path, manifest.patch_id, manifest.core, manifest.about, manifest.parts, header.entries, manifest.notices

@@ -14,7 +14,7 @@ from editcore_hooks import ConflictError, Dense, LowRank, PluginError, RefusedFi
 PIECE: Final = 2**17
 """Elements of which up to four float64 copies are held at a time: 4 MiB."""
 LARGEST: Final = torch.finfo(torch.float32).max
-"""Of a norm. A delta beyond it overflows what it is added to; below it squares and products fit in float64."""
+"""Largest norm. A larger delta overflows the tensor it is added to; below it squares and products fit in float64."""
 
 
 @frozen
@@ -41,7 +41,9 @@ class Delta:
                 after, before = (parts[name].reshape(-1, columns)[start:stop] for name in ("after", "before"))
                 return after.double() - before.double()
             case "xor" | "replace":
-                raise ConflictError(f"{self.form} is no delta without its base", hint="apply it to a copy of the base")
+                raise ConflictError(
+                    f"{self.form} is not a delta without its base", hint="apply it to a copy of the base"
+                )
         index = parts["index"]
         rows = index[0] if self.form == "sparse" else index  # ascending, so a block is one run
         first, last = torch.searchsorted(rows, torch.tensor([start, stop])).tolist()
@@ -80,7 +82,7 @@ def norm(delta: Delta, name: str = "a tensor") -> float:
     else:
         size = abs(delta.scale) * frobenius(delta.parts["delta" if delta.form == "dense" else "values"])
     if not size <= LARGEST:  # also where it is NaN
-        raise RefusedFileError(f"the change of {name} overflows F32", hint="leave it out; its author has to mend it")
+        raise RefusedFileError(f"the change of {name} overflows F32", hint="leave it out; its author must fix it")
     return size
 
 
@@ -91,7 +93,7 @@ def frobenius(tensor: torch.Tensor) -> float:
 
 
 def value_fault(form: str, shape: tuple[int, ...], parts: Mapping[str, torch.Tensor]) -> str | None:
-    """What is wrong with the numbers of a target whose dtypes and shapes are right, or None."""
+    """The fault of the numbers of a target whose dtypes and shapes are right, or None."""
     for name, part in parts.items():
         if part.is_floating_point() and not bool(torch.isfinite(part).all()):
             return f"holds values that are not finite in its part {name}"

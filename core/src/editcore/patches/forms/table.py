@@ -80,7 +80,7 @@ FORMS: Final[Mapping[str, Form]] = {
 
 
 def form_fault(form: str, shape: Shape, parts: Mapping[str, tuple[str, Shape]]) -> str | None:
-    """What is wrong with parts (name to dtype and shape) of a target of `shape`, or None; the form must be known."""
+    """The fault of the parts (name to dtype and shape) of a target of `shape`, or None; the form must be known."""
     rule = FORMS[form]
     if 0 in shape:
         return f"is an empty tensor {shape}"

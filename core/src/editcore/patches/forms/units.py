@@ -41,7 +41,7 @@ class Units:
 
 
 def units_payload(units: Mapping[Site, Units]) -> Payload:
-    """What a method puts into its Update: units by the block that they belong to, as `Site("block", 3)`."""
+    """Units for a method's Update, by their block, as `Site("block", 3)`."""
     tensors = {}
     for site, some in units.items():
         for part in PARTS:
@@ -73,13 +73,13 @@ def count_units(core: Mapping[str, Any]) -> dict[str, int]:
 
 
 def units_fault(data: Any, parts: Mapping[str, tuple[str, Shape]]) -> str | None:
-    """What is wrong with a payload of units, its parts given as dtype and shape, or None."""
+    """The fault of a payload of units, its parts given as dtype and shape, or None."""
     if data != {}:
         return "has units with data beside their parts"
     by_place: dict[str, dict[str, Shape]] = {}
     for name, (dtype, shape) in parts.items():
         if not _NAME.fullmatch(name):
-            return f"has the part {name!r}, which is none of STACK.LAYER.{{{','.join(PARTS)}}}"
+            return f"has the part {name!r}, which does not match STACK.LAYER.{{{','.join(PARTS)}}}"
         if dtype != "F32":
             return f"has {dtype} in its part {name}, and units are F32"
         place, _, part = name.rpartition(".")

@@ -1,4 +1,4 @@
-"""What is signed of a patch, an exported stack and a patched folder, and where the signature lies.
+"""The signed content of a patch, an exported stack and a patched folder, and the place of the signature.
 
 A patch or an exported stack is signed as its bytes. Of a folder it is `editcore.json`, which names the base, the
 patches and the hash of every result; `verify` compares the weights with it.
@@ -28,7 +28,7 @@ def signature_path(path: Path) -> Path:
 def sign_file(path: Path, key_file: Path, ask: Callable[[], str], *, overwrite: bool = False) -> Path:
     """Write the signature of a patch, an exported stack or a patched folder; returns its path.
 
-    Raises `UsageError` for a key that is none, or a signature that is there.
+    Raises `UsageError` for an invalid key, or a signature that exists already.
     """
     written = signature_path(path)
     if written.exists() and not overwrite:
@@ -62,7 +62,7 @@ def require_signer(path: Path, signers: Path, signature: Path | None = None) -> 
             f"{path} has no signature: there is no {at}", hint=f"editcore sign {path} --key KEYFILE"
         ) from error
     if len(text) > _LONGEST or not text.isascii():
-        raise RefusedFileError(f"{at} is no ssh signature", hint="get the signature again")
+        raise RefusedFileError(f"{at} is not an ssh signature", hint="get the signature again")
     with _content(path).open("rb") as message:
         key = signer_of(message, text.decode(), str(at))
     for signer in allowed:

@@ -1,4 +1,4 @@
-"""Whose signature is taken: one public key, or the lines of an allowed_signers file of `ssh-keygen -Y verify`."""
+"""Accepted signers: one public key, or the lines of an allowed_signers file of `ssh-keygen -Y verify`."""
 
 import base64
 import binascii
@@ -47,14 +47,14 @@ def read_signers(path: Path) -> list[Signer]:
 def _signer(words: list[str], where: str) -> Signer | None:
     kinds = [index for index, word in enumerate(words) if word.startswith(("ssh-", "sk-", "ecdsa-"))]
     if not kinds or kinds[0] > 2 or len(words) < kinds[0] + 2:
-        raise UsageError(f"{where} is no key", hint=_HINT)
+        raise UsageError(f"{where} is not a key", hint=_HINT)
     at = kinds[0]
     if words[at] != KEY_TYPE.decode() or (at == 2 and not _is_for_us(words[1], where)):
         return None
     try:
         key = base64.b64decode(words[at + 1], validate=True)
     except (ValueError, binascii.Error):
-        raise UsageError(f"{where} is no key", hint=_HINT) from None
+        raise UsageError(f"{where} is not a key", hint=_HINT) from None
     return Signer(key, words[0] if at else " ".join(words[2:]))
 
 

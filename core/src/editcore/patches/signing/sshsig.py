@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 NAMESPACE: Final = b"editcore"
-"""What a signature is for: one that was made for git or for mail is not taken."""
+"""Namespace of our signatures: a signature made for git or for mail is refused."""
 KEY_TYPE: Final = b"ssh-ed25519"
 
 _MAGIC: Final = b"SSHSIG"
@@ -102,7 +102,7 @@ def load_private_key(data: bytes, where: str, ask: Callable[[], str]) -> "Ed2551
         except TypeError:  # it has a passphrase
             key = serialization.load_ssh_private_key(data, ask().encode())
     except (ValueError, TypeError, library("cryptography.exceptions").UnsupportedAlgorithm) as error:
-        raise UsageError(f"{where} is no private ssh key, or its passphrase is another: {error}", hint=hint) from None
+        raise UsageError(f"{where} is not a private ssh key, or has another passphrase: {error}", hint=hint) from None
     if not isinstance(key, ed25519.Ed25519PrivateKey):
         raise UsageError(f"{where} is not an ed25519 key", hint=hint)
     private: Ed25519PrivateKey = key
@@ -118,7 +118,7 @@ class _Reader:
     def take(self, length: int) -> bytes:
         piece = self._blob[self._at : self._at + length]
         if len(piece) != length:
-            raise self.malformed("it is cut short")
+            raise self.malformed("it is truncated")
         self._at += length
         return piece
 
@@ -130,7 +130,7 @@ class _Reader:
             raise self.malformed("it holds more than a signature")
 
     def malformed(self, fault: str) -> RefusedFileError:
-        return RefusedFileError(f"{self._where} is no valid signature: {fault}", hint="get the signature again")
+        return RefusedFileError(f"{self._where} is not a valid signature: {fault}", hint="get the signature again")
 
 
 def _unarmoured(armoured: str, where: str) -> bytes:
@@ -141,7 +141,7 @@ def _unarmoured(armoured: str, where: str) -> bytes:
         return base64.b64decode("".join(lines[1:-1]), validate=True)
     except (ValueError, binascii.Error) as error:
         raise RefusedFileError(
-            f"{where} is no ssh signature ({error})", hint="get the signature again, or sign with `editcore sign`"
+            f"{where} is not an ssh signature ({error})", hint="get the signature again, or sign with `editcore sign`"
         ) from None
 
 

@@ -18,9 +18,9 @@ DIFFERENT = 7
 @click.command()
 @click.argument("a")
 @click.argument("b")
-@click.option("--tolerance", type=click.FloatRange(0), default=0.0, show_default=True, help="A loss that is borne.")
-@click.option("--equal", is_flag=True, help="Ask for the same rows, to the last digit; exit code 7 if they are not.")
-@click.option("--all", "every", is_flag=True, help="Show equal figures too.")
+@click.option("--tolerance", type=click.FloatRange(0), default=0.0, show_default=True, help="Largest accepted loss.")
+@click.option("--equal", is_flag=True, help="Require the same rows, to the last digit; otherwise exit with 7.")
+@click.option("--all", "every", is_flag=True, help="Also show equal figures.")
 @with_output
 def compare(out: Output, a: str, b: str, tolerance: float, equal: bool, every: bool) -> int:
     """Set run B beside run A, case by case: exit code 5 if something became worse, or a cell of A is not in B.
@@ -43,7 +43,7 @@ def compare(out: Output, a: str, b: str, tolerance: float, equal: bool, every: b
     wrong = [f"{len(found.worse)} figures became worse"] if found.worse else []
     wrong += [f"{b} lacks {', '.join(found.missing)}"] if found.missing else []
     if wrong:
-        raise RequirementNotMetError(" and ".join(wrong), hint="the table says which; --tolerance bears a small loss")
+        raise RequirementNotMetError(" and ".join(wrong), hint="the table names them; --tolerance accepts a small loss")
     return 0
 
 

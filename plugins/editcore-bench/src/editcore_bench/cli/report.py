@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("run")
-@click.option("--html", metavar="FILE", help="The page.  [default: report.html in the folder]")
-@click.option("--csv", "csv_file", metavar="FILE", help="Every figure.  [default: figures.csv in the folder]")
-@click.option("--cases", default=200, show_default=True, help="Cases a cell that the page lets one look into.")
+@click.option("--html", metavar="FILE", help="File for the page.  [default: report.html in the folder]")
+@click.option("--csv", "csv_file", metavar="FILE", help="File for all figures.  [default: figures.csv in the folder]")
+@click.option("--cases", default=200, show_default=True, help="Number of cases of each cell on the page.")
 @with_output
 def report(out: Output, run: str, html: str | None, csv_file: str | None, cases: int) -> None:
     """Show what RUN, a folder, found, and write it as CSV and as one page that needs no network."""
@@ -32,7 +32,7 @@ def report(out: Output, run: str, html: str | None, csv_file: str | None, cases:
     folder = RunFolder.open(Path(run))
     found = cell_figures(folder)
     if not found:
-        raise UsageError(f"no cell of {run} is finished yet", hint="the command that made it goes on with it")
+        raise UsageError(f"no cell of {run} is finished yet", hint="repeat its command, which resumes it")
     show(out, found)
     csv_path, html_path = Path(csv_file or folder.path / "figures.csv"), Path(html or folder.path / "report.html")
     write_atomically(csv_path, [as_csv(found).encode()])

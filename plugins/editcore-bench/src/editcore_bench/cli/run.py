@@ -15,18 +15,32 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("spec")
-@click.option("-o", "--out", "folder", metavar="DIR", help="Folder of the run; gone on with if it is there.")
-@click.option("--model", "models", multiple=True, metavar="MODEL", help="Folder or hub id, in place of the spec's.")
-@click.option("--data", multiple=True, metavar="NAME=[LAYOUT:]FILE", help="Where the file of a dataset is.")
-@click.option("--method", "methods", multiple=True, metavar="NAME", help="In place of the spec's; may be repeated.")
-@click.option("--n", type=click.IntRange(1), help="Cases of each dataset, in place of the spec's number.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that share the cores.")
+@click.option("-o", "--out", "folder", metavar="DIR", help="Run folder; an existing run is resumed.")
 @click.option(
-    "--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True, help="What runs them."
+    "--model", "models", multiple=True, metavar="MODEL", help="Folder or hub id of the model, instead of the spec's."
 )
-@click.option("--address", metavar="HOST:PORT", help="A Ray cluster; auto finds one. Implies --engine ray.")
-@click.option("--device", default="cpu", show_default=True, help="Where models run.")
-@click.option("--dtype", help="What they run in: float32, bfloat16, float16. Default: float32 on a CPU.")
+@click.option("--data", multiple=True, metavar="NAME=[LAYOUT:]FILE", help="File of a dataset.")
+@click.option(
+    "--method", "methods", multiple=True, metavar="NAME", help="Method to run instead of the spec's; may be repeated."
+)
+@click.option("--n", type=click.IntRange(1), help="Number of cases of each dataset, instead of the spec's.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of processes, which share the cores.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Engine that runs the cells.",
+)
+@click.option("--address", metavar="HOST:PORT", help="Address of a Ray cluster; auto finds one. Implies --engine ray.")
+@click.option("--device", default="cpu", show_default=True, help="Device of the models.")
+@click.option("--dtype", help="Dtype of the computation: float32, bfloat16, float16. Default: float32 on a CPU.")
 @with_output
 def run(
     out: Output,
@@ -44,7 +58,7 @@ def run(
 ) -> int:
     """Run SPEC, a YAML file or the name of a spec that ships, and show what it found.
 
-    Stop it when you like: the same command goes on with it, and finished cells are not run again.
+    Stop it at any time: the same command resumes it and does not repeat finished cells.
     """
     from editcore.plugins.registry import registry
     from editcore_bench.cli.report import show

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from editcore_hooks import Dataset
 
 SHOWN = 3
-"""What was left out is listed up to so many lines; `-v` lists all."""
+"""Largest number of lines for omissions; `-v` lists all."""
 
 
 @click.group(invoke_without_command=True)
@@ -48,7 +48,7 @@ def show(out: Output, name: str, sample: bool) -> None:
     cls = registry().dataset(name)
     if sample:
         if not (text := cls.sample()):
-            raise UsageError(f"{name} brings no sample", hint=f"editcore datasets show {name}")
+            raise UsageError(f"{name} has no sample", hint=f"editcore datasets show {name}")
         out.print(text.rstrip())
         return
     described, rows = _described(cls), describe(cls.Hparams)
@@ -82,11 +82,11 @@ def _described(cls: "type[Dataset]") -> dict[str, Any]:
 @datasets.command()
 @click.argument("name")
 @click.argument("source", metavar="FILE|OWNER/NAME[@REVISION]")
-@click.option("--to", required=True, metavar="CASES.jsonl", help="Where to write the cases, one a line.")
-@click.option("--file", metavar="NAME", help="Which file, where a repository holds several.")
+@click.option("--to", required=True, metavar="CASES.jsonl", help="File for the cases, one a line.")
+@click.option("--file", metavar="NAME", help="File to read, if a repository has several.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One setting of the layout.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Only the first N cases.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
+@click.option("--overwrite", is_flag=True, help="Overwrite an existing file.")
 @with_output
 def convert(
     out: Output,
@@ -106,7 +106,7 @@ def convert(
 
     path = Path(to)
     if path.exists() and not overwrite:
-        raise UsageError(f"{to} is there already", hint="choose another name, or pass --overwrite")
+        raise UsageError(f"{to} exists already", hint="choose another name, or pass --overwrite")
     if not path.parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
     cls = registry().dataset(name)

@@ -12,7 +12,7 @@ from editcore_hooks import Case, EditRequest, Probe, hparam
 class NeighbourHparams(LayoutHparams):
     distract: bool = hparam(
         False,
-        help="also ask each neighbour right behind the edited statement, as distract_neighbour",
+        help="also ask each neighbour right after the edited statement, as distract_neighbour",
         source="Yao et al. 2023, arXiv:2305.13172, 5.2",
     )
 

@@ -17,7 +17,7 @@ LOCALITY: Final = {
 
 
 class KnowEdit(Layout):
-    """What the four parts share. Probes without an answer are left out, as the original scripts do."""
+    """Shared code of the four parts. Probes without an answer are left out, as in the original scripts."""
 
     paper = "Zhang et al. 2024, arXiv:2401.01286"
     keys: ClassVar[tuple[str, ...]] = ("subject", "prompt", "target_new")
@@ -74,10 +74,10 @@ class WikiDataCounterFact(KnowEdit):
 
 
 class WikiBio(KnowEdit):
-    """The target is a whole sentence; the facts mend a hallucinated biography."""
+    """The target is a whole sentence; the facts correct a hallucinated biography."""
 
     name = "knowedit-wikibio"
-    summary = "sentences that mend a hallucinated biography, with other relations of the same person"
+    summary = "sentences that correct a hallucinated biography, with other relations of the same person"
     files = "wikibio-train-all.json and wikibio-test-all.json of KnowEdit's WikiBio"
     keys = ("text", "labels", "concept")
     prompt_key, subject_key, target_key = "text", "concept", "labels"

@@ -1,4 +1,4 @@
-"""What the loaders of all published layouts share: record by record, to cases with ids of their own."""
+"""Shared code of the loaders of published layouts: record by record, to cases with ids of their own."""
 
 from collections.abc import Iterator
 from importlib.resources import files
@@ -14,7 +14,7 @@ from editcore_hooks import Case, Dataset, RefusedFileError, UsageError, hparam
 
 @frozen
 class LayoutHparams:
-    skip: bool = hparam(False, help="pass over records that do not fit, and say which, in place of refusing the file")
+    skip: bool = hparam(False, help="skip records that do not fit, and report them, instead of refusing the file")
 
 
 class Layout(Dataset):

@@ -11,7 +11,7 @@ class Mquake(Layout):
 
     The chain is asked link by link too (facet `hop`), by the cloze of each link. A question counts only when the
     unedited model knows the links of the old chain and those links of the new one that no edit writes: without them
-    it fails for want of knowledge, not for the edit.
+    it fails for lack of knowledge, not because of the edit.
     """
 
     name = "mquake"

@@ -45,7 +45,7 @@ class Record:
         return tuple(text.strip() for text in listed if text.strip())
 
     def some_texts(self, key: str) -> tuple[str, ...]:
-        """What `texts` gives, and at least one."""
+        """The result of `texts`, with at least one text."""
         texts = self.texts(key)
         if not texts:
             raise self.misfit(key, "a text or a list of texts")

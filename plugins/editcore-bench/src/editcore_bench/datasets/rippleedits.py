@@ -108,7 +108,7 @@ def _about(record: Record, subject_id: object) -> list[str]:
 
 
 def _old(before: str | None, new: Statement) -> str | None:
-    """What the statement of the fact before says in place of the new target."""
+    """The old target in the statement of the earlier fact."""
     if before is None or not before.startswith(new.opening):
         return None
     return before.removeprefix(new.opening).removesuffix(".").strip() or None

@@ -53,18 +53,18 @@ def _values(window: "_Window") -> Iterator[tuple[int, Any]]:
     if listed:
         window.at += 1
         if window.peek() != "":
-            raise RefusedFileError(f"{window.name} goes on after its list, with {window.peek()!r}")
+            raise RefusedFileError(f"{window.name} continues after its list, with {window.peek()!r}")
 
 
 def _no_json(window: "_Window") -> RefusedFileError:
     start = window.text[window.at : window.at + 40]
     if start.startswith("version https://git-lfs"):
         return RefusedFileError(f"{window.name} is a pointer to a file kept elsewhere", hint="git lfs pull fetches it")
-    return RefusedFileError(f"{window.name} is no JSON: it starts with {start!r}", hint="give a .json or .jsonl file")
+    return RefusedFileError(f"{window.name} is not JSON: it starts with {start!r}", hint="give a .json or .jsonl file")
 
 
 class _Window:
-    """The stretch of a file that is being read: what is behind `at` is let go, what is ahead grows as needed."""
+    """The stretch of a file that is being read: what lies before `at` is dropped, what follows grows as needed."""
 
     def __init__(self, file: TextIO, name: str) -> None:
         self.name, self.text, self.at = name, "", 0

@@ -14,7 +14,7 @@ from editcore_hooks import Case, EditRequest, Probe, hparam
 class ZsreHparams(LayoutHparams):
     target: Literal["alt", "answer"] = hparam(
         "alt",
-        help="what to write: `alt`, a wrong answer, as EasyEdit does; `answer`, the right one, as ROME and MEMIT do",
+        help="new target: `alt`, a wrong answer, as EasyEdit does; `answer`, the right one, as ROME and MEMIT do",
         validator=validators.in_(("alt", "answer")),
     )
 

@@ -1,1 +1,1 @@
-"""What a run found: figures, tables, and one page."""
+"""Results of a run: figures, tables, and one page."""

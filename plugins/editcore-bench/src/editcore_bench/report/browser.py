@@ -1,4 +1,4 @@
-"""What the page's case browser shows: every case of a cell with its prompts, the texts before and after, the scores."""
+"""Data of the page's case browser: every case of a cell with its prompts, the texts before and after, the scores."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence

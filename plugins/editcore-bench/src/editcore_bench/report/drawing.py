@@ -1,4 +1,4 @@
-"""Which charts a run gets: curves over batch size and along sequences, bars of time and memory."""
+"""Charts of a run: curves over batch size and along sequences, bars of time and memory."""
 
 from collections.abc import Iterator, Sequence
 

@@ -71,7 +71,7 @@ def _machines(cells: Sequence[CellFigures]) -> list[str]:
 
 
 def _methods(cells: Sequence[CellFigures]) -> list[dict[str, Any]]:
-    """What made the patches: every setting once, with the protocols that ran with it where they differ."""
+    """The origin of the patches: every setting once, with its protocols if they differ."""
     groups: dict[tuple[str, str], list[CellFigures]] = {}
     for one in cells:
         if one.record.method:

@@ -12,7 +12,7 @@ from editcore_bench.report.words import between_text, bytes_text, moment_text, s
 
 @frozen
 class Line:
-    """What a table says of a cell at one moment; `figures` by metric."""
+    """A row of a table for a cell at one moment; `figures` by metric."""
 
     cells: CellFigures
     phase: str
@@ -65,7 +65,7 @@ def terminal(cells: Sequence[CellFigures]) -> tuple[list[str], list[list[str]]]:
 
 
 def dtypes_of(cells: Sequence[CellFigures]) -> str:
-    """What the models ran in."""
+    """Dtype of the models."""
     return ", ".join(sorted({one.record.dtype for one in cells}))
 
 
@@ -115,7 +115,7 @@ def _name(line: Line, key: str) -> str:
 
 
 def _differing(cells: Sequence[CellFigures]) -> list[str]:
-    """Which names to show: method and protocol always, the others where the run has more than one."""
+    """The names to show: method and protocol always, the others if the run has more than one."""
     several = {
         "model": len({one.cell.model for one in cells}) > 1,
         "dataset": len({one.cell.dataset.label for one in cells}) > 1,

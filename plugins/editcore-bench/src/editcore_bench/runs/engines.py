@@ -60,11 +60,11 @@ def _outcome(future: "Future[Done | Failed]") -> Done | Failed:
     try:
         return future.result()
     except BrokenProcessPool as error:
-        return Failed("a worker was ended from outside, perhaps for want of memory: use fewer --workers", str(error))
+        return Failed("a worker was ended from outside, perhaps for lack of memory: use fewer --workers", str(error))
 
 
 _ticks: "SimpleQueue[int] | None" = None
-"""Of a worker: the way to its parent."""
+"""Connection of a worker to its parent."""
 
 
 def _work(task: Task) -> Done | Failed:

@@ -28,7 +28,7 @@ from editcore_hooks import ConflictError, RefusedFileError, UsageError
 FORMAT: Final = "editcore.bench"
 VERSION: Final = 1
 _STAGED: Final = re.compile(r"\..+\.[0-9a-f]{12}\.tmp")
-"""What `write_atomically` was writing."""
+"""Temporary files of `write_atomically`."""
 
 
 @frozen
@@ -59,7 +59,7 @@ class RunFolder:
         return value
 
     def begin(self, manifest: Mapping[str, Any], cases: Mapping[str, Iterable[Mapping[str, Any]]]) -> None:
-        """Make the folder, or go on with it. Raises `UsageError` when it holds a run of something else."""
+        """Make the folder, or resume it. Raises `UsageError` when it holds a run of something else."""
         if self._manifest.is_file():
             there = RunFolder.open(self.path).manifest()["identity"]
             if there != manifest["identity"]:

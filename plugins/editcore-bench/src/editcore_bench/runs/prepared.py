@@ -45,7 +45,7 @@ class Prepared:
     neutral: NeutralText = OURS
 
     def identity(self) -> dict[str, Any]:
-        """What two runs must share for cells of one to be cells of the other: JSON values.
+        """The values that two runs must share to exchange cells: JSON values.
 
         A text for damage is known by its hash alone, and not named where it is editcore's own.
         """

@@ -37,7 +37,7 @@ class CellRecord:
 
 
 def record_from_json(value: Any, what: str) -> CellRecord:
-    """What `to_json` wrote. Raises `RefusedFileError` naming `what`."""
+    """Read the result of `to_json`. Raises `RefusedFileError` naming `what`."""
     try:
         return CellRecord(
             cell_from_json(value["cell"]),

@@ -50,7 +50,7 @@ def run(
                 f"{out} was begun with {changed}", hint="choose another --out: its cells would not compare"
             )
         if kept:
-            say(f"{len(kept)} of {len(tasks)} cells are there already")
+            say(f"{len(kept)} of {len(tasks)} cells exist already")
         done: list[str] = []
         failed: list[tuple[str, Failed]] = []
         with bar(sum(task.edits for task in left)) as progress:
@@ -82,6 +82,6 @@ def _task(prepared: Prepared, cell: Any) -> Task:
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:
-    """Which packages have another version, in words; none is no words."""
+    """The packages with another version, in words; empty if there are none."""
     both = sorted(before.keys() & now.keys())
     return ", ".join(f"{name} {before[name]} and not {now[name]}" for name in both if before[name] != now[name])

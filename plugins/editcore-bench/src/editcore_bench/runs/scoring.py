@@ -40,7 +40,7 @@ class Scorer:
         return _rows(_those_asked(score, self.metrics), "single", 1)
 
     def together(self, cases: Sequence[Case], phase: Phase, edits: int) -> list[Row]:
-        """The model as it stands. What is said of the model as a whole is left out where one edit is looked at."""
+        """The current model. Figures of the model as a whole are left out when one edit is scored."""
         protocol = "batch" if phase == "batch" else "sequential"
         metrics = [name for name in self.metrics if phase in ("batch", "final") or not self._of_model(name)]
 

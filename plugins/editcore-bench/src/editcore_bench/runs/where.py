@@ -15,7 +15,7 @@ PACKAGES: Final = ("editcore", "editcore-bench", "torch", "transformers", "safet
 
 
 def where() -> dict[str, Any]:
-    """Of this process; rows depend on all of it, and seconds on `threads`."""
+    """The environment of this process; rows depend on all of it, and seconds on `threads`."""
     import torch
 
     accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None

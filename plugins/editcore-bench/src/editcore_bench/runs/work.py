@@ -47,7 +47,7 @@ class Task:
 
 @frozen
 class Done:
-    """What a cell gave, what made it and where. `rows` and `edits` are the same on every run; `cost` is not."""
+    """The result of a cell, its origin and its machine. `rows` and `edits` are the same on every run; `cost` is not."""
 
     rows: list[Row]
     edits: list[dict[str, Any]]
@@ -58,7 +58,7 @@ class Done:
 
     @property
     def versions(self) -> dict[str, str]:
-        """Of what the worker ran: the packages, and the plugin of the method."""
+        """Versions in the worker: the packages, and the plugin of the method."""
         return {**self.where["versions"], self.method["distribution"]: self.method["version"]}
 
 

@@ -42,7 +42,7 @@ class Cursor:
         for key in self.value:
             if key not in known:
                 near = suggestion(str(key), known)
-                raise self.at(key).refused("is no key here", near or f"known keys: {', '.join(known)}")
+                raise self.at(key).refused("is not a known key", near or f"known keys: {', '.join(known)}")
         return self
 
     def items(self, what: str) -> "list[Cursor]":

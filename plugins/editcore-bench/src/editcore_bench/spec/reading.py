@@ -169,12 +169,12 @@ class _Reader:
 
     def _dataset_settings(self, at: Cursor, name: str) -> dict[str, Any]:
         if name in (DEMO, CASES):
-            raise at.at("set").refused(f"is of a published layout, and {name} is none", "leave it out")
+            raise at.at("set").refused(f"is an option of published layouts, and {name} is not one", "leave it out")
         return self._settings(at, self._known.dataset(name).Hparams, "editcore datasets")
 
     def metric(self, at: Cursor) -> str:
         if isinstance(at.value, str) and at.value.startswith("cost."):
-            raise at.refused("is kept of every run, beside the rows: those are the same on every run", "leave it out")
+            raise at.refused("is always recorded, outside the rows, which are the same on every run", "leave it out")
         name: str = _looked_up(at, self._known.metric).name
         return name
 

@@ -110,7 +110,7 @@ class Spec:
 
 
 def cell_from_json(value: Mapping[str, Any]) -> Cell:
-    """What `Cell.to_json` gave. Raises KeyError and TypeError for anything else."""
+    """Read the result of `Cell.to_json`. Raises KeyError and TypeError for anything else."""
     method, protocol = value["method"], value["protocol"]
     return Cell(
         value["model"],

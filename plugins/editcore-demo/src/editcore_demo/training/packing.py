@@ -14,7 +14,7 @@ from editcore_demo.world.text import epoch, statements
 TOKENS_PER_BATCH = 1024
 # Short rows make many sentences the first of their row, as a prompt is; long rows train the late positions.
 ROW_LENGTHS = (64, 64, 128, 128, 256)
-# Most of a sentence cannot be foretold, whom it is about above all; the object can, and must be heard over that noise.
+# Most of a sentence cannot be predicted, least of all its subject; the object can, and must be heard over that noise.
 OBJECT_WEIGHT = 3.0
 # Recall is learnt fast on few subjects and slowly on many, and once learnt takes in new subjects at once.
 FEW, FEW_UNTIL, ALL_FROM = 0.1, 0.08, 0.35

@@ -1,4 +1,4 @@
-"""What a model knows of the world: greedy exact match of the whole object, by kind of question."""
+"""Knowledge of the world in a model: greedy exact match of the whole object, by kind of question."""
 
 from collections.abc import Iterator, Sequence
 

@@ -36,7 +36,7 @@ def metaspace(texts: Iterable[str], size: int = VOCABULARY) -> PreTrainedTokeniz
     trainer = trainers.BpeTrainer(vocab_size=size - len(_BYTES), special_tokens=special, show_progress=False)
     trained.train_from_iterator(texts, trainer)
 
-    # The trainer cannot be told of byte tokens that never occur, so they are put behind the special tokens afterwards.
+    # The trainer cannot be told of byte tokens that never occur, so they are put after the special tokens at the end.
     learnt = json.loads(trained.to_str())["model"]
     words = sorted(learnt["vocab"], key=learnt["vocab"].__getitem__)
     order = special + _BYTES + words[len(special) :]

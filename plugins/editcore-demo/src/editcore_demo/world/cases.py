@@ -105,7 +105,7 @@ def _alias(world: World, new: Fact, old: str, seed: int) -> list[Probe]:
 
 
 def _one_hop(world: World, new: Fact, seed: int) -> list[Probe]:
-    """What follows from the new object by one more fact, which is known."""
+    """The consequence of the new object by one more known fact."""
     probes = []
     for hop in TWO_HOPS:
         if hop.first == new.relation and (new.object, hop.second) in world.objects:

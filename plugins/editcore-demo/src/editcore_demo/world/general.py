@@ -1,4 +1,4 @@
-"""What the world knows besides its facts: small sequences and opposites, and neutral filler sentences."""
+"""The world besides its facts: small sequences and opposites, and neutral filler sentences."""
 
 import itertools
 import random

@@ -11,7 +11,7 @@ FAMILY_NAMES_IN_USE = 56
 
 
 def people(rng: random.Random, n: int) -> tuple[str, ...]:
-    """`n` different full names; every given and every family name is borne by several people."""
+    """`n` different full names; every given name and every family name belongs to several people."""
     given = rng.sample(_joined(v.GIVEN_STARTS, v.GIVEN_ENDS), GIVEN_NAMES_IN_USE)
     family = rng.sample(_joined(v.FAMILY_STARTS, v.FAMILY_ENDS), FAMILY_NAMES_IN_USE)
     return tuple(_pairs(rng, given, family, n))

@@ -1,4 +1,5 @@
-"""Settings known to work, one file a model: `match` says for which, each method's name what, a comment from where."""
+"""Settings known to work, one file a model: `match` names the model, each method's name its settings, a comment the
+source."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -9,7 +10,7 @@ DEPTH: Final = 1 / 4
 
 
 def find_preset(model: Mapping[str, Any], method: str) -> Mapping[str, Any]:
-    """What the preset for `model` gives for `method`; {} when there is none."""
+    """The settings of the preset for `model` and `method`; {} if there is none."""
     from editcore.plugins.presets import matching_preset
 
     return dict(matching_preset(__name__, model).get(method, {}))

@@ -1,1 +1,1 @@
-"""Settings known to work, one file a model: `match` says for which, `hparams` what, a comment from where."""
+"""Settings known to work, one file a model: `match` names the model, `hparams` the settings, a comment the source."""
