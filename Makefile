@@ -33,6 +33,7 @@ lint: types
 
 types: install
 	$(BIN)/mypy $(SOURCES) upkeep
+	$(BIN)/lint-imports --no-logo --no-cache
 
 lists: install  # write the lists that follow from the distributions
 	$(BIN)/python -m upkeep.lists

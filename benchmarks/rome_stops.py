@@ -6,7 +6,7 @@ from typing import Final
 import torch
 
 from editcore.cases.reading import parse_case
-from editcore.editing.compute import EditOptions
+from editcore.editing.prepared import EditOptions
 from editcore.evaluation.reports.intervals import normal
 from editcore.facade import open_model
 from editcore_demo import cases, model_path

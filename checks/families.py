@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from checks import sample_patches
-from editcore.editing.compute import EditOptions
+from editcore.editing.prepared import EditOptions
 from editcore.facade import open_model
 from editcore.models.loading.quiet import quiet
 from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk

@@ -6,7 +6,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from editcore.cases.reading import parse_case
-from editcore.editing.compute import EditOptions
+from editcore.editing.prepared import EditOptions
 from editcore.facade import open_model
 from editcore.patches.change.copying import copy_checkpoint
 from editcore.patches.file.patch import Patch

@@ -13,7 +13,7 @@ from typing import Final
 from checks.commands import call
 from editcore.cases.reading import read_cases
 from editcore.cli.eval import answerable
-from editcore.editing.compute import EditOptions
+from editcore.editing.prepared import EditOptions
 from editcore.facade import Session, open_model
 from editcore_bench.datasets.layouts import LAYOUTS
 from editcore_bench.datasets.stream import records

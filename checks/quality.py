@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from editcore.cases.reading import parse_case
-from editcore.editing.compute import EditOptions
+from editcore.editing.prepared import EditOptions
 from editcore.facade import open_model
 from editcore_demo import cases, model_path
 from editcore_demo.quality import quality

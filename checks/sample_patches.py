@@ -18,8 +18,8 @@ from editcore.patches.checkpoint.identity import base_identity
 from editcore.patches.checkpoint.shards import INDEX, SINGLE
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
+from editcore.patches.file.units import Units, units_payload
 from editcore.patches.forms.deltas import StoredUpdate
-from editcore.patches.forms.units import Units, units_payload
 from editcore.storage.tensors import tensor_of
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import Site

@@ -13,7 +13,7 @@ from benchmarks.memit.plain import Problem, plain
 from editcore import Session
 from editcore.cases.reading import parse_case
 from editcore.cli.output import Output
-from editcore.editing.compute import EditOptions
+from editcore.editing.prepared import EditOptions
 from editcore.facade import open_model
 from editcore.plugins.hparams import from_mapping
 from editcore_demo import cases, model_path

@@ -18,7 +18,7 @@ from benchmarks.machine import describe_machine
 from editcore.assets.store import AssetStore
 from editcore.cases.reading import parse_case
 from editcore.cli.output import Output
-from editcore.editing.compute import EditOptions
+from editcore.editing.prepared import EditOptions
 from editcore.facade import Session, open_model
 from editcore.patches.file.patch import Patch
 from editcore_hooks import Case

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from editcore.editing.compute import EditOptions
+    from editcore.editing.prepared import EditOptions
     from editcore.facade import Session
     from editcore.facade import open_model as open
     from editcore.patches.file.patch import Patch
@@ -22,7 +22,7 @@ _HOMES = {
     "ChatTemplate": ("editcore_hooks", "ChatTemplate"),
     "EditRequest": ("editcore_hooks", "EditRequest"),
     "EditcoreError": ("editcore_hooks", "EditcoreError"),
-    "EditOptions": ("editcore.editing.compute", "EditOptions"),
+    "EditOptions": ("editcore.editing.prepared", "EditOptions"),
     "Patch": ("editcore.patches.file.patch", "Patch"),
     "Session": ("editcore.facade", "Session"),
     "open": ("editcore.facade", "open_model"),

@@ -8,7 +8,7 @@ import torch
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.identity import base_identity
 from editcore.patches.file.sealing import seal
-from editcore.patches.forms.units import Units, units_payload
+from editcore.patches.file.units import Units, units_payload
 from editcore_hooks import Site
 
 

@@ -11,7 +11,6 @@ import editcore
 from editcore import EditOptions, EditRequest
 from editcore.cli import _report
 from editcore.cli.output import Output
-from editcore.editing.compute import compute_patches
 from editcore.plugins.registry import Registry
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import (
@@ -161,7 +160,7 @@ def test_an_update_that_breaks_the_contract_is_refused_naming_method_and_what_is
 
 def test_so_is_one_of_many_that_were_computed_together(session):
     with pytest.raises(PluginError, match=r"the method together gave an update of decoder.0.mlp_out, which is outside"):
-        compute_patches(session, [request("Rome"), request("Oslo")], options("outside", "together"))
+        session.edit_each([request("Rome"), request("Oslo")], options("outside", "together"), measured=False)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +207,7 @@ def test_an_exception_of_a_plugin_says_whose_it_is_and_in_which_stage(session, c
 
 def test_so_does_one_of_many_computed_together(session):
     with pytest.raises(KeyError) as caught:
-        compute_patches(session, [request("Rome"), request("Oslo")], options("a key error", "together"))
+        session.edit_each([request("Rome"), request("Oslo")], options("a key error", "together"), measured=False)
     assert caught.value.__notes__ == ["raised in compute_each of the method together (toy 0)"]
 
 

@@ -25,7 +25,7 @@ from editcore.patches.exchange.peft_export import write_adapter
 from editcore.patches.exchange.squashing import squash
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import seal
-from editcore.patches.forms.units import Units, units_of, units_payload
+from editcore.patches.file.units import Units, units_of, units_payload
 from editcore.plugins.registry import Registry
 from editcore.testing.snapshot import Snapshot
 from editcore.testing.tiny import FAMILIES, tiny_model

@@ -26,8 +26,8 @@ from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.identity import base_identity
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
+from editcore.patches.file.units import Units, units_payload
 from editcore.patches.forms.deltas import StoredUpdate
-from editcore.patches.forms.units import Units, units_payload
 from editcore.plugins.registry import Registry
 from editcore.testing.snapshot import Snapshot
 from editcore.testing.tiny import tiny_model

@@ -9,7 +9,7 @@ from editcore.patches.change.folding import Folded, fold
 from editcore.patches.change.ondisk import apply_on_disk
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.file.patch import Patch
-from editcore.patches.forms.units import is_units
+from editcore.patches.file.units import is_units
 from editcore.plugins.registry import Registry, registry
 
 

@@ -90,7 +90,8 @@ def edit(
     cls, layers = _checked(model, revision, dtype, method, requirements, file, settings, transforms, locator)
 
     from editcore.cli.edit_writer import Writer
-    from editcore.editing.compute import EditOptions, prepare
+    from editcore.editing.prepared import EditOptions
+    from editcore.tuning.prepare import prepare
 
     options = EditOptions(
         method=cls.name,

@@ -10,8 +10,8 @@ from editcore.cli.patch_files import named
 from editcore_hooks import Case, RequirementNotMetError, UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.compute import EditOptions
     from editcore.editing.measurement import Measured, Measurement
+    from editcore.editing.prepared import EditOptions
     from editcore.facade import Session
     from editcore.patches.file.patch import Patch
 

@@ -70,7 +70,7 @@ def export(
 
 
 def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str, keep_history: bool) -> None:
-    from editcore.patches.forms.units import is_units
+    from editcore.patches.file.units import is_units
 
     if any(map(is_units, patches)):
         from editcore.applying.folding import fold_to_copy

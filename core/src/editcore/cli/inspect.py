@@ -9,7 +9,7 @@ import click
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import require_file
-from editcore.patches.forms.units import count_units, is_units
+from editcore.patches.file.units import count_units, is_units
 from editcore.text.visible import one_line
 
 if TYPE_CHECKING:

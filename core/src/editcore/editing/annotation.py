@@ -17,11 +17,11 @@ from editcore.plugins.transforms import make_transforms, transform_record
 from editcore_hooks import API_VERSION, EditRequest, Location, Site
 
 if TYPE_CHECKING:
-    from editcore.editing.compute import PreparedMethod
-    from editcore.facade import Session
+    from editcore.editing.prepared import PreparedMethod
+    from editcore.session.open_session import OpenSession
 
 
-def describe_base(session: "Session") -> dict[str, Any]:
+def describe_base(session: "OpenSession") -> dict[str, Any]:
     """The model that the patch is for, by names and by hashes."""
     return {
         "name": session.loaded.name,
@@ -36,7 +36,7 @@ def describe_base(session: "Session") -> dict[str, Any]:
 
 
 def describe_run(
-    session: "Session",
+    session: "OpenSession",
     run: "PreparedMethod",
     requests: Sequence[EditRequest],
     sites: Mapping[str, Site],

@@ -10,7 +10,7 @@ from editcore.models.tokens.spans import encode_prompt
 from editcore_hooks import Case
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 
 @frozen
@@ -44,7 +44,7 @@ def questions(cases: Sequence[Case]) -> list[tuple[Question, Case]]:
     return asked
 
 
-def answers(session: "Session", cases: Sequence[Case], max_new_tokens: int) -> list[str]:
+def answers(session: "OpenSession", cases: Sequence[Case], max_new_tokens: int) -> list[str]:
     """The greedy continuation of each of `questions(cases)` on the current model, with chat templates as asked for."""
     ids = [
         encode_prompt(

@@ -17,7 +17,7 @@ from editcore_hooks import Case
 from editcore_hooks.requests import TargetPrefix
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 Status = Literal["holds", "broken", "interaction", "never held"]
 
@@ -58,7 +58,7 @@ class _Asked:
     prefix: TargetPrefix
 
 
-def blame(session: "Session", cases: Sequence[Case], probes: bool = False) -> Findings:
+def blame(session: "OpenSession", cases: Sequence[Case], probes: bool = False) -> Findings:
     """Find what broke each of `cases` among the patches on `session`; the model is afterwards as it was before.
 
     With `probes` also their rephrases, which should get the new target, and their probes with a target of their own. A
@@ -82,7 +82,7 @@ def _questions(case: Case, probes: bool) -> Iterator[_Asked]:
                     yield _Asked(case, facet, probe.prompt, probe.targets[0], "auto")
 
 
-def own_cases(session: "Session") -> list[Case]:
+def own_cases(session: "OpenSession") -> list[Case]:
     """The requests that the patches on `session` were made from, as cases; none of what was redacted."""
     cases = []
     for patch in session.live.patches:
@@ -98,7 +98,7 @@ def own_cases(session: "Session") -> list[Case]:
 class _Trial:
     """Questions that hold under a set of patches; each set is evaluated once, for all questions."""
 
-    session: "Session"
+    session: "OpenSession"
     asked: Sequence[_Asked]
     _known: dict[frozenset[str], list[bool]] = field(factory=dict)
 

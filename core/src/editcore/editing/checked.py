@@ -21,7 +21,7 @@ from editcore_hooks import (
 )
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 _FLOATS: Final = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 _WHOLE: Final = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -39,7 +39,7 @@ def check_location(by: str, location: Location) -> Location:
     return location
 
 
-def check_update(session: "Session", by: str, location: Location, update: Update) -> Update:
+def check_update(session: "OpenSession", by: str, location: Location, update: Update) -> Update:
     """The update as it is. Raises `PluginError` where it leaves the location, or is not what the contract says.
 
     `by` names who gave it, "the method rome". Shapes are compared in canonical orientation, (d_out, d_in).
@@ -81,7 +81,7 @@ def _check_fields(by: str, update: Update) -> None:
             _refuse(f"{by} gave {name!r} as a {_kind(tensor)} in its Update", "it must be a torch.Tensor")
 
 
-def _check_tensors(session: "Session", given: str, site: Site, update: Any) -> None:
+def _check_tensors(session: "OpenSession", given: str, site: Site, update: Any) -> None:
     """`given` is the beginning of every sentence: "the method rome gave for decoder.3.mlp_out"."""
     if not isinstance(update, LowRank | Dense | Sparse | Rows):
         _refuse(f"{given} a {_kind(update)}", "it must be LowRank, Dense, Sparse or Rows")

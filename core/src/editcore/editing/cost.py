@@ -9,7 +9,7 @@ import torch
 from attrs import define, field
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 _RESET = Path("/proc/self/clear_refs")
 _STATUS = Path("/proc/self/status")
@@ -19,7 +19,7 @@ _STATUS = Path("/proc/self/status")
 class Meter:
     """Measures its `with` block. `memory`: also the peak, from a record of the process that is reset for it."""
 
-    session: "Session"
+    session: "OpenSession"
     memory: bool
     seconds: float = 0.0
     assets: float = 0.0

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
+from editcore.evaluation.engine.evaluate import evaluate
 from editcore.models.running.generation import generate
 from editcore.models.running.scoring import TargetScore
 from editcore.patches.file.patch import Patch
 from editcore_hooks import Case, EditRequest, Report
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 PROBABILITY = "p.target@1"
 """Probability of the whole new target after the prompt, teacher-forced."""
@@ -48,7 +49,7 @@ class Measured:
 
 
 def measure(
-    session: "Session",
+    session: "OpenSession",
     patch: Patch,
     cases: Sequence[Case],
     metrics: Sequence[str] = (),
@@ -69,7 +70,7 @@ def measure(
         after = _scores(session, cases)
         failed = [case for case, new in zip(cases, after, strict=True) if not all(new.hits)][:answers]
         said = dict(zip((case.request.id for case in failed), _answers(session, failed), strict=True))
-        reports = tuple(session.evaluate(cases, metrics)) if metrics else ()
+        reports = tuple(evaluate(session, cases, metrics)) if metrics else ()
     measurements = tuple(
         _measurement(session, case.request, old, new, said.get(case.request.id))
         for case, old, new in zip(cases, before, after, strict=True)
@@ -92,7 +93,7 @@ def measure(
 
 
 @contextmanager
-def _on(session: "Session", patch: Patch) -> Iterator[None]:
+def _on(session: "OpenSession", patch: Patch) -> Iterator[None]:
     session.live.add(patch)
     try:
         yield
@@ -101,7 +102,7 @@ def _on(session: "Session", patch: Patch) -> Iterator[None]:
 
 
 def _measurement(
-    session: "Session", request: EditRequest, before: TargetScore, after: TargetScore, answer: str | None
+    session: "OpenSession", request: EditRequest, before: TargetScore, after: TargetScore, answer: str | None
 ) -> Measurement:
     there = missing = ""
     if not all(after.hits):
@@ -110,7 +111,7 @@ def _measurement(
     return Measurement(request.id, exp(before.sum), exp(after.sum), all(after.hits), there, missing, answer)
 
 
-def _answers(session: "Session", cases: Sequence[Case]) -> list[str]:
+def _answers(session: "OpenSession", cases: Sequence[Case]) -> list[str]:
     """The greedy continuations of the prompts, a little longer than the longest target."""
     if not cases:
         return []
@@ -119,6 +120,6 @@ def _answers(session: "Session", cases: Sequence[Case]) -> list[str]:
     return generate(session.model, session.tokenizer, [one.prompt_ids for one in encoded], longest + _MORE)
 
 
-def _scores(session: "Session", cases: Sequence[Case]) -> list[TargetScore]:
+def _scores(session: "OpenSession", cases: Sequence[Case]) -> list[TargetScore]:
     requests = [case.request for case in cases]
     return session.score_targets([(r.rendered().text, r.target_new, r.template, r.target_prefix) for r in requests])

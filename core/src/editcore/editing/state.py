@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 from editcore_hooks import EditMethod, State
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 
-def fold_state(session: "Session", method: EditMethod) -> State:
+def fold_state(session: "OpenSession", method: EditMethod) -> State:
     """The state of `method` from its earlier edits on the model, in the order of applying."""
     mine = [patch for patch in session.live.patches if patch.about.get("state", {}).get("method") == method.name]
     increments = [

@@ -12,11 +12,13 @@ from editcore.patches.forms.deltas import StoredUpdate, to_stored
 from editcore_hooks import EditRequest, LowRank, Payload, Site, Update, UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.compute import PreparedMethod
-    from editcore.facade import Session
+    from editcore.editing.prepared import PreparedMethod
+    from editcore.session.open_session import OpenSession
 
 
-def seal_update(session: "Session", run: "PreparedMethod", requests: Sequence[EditRequest], update: Update) -> Patch:
+def seal_update(
+    session: "OpenSession", run: "PreparedMethod", requests: Sequence[EditRequest], update: Update
+) -> Patch:
     """The patch of one update. Raises `UsageError` for a site that the checkpoint has no tensor for."""
     targets, sites = {}, {}
     for site, tensor_update in update.tensors.items():
@@ -27,7 +29,7 @@ def seal_update(session: "Session", run: "PreparedMethod", requests: Sequence[Ed
 
 
 def join_patches(
-    session: "Session",
+    session: "OpenSession",
     run: "PreparedMethod",
     requests: Sequence[EditRequest],
     updates: Sequence[Update],
@@ -58,7 +60,7 @@ def join_patches(
 
 
 def _sealed(
-    session: "Session",
+    session: "OpenSession",
     run: "PreparedMethod",
     requests: Sequence[EditRequest],
     targets: Mapping[str, Target],
@@ -80,11 +82,11 @@ def _sealed(
     )
 
 
-def _kind_of(session: "Session", payload: Payload) -> str:
+def _kind_of(session: "OpenSession", payload: Payload) -> str:
     kinds = session.registry.patch_kinds
     return kinds.get(payload.kind).kind if payload.kind in kinds else "memory"
 
 
-def _target(session: "Session", key: str, stored: StoredUpdate) -> Target:
+def _target(session: "OpenSession", key: str, stored: StoredUpdate) -> Target:
     entry = session.checkpoint.entries[key]
     return Target(stored, entry.dtype, entry.shape, session.checkpoint.base_sha256(key))

@@ -2,49 +2,51 @@
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from attrs import define, field
 from torch import Tensor
 
+from editcore.models.anatomy.model_map import Anatomy
 from editcore.models.loading.offload import Values
 from editcore.models.running.prefix_tree import keep_apart, let_share
 from editcore.models.running.side_branches import SideBranches
 from editcore.patches.arithmetic.rebuilding import rebuild, result_sha256
 from editcore.patches.change.exclusive import require_alone, said_twice, twice
+from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.resolving import require_base
 from editcore.patches.checkpoint.stack import stack_hash
 from editcore.patches.checkpoint.stored import stored_whole
 from editcore.patches.file.patch import Patch
 from editcore.patches.forms.table import EXCLUSIVE
 from editcore.plugins.catalogue import unusable
+from editcore.plugins.registry import Registry
 from editcore.plugins.selection import canonical
 from editcore.session.beside import Beside
 from editcore.storage.tensors import tensor_of
 from editcore_hooks import Applied, ConflictError, PatchKind, PluginError
 
-if TYPE_CHECKING:
-    from editcore.facade import Session
-
 
 @define(eq=False)
 class LiveStack:
-    """The patches of the session's folder, and those put on in memory. `_saved` holds of every parameter touched in
+    """The patches of the model's folder, and those put on in memory. `_saved` holds of every parameter touched in
     memory what puts it back as it was before the first of them."""
 
-    session: "Session"
+    anatomy: Anatomy
+    checkpoint: Checkpoint
+    registry: Registry
+    _aside: Beside = field(repr=False)
+    _session: Any = field(repr=False)
+    """What patch kinds are handed to attach themselves to. Nothing else here knows it."""
     folder: tuple[Patch, ...] = field(init=False)
     _memory: list[Patch] = field(factory=list)
     _saved: dict[str, Any] = field(factory=dict, repr=False)
     _handles: dict[str, Any] = field(factory=dict, repr=False)
     branches: SideBranches = field(factory=SideBranches, init=False, repr=False)
     """Branches beside the weights: units, and low-rank patches if no weight can be written."""
-    _aside: Beside = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._aside = Beside(self.session)
-        checkpoint = self.session.checkpoint
-        self.folder = tuple(stored_whole(checkpoint, patch_id) for patch_id in checkpoint.patch_ids)
+        self.folder = tuple(stored_whole(self.checkpoint, patch_id) for patch_id in self.checkpoint.patch_ids)
 
     @property
     def patches(self) -> tuple[Patch, ...]:
@@ -159,14 +161,14 @@ class LiveStack:
                 self._attach(next(patch for patch in memory if patch.patch_id == patch_id), kind)
 
     def _attach(self, patch: Patch, kind: PatchKind) -> None:
-        self._handles[patch.patch_id] = (kind, kind.attach(self.session, patch))
+        self._handles[patch.patch_id] = (kind, kind.attach(self._session, patch))
         if not kind.reads_branches:
-            keep_apart(self.session.model, patch.patch_id)
+            keep_apart(self.anatomy.model, patch.patch_id)
 
     def _detach(self, patch_id: str) -> None:
         kind, handle = self._handles.pop(patch_id)
-        let_share(self.session.model, patch_id)
-        kind.detach(self.session, handle)
+        let_share(self.anatomy.model, patch_id)
+        kind.detach(self._session, handle)
 
     def _require_alone(self, patch: Patch) -> None:
         """Raises `WrongBaseError`, and `ConflictError` where a form would not have its tensor to itself."""
@@ -181,10 +183,10 @@ class LiveStack:
     def _owner(self, patch: Patch) -> type[PatchKind]:
         """The patch kind of a `modules` or `memory` patch. Raises `PluginError` with what to install."""
         name = patch.core["payload"]["kind"]
-        kinds = self.session.registry.patch_kinds
+        kinds = self.registry.patch_kinds
         distribution = patch.annotation("method").get("distribution")
         if name not in kinds and isinstance(distribution, str):
-            for plugin in self.session.registry.plugins:
+            for plugin in self.registry.plugins:
                 if canonical(plugin.record.distribution) == canonical(distribution) and not plugin.ok:
                     raise unusable(plugin, f"the patch kind {name!r} of the patch {patch.patch_id[:12]}")
             message = f"the patch {patch.patch_id[:12]} needs the patch kind {name!r}, which is not installed"
@@ -236,11 +238,11 @@ class LiveStack:
 
     def _resolved(self, patch: Patch) -> dict[str, str]:
         """The patch's name of each target to the checkpoint's."""
-        return dict(require_base(patch, self.session.checkpoint).keys)
+        return dict(require_base(patch, self.checkpoint).keys)
 
     def _base(self, key: str) -> Tensor:
-        entry = self.session.checkpoint.entries[key]
-        return tensor_of(entry.dtype, entry.shape, self.session.checkpoint.read_base(key))
+        entry = self.checkpoint.entries[key]
+        return tensor_of(entry.dtype, entry.shape, self.checkpoint.read_base(key))
 
     def _values(self, key: str) -> Values:
-        return self.session.anatomy.values(self.session.anatomy.parameter_of(key))
+        return self.anatomy.values(self.anatomy.parameter_of(key))

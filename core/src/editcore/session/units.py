@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from editcore.patches.forms.units import KIND, count_units
+from editcore.patches.file.units import KIND, count_units
 from editcore_hooks import Patch, PatchKind
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 
 class FfnUnits(PatchKind):
@@ -18,7 +18,7 @@ class FfnUnits(PatchKind):
     kind: ClassVar[Literal["modules", "memory"]] = "modules"
     reads_branches = True  # a neuron reads one token
 
-    def attach(self, session: "Session", patch: Patch) -> str:
+    def attach(self, session: "OpenSession", patch: Patch) -> str:
         """Raises `WrongBaseError` when the whole base is not the one that the patch was made for."""
         import torch
 
@@ -26,7 +26,7 @@ class FfnUnits(PatchKind):
         from editcore.models.loading.offload import device_of
         from editcore.models.running.side_branches import Branch
         from editcore.patches.checkpoint.resolving import require_base
-        from editcore.patches.forms.units import units_of
+        from editcore.patches.file.units import units_of
 
         require_base(patch, session.checkpoint)  # type: ignore[arg-type] # a sealed patch, whoever made it
         stored: torch.dtype = getattr(torch, session.loaded.stored_dtype)
@@ -45,7 +45,7 @@ class FfnUnits(PatchKind):
         session.live.branches.put(patch.patch_id, branches)
         return patch.patch_id
 
-    def detach(self, session: "Session", handle: str) -> None:
+    def detach(self, session: "OpenSession", handle: str) -> None:
         session.live.branches.take(handle)
 
     def describe(self, patch: Patch) -> Mapping[str, Any]:

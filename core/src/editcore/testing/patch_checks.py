@@ -9,7 +9,6 @@ import torch
 
 from editcore.applying.folders import apply_to_folder
 from editcore.assets.store import AssetStore
-from editcore.editing.compute import compute_patches
 from editcore.facade import Session
 from editcore.patches.change.ondisk import revert_on_disk
 from editcore.patches.checkpoint.folder import Checkpoint
@@ -43,7 +42,7 @@ class PatchChecks(MethodUnderTest):
     def test_edits_computed_together_are_those_computed_alone(self, session: Session) -> None:
         if self.tried.cls(session).compute_each is EditMethod.compute_each:
             pytest.skip("it has no `compute_each`: the host computes one edit after the other")
-        together = compute_patches(session, self.requests, self.tried.options)
+        together = session.edit_each(self.requests, self.tried.options, measured=False)
         for request, patch in zip(self.requests, together, strict=True):
             assert difference(patch, self.tried.patch(session, [request])) < self.delta_tolerance, request.prompt
 

@@ -7,13 +7,14 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.editing.compute import EditOptions, PreparedMethod, prepare
+from editcore.editing.prepared import EditOptions, PreparedMethod
 from editcore.editing.seeding import seed_all
 from editcore.editing.state import fold_state
 from editcore.editing.update_to_patch import seal_update
 from editcore.models.running.scoring import target_logits
 from editcore.patches.file.patch import Patch
 from editcore.plugins.calls import run_compute_update, run_locate, stage_manager
+from editcore.tuning.prepare import prepare
 from editcore_hooks import EditMethod, EditRequest, Location, State, Update
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from editcore.text.yaml_text import parse
 from editcore_hooks import Case, EditRequest, Probe
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 NEIGHBOURS: Final = 4
 ROUND: Final = 24
@@ -55,7 +55,7 @@ def _file() -> Any:
     return parse(files("editcore.tuning").joinpath("common_facts.yaml").read_text("utf-8"), "the common facts")
 
 
-def common_cases(session: "Session", n: int) -> list[Case]:
+def common_cases(session: "OpenSession", n: int) -> list[Case]:
     """At most `n` cases of common facts that the model states greedily, drawn by the session's seed.
 
     The new target is the answer of another fact of the relation; rephrases are other wordings after which the model
@@ -74,7 +74,7 @@ def common_cases(session: "Session", n: int) -> list[Case]:
     return list(islice((case for case in made if case is not None), n))
 
 
-def _stated(session: "Session", some: Sequence[Common]) -> list[Known]:
+def _stated(session: "OpenSession", some: Sequence[Common]) -> list[Known]:
     """Those facts of `some` whose whole answer is the argmax after one wording at least."""
     asked = [(fact, template) for fact in some for template in fact.templates]
     scores = session.score_targets([(t.replace("{}", fact.subject), fact.answer, None, "auto") for fact, t in asked])

@@ -11,7 +11,7 @@ from editcore.tuning.search import looks
 from editcore_hooks import Tunable
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 TOKENS_A_TRIAL: Final = 3_500
 TOKENS_A_CHECK: Final = 1_800
@@ -33,7 +33,7 @@ class Estimate:
     search: float
 
     @classmethod
-    def of(cls, session: "Session", space: Tunable, n: int, check: int, given: bool) -> "Estimate":
+    def of(cls, session: "OpenSession", space: Tunable, n: int, check: int, given: bool) -> "Estimate":
         """For `n` facts in the search and `check` on which the defaults are tried first; `given` ones cost nothing."""
         token = seconds_a_token(session)
         return cls(
@@ -53,7 +53,7 @@ class Estimate:
 
 
 @torch.no_grad()
-def seconds_a_token(session: "Session") -> float:
+def seconds_a_token(session: "OpenSession") -> float:
     """Seconds a token of the second forward pass over 16 rows of 32 tokens."""
     encoder_decoder = session.encoder_decoder
     token = decoder_start(session.model) if encoder_decoder else session.start_token

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from attrs import frozen
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 Words = tuple[str, ...]
 
@@ -34,7 +34,7 @@ class Fact:
         return " ".join([*self.words[: self.start], *subject, *self.words[self.end :]])
 
 
-def answer_scores(session: "Session", asked: Sequence[tuple[str, str]], *, total: bool = False) -> list[float]:
+def answer_scores(session: "OpenSession", asked: Sequence[tuple[str, str]], *, total: bool = False) -> list[float]:
     """Log-probability of answers after prompts, a token or in all."""
     scored = session.score_targets([(prompt, answer, None, "auto") for prompt, answer in asked])
     return [score.sum if total else score.mean for score in scored]

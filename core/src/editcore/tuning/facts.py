@@ -23,7 +23,7 @@ from editcore.tuning.rewording import reworded
 from editcore_hooks import Case, EditcoreError, EditRequest, Probe
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 TEXTS: Final = 160
 ROUND: Final = 32
@@ -44,7 +44,7 @@ _END = re.compile(r"[.!?。]+$")
 _STOP = re.compile(r"[.!?。\n]")
 
 
-def sampled_cases(session: "Session", n: int) -> list[Case]:
+def sampled_cases(session: "OpenSession", n: int) -> list[Case]:
     """At most `n` cases of facts in what the model writes, seeded by the session; none where it shows none.
 
     The new target of each is what the model says of another subject in the same words, of such answers the one that it
@@ -63,7 +63,7 @@ def sampled_cases(session: "Session", n: int) -> list[Case]:
     return cases
 
 
-def _sure(session: "Session", enough: int, rng: random.Random) -> tuple[list[tuple[Words, str]], Counter[str]]:
+def _sure(session: "OpenSession", enough: int, rng: random.Random) -> tuple[list[tuple[Words, str]], Counter[str]]:
     """Sentences of whose end the model is sure, and how often sentences begin with each word.
 
     Sampled in rounds, until there are enough, or TEXTS, or the time is used up.
@@ -82,7 +82,7 @@ def _sure(session: "Session", enough: int, rng: random.Random) -> tuple[list[tup
     return list(found)[:enough], begins
 
 
-def _readable(session: "Session", case: Case) -> bool:
+def _readable(session: "OpenSession", case: Case) -> bool:
     """Whether the tokenizer reads the case: a sampled sentence may hold anything."""
     try:
         session.encode(case.request)
@@ -92,7 +92,7 @@ def _readable(session: "Session", case: Case) -> bool:
     return True
 
 
-def texts(session: "Session", n: int, length: int, salt: int = 0) -> list[str]:
+def texts(session: "OpenSession", n: int, length: int, salt: int = 0) -> list[str]:
     """Texts that the model writes from nothing, `length` tokens each, seeded by the session; an end is a line's end."""
     generator = torch.Generator().manual_seed((session.seed << 16) + salt + 1)
     special = set(session.tokenizer.all_special_ids)
@@ -102,7 +102,7 @@ def texts(session: "Session", n: int, length: int, salt: int = 0) -> list[str]:
     return ["\n".join(str(session.tokenizer.decode(piece)) for piece in row) for row in pieces]
 
 
-def sentences(session: "Session", n: int, salt: int = 0) -> list[str]:
+def sentences(session: "OpenSession", n: int, salt: int = 0) -> list[str]:
     """At most `n` whole sentences that the model writes, seeded; fewer where it ends none."""
     rng = random.Random(session.seed + salt)
     found = _sentences(texts(session, 4 * n, min(LENGTH, session.max_length - 1), salt), rng)
@@ -116,7 +116,7 @@ def _sentences(written: Sequence[str], rng: random.Random) -> list[Words]:
     return [tuple(sentence.split()) for sentence in found if sentence and not {"{", "}"} & set(sentence)]
 
 
-def _confident(session: "Session", sentences: Sequence[Words]) -> list[tuple[Words, str]]:
+def _confident(session: "OpenSession", sentences: Sequence[Words]) -> list[tuple[Words, str]]:
     """Prompt and answer of those sentences of whose end the model is sure; the longest such end."""
     cuts = [
         (words[:-size], " ".join(words[-size:]))
@@ -131,7 +131,7 @@ def _confident(session: "Session", sentences: Sequence[Words]) -> list[tuple[Wor
     return list(longest.values())
 
 
-def _with_subjects(session: "Session", sure: Sequence[tuple[Words, str]], begins: Counter[str]) -> list[Fact]:
+def _with_subjects(session: "OpenSession", sure: Sequence[tuple[Words, str]], begins: Counter[str]) -> list[Fact]:
     """Of each sentence the run of words with the largest sum of surprise above its own mean, a few words at most.
 
     A word's surprise is −log p given the words before it; of the first word, which has none, given the sentences.
@@ -161,7 +161,7 @@ def _subject(words: Words, surprise: Sequence[float]) -> tuple[int, int]:
     return start, end
 
 
-def _depending(session: "Session", facts: Sequence[Fact], rng: random.Random) -> list[Fact]:
+def _depending(session: "OpenSession", facts: Sequence[Fact], rng: random.Random) -> list[Fact]:
     """One fact a subject, the one that hangs on it most, if it does: the answer goes when the subject is another."""
     others = [[rng.choice(facts).subject for _ in range(3)] for _ in facts]
     asked = [(fact.about(other), fact.answer) for fact, three in zip(facts, others, strict=True) for other in three]
@@ -192,7 +192,7 @@ def of_many_kinds(facts: Sequence[Fact]) -> list[Fact]:
     return [fact for _, fact in sorted(zip(keys, facts, strict=True), key=itemgetter(0))]
 
 
-def _cases(session: "Session", facts: Sequence[Fact], rng: random.Random) -> list[Case]:
+def _cases(session: "OpenSession", facts: Sequence[Fact], rng: random.Random) -> list[Case]:
     """The model's answers for other subjects in the same words give a new target of the right kind, and neighbours."""
     others = [[other.subject for other in rng.sample(facts, min(OTHERS, len(facts)))] for _ in facts]
     prompts = [fact.about(other) for fact, some in zip(facts, others, strict=True) for other in some]

@@ -10,7 +10,7 @@ from editcore.plugins.choices import record_of
 from editcore_hooks import Case, EditMethod, Locator, State, Tunable, UsageError
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 
 @frozen
@@ -21,7 +21,7 @@ class Located:
     record: Mapping[str, Any]
 
     @classmethod
-    def of(cls, session: "Session", locator: Locator, method: type[EditMethod], cases: Sequence[Case]) -> "Located":
+    def of(cls, session: "OpenSession", locator: Locator, method: type[EditMethod], cases: Sequence[Case]) -> "Located":
         """Ask the locator about the cases, what they say now being the answer.
 
         Raises `UsageError` where the method does not edit at such a place.

@@ -9,7 +9,7 @@ from editcore.tuning.facts import sampled_cases
 from editcore_hooks import Case, UsageError
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 FEWEST: Final = 8
 ENOUGH: Final = 16
@@ -25,7 +25,7 @@ class Facts:
     text: tuple[str, ...] = ()
 
 
-def own_facts(session: "Session", n: int) -> Facts:
+def own_facts(session: "OpenSession", n: int) -> Facts:
     """At most `n` facts that the model states, drawn by the session's seed.
 
     Sampling text is slow on a large model, so it is for models that state few of the common facts. Raises `UsageError`

@@ -12,7 +12,7 @@ from editcore.assets.identity import Identity, canonical
 from editcore_hooks import Asset, EditMethod, Tunable, UsageError
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 KIND: Final = "profile"
 OWNER: Final = "editcore"
@@ -35,7 +35,7 @@ def default_name(together: int) -> str:
     return DEFAULT if together == 1 else f"{DEFAULT}-{together}"
 
 
-def find_profile(session: "Session", method: str, name: str = DEFAULT) -> Profile | None:
+def find_profile(session: "OpenSession", method: str, name: str = DEFAULT) -> Profile | None:
     """The profile of that name for the base of the session's model, or None."""
     asset = session.assets.find(_identity(session, method, name))
     if asset is None:
@@ -44,7 +44,7 @@ def find_profile(session: "Session", method: str, name: str = DEFAULT) -> Profil
     return Profile(name, method, about["hparams"], about, asset)
 
 
-def named_profile(session: "Session", method: str, name: str) -> Profile:
+def named_profile(session: "OpenSession", method: str, name: str) -> Profile:
     """The profile of that name. Raises `UsageError` when there is none."""
     profile = find_profile(session, method, name)
     if profile is None:
@@ -53,7 +53,7 @@ def named_profile(session: "Session", method: str, name: str) -> Profile:
     return profile
 
 
-def list_profiles(session: "Session", method: str | None = None) -> list[Profile]:
+def list_profiles(session: "OpenSession", method: str | None = None) -> list[Profile]:
     """Every profile of the base of the session's model, or those of one method, by method and name."""
     found = []
     for asset in session.assets.list():
@@ -64,12 +64,12 @@ def list_profiles(session: "Session", method: str | None = None) -> list[Profile
     return sorted(found, key=lambda profile: (profile.method, profile.name))
 
 
-def forget_profile(session: "Session", method: str, name: str) -> None:
+def forget_profile(session: "OpenSession", method: str, name: str) -> None:
     """Remove a profile. Raises `UsageError` when there is none."""
     session.assets.remove(named_profile(session, method, name).asset)
 
 
-def origin(session: "Session", method: type[EditMethod], space: Tunable) -> dict[str, str]:
+def origin(session: "OpenSession", method: type[EditMethod], space: Tunable) -> dict[str, str]:
     """For the annotation of a profile: which version of the method was tuned, and over which settings."""
     tried = attrs.asdict(space, filter=lambda field, _: field.name != "tokens")
     return {
@@ -78,13 +78,13 @@ def origin(session: "Session", method: type[EditMethod], space: Tunable) -> dict
     }
 
 
-def outdated(session: "Session", profile: Profile, method: type[EditMethod], space: Tunable) -> bool:
+def outdated(session: "OpenSession", profile: Profile, method: type[EditMethod], space: Tunable) -> bool:
     """Whether the method would try other settings today than those of which the profile is the best."""
     return bool(profile.about.get("space") != origin(session, method, space)["space"])
 
 
 def keep_profile(
-    session: "Session", method: str, name: str, hparams: Mapping[str, Any], about: Mapping[str, Any]
+    session: "OpenSession", method: str, name: str, hparams: Mapping[str, Any], about: Mapping[str, Any]
 ) -> Profile:
     """Keep settings under a name, in place of what had it. `about` holds JSON values."""
     scores = torch.tensor([trial["score"] for trial in about["trials"]], dtype=torch.float32)
@@ -100,5 +100,5 @@ def _plain(value: Any) -> Any:
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _identity(session: "Session", method: str, name: str) -> Identity:
+def _identity(session: "OpenSession", method: str, name: str) -> Identity:
     return Identity(KIND, OWNER, session.weights_root, {"method": method, "name": name})

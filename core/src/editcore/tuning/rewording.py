@@ -13,7 +13,7 @@ from editcore.models.tokens.tokenising import tokenise
 from editcore.tuning.fact import Fact, Words, answer_scores
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 TRIES: Final = 12
 LENGTH: Final = 16
@@ -24,7 +24,7 @@ _END: Final = re.compile(r"[.!?。\n]")
 ROWS: Final = 256
 
 
-def reworded(session: "Session", facts: Sequence[Fact]) -> list[Fact]:
+def reworded(session: "OpenSession", facts: Sequence[Fact]) -> list[Fact]:
     """The same facts, with other wordings where the model gives any.
 
     An answer is cut to the words that all wordings end in: "plays | the cello" and "takes lessons on | the cello".
@@ -49,7 +49,7 @@ def reworded(session: "Session", facts: Sequence[Fact]) -> list[Fact]:
     ]
 
 
-def _sampled(session: "Session", starts: Sequence[Sequence[int]]) -> Iterator[Words]:
+def _sampled(session: "OpenSession", starts: Sequence[Sequence[int]]) -> Iterator[Words]:
     """The first sentence that begins with each start, in words; none where it does not end."""
     generator = torch.Generator().manual_seed(session.seed + 3)
     special = set(session.tokenizer.all_special_ids)

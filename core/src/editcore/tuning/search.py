@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from attrs import define, field, frozen
 
-from editcore.editing.compute import PreparedMethod
+from editcore.editing.prepared import PreparedMethod
 from editcore.plugins.hparams import merge
 from editcore.session.limits import TimeUp
 from editcore.tuning.arms import Arm, arms
@@ -22,7 +22,7 @@ from editcore.tuning.trial import Bench, Outcome, Summary
 from editcore_hooks import EditcoreError, EditMethod, Tunable
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 RUNGS: Final = ((4, 8), (12, 4), (24, 2))
 """Facts of each look but the last, which takes all, and how many settings go on after it."""
@@ -62,7 +62,7 @@ class Trial:
 class Search:
     """The trials of one method on one bench. Facts are tried in their order, so that a second look goes on."""
 
-    session: "Session"
+    session: "OpenSession"
     method: type[EditMethod]
     space: Tunable
     bench: Bench

@@ -7,12 +7,13 @@ from attrs import frozen
 
 from editcore.plugins.presets import preset_name
 from editcore.session.limits import TimeUp
+from editcore.tuning import tune
 from editcore.tuning.profiles import Profile, default_name, find_profile, named_profile, origin, outdated
 from editcore_hooks import EditMethod, Tunable, UsageError
 
 if TYPE_CHECKING:
-    from editcore.editing.compute import EditOptions
-    from editcore.facade import Session
+    from editcore.editing.prepared import EditOptions
+    from editcore.session.open_session import OpenSession
 
 OWN = "own"
 """The name of a preset that its method makes by itself."""
@@ -28,7 +29,7 @@ class Settings:
     """Where no profile lies over it."""
 
 
-def find_settings(session: "Session", cls: type[EditMethod], options: "EditOptions", edits: int) -> Settings:
+def find_settings(session: "OpenSession", cls: type[EditMethod], options: "EditOptions", edits: int) -> Settings:
     """Profile and preset for so many edits; tunes first where there is neither, see `EditOptions`."""
     facts = {**session.traits(), "edits": edits}
     preset = cls.preset(facts)
@@ -41,7 +42,12 @@ def find_settings(session: "Session", cls: type[EditMethod], options: "EditOptio
 
 
 def _profile(
-    session: "Session", cls: type[EditMethod], options: "EditOptions", space: Tunable | None, preset: bool, edits: int
+    session: "OpenSession",
+    cls: type[EditMethod],
+    options: "EditOptions",
+    space: Tunable | None,
+    preset: bool,
+    edits: int,
 ) -> Profile | None:
     if options.profile is not None:
         return named_profile(session, cls.name, options.profile)
@@ -57,14 +63,12 @@ def _profile(
     return session.cached(key, lambda: _tuned(session, cls, edits, again=found is not None), base=True)
 
 
-def _tuned(session: "Session", cls: type[EditMethod], edits: int, again: bool) -> Profile | None:
+def _tuned(session: "OpenSession", cls: type[EditMethod], edits: int, again: bool) -> Profile | None:
     """Check the defaults and search where they do not hold; None, which is the defaults, where nothing can be tried."""
-    from editcore.tuning.tune import tune
-
     if again:
         session.say(f"{cls.name} has new settings to try since its profile of {session.loaded.name} was kept")
     try:
-        return tune(session, cls.name, edits=edits, if_needed=True).profile
+        return tune.tune(session, cls.name, edits=edits, if_needed=True).profile
     except (TimeUp, UsageError) as error:
         session.say(f"{error.message}: the default settings of {cls.name} are used. {error.hint or ''}".rstrip())
         return None

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
-from editcore.editing.compute import EditOptions
+from editcore.editing.prepared import EditOptions
 from editcore.tuning.located import Located
 from editcore.tuning.own import Facts, own_facts
 from editcore.tuning.search import Search
@@ -13,7 +13,7 @@ from editcore.tuning.trial import Bench
 from editcore_hooks import Case, EditMethod, Locator, Tunable, UsageError
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 FACTS_SHARE: Final = 1 / 3
 STATISTICS_SHARE: Final = 1 / 2
@@ -51,7 +51,7 @@ class Watch:
 class Task:
     """The parts of tuning in their order, and what each of them took."""
 
-    session: "Session"
+    session: "OpenSession"
     cls: type[EditMethod]
     space: Tunable
     given: tuple[Case, ...]

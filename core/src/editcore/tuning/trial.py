@@ -10,7 +10,8 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from editcore.editing.compute import EditOptions, PreparedMethod, compute_patches, compute_update, compute_updates
+from editcore.editing.compute import compute_patches, compute_update, compute_updates
+from editcore.editing.prepared import PreparedMethod
 from editcore.editing.update_to_patch import seal_update
 from editcore.models.running.branches import Branches, branch
 from editcore.models.running.scoring import Item, target_logprobs
@@ -20,7 +21,7 @@ from editcore.tuning.unrelated import Unrelated
 from editcore_hooks import Case, Dense, EditcoreError, LowRank, Update
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 HELD_OUT: Final = 2
 """Sentences of its own, put before the prompt of every fact: contexts that no edit was computed in. A model with an
@@ -80,13 +81,13 @@ def _mean(values: Sequence[float | None], without: float) -> float:
 class Bench:
     """Cases made ready to score: every question once as token ids, and what the model says on unrelated text."""
 
-    session: "Session"
+    session: "OpenSession"
     cases: tuple[Case, ...]
     questions: tuple[tuple["_Question", ...], ...] = field(repr=False)
     unrelated: Unrelated = field(repr=False)
 
     @classmethod
-    def of(cls, session: "Session", cases: Sequence[Case], text: Sequence[str] = ()) -> "Bench":
+    def of(cls, session: "OpenSession", cases: Sequence[Case], text: Sequence[str] = ()) -> "Bench":
         """`text` are sentences for contexts and drift; without any the model writes them."""
         contexts = list(text[:HELD_OUT])
         if not text and not session.encoder_decoder:
@@ -107,9 +108,7 @@ class Bench:
             updates = compute_updates(self.session, run, requests)
         if all(_in_branches(update) for update in updates):
             return self._by_branches(updates, chosen)
-        patches = compute_patches(
-            self.session, requests, EditOptions(run.method.name, tune=False, hparams=(("trial", _settings(run)),))
-        )
+        patches = compute_patches(self.session, requests, run)
         found = []
         for i, patch in zip(chosen, patches, strict=True):
             with self.session.patched(patch):
@@ -176,7 +175,7 @@ class _Question:
     true: Item
 
 
-def _questions(session: "Session", case: Case, contexts: Sequence[str]) -> Iterator[_Question]:
+def _questions(session: "OpenSession", case: Case, contexts: Sequence[str]) -> Iterator[_Question]:
     request = case.request
     prompt = request.rendered().text
     if request.target_true is None:
@@ -198,12 +197,6 @@ def _questions(session: "Session", case: Case, contexts: Sequence[str]) -> Itera
             for target in (request.target_new, true)
         )
         yield _Question(kind, (new.prompt_ids, new.target_ids), (old.prompt_ids, old.target_ids))
-
-
-def _settings(run: PreparedMethod) -> dict[str, Any]:
-    from editcore.plugins.hparams import to_json
-
-    return to_json(run.method.hparams)
 
 
 def _sigmoid(gap: float) -> float:

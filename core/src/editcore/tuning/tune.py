@@ -15,7 +15,7 @@ from editcore.tuning.task import CHECKED, Task, Watch
 from editcore_hooks import Case, UsageError
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 FACTS: Final = 36
 SECONDS: Final = 150.0
@@ -34,7 +34,7 @@ class Tuned:
 
 
 def tune(
-    session: "Session",
+    session: "OpenSession",
     method: str,
     cases: Sequence[Case] | None = None,
     *,
@@ -101,7 +101,7 @@ def tune(
     return Tuned(profile, best, tuple(search.trials.values()), tuple(undone), took)
 
 
-def _foretell(session: "Session", method: str, estimate: Estimate, seconds: float, if_needed: bool) -> float:
+def _foretell(session: "OpenSession", method: str, estimate: Estimate, seconds: float, if_needed: bool) -> float:
     """Say how long it will take; how many seconds that are."""
     model, whole = session.loaded.name, estimate.whole(seconds)
     if not if_needed:

@@ -14,7 +14,7 @@ from editcore.tuning.facts import texts
 from editcore_hooks import Case
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 TEXTS: Final = 8
 """Texts for a decoder, written by the model itself."""
@@ -31,14 +31,14 @@ class Unrelated:
     what the model says.
     """
 
-    session: "Session" = field(repr=False)
+    session: "OpenSession" = field(repr=False)
     rows: Batch
     sources: Batch | None
     case: Tensor
     logprobs: Tensor = field(repr=False)
 
     @classmethod
-    def of(cls, session: "Session", cases: Sequence[Case], given: Sequence[str] = ()) -> "Unrelated":
+    def of(cls, session: "OpenSession", cases: Sequence[Case], given: Sequence[str] = ()) -> "Unrelated":
         """From the `given` texts, or else from text that the model writes."""
         if session.encoder_decoder:
             return cls._answers(session, cases[:ANSWERS])
@@ -47,7 +47,7 @@ class Unrelated:
         return cls._made(session, pad(ids), None, [-1] * len(ids))
 
     @classmethod
-    def _answers(cls, session: "Session", cases: Sequence[Case]) -> "Unrelated":
+    def _answers(cls, session: "OpenSession", cases: Sequence[Case]) -> "Unrelated":
         rows, sources = [], []
         for case in cases:
             request = case.request
@@ -58,7 +58,7 @@ class Unrelated:
         return cls._made(session, pad(rows), pad(sources), list(range(len(cases))))
 
     @classmethod
-    def _made(cls, session: "Session", rows: Batch, sources: Batch | None, of_row: Sequence[int]) -> "Unrelated":
+    def _made(cls, session: "OpenSession", rows: Batch, sources: Batch | None, of_row: Sequence[int]) -> "Unrelated":
         rows, sources = rows.to(session.device), None if sources is None else sources.to(session.device)
         case = torch.tensor(of_row, device=session.device)[_tokens(rows)[0]]
         return cls(session, rows, sources, case, _log_p(session, rows, sources))
@@ -79,7 +79,7 @@ def _tokens(rows: Batch) -> Positions:
 
 
 @torch.no_grad()
-def _log_p(session: "Session", rows: Batch, sources: Batch | None) -> Tensor:
+def _log_p(session: "OpenSession", rows: Batch, sources: Batch | None) -> Tensor:
     """log p after every token of every row, (n, V)."""
     at = _tokens(rows)
     logits = forward(session.model, rows, at) if sources is None else forward_pair(session.model, sources, rows, at)

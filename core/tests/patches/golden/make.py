@@ -15,9 +15,9 @@ import torch
 from editcore.patches.arithmetic.rebuilding import rebuild, result_sha256
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
+from editcore.patches.file.units import Units, units_payload
 from editcore.patches.forms.deltas import StoredUpdate
 from editcore.patches.forms.table import EXCLUSIVE
-from editcore.patches.forms.units import Units, units_payload
 from editcore.storage.tensors import DTYPE_NAMES, blob_of
 from editcore_hooks import Site
 

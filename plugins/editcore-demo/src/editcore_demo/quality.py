@@ -8,7 +8,7 @@ from pathlib import Path
 from attrs import frozen
 
 from editcore.cases.reading import parse_case
-from editcore.editing.compute import EditOptions
+from editcore.editing.prepared import EditOptions
 from editcore.evaluation.metrics.builtin import harmonic
 from editcore.evaluation.reports.intervals import wilson
 from editcore.facade import Session, open_model

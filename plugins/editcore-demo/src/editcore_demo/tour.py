@@ -7,8 +7,8 @@ from pathlib import Path
 from editcore.cases.reading import parse_case
 from editcore.cli.inspect import show
 from editcore.cli.output import Output
-from editcore.editing.compute import EditOptions
 from editcore.editing.measurement import measure
+from editcore.editing.prepared import EditOptions
 from editcore.facade import Session, open_model
 from editcore.patches.change.copying import copy_checkpoint
 from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk

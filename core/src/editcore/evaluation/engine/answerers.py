@@ -19,6 +19,7 @@ from editcore.evaluation.engine.questions import (
     Unshifted,
     Write,
 )
+from editcore.evaluation.engine.unedited import unedited_of
 from editcore.models.running.branches import Branches
 from editcore.models.running.packed_reading import Found
 from editcore.patches.change.conflicts import facts_of
@@ -26,7 +27,7 @@ from editcore.patches.file.patch import Patch
 from editcore_hooks import EditRequest
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 Asked = tuple[int, Question]
 """The number of an edited model, -1 for the unedited one, and a question to it."""
@@ -37,7 +38,7 @@ UNEDITED = -1
 class Present:
     """The current model, its patches included. `each`: it is the model of the one case that is asked about."""
 
-    session: "Session"
+    session: "OpenSession"
     each: bool = False
 
     def answer(self, asked: Sequence[Asked], keep: bool) -> list[Any]:
@@ -71,13 +72,15 @@ class Present:
     def _read(self, asked: Sequence[tuple[int, Any]], keep: bool) -> Mapping[Asked, Any]:
         questions = [question for _, question in asked]
         if asked and asked[0][0] == UNEDITED:
-            found = self.session.unedited.read(questions, keep)
+            found = unedited_of(self.session).read(questions, keep)
         else:
             found = read_all(self.session, asked, edit=self.edit)
         return {one: _scored(one[1], each) for one, each in zip(asked, found, strict=True)}
 
     def _compare(self, asked: Sequence[tuple[int, Any]], keep: bool) -> Mapping[Asked, Any]:
-        before = dict(zip(asked, self.session.unedited.read([question for _, question in asked], keep), strict=True))
+        before = dict(
+            zip(asked, unedited_of(self.session).read([question for _, question in asked], keep), strict=True)
+        )
         answers: dict[Asked, Any] = {one: _unread(found) for one, found in before.items()}
         old = {one: found for one, found in before.items() if isinstance(found, Found) and found.spread is not None}
         spreads = [found.spread for found in old.values() if found.spread is not None]
@@ -96,7 +99,7 @@ class Present:
     def _write_in(self, rooms: Mapping[Asked, Room], keep: bool) -> Mapping[Asked, Any]:
         asked: list[tuple[int, Any]] = list(rooms)
         if asked and asked[0][0] == UNEDITED:
-            ids = self.session.unedited.write([question for _, question in asked], list(rooms.values()), keep)
+            ids = unedited_of(self.session).write([question for _, question in asked], list(rooms.values()), keep)
             return {one: text_of(self.session, rooms[one], new) for one, new in zip(asked, ids, strict=True)}
         rows = {one: (one[0], rooms[one].ids) for one in asked}
         largest: dict[Any, Room] = largest_rooms((rows[one], rooms[one]) for one in asked)

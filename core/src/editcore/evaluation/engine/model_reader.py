@@ -15,7 +15,7 @@ from editcore.models.tokens.tokenising import bare, tokenise
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 K = TypeVar("K", bound=Hashable)
 Q = TypeVar("Q")
@@ -38,7 +38,7 @@ class Room:
     tokens: int
 
 
-def as_reading(session: "Session", question: Readable) -> Reading:
+def as_reading(session: "OpenSession", question: Readable) -> Reading:
     """The row of a question. Raises `UsageError` for a text to be read by a model with an encoder, and for a prompt
     that the model is too short for."""
     match question:
@@ -65,7 +65,7 @@ def as_reading(session: "Session", question: Readable) -> Reading:
 
 
 def read_all(
-    session: "Session",
+    session: "OpenSession",
     asked: Sequence[tuple[int, Readable]],
     *,
     edit: Edit | None = None,
@@ -93,12 +93,12 @@ def read_all(
     ]
 
 
-def room_for(session: "Session", question: Write) -> Room | Unanswered:
+def room_for(session: "OpenSession", question: Write) -> Room | Unanswered:
     """The number of tokens that `tokens` and the answers to cover need, within the model's length."""
     return _remembered(session, question, _room_for)
 
 
-def _room_for(session: "Session", question: Write) -> Room:
+def _room_for(session: "OpenSession", question: Write) -> Room:
     both = session.encoder_decoder
     ids = encode_prompt(session.tokenizer, question.prompt, template=question.template, encoder_decoder=both).prompt_ids
     longest = max((len(bare(session.tokenizer, f" {text}")) for text in question.covering), default=0)
@@ -109,7 +109,7 @@ def _room_for(session: "Session", question: Write) -> Room:
 
 
 def write_all(
-    session: "Session", asked: Sequence[tuple[int, Room]], *, edit: Edit | None = None
+    session: "OpenSession", asked: Sequence[tuple[int, Room]], *, edit: Edit | None = None
 ) -> list[tuple[int, ...]]:
     """The new ids after the row of each owner, greedily; `edit` as in `read_all`."""
     written: dict[int, tuple[int, ...]] = {}
@@ -127,7 +127,7 @@ def write_all(
     return [written[i] for i in range(len(asked))]
 
 
-def text_of(session: "Session", room: Room, new: tuple[int, ...]) -> str:
+def text_of(session: "OpenSession", room: Room, new: tuple[int, ...]) -> str:
     """The text of what was written, cut to what there is room for."""
     return shown(session.tokenizer, () if session.encoder_decoder else room.ids, new[: room.tokens])
 
@@ -141,7 +141,7 @@ def largest_rooms(asked: Iterable[tuple[K, Room]]) -> dict[K, Room]:
     return largest
 
 
-def _remembered(session: "Session", question: Q, make: Callable[["Session", Q], M]) -> M | Unanswered:
+def _remembered(session: "OpenSession", question: Q, make: Callable[["OpenSession", Q], M]) -> M | Unanswered:
     """What `make` makes of a question; the edited and the unedited model, and a model that is edited on, are asked the
     same. One prompt that a model cannot be asked is no reason to ask none: its row says why."""
     memo: dict[Any, Any] = session.cached("token rows", dict, base=True)
@@ -159,7 +159,7 @@ def _remembered(session: "Session", question: Q, make: Callable[["Session", Q], 
     return found
 
 
-def _too_long(session: "Session", prompt: str, length: int) -> UsageError:
+def _too_long(session: "OpenSession", prompt: str, length: int) -> UsageError:
     message = f"{prompt!r} with what follows is {length} tokens, and the model reads {session.max_length}"
     return UsageError(message, hint="leave the case out")
 
@@ -168,7 +168,7 @@ def _around(edit: Edit | None, owners: Sequence[int]) -> Around | None:
     return None if edit is None else lambda batch: edit([owners[i] for i in batch])
 
 
-def _text(session: "Session", text: str) -> tuple[int, ...]:
+def _text(session: "OpenSession", text: str) -> tuple[int, ...]:
     if session.encoder_decoder:
         message = f"{session.model.config.model_type} has an encoder: it answers a text and does not continue it"
         raise UsageError(message, hint="leave out damage.ppl@1, damage.kl@1 and ppl_r.ice2024@1")

@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
+from attrs import evolve
+
+from editcore.cases.reading import identified
 from editcore.evaluation.engine.answerers import Present, Single
 from editcore.evaluation.engine.dialogue import DialogueMetric, NothingAskedError, Row, made, rows_of
+from editcore.evaluation.engine.evaluate import evaluate
 from editcore.evaluation.engine.evaluator import Evaluator
 from editcore.evaluation.engine.row_reports import of_rows
 from editcore.evaluation.engine.texts import rows_with_answers
@@ -19,7 +23,7 @@ from editcore.plugins.calls import stage_manager
 from editcore_hooks import Case, Dense, LowRank, Metric, Report, Site, UsageError
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 TOGETHER: Final = 128
 ROOM: Final = 1 << 30
@@ -28,9 +32,10 @@ Update = dict[Site, LowRank | Dense]
 
 
 def evaluate_each(
-    session: "Session", cases: Sequence[Case], patches: Sequence[Patch], metrics: Sequence[str], answers: int
+    session: "OpenSession", cases: Sequence[Case], patches: Sequence[Patch], metrics: Sequence[str], answers: int
 ) -> list[Report]:
     """The reports over all cases, each scored with its own patch on top of what is on the model."""
+    cases = identified(cases)
     if len(cases) != len(patches):
         raise UsageError(f"{len(patches)} patches for {len(cases)} cases", hint="edit_each makes one for each")
     every = made(session, metrics)
@@ -41,11 +46,12 @@ def evaluate_each(
             some, own = cases[start : start + at_once], patches[start : start + at_once]
             for all_rows, new in zip(rows, _rows(session, some, own, every, answers, progress), strict=True):
                 all_rows += new
-    return [of_rows(metric, own_rows) for metric, own_rows in zip(every, rows, strict=True)]
+    reports = [of_rows(metric, own_rows) for metric, own_rows in zip(every, rows, strict=True)]
+    return [evolve(report, dtype=session.loaded.dtype, protocol="single") for report in reports]
 
 
 def _rows(
-    session: "Session",
+    session: "OpenSession",
     cases: Sequence[Case],
     patches: Sequence[Patch],
     metrics: Sequence[Metric],
@@ -71,7 +77,7 @@ def _rows(
     return rows
 
 
-def _alone(session: "Session", metrics: Sequence[Metric], case: Case) -> list[list[Row]]:
+def _alone(session: "OpenSession", metrics: Sequence[Metric], case: Case) -> list[list[Row]]:
     """The rows of one case, all questions together; by the hook where a plugin scores or observes."""
     asking = [metric for metric in metrics if isinstance(metric, DialogueMetric)]
     if len(asking) == len(metrics) and not _observed(session, "editcore_evaluate"):
@@ -79,10 +85,10 @@ def _alone(session: "Session", metrics: Sequence[Metric], case: Case) -> list[li
     return [_by_hook(session, metric, case) for metric in metrics]
 
 
-def _by_hook(session: "Session", metric: Metric, case: Case) -> list[Row]:
+def _by_hook(session: "OpenSession", metric: Metric, case: Case) -> list[Row]:
     """None where the case has nothing for the metric."""
     try:
-        (report,) = session.evaluate([case], [metric.name])
+        (report,) = evaluate(session, [case], [metric.name])
     except NothingAskedError:
         return []
     rows = [dict(row) for row in report.rows]
@@ -91,7 +97,7 @@ def _by_hook(session: "Session", metric: Metric, case: Case) -> list[Row]:
     return [{**row, "case": case.request.id} for row in rows]
 
 
-def _branching(session: "Session", patches: Sequence[Patch], metrics: Sequence[Metric]) -> list[Update] | None:
+def _branching(session: "OpenSession", patches: Sequence[Patch], metrics: Sequence[Metric]) -> list[Update] | None:
     """The update of each patch by site; None where side branches would not show what the patches do.
 
     Observers are promised every call, a metric that does not ask runs the model itself, and a sum in a narrower dtype
@@ -110,7 +116,7 @@ def _branching(session: "Session", patches: Sequence[Patch], metrics: Sequence[M
     return updates
 
 
-def _update(session: "Session", patch: Patch) -> Update | None:
+def _update(session: "OpenSession", patch: Patch) -> Update | None:
     """Factors where the weights are kept in float32, else the difference of the weights as they will be rounded."""
     if patch.kind != "weights" or set(patch.requires) - set(session.live.ids) or patch.patch_id in session.live.ids:
         return None
@@ -139,5 +145,5 @@ def _at_once(patches: Sequence[Patch]) -> int:
     return max(1, min(TOGETHER, ROOM // max([1, *sizes])))
 
 
-def _observed(session: "Session", stage: str) -> bool:
+def _observed(session: "OpenSession", stage: str) -> bool:
     return bool(stage_manager(session.registry, appliers=[Evaluator()]).observers(stage))

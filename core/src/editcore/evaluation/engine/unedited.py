@@ -23,7 +23,7 @@ from editcore.models.running.top_k_distribution import LIKELIEST, TopKDistributi
 from editcore_hooks import Asset
 
 if TYPE_CHECKING:
-    from editcore.facade import Session
+    from editcore.session.open_session import OpenSession
 
 KIND: Final = "unedited_answers"
 OWNER: Final = "editcore"
@@ -37,7 +37,7 @@ _OF_THE_FILE: Final = frozenset({"_name_or_path", "transformers_version", "dtype
 class Unedited:
     """Answers of one session. `answers` are by the canonical text of the question; for generated text, the ids."""
 
-    session: "Session"
+    session: "OpenSession"
     _found: dict[str, Found] = field(factory=dict, repr=False)
     _written: dict[str, tuple[int, tuple[int, ...]]] = field(factory=dict, repr=False)
     _loaded: bool = False
@@ -137,6 +137,11 @@ class Unedited:
                 found = self.session.assets.find(identity) if wanted <= asset.parameters.items() else None
                 if found is not None:
                     yield found
+
+
+def unedited_of(session: "OpenSession") -> Unedited:
+    """What the model of a session answers without any patch."""
+    return session.cached("unedited", lambda: Unedited(session), base=True)
 
 
 def _without(value: Any, keys: frozenset[str]) -> Any:

@@ -18,7 +18,7 @@ from editcore.patches.change.widening import rewrite
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.resolving import require_base
 from editcore.patches.file.patch import Patch
-from editcore.patches.forms.units import Units, units_of
+from editcore.patches.file.units import Units, units_of
 from editcore.storage import durable
 from editcore.storage.canonical import load_json
 from editcore.storage.safetensors_writer import Streamed

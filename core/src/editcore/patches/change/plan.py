@@ -15,7 +15,7 @@ from editcore.patches.checkpoint.shards import INDEX, SINGLE, read_index, shard_
 from editcore.patches.checkpoint.stack import original_index_path
 from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.file.patch import Patch
-from editcore.patches.forms.units import is_units
+from editcore.patches.file.units import is_units
 from editcore_hooks import ConflictError, RefusedFileError
 
 Touched = Mapping[str, Mapping[str, str]]

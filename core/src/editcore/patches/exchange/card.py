@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
 from editcore.patches.file.patch import Described
-from editcore.patches.forms.units import is_units
+from editcore.patches.file.units import is_units
 from editcore.text.visible import json_escaped, one_line, plain_line
 
 _SPECIAL: Final = re.compile(r"[\\`\[\]!|]|(?<=:)//|(?<=www)\.", re.IGNORECASE)

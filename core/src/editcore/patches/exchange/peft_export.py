@@ -20,9 +20,9 @@ from editcore.patches.arithmetic.factoring import Factors, factorise, in_float32
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.resolving import require_base
 from editcore.patches.file.patch import Patch
+from editcore.patches.file.units import is_units
 from editcore.patches.forms.deltas import norm, whole
 from editcore.patches.forms.table import EXCLUSIVE
-from editcore.patches.forms.units import is_units
 from editcore.storage import durable
 from editcore.storage.safetensors_writer import write_safetensors
 from editcore.storage.tensors import blob_of

@@ -6,9 +6,9 @@ from typing import Any, Final, NoReturn
 
 from attrs import frozen
 
+from editcore.patches.file.units import KIND as UNITS
+from editcore.patches.file.units import units_fault
 from editcore.patches.forms.table import EXCLUSIVE, FORMS, form_fault
-from editcore.patches.forms.units import KIND as UNITS
-from editcore.patches.forms.units import units_fault
 from editcore.storage.canonical import has_negative_zero
 from editcore.storage.safetensors_reader import DTYPE_BITS
 from editcore_hooks import RefusedFileError

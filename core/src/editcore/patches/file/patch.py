@@ -11,8 +11,8 @@ from attrs import field, frozen
 import editcore_hooks
 from editcore.patches.file import manifest as manifests
 from editcore.patches.file.core import Part
+from editcore.patches.file.units import is_units, not_finite
 from editcore.patches.forms.table import EXCLUSIVE
-from editcore.patches.forms.units import is_units, not_finite
 from editcore.storage.safetensors_reader import Entry, read_header, read_span
 from editcore.storage.safetensors_writer import Blob, safetensors_chunks, write_safetensors
 from editcore.text.visible import plain_line

@@ -10,10 +10,10 @@ from attrs import frozen
 from editcore.patches.file import manifest as manifests
 from editcore.patches.file.core import RULE, check_core
 from editcore.patches.file.patch import Patch, plain_names
+from editcore.patches.file.units import KIND as UNITS
+from editcore.patches.file.units import not_finite
 from editcore.patches.forms.deltas import StoredUpdate
 from editcore.patches.forms.table import FLOATS, Shape
-from editcore.patches.forms.units import KIND as UNITS
-from editcore.patches.forms.units import not_finite
 from editcore.storage.canonical import canonical, load_json
 from editcore.storage.safetensors_writer import Blob
 from editcore.storage.tensors import blob_of

@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import define, field
 
-from editcore.editing.compute import EditOptions
+from editcore.editing.prepared import EditOptions
 from editcore.facade import Session
 from editcore.patches.file.patch import Patch
 from editcore_bench.runs.scoring import Row, Scorer
