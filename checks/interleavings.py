@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from checks import small
 from editcore.editing.folding import fold_to_copy
-from editcore.editing.session import open_model
+from editcore.editing.session import Session, open_model
 from editcore.models.batch import forward, pad
 from editcore.patches.arithmetic import rebuild
 from editcore.patches.checkpoint import Checkpoint
@@ -250,7 +250,7 @@ class Interleaving(RuleBasedStateMachine):
         assert float((got - wanted).norm()) <= residual * float(wanted.norm()) + 1e-13, f"{key} missed its residual"
         self.seen["squashed tensors, within the stated residual"] += 1
 
-    def _compare_parameters(self, session: Any, patches: Sequence[Patch]) -> None:
+    def _compare_parameters(self, session: Session, patches: Sequence[Patch]) -> None:
         parameters = dict(session.model.named_parameters())
         for key, base in self.before.items():
             # The head of a model that ties it is stored once; a parameter runs wider than it is stored, exactly.

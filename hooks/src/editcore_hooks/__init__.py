@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     )
     from editcore_hooks.hparams import NoHparams, hparam
     from editcore_hooks.markers import PROJECT, hookimpl, hookspec
+    from editcore_hooks.parts import Anatomy, Assets, Encoded, LivePatches, Loaded, Partial, Progress, TargetScore
     from editcore_hooks.plugins import Architecture, Dataset, EditMethod, Locator, Metric, Named, PatchKind, Transform
     from editcore_hooks.prompts import Rendered, escape, mark_subject, render
     from editcore_hooks.requests import Case, ChatTemplate, EditRequest, Probe, Rule
+    from editcore_hooks.session import Session
     from editcore_hooks.values import (
         Applied,
         Asset,
@@ -62,8 +64,10 @@ _NAMES = {
         "PatchKind",
         "Transform",
     ),
+    "parts": ("Anatomy", "Assets", "Encoded", "LivePatches", "Loaded", "Partial", "Progress", "TargetScore"),
     "prompts": ("Rendered", "escape", "mark_subject", "render"),
     "requests": ("Case", "ChatTemplate", "EditRequest", "Probe", "Rule"),
+    "session": ("Session",),
     "values": (
         "Applied",
         "Asset",
@@ -88,9 +92,11 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "API_VERSION",
     "PROJECT",
+    "Anatomy",
     "Applied",
     "Architecture",
     "Asset",
+    "Assets",
     "Case",
     "ChatTemplate",
     "ConflictError",
@@ -99,26 +105,33 @@ __all__ = [
     "EditMethod",
     "EditRequest",
     "EditcoreError",
+    "Encoded",
+    "LivePatches",
+    "Loaded",
     "Location",
     "Locator",
     "LowRank",
     "Metric",
     "Named",
     "NoHparams",
+    "Partial",
     "Patch",
     "PatchKind",
     "Payload",
     "PluginError",
     "Probe",
+    "Progress",
     "RefusedFileError",
     "Rendered",
     "Report",
     "RequirementNotMetError",
     "Rows",
     "Rule",
+    "Session",
     "Site",
     "Sparse",
     "State",
+    "TargetScore",
     "TensorUpdate",
     "Transform",
     "Tunable",

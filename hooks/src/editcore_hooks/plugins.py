@@ -2,13 +2,21 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import attrs
 
 from editcore_hooks.hparams import NoHparams
+from editcore_hooks.markers import hookimpl
 from editcore_hooks.requests import Case, EditRequest
+from editcore_hooks.stages import require_stages
 from editcore_hooks.values import Location, Patch, Report, State, Tensor, Tunable, Update
+
+if TYPE_CHECKING:
+    from editcore_hooks.session import Session
+
+_LOCATE: Final = {"locate": "editcore_locate"}
+_COMPUTE: Final = {"compute_update": "editcore_compute_update"}
 
 
 class Named:
@@ -24,13 +32,49 @@ class Named:
 
 
 class EditMethod(Named):
-    """An editing method: implements `editcore_locate` and `editcore_compute_update` as hooks on its instance.
+    """An editing method: override `locate` and `compute_update`.
 
     Keep the class light: it lives in the plugin's `hooks.py`, and imports its maths inside the stage that runs it.
     `capabilities` may hold `batch` (many requests in one update) and `sequential` (reads the state of earlier edits).
+    A class that has a `name` and lacks a stage is a `TypeError` where it is defined.
+
+    The hooks `editcore_locate` and `editcore_compute_update` call the plain methods. Override a hook with `@hookimpl`
+    in their place to take only the arguments that you name, as pluggy passes them.
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        require_stages(cls, EditMethod, {**_LOCATE, **_COMPUTE})
+
+    def locate(self, session: "Session", requests: Sequence[EditRequest], state: State) -> Location | None:
+        """Where to edit; every site that the update changes. See `editcore_locate` for the promises.
+
+        None where only a locator that the user names can tell. A locator that is named comes in place of this.
+        """
+        raise NotImplementedError
+
+    def compute_update(
+        self, session: "Session", requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Update:
+        """The change of the weights at `location`, or the payload; the model stays as it is.
+
+        One request a call without the capability `batch`. See `editcore_compute_update` for the promises.
+        """
+        raise NotImplementedError
+
+    @hookimpl
+    def editcore_locate(self, session: "Session", requests: Sequence[EditRequest], state: State) -> Location | None:
+        """The hook of `locate`."""
+        return self.locate(session, requests, state)
+
+    @hookimpl
+    def editcore_compute_update(
+        self, session: "Session", requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Update | None:
+        """The hook of `compute_update`."""
+        return self.compute_update(session, requests, location, state)
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -61,11 +105,11 @@ class EditMethod(Named):
         return {"layers": sorted(set(layers))} if "layers" in names and layers else {}
 
     @classmethod
-    def make_ready(cls, session: Any, hparams: Sequence[Any]) -> None:
+    def make_ready(cls, session: "Session", hparams: Sequence[Any]) -> None:
         """Collect what several runs with these hyper-parameters need, in one go where that is cheaper."""
 
     def compute_each(
-        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+        self, session: "Session", requests: Sequence[EditRequest], location: Location, state: State
     ) -> Sequence[Update] | None:
         """The update of each request alone, all from the model as it stands: the same as one call a request, faster.
 
@@ -79,20 +123,33 @@ class EditMethod(Named):
 
 
 class Locator(Named):
-    """Chooses where to edit: implements `editcore_locate` as a hook on its instance."""
+    """Chooses where to edit, in place of the method: override `locate`, or its hook as `EditMethod` says."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        require_stages(cls, Locator, _LOCATE)
+
+    def locate(self, session: "Session", requests: Sequence[EditRequest], state: State) -> Location | None:
+        """Where to edit; None leaves it to the method. See `editcore_locate` for the promises."""
+        raise NotImplementedError
+
+    @hookimpl
+    def editcore_locate(self, session: "Session", requests: Sequence[EditRequest], state: State) -> Location | None:
+        """The hook of `locate`."""
+        return self.locate(session, requests, state)
 
 
 class Transform(Named):
     """Changes an update after it was computed; opted into by name and recorded in the patch."""
 
-    def transform(self, session: Any, update: Update) -> Update:
+    def transform(self, session: "Session", update: Update) -> Update:
         raise NotImplementedError
 
 
 class Metric(Named):
     """A figure with a versioned name, `pref.es@1`. Scores cases on the session as it stands, patches included."""
 
-    def score(self, session: Any, cases: Sequence[Case]) -> Report:
+    def score(self, session: "Session", cases: Sequence[Case]) -> Report:
         raise NotImplementedError
 
 
@@ -146,11 +203,11 @@ class PatchKind(Named):
     several texts that begin alike as one row with a 4-D mask. Otherwise every text is a row of its own, to the last
     token, with a 2-D mask."""
 
-    def attach(self, session: Any, patch: Patch) -> Any:
+    def attach(self, session: "Session", patch: Patch) -> Any:
         """Put the patch on; returns a handle for `detach`. What is attached must leave no trace once detached."""
         raise NotImplementedError
 
-    def detach(self, session: Any, handle: Any) -> None:
+    def detach(self, session: "Session", handle: Any) -> None:
         raise NotImplementedError
 
     def describe(self, patch: Patch) -> Mapping[str, Any]:

@@ -54,7 +54,7 @@ def check_update(session: "Session", by: str, location: Location, update: Update
             there = ", ".join(map(str, location.sites)) or "no site"
             _refuse(
                 f"{by} gave an update of {site}, which is outside its location: {there}",
-                "editcore_locate must return every site that the update changes",
+                "`locate` must return every site that the update changes",
             )
         _check_tensors(session, f"{by} gave for {site}", site, given)
     return update

@@ -5,11 +5,14 @@ Because a metric never runs a model itself, the questions of all metrics about a
 
 from collections.abc import Generator, Iterator, Sequence
 from statistics import fmean
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
 from editcore.evaluation.intervals import normal, wilson
 from editcore.evaluation.questions import Question
-from editcore_hooks import Case, Metric, Report, UsageError
+from editcore_hooks import Case, Metric, Report, Session, UsageError
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session as OpenSession
 
 Row = dict[str, Any]
 Conversation = Generator[Sequence[Question], Sequence[Any], list[Row]]
@@ -42,7 +45,7 @@ class AskingMetric(Metric):
     """Whether it says something of the model and nothing of the case."""
 
     @classmethod
-    def of(cls, session: Any) -> Self:
+    def of(cls, session: Session) -> Self:
         """The metric as it scores in a session."""
         return cls()
 
@@ -52,13 +55,13 @@ class AskingMetric(Metric):
     def report(self, rows: Sequence[Row]) -> Report:
         return over_cases(self.name, rows, share=self.share)
 
-    def score(self, session: Any, cases: Sequence[Case]) -> Report:
+    def score(self, session: Session, cases: Sequence[Case]) -> Report:
         from editcore.evaluation.respondents import Present
 
-        return self.report(rows_of([self], cases, Present(session))[0])
+        return self.report(rows_of([self], cases, Present(cast("OpenSession", session)))[0])
 
 
-def made(session: Any, names: Sequence[str]) -> list[Metric]:
+def made(session: "OpenSession", names: Sequence[str]) -> list[Metric]:
     """The registered metrics of these names, for a session. Raises `PluginError` for a name nobody owns."""
     classes = [session.registry.metric(name) for name in names]
     return [cls.of(session) if issubclass(cls, AskingMetric) else cls() for cls in classes]

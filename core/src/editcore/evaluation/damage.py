@@ -11,7 +11,7 @@ from editcore.evaluation.neutral import NEUTRAL, OURS, NeutralText
 from editcore.evaluation.perplexity import ratio
 from editcore.evaluation.questions import Neutral, Read
 from editcore.evaluation.rows import judged
-from editcore_hooks import Case
+from editcore_hooks import Case, Session
 
 
 class Damage(AskingMetric):
@@ -19,7 +19,7 @@ class Damage(AskingMetric):
     text: NeutralText = OURS
 
     @classmethod
-    def of(cls, session: Any) -> Self:
+    def of(cls, session: Session) -> Self:
         metric = cls()
         metric.text = session.neutral
         return metric

@@ -1,22 +1,26 @@
 """The built-in implementation of `editcore_evaluate`: runs the registered metrics by name."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 from editcore.evaluation.asking import AskingMetric, made, rows_of
-from editcore_hooks import Case, Report, hookimpl
+from editcore_hooks import Case, Report, Session, hookimpl
+
+if TYPE_CHECKING:
+    from editcore.editing.session import Session as OpenSession
 
 
 class Evaluator:
     """Scores with the metrics that are registered; a name nobody owns is refused by the registry."""
 
     @hookimpl
-    def editcore_evaluate(self, session: Any, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:
+    def editcore_evaluate(self, session: Session, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:
         from editcore.evaluation.respondents import Present
 
-        every = made(session, metrics)
+        opened = cast("OpenSession", session)  # this one evaluates for no other host
+        every = made(opened, metrics)
         asking = [metric for metric in every if isinstance(metric, AskingMetric)]
-        rows = iter(rows_of(asking, cases, Present(session)))
+        rows = iter(rows_of(asking, cases, Present(opened)))
         return [
             metric.report(next(rows)) if isinstance(metric, AskingMetric) else metric.score(session, cases)
             for metric in every

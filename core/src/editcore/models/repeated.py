@@ -6,17 +6,13 @@ its block does with each token, so there is no prefix to keep.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
 from editcore.models.batch import encode_source, forward, forward_pair
 from editcore.models.resume import resume
 from editcore.models.scoring import Item, TargetLogits, lay_out
-from editcore_hooks import Site
-
-if TYPE_CHECKING:
-    from editcore.models.anatomy import Anatomy
+from editcore_hooks import Anatomy, Site
 
 
 def repeated_logits(anatomy: "Anatomy", items: Sequence[Item], sites: Sequence[Site]) -> Callable[[], TargetLogits]:

@@ -10,15 +10,12 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.batch import pad
-from editcore.models.resume import record
-from editcore.models.tokens import decode
-from editcore.models.tracing import Place, Tap, Trace
+from editcore.authoring.models import Place, Tap, Trace, decode, pad, record
 from editcore_causal_trace.facts import Fact
 from editcore_hooks import Site
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 @frozen(eq=False)

@@ -5,11 +5,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from editcore.patches.checkpoint import Checkpoint
-from editcore.patches.deltas import Delta, norm, to_stored, whole
-from editcore.patches.patch import Patch, PatchHeader
-from editcore.patches.resolving import require_base
-from editcore.patches.tensors import tensor_of
+from editcore.authoring.arithmetic import Delta, norm, tensor_of, to_stored, whole
+from editcore.authoring.patches import Checkpoint, Patch, PatchHeader, require_base
 from editcore_hooks import TensorUpdate, Update, UsageError
 
 

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from editcore.evaluation.asking import NothingAskedError
-from editcore.evaluation.reports import summarise
-from editcore.plugins.registry import registry
+from editcore.authoring.evaluation import NothingAskedError, summarise
+from editcore.authoring.settings import registry
 from editcore_bench.runs.folder import RunFolder
 from editcore_bench.runs.record import CellRecord
 from editcore_bench.spec.values import Cell

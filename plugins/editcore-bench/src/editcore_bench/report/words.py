@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final, Literal
 
-from editcore.plugins.registry import registry
+from editcore.authoring.settings import registry
 from editcore_bench.report.figures import MOMENTS, CellFigures, Figure, early, is_share
 
 Side = Literal["high", "low", "one", "none"]

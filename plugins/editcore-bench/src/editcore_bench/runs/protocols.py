@@ -6,9 +6,8 @@ from typing import Any
 
 from attrs import define, field
 
-from editcore.editing.compute import Options
-from editcore.editing.session import Session
-from editcore.patches.patch import Patch
+from editcore import Options, Session
+from editcore.authoring.patches import Patch
 from editcore_bench.runs.scoring import Row, Scorer
 from editcore_bench.spec.values import TOGETHER, Protocol
 from editcore_hooks import Case

@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from editcore.editing.session import Session
-from editcore.evaluation.asking import NothingAskedError
-from editcore.patches.patch import Patch
+from editcore import Session
+from editcore.authoring.evaluation import NothingAskedError
+from editcore.authoring.patches import Patch
 from editcore_hooks import Case, Report
 
 Phase = Literal["single", "batch", "immediate", "gap", "final"]

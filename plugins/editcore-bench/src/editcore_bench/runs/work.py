@@ -7,9 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
-from editcore.editing.compute import Options, prepare
-from editcore.editing.session import Session, open_model
-from editcore.evaluation.neutral import OURS, NeutralText
+from editcore import Options, Session
+from editcore import open as open_model
+from editcore.authoring.evaluation import OURS, NeutralText
+from editcore.authoring.running import prepare
 from editcore_bench.runs.prepared import Machine
 from editcore_bench.runs.protocols import Trace, follow
 from editcore_bench.runs.scoring import Row, Scorer

@@ -7,9 +7,7 @@ from typing import Any, Final, TypeVar
 import attrs
 from attrs import frozen
 
-from editcore.plugins.hparams import merge
-from editcore.plugins.registry import Registry
-from editcore.plugins.yaml_text import parse, read_text
+from editcore.authoring.settings import Registry, merge, parse, read_text
 from editcore_bench.spec.cursor import Cursor
 from editcore_bench.spec.protocols import read_protocols
 from editcore_bench.spec.values import DatasetChoice, MethodChoice, Spec
