@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from checks.commands import call
-from editcore.cli.eval import answerable
 from editcore.editing.compute import Options
 from editcore.editing.session import Session, open_model
 from editcore.evaluation.cases import read_cases
+from editcore.evaluation.usual import usual_metrics
+from editcore.plugins.registry import registry
 from editcore_bench.datasets.layouts import LAYOUTS
 from editcore_bench.datasets.stream import records
 from editcore_demo import model_path
@@ -64,7 +65,7 @@ def _files(place: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _scored(session: Session, cases: Sequence[Case]) -> list[str]:
-    metrics = answerable(session, cases)
+    metrics = usual_metrics(session.registry, cases)
     rows = [("unedited", session.evaluate(cases, metrics))]
     for method in METHODS:
         patches = session.edit_each([case.request for case in cases], Options(method=method), measured=False)
@@ -74,4 +75,4 @@ def _scored(session: Session, cases: Sequence[Case]) -> list[str]:
 
 
 def _shown(report: Report) -> str:
-    return f"{report.value:.3f}" if report.metric.startswith("loc.kl") else f"{report.value:.1%}"
+    return f"{report.value:.1%}" if registry().metric(report.metric).share else f"{report.value:.3f}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     )
     from editcore_hooks.hparams import NoHparams, hparam
     from editcore_hooks.markers import PROJECT, hookimpl, hookspec
+    from editcore_hooks.needs import Need
     from editcore_hooks.parts import Anatomy, Assets, Encoded, LivePatches, Loaded, Partial, Progress, TargetScore
     from editcore_hooks.plugins import Architecture, Dataset, EditMethod, Locator, Metric, Named, PatchKind, Transform
     from editcore_hooks.prompts import Rendered, escape, mark_subject, render
@@ -64,6 +65,7 @@ _NAMES = {
         "PatchKind",
         "Transform",
     ),
+    "needs": ("Need",),
     "parts": ("Anatomy", "Assets", "Encoded", "LivePatches", "Loaded", "Partial", "Progress", "TargetScore"),
     "prompts": ("Rendered", "escape", "mark_subject", "render"),
     "requests": ("Case", "ChatTemplate", "EditRequest", "Probe", "Rule"),
@@ -113,6 +115,7 @@ __all__ = [
     "LowRank",
     "Metric",
     "Named",
+    "Need",
     "NoHparams",
     "Partial",
     "Patch",

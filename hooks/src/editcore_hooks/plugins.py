@@ -8,12 +8,15 @@ import attrs
 
 from editcore_hooks.hparams import NoHparams
 from editcore_hooks.markers import hookimpl
+from editcore_hooks.needs import Need
 from editcore_hooks.requests import Case, EditRequest
 from editcore_hooks.stages import require_stages
 from editcore_hooks.values import Location, Patch, Report, State, Tensor, Tunable, Update
 
 if TYPE_CHECKING:
     from editcore_hooks.session import Session
+
+Better = Literal["higher", "lower", "near 1", "neither"]
 
 _LOCATE: Final = {"locate": "editcore_locate"}
 _COMPUTE: Final = {"compute_update": "editcore_compute_update"}
@@ -147,7 +150,29 @@ class Transform(Named):
 
 
 class Metric(Named):
-    """A figure with a versioned name, `pref.es@1`. Scores cases on the session as it stands, patches included."""
+    """A figure with a versioned name, `pref.es@1`. Scores cases on the session as it is, patches included.
+
+    `editcore.authoring.evaluation.AskingMetric` is one that only asks questions; its figures cost least, since the
+    questions of all metrics are put together.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ()
+    """What the cases must have; one that meets a need is enough."""
+    usual: ClassVar[bool] = False
+    """Whether it is computed where nobody names metrics and the cases meet its needs."""
+    better: ClassVar[Better] = "neither"
+    """Which values are good; `near 1` is for a ratio that neither a rise nor a fall improves."""
+    share: ClassVar[bool] = False
+    """Whether a row's value lies in [0, 1]; reports write such a figure in percent."""
+    of_model: ClassVar[bool] = False
+    """Whether it says something about the model as a whole and nothing about a case."""
+    of_patch: ClassVar[bool] = False
+    """Whether it says what the edit cost, which differs between two runs of the same edit."""
+
+    @classmethod
+    def lacking(cls, cases: Sequence[Case]) -> tuple[str, ...]:
+        """The needs, in words, that none of the cases meets."""
+        return tuple(need.words for need in cls.needs if not any(map(need.met, cases)))
 
     def score(self, session: "Session", cases: Sequence[Case]) -> Report:
         raise NotImplementedError

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 from editcore.evaluation.intervals import normal, wilson
 from editcore.evaluation.questions import Question
 from editcore_hooks import Case, Metric, Report, Session, UsageError
+from editcore_hooks.plugins import Better
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session as OpenSession
@@ -37,20 +38,32 @@ class NothingAskedError(UsageError):
 
 
 class AskingMetric(Metric):
-    """A metric that only asks. `ask` is the conversation about one case, `report` the figure of all rows."""
+    """A metric that only asks: `questions` about a case, and by their answers the `judgement`, its rows.
 
+    Where a question depends on an answer, override `ask`, the whole conversation in rounds, in place of both.
+    `report` is the figure of all rows.
+    """
+
+    better: ClassVar[Better] = "higher"
     share: ClassVar[bool] = True
-    """Whether a row's value lies in [0, 1]."""
-    of_model: ClassVar[bool] = False
-    """Whether it says something of the model and nothing of the case."""
 
     @classmethod
     def of(cls, session: Session) -> Self:
         """The metric as it scores in a session."""
         return cls()
 
-    def ask(self, case: Case) -> Conversation:
+    def questions(self, case: Case) -> Sequence[Question]:
+        """What to ask about a case, all at once."""
         raise NotImplementedError
+
+    def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:
+        """The rows of a case by the answers to its questions, in their order; `Unanswered` where one has none."""
+        raise NotImplementedError
+
+    def ask(self, case: Case) -> Conversation:
+        """The conversation about one case."""
+        answers = yield self.questions(case)
+        return self.judgement(case, answers)
 
     def report(self, rows: Sequence[Row]) -> Report:
         return over_cases(self.name, rows, share=self.share)

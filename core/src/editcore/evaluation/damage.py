@@ -6,16 +6,18 @@ A row of given passages names the sha256 of their file under `neutral`: figures 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Self
 
-from editcore.evaluation.asking import AskingMetric, Conversation
+from editcore.evaluation.asking import AskingMetric, Row
 from editcore.evaluation.neutral import NEUTRAL, OURS, NeutralText
 from editcore.evaluation.perplexity import ratio
-from editcore.evaluation.questions import Neutral, Read
+from editcore.evaluation.questions import Neutral, Question, Read
 from editcore.evaluation.rows import judged
 from editcore_hooks import Case, Session
+from editcore_hooks.plugins import Better
 
 
 class Damage(AskingMetric):
     share, of_model = False, True
+    better: ClassVar[Better] = "lower"
     text: NeutralText = OURS
 
     @classmethod
@@ -24,13 +26,14 @@ class Damage(AskingMetric):
         metric.text = session.neutral
         return metric
 
-    def ask(self, case: Case) -> Conversation:
-        passages = self.text.passages
-        answers: Sequence[Any] = yield [Neutral(text) for text in passages]
+    def questions(self, case: Case) -> Sequence[Question]:
+        return [Neutral(text) for text in self.text.passages]
+
+    def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:
         named = {} if self.text.sha256 is None else {"neutral": self.text.sha256}
         return [
             judged(case, NEUTRAL, text, None, (read,), self.judge, **named)
-            for text, read in zip(passages, answers, strict=True)
+            for text, read in zip(self.text.passages, answers, strict=True)
         ]
 
     def judge(self, read: Read) -> tuple[float, dict[str, Any]]:
@@ -40,6 +43,7 @@ class Damage(AskingMetric):
 class DamagePerplexity(Damage):
     name: ClassVar[str] = "damage.ppl@1"
     summary = "perplexity of neutral text over that of the unedited model; 1 is no damage"
+    better = "near 1"
 
     def judge(self, read: Read) -> tuple[float, dict[str, Any]]:
         perplexities = {"ppl": ratio(read.nll), "ppl_unedited": ratio(read.nll_unedited)}

@@ -9,11 +9,12 @@ from editcore.evaluation.preference import PARTS, PreferenceScore, harmonic
 
 __all__ = ["METRICS", "harmonic"]
 
+# The usual ones are computed, and shown, in this order.
 METRICS: Final[list[type[AskingMetric]]] = [
-    *PARTS,
-    PreferenceScore,
     *teacher_forced.METRICS,
     *generated.METRICS,
+    *PARTS,
+    PreferenceScore,
     *locality.METRICS,
     *portability.METRICS,
     NgramEntropy,

@@ -100,7 +100,7 @@ def early(cell: Cell) -> int:
 def is_share(metric: str) -> bool:
     """Whether a value is a share between 0 and 1, and is written in percent: the metric says it of itself."""
     known = registry().metrics.classes().get(metric)
-    return bool(getattr(known, "share", False))
+    return known is not None and known.share
 
 
 def _retained(cell: Cell, rows: Sequence[Row], metric: str) -> Iterator[tuple[int, Sequence[Row]]]:

@@ -50,7 +50,7 @@ class Scorer:
         return _rows(_those_asked(score, metrics), phase, edits)
 
     def _of_model(self, name: str) -> bool:
-        return bool(getattr(self.session.registry.metric(name), "of_model", False))
+        return self.session.registry.metric(name).of_model
 
 
 def _those_asked(score: Any, metrics: Sequence[str]) -> list[Report]:

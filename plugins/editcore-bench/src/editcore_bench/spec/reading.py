@@ -11,7 +11,7 @@ from editcore.authoring.settings import Registry, merge, parse, read_text
 from editcore_bench.spec.cursor import Cursor
 from editcore_bench.spec.protocols import read_protocols
 from editcore_bench.spec.values import DatasetChoice, MethodChoice, Spec
-from editcore_hooks import EditcoreError, UsageError
+from editcore_hooks import EditcoreError, Metric, UsageError
 
 T = TypeVar("T")
 
@@ -171,10 +171,10 @@ class _Reader:
         return self._settings(at, self._known.dataset(name).Hparams, "editcore datasets")
 
     def metric(self, at: Cursor) -> str:
-        if isinstance(at.value, str) and at.value.startswith("cost."):
+        found: type[Metric] = _looked_up(at, self._known.metric)
+        if found.of_patch:
             raise at.refused("is kept of every run, beside the rows: those are the same on every run", "leave it out")
-        name: str = _looked_up(at, self._known.metric).name
-        return name
+        return found.name
 
     def named(self, text: str) -> str:
         """`demo` is the bundled one, whatever lies beside the spec."""
