@@ -17,10 +17,11 @@ if TYPE_CHECKING:
         WrongBaseError,
     )
     from editcore_hooks.hparams import NoHparams, hparam
+    from editcore_hooks.kinds import CardLines, PatchKind
     from editcore_hooks.markers import PROJECT, hookimpl, hookspec
     from editcore_hooks.needs import Need
     from editcore_hooks.parts import Anatomy, Assets, Encoded, LivePatches, Loaded, Partial, Progress, TargetScore
-    from editcore_hooks.plugins import Architecture, Dataset, EditMethod, Locator, Metric, Named, PatchKind, Transform
+    from editcore_hooks.plugins import Architecture, Dataset, EditMethod, Locator, Metric, Named, Transform
     from editcore_hooks.prompts import Rendered, escape, mark_subject, render
     from editcore_hooks.requests import Case, ChatTemplate, EditRequest, Probe, Rule
     from editcore_hooks.session import Session
@@ -54,6 +55,7 @@ _NAMES = {
         "WrongBaseError",
     ),
     "hparams": ("NoHparams", "hparam"),
+    "kinds": ("CardLines", "PatchKind"),
     "markers": ("PROJECT", "hookimpl", "hookspec"),
     "plugins": (
         "Architecture",
@@ -62,7 +64,6 @@ _NAMES = {
         "Locator",
         "Metric",
         "Named",
-        "PatchKind",
         "Transform",
     ),
     "needs": ("Need",),
@@ -99,6 +100,7 @@ __all__ = [
     "Architecture",
     "Asset",
     "Assets",
+    "CardLines",
     "Case",
     "ChatTemplate",
     "ConflictError",

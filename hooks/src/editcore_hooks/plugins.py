@@ -11,7 +11,7 @@ from editcore_hooks.markers import hookimpl
 from editcore_hooks.needs import Need
 from editcore_hooks.requests import Case, EditRequest
 from editcore_hooks.stages import require_stages
-from editcore_hooks.values import Location, Patch, Report, State, Tensor, Tunable, Update
+from editcore_hooks.values import Location, Report, State, Tensor, Tunable, Update
 
 if TYPE_CHECKING:
     from editcore_hooks.session import Session
@@ -216,25 +216,3 @@ class Architecture(Named):
     """What `parts` is, for the encoder."""
     width: ClassVar[str | None] = None
     """What the configuration calls the width of the MLPs, `intermediate_size`; None where no number changes it."""
-
-
-class PatchKind(Named):
-    """Owner of patches of kind `modules` or `memory`: puts them on a live model and takes them off again."""
-
-    kind: ClassVar[Literal["modules", "memory"]] = "memory"
-    """What its patches are sealed as: `modules`, which add to what the model computes, or `memory`, which is asked."""
-    reads_branches: ClassVar[bool] = False
-    """Whether what is attached acts on each token from that token and its attention alone, so that the host may read
-    several texts that begin alike as one row with a 4-D mask. Otherwise every text is a row of its own, to the last
-    token, with a 2-D mask."""
-
-    def attach(self, session: "Session", patch: Patch) -> Any:
-        """Put the patch on; returns a handle for `detach`. What is attached must leave no trace once detached."""
-        raise NotImplementedError
-
-    def detach(self, session: "Session", handle: Any) -> None:
-        raise NotImplementedError
-
-    def describe(self, patch: Patch) -> Mapping[str, Any]:
-        """JSON values for `inspect`; reads `patch.core` only."""
-        return {}

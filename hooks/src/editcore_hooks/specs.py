@@ -9,6 +9,7 @@ update is the same to the last bit after it.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from editcore_hooks.kinds import PatchKind
 from editcore_hooks.markers import hookspec
 from editcore_hooks.plugins import (
     Architecture,
@@ -16,7 +17,6 @@ from editcore_hooks.plugins import (
     EditMethod,
     Locator,
     Metric,
-    PatchKind,
     Transform,
 )
 from editcore_hooks.requests import Case, EditRequest

@@ -7,9 +7,10 @@ import torch
 
 from editcore.editing.about import describe_base, describe_run
 from editcore.patches.deltas import StoredUpdate, to_stored
+from editcore.patches.kinds import payload_fault
 from editcore.patches.patch import Patch
 from editcore.patches.sealing import Target, seal
-from editcore_hooks import EditRequest, LowRank, Payload, Site, Update, UsageError
+from editcore_hooks import EditRequest, LowRank, Payload, PluginError, Site, Update, UsageError
 
 if TYPE_CHECKING:
     from editcore.editing.compute import Run
@@ -66,7 +67,7 @@ def _sealed(
     update: Update,
     notes: Sequence[Mapping[str, Any]],
 ) -> Patch:
-    return seal(
+    patch = seal(
         targets,
         describe_base(session),
         describe_run(session, run, requests, sites, notes),
@@ -78,6 +79,10 @@ def _sealed(
         ],
         state_increment=update.state_increment,
     )
+    # the session's plugins need not be those of the process, which `seal` asks
+    if fault := payload_fault(patch.core, patch.tensors, session.registry):
+        raise PluginError(f"the update of {run.method.name} is refused: {fault}", hint="report it to its author")
+    return patch
 
 
 def _kind_of(session: "Session", payload: Payload) -> str:

@@ -1,22 +1,25 @@
 """Units on a live model: a side branch on each MLP that they are appended to."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
-from editcore.patches.units import KIND, count_units
-from editcore_hooks import Patch, PatchKind, Session
+from editcore.patches.units import KIND, count_units, not_finite, units_fault
+from editcore_hooks import Architecture, CardLines, Patch, PatchKind, Session
 
 if TYPE_CHECKING:
     from editcore.editing.session import Session as OpenSession
+    from editcore.patches.patch import Patch as SealedPatch
 
 
 class FfnUnits(PatchKind):
-    """Neurons appended to MLPs. In memory they run beside the MLP; `editcore.editing.folding` puts them into files."""
+    """Neurons appended to MLPs. In memory they run beside the MLP; folded, they are part of a wider one."""
 
     name = KIND
     summary = "neurons appended to MLPs"
     kind: ClassVar[Literal["modules", "memory"]] = "modules"
     reads_branches = True  # a neuron reads one token
+    unapplied = "it makes a checkpoint of another shape"
 
     def attach(self, session: Session, patch: Patch) -> str:
         """Raises `WrongBaseError` when the whole base is not the one that the patch was made for."""
@@ -49,5 +52,34 @@ class FfnUnits(PatchKind):
     def detach(self, session: Session, handle: str) -> None:
         cast("OpenSession", session).live.branches.take(handle)
 
+    def check(self, core: Mapping[str, Any], tensors: Mapping[str, Any] | None = None) -> str | None:
+        if core["kind"] != self.kind or core["apply"]["scale"] != 1:
+            return "units are of kind modules and scale 1"
+        payload = core["payload"]
+        parts = {name: (part["dtype"], tuple(part["shape"])) for name, part in payload["parts"].items()}
+        if fault := units_fault(payload["data"], parts):
+            return f"it {fault}"
+        part = None if tensors is None else not_finite(tensors)
+        return None if part is None else f"{part} holds values that are not finite"
+
     def describe(self, patch: Patch) -> Mapping[str, Any]:
-        return {"units": count_units(patch.core)}
+        return {"units": ", ".join(f"{count} in {place}" for place, count in count_units(patch.core).items())}
+
+    def fold(
+        self, folder: Path, patches: Sequence[Patch], architectures: Sequence[type[Architecture]]
+    ) -> Mapping[str, Any]:
+        from editcore.patches.checkpoint import Checkpoint
+        from editcore.patches.folding import fold
+
+        folded = fold(Checkpoint.open(folder), cast("Sequence[SealedPatch]", patches), architectures)
+        return {"mlp_width": {"before": folded.before, "after": folded.after}}
+
+    def card(self, patch: Patch, file_name: str) -> CardLines:
+        return CardLines(
+            "Neurons that are appended to the MLPs of a language model, as a patch that leaves its own weights as they "
+            "are.",
+            (
+                f"editcore export {file_name} --to merged --model BASE -o WIDER   # loads with plain from_pretrained",
+                f"editcore generate BASE --patch {file_name} --prompt TEXT        # or beside the model, in memory",
+            ),
+        )

@@ -22,10 +22,10 @@ from editcore.patches.container import write_safetensors
 from editcore.patches.deltas import norm, whole
 from editcore.patches.factoring import Factors, factorise, in_float32, truncate
 from editcore.patches.forms import EXCLUSIVE
+from editcore.patches.kinds import folds
 from editcore.patches.patch import Patch
 from editcore.patches.resolving import require_base
 from editcore.patches.tensors import blob_of
-from editcore.patches.units import is_units
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
 
@@ -56,7 +56,7 @@ def write_adapter(
     hold, and what `require_base` raises.
     """
     if patch.kind != "weights":
-        hint = "editcore export PATCH --to merged" if is_units(patch) else "keep it as a patch"
+        hint = "editcore export PATCH --to merged" if folds(patch) else "keep it as a patch"
         raise UsageError(f"a patch of kind {patch.kind} is no LoRA adapter", hint=hint)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty", hint="choose a folder that does not exist")

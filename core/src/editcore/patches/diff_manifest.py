@@ -6,6 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from editcore.patches.checkpoint import Checkpoint
+from editcore.patches.kinds import as_patch, owner_of
 from editcore.patches.patch import PatchHeader
 from editcore.patches.stack_export import StackExport
 
@@ -26,9 +27,19 @@ def manifest_differences(a: Side, b: Side) -> tuple[FieldDifference, ...]:
     mixed = type(a) is not type(b)
     one, two = (dict(_flat(_common(side) if mixed else _whole(side))) for side in (a, b))
     names = dict.fromkeys([*one, *two])
-    return tuple(
-        FieldDifference(name, one.get(name), two.get(name)) for name in names if one.get(name) != two.get(name)
-    )
+    fields = (FieldDifference(name, one.get(name), two.get(name)) for name in names if one.get(name) != two.get(name))
+    return (*fields, *_of_one_kind(a, b))
+
+
+def _of_one_kind(a: Side, b: Side) -> Iterator[FieldDifference]:
+    """What the owner of the kind says of two patches that have the same kind."""
+    if not (isinstance(a, PatchHeader) and isinstance(b, PatchHeader)) or a.kind == "weights" or b.kind == "weights":
+        return
+    kind = a.core["payload"]["kind"]
+    owner = owner_of(a.core) if kind == b.core["payload"]["kind"] else None
+    if owner is not None:
+        for name, (one, two) in owner.diff(as_patch(a), as_patch(b)).items():
+            yield FieldDifference(f"{kind}.{name}", one, two)
 
 
 def _whole(side: Side) -> Mapping[str, Any]:

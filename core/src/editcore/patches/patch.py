@@ -14,7 +14,7 @@ from editcore.patches.container import Blob, safetensors_chunks, write_safetenso
 from editcore.patches.core import Part
 from editcore.patches.forms import EXCLUSIVE
 from editcore.patches.header import Entry, read_header, read_span
-from editcore.patches.units import is_units, not_finite
+from editcore.patches.kinds import payload_fault
 from editcore.visible import plain_line
 from editcore_hooks import RefusedFileError, UsageError
 
@@ -139,11 +139,8 @@ class Patch(Described, editcore_hooks.Patch):
         patch = cls(header.patch_id, header.core, header.about, tensors, notices=header.notices)
         for key in header.targets:
             patch.deltas(key)
-        if is_units(patch) and (part := not_finite(tensors)):
-            raise RefusedFileError(
-                f"{path} is refused: {part} holds values that are not finite",
-                hint="get the patch again from its author",
-            )
+        if fault := payload_fault(patch.core, tensors):
+            raise RefusedFileError(f"{path} is refused: {fault}", hint="get the patch again from its author")
         return patch
 
     def save(self, path: Path | str) -> None:

@@ -25,7 +25,7 @@ def class_problems(cls: type[Named]) -> list[str]:
 
     That a method or locator has every stage is checked where its class is defined.
     """
-    base = next(one for one in cls.__mro__ if one.__module__ == Named.__module__)
+    base = next(one for one in cls.__mro__ if one.__module__.startswith("editcore_hooks."))
     return [*_hooks(cls, base), *_members(cls, base), *_capabilities(cls), *_hparams(cls)]
 
 
