@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from editcore_hooks.errors import (
         ConflictError,
         EditcoreError,
+        InvalidValueError,
         PluginError,
         RefusedFileError,
         RequirementNotMetError,
@@ -48,6 +49,7 @@ _NAMES = {
     "errors": (
         "ConflictError",
         "EditcoreError",
+        "InvalidValueError",
         "PluginError",
         "RefusedFileError",
         "RequirementNotMetError",
@@ -110,6 +112,7 @@ __all__ = [
     "EditRequest",
     "EditcoreError",
     "Encoded",
+    "InvalidValueError",
     "LivePatches",
     "Loaded",
     "Location",

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from editcore.editing.checked import check_location, check_update
+from editcore.editing.checked import check_update
 from editcore.editing.cost import Meter
 from editcore.editing.sealed import join_patches, seal_update
 from editcore.editing.seeding import seed_all
@@ -127,7 +127,7 @@ def compute_update(session: "Session", run: Run, requests: Sequence[EditRequest]
     state = fold_state(session, run.method)
     with untouched(session.model, f"the method {run.method.name}"):
         seed_all(session.seed)
-        location = _located(run, run_locate(manager, session, requests, state))
+        location = run_locate(manager, session, requests, state)
         update = run_compute_update(manager, session, requests, location, state)
         return _transformed(session, run, location, update)
 
@@ -141,7 +141,7 @@ def compute_updates(session: "Session", run: Run, requests: Sequence[EditRequest
         state = fold_state(session, run.method)
         with untouched(session.model, f"the method {run.method.name}"):
             seed_all(session.seed)
-            location = _located(run, run_locate(manager, session, requests, state))
+            location = run_locate(manager, session, requests, state)
             with noted("compute_each", [(run.method, session.registry.called("method", run.method))]):
                 updates = run.method.compute_each(session, requests, location, state)
             if updates is not None:
@@ -178,11 +178,6 @@ def _read_first(session: "Session", requests: Sequence[EditRequest]) -> list[tup
 
 def _manager(session: "Session", run: Run) -> StageManager:
     return stage_manager(session.registry, run.method, make_locator(session.registry, run.options.locator))
-
-
-def _located(run: Run, location: Location) -> Location:
-    locator = run.options.locator
-    return check_location(f"the {f'locator {locator}' if locator else f'method {run.method.name}'}", location)
 
 
 def _transformed(session: "Session", run: Run, location: Location, update: Update) -> Update:
