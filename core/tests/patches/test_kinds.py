@@ -111,7 +111,7 @@ def test_a_check_that_fails_refuses_the_patch(folder):
 
 def test_a_patch_whose_owner_is_not_installed_is_read_as_it_is(folder, tmp_path):
     sealed(folder, "toy.unknown").save(tmp_path / "a.safetensors")
-    assert kinds.owner_of(Patch.load(tmp_path / "a.safetensors").core) is None
+    assert kinds.owner_of(Patch.load(tmp_path / "a.safetensors").core, {}) is None
 
 
 def test_it_folds_its_patches_and_one_that_cannot_is_refused(folder, tmp_path, known):

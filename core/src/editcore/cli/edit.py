@@ -77,9 +77,10 @@ def edit(
 
     from editcore.cli.edit_writer import Writer
     from editcore.editing.compute import Options, prepare
+    from editcore.plugins.registry import registry
 
     options = Options(
-        method=cls.name,
+        method=registry().methods.written(cls),
         profile=profile,
         tune=tune,
         hparams=layers,

@@ -137,7 +137,7 @@ def _described(header: "PatchHeader") -> Mapping[str, Any]:
     """What the owner of the kind says of the patch."""
     if header.kind == "weights":
         return {}
-    owner = owner_of(header.core)
+    owner = owner_of(header.core, header.about)
     if owner is None:
         return {"owner": f"the plugin of {header.core['payload']['kind']} is not installed"}
     try:

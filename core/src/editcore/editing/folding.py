@@ -28,7 +28,7 @@ def fold_to_copy(
     others = [patch for patch in patches if patch.kind != "weights"]
     by_kind: dict[str, tuple[PatchKind, list[Patch]]] = {}
     for patch in others:
-        owner = owner_of(patch.core, chosen)
+        owner = owner_of(patch.core, patch.about, chosen)
         if owner is None or not owner.folds():
             what = f"patch {patch.patch_id[:12]} of kind {patch.core['payload']['kind']}"
             raise UsageError(f"{what} cannot be folded into a checkpoint", hint="leave it out, and use it in memory")

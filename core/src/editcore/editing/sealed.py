@@ -71,7 +71,7 @@ def _sealed(
         targets,
         describe_base(session),
         describe_run(session, run, requests, sites, notes),
-        kind="weights" if update.payload is None else _kind_of(session, update.payload),
+        kind="weights" if update.payload is None else _kind_of(session, run, update.payload),
         payload=update.payload,
         assets=[
             {"kind": asset.kind, "sha256": asset.sha256, "required_at": "compute"}
@@ -80,14 +80,15 @@ def _sealed(
         state_increment=update.state_increment,
     )
     # the session's plugins need not be those of the process, which `seal` asks
-    if fault := payload_fault(patch.core, patch.tensors, session.registry):
+    if fault := payload_fault(patch.core, patch.about, patch.tensors, session.registry):
         raise PluginError(f"the update of {run.method.name} is refused: {fault}", hint="report it to its author")
     return patch
 
 
-def _kind_of(session: "Session", payload: Payload) -> str:
-    kinds = session.registry.patch_kinds
-    return kinds.get(payload.kind).kind if payload.kind in kinds else "memory"
+def _kind_of(session: "Session", run: "Run", payload: Payload) -> str:
+    distribution, _ = session.registry.source_of(type(run.method))
+    owner = session.registry.patch_kinds.find(payload.kind, distribution)
+    return "memory" if owner is None else owner.kind
 
 
 def _target(session: "Session", key: str, stored: StoredUpdate) -> Target:

@@ -44,8 +44,10 @@ def _profile(
     session: "Session", cls: type[EditMethod], options: "Options", space: Tunable | None, preset: bool, edits: int
 ) -> Profile | None:
     if options.profile is not None:
-        return named_profile(session, cls.name, options.profile)
-    found = find_profile(session, cls.name, default_name(space.together if space is not None else 1))
+        return named_profile(session, session.registry.methods.written(cls), options.profile)
+    found = find_profile(
+        session, session.registry.methods.written(cls), default_name(space.together if space is not None else 1)
+    )
     if space is None or not options.tune or session.encoder_decoder or _chosen(space, options):
         return found  # with an encoder it writes no facts of its own to be tried on
     if found is not None and not outdated(session, found, cls, space):
@@ -53,7 +55,7 @@ def _profile(
     if found is None and preset:
         return None
     # without a profile it is asked again for every edit of the session
-    key = ("tuned", cls.name, edits, origin(session, cls, space)["space"])
+    key = ("tuned", cls, edits, origin(session, cls, space)["space"])
     return session.cached(key, lambda: _tuned(session, cls, edits, again=found is not None), base=True)
 
 
@@ -64,7 +66,7 @@ def _tuned(session: "Session", cls: type[EditMethod], edits: int, again: bool) -
     if again:
         session.say(f"{cls.name} has other settings to try than when those for {session.loaded.name} were found")
     try:
-        return tune(session, cls.name, edits=edits, if_needed=True).profile
+        return tune(session, session.registry.methods.written(cls), edits=edits, if_needed=True).profile
     except (TimeUp, UsageError) as error:
         session.say(f"{error.message}: the default settings of {cls.name} are used. {error.hint or ''}".rstrip())
         return None

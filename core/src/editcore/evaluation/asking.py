@@ -7,6 +7,8 @@ from collections.abc import Generator, Iterator, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
 
+from attrs import evolve
+
 from editcore.evaluation.intervals import normal, wilson
 from editcore.evaluation.questions import Question
 from editcore_hooks import Case, Metric, Report, Session, UsageError
@@ -78,6 +80,11 @@ def made(session: "OpenSession", names: Sequence[str]) -> list[Metric]:
     """The registered metrics of these names, for a session. Raises `PluginError` for a name nobody owns."""
     classes = [session.registry.metric(name) for name in names]
     return [cls.of(session) if issubclass(cls, AskingMetric) else cls() for cls in classes]
+
+
+def as_asked(name: str, report: Report) -> Report:
+    """The report under the name that was asked for, where that names the distribution too."""
+    return evolve(report, metric=name) if ":" in name else report
 
 
 def rows_of(metrics: Sequence[AskingMetric], cases: Sequence[Case], respondent: Respondent) -> list[list[Row]]:

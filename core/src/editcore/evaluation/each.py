@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
-from editcore.evaluation.asking import AskingMetric, NothingAskedError, Row, made, rows_of
+from editcore.evaluation.asking import AskingMetric, NothingAskedError, Row, as_asked, made, rows_of
 from editcore.evaluation.evaluator import Evaluator
 from editcore.evaluation.reports import of_rows
 from editcore.evaluation.respondents import Present, Single
@@ -41,7 +41,9 @@ def evaluate_each(
             some, own = cases[start : start + at_once], patches[start : start + at_once]
             for all_rows, new in zip(rows, _rows(session, some, own, every, answers, progress), strict=True):
                 all_rows += new
-    return [of_rows(metric, own_rows) for metric, own_rows in zip(every, rows, strict=True)]
+    return [
+        as_asked(name, of_rows(metric, own_rows)) for name, metric, own_rows in zip(metrics, every, rows, strict=True)
+    ]
 
 
 def _rows(
@@ -82,7 +84,7 @@ def _alone(session: "Session", metrics: Sequence[Metric], case: Case) -> list[li
 def _by_hook(session: "Session", metric: Metric, case: Case) -> list[Row]:
     """None where the case has nothing for the metric."""
     try:
-        (report,) = session.evaluate([case], [metric.name])
+        (report,) = session.evaluate([case], [session.registry.metrics.written(type(metric))])
     except NothingAskedError:
         return []
     rows = [dict(row) for row in report.rows]

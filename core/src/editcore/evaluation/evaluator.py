@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from editcore.evaluation.asking import AskingMetric, made, rows_of
+from editcore.evaluation.asking import AskingMetric, as_asked, made, rows_of
 from editcore_hooks import Case, Report, Session, hookimpl
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ class Evaluator:
         every = made(opened, metrics)
         asking = [metric for metric in every if isinstance(metric, AskingMetric)]
         rows = iter(rows_of(asking, cases, Present(opened)))
-        return [
+        found = (
             metric.report(next(rows)) if isinstance(metric, AskingMetric) else metric.score(session, cases)
             for metric in every
-        ]
+        )
+        return [as_asked(name, report) for name, report in zip(metrics, found, strict=True)]

@@ -8,5 +8,5 @@ from editcore_hooks import Case
 
 def usual_metrics(registry: Registry, cases: Sequence[Case]) -> list[str]:
     """Names of the usual metrics whose needs the cases meet, in the order in which they are registered."""
-    offered = registry.metrics.classes()
+    offered = registry.metrics.named()
     return [name for name, metric in offered.items() if metric.usual and not metric.lacking(cases)]

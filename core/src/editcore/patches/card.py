@@ -76,7 +76,7 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
 def _lines(patch: Described, patch_id: str, file_name: str) -> CardLines:
     """What the patch is and how it is used, as the owner of its kind says."""
     if patch.kind != "weights":
-        return (owner_of(patch.core) or PatchKind()).card(as_patch(patch), file_name)
+        return (owner_of(patch.core, patch.about) or PatchKind()).card(as_patch(patch), file_name)
     return CardLines(
         "A change to the weights of a language model, as a patch that can be stacked and taken back bit for bit.",
         (

@@ -59,7 +59,7 @@ def check_core(core: Mapping[str, Any], about: Mapping[str, Any], where: str) ->
             refuse(where, f"target {key} replaces bits, which have no scale")
     if kind != "weights":
         parts |= _prefixed("payload", core["payload"], {"kind", "data", "parts"}, where)
-        if fault := payload_fault(core):
+        if fault := payload_fault(core, about):
             refuse(where, fault)
     if "state" in about:
         parts |= _prefixed("state", about["state"], {"method", "parts"}, where)

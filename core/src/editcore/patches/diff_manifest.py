@@ -36,7 +36,7 @@ def _of_one_kind(a: Side, b: Side) -> Iterator[FieldDifference]:
     if not (isinstance(a, PatchHeader) and isinstance(b, PatchHeader)) or a.kind == "weights" or b.kind == "weights":
         return
     kind = a.core["payload"]["kind"]
-    owner = owner_of(a.core) if kind == b.core["payload"]["kind"] else None
+    owner = owner_of(a.core, a.about) if kind == b.core["payload"]["kind"] else None
     if owner is not None:
         for name, (one, two) in owner.diff(as_patch(a), as_patch(b)).items():
             yield FieldDifference(f"{kind}.{name}", one, two)

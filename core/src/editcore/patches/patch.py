@@ -139,7 +139,7 @@ class Patch(Described, editcore_hooks.Patch):
         patch = cls(header.patch_id, header.core, header.about, tensors, notices=header.notices)
         for key in header.targets:
             patch.deltas(key)
-        if fault := payload_fault(patch.core, tensors):
+        if fault := payload_fault(patch.core, patch.about, tensors):
             raise RefusedFileError(f"{path} is refused: {fault}", hint="get the patch again from its author")
         return patch
 

@@ -206,7 +206,7 @@ def new_index(plan: Plan) -> bytes:
 def _refuse_runtime_kinds(patch: Patch) -> None:
     if patch.kind == "weights":
         return
-    owner = owner_of(patch.core)
+    owner = owner_of(patch.core, patch.about)
     what = f"patch {patch.patch_id[:12]} is of kind {patch.kind} ({patch.core['payload']['kind']})"
     if owner is not None and owner.folds():
         hint = "editcore export PATCH --to merged --model DIR -o OUT folds it into one"

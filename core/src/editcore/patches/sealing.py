@@ -71,7 +71,7 @@ def seal(
         expected = check_core(core, annotation, "the update")
     except EditcoreError as error:
         raise PluginError(error.message, hint="the method breaks the contract; report it to its author") from error
-    if fault := payload_fault(core, tensors):
+    if fault := payload_fault(core, annotation, tensors):
         raise EditcoreError(f"the update is refused: {fault}", hint=_hint(fault))
     if set(expected) != set(tensors):
         raise PluginError("two tensors of the update have one name", hint="report it to the author of the method")

@@ -108,7 +108,13 @@ class Bench:
         if all(_in_branches(update) for update in updates):
             return self._by_branches(updates, chosen)
         patches = compute_patches(
-            self.session, requests, Options(run.method.name, tune=False, hparams=(("trial", _settings(run)),))
+            self.session,
+            requests,
+            Options(
+                self.session.registry.methods.written(type(run.method)),
+                tune=False,
+                hparams=(("trial", _settings(run)),),
+            ),
         )
         found = []
         for i, patch in zip(chosen, patches, strict=True):

@@ -99,7 +99,7 @@ def early(cell: Cell) -> int:
 @cache
 def is_share(metric: str) -> bool:
     """Whether a value is a share between 0 and 1, and is written in percent: the metric says it of itself."""
-    known = registry().metrics.classes().get(metric)
+    known = registry().metrics.find(metric)
     return known is not None and known.share
 
 

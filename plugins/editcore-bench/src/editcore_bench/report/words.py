@@ -10,7 +10,7 @@ from editcore_hooks.plugins import Better
 
 def good_side(metric: str) -> Better:
     """Which values are good, as the metric says; `neither` of a metric that is not installed."""
-    known = registry().metrics.classes().get(metric)
+    known = registry().metrics.find(metric)
     return known.better if known is not None else "neither"
 
 
@@ -30,7 +30,7 @@ def goodness(metric: str, value: float) -> float | None:
 @cache
 def of_model(metric: str) -> bool:
     """Whether it says something of the model and nothing of a case."""
-    known = registry().metrics.classes().get(metric)
+    known = registry().metrics.find(metric)
     return known is not None and known.of_model
 
 
