@@ -161,3 +161,8 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """All public names, also those that nobody used yet: `python -m pydoc editcore_hooks` shows them."""
+    return [*globals(), *(name for name in __all__ if name not in globals())]
