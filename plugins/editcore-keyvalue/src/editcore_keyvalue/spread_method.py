@@ -8,7 +8,7 @@ from editcore_keyvalue.hparams import SpreadHparams, layers_by_depth
 
 
 class SpreadMethod(EditMethod):
-    """Location, presets and state; a method adds its name, hyper-parameters and `editcore_compute_update`.
+    """Location, presets and state; a method adds its name, hyper-parameters and `compute_update`.
 
     The state is the keys of earlier edits of the method by layer, see `history`.
     """
