@@ -23,7 +23,7 @@ from hypothesis.stateful import (
 
 from checks import sample_patches
 from editcore.applying.folding import fold_to_copy
-from editcore.facade import open_model
+from editcore.facade import Session, open_model
 from editcore.models.running.batch import forward, pad
 from editcore.patches.arithmetic.rebuilding import rebuild
 from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
@@ -254,7 +254,7 @@ class Interleaving(RuleBasedStateMachine):
         assert float((got - wanted).norm()) <= residual * float(wanted.norm()) + 1e-13, f"{key} missed its residual"
         self.seen["squashed tensors, within the stated residual"] += 1
 
-    def _compare_parameters(self, session: Any, patches: Sequence[Patch]) -> None:
+    def _compare_parameters(self, session: Session, patches: Sequence[Patch]) -> None:
         parameters = dict(session.model.named_parameters())
         for key, base in self.before.items():
             # The head of a model that ties it is stored once; a parameter runs wider than it is stored, exactly.

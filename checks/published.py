@@ -12,9 +12,10 @@ from typing import Final
 
 from checks.commands import call
 from editcore.cases.reading import read_cases
-from editcore.cli.eval import answerable
 from editcore.editing.prepared import EditOptions
+from editcore.evaluation.metrics.usual import usual_metrics
 from editcore.facade import Session, open_model
+from editcore.plugins.registry import registry
 from editcore_bench.datasets.layouts import LAYOUTS
 from editcore_bench.datasets.stream import records
 from editcore_demo import model_path
@@ -64,7 +65,7 @@ def _files(place: Path) -> Iterator[tuple[Path, str]]:
 
 
 def _scored(session: Session, cases: Sequence[Case]) -> list[str]:
-    metrics = answerable(session, cases)
+    metrics = usual_metrics(session.registry, cases)
     rows = [("unedited", session.evaluate(cases, metrics))]
     for method in METHODS:
         patches = session.edit_each([case.request for case in cases], EditOptions(method=method), measured=False)
@@ -74,4 +75,4 @@ def _scored(session: Session, cases: Sequence[Case]) -> list[str]:
 
 
 def _shown(report: Report) -> str:
-    return f"{report.value:.3f}" if report.metric.startswith("loc.kl") else f"{report.value:.1%}"
+    return f"{report.value:.1%}" if registry().metric(report.metric).share else f"{report.value:.3f}"

@@ -25,6 +25,10 @@ METHOD = """
         name = "toy"
         Hparams = Where
 
+        def locate(self, session, requests, state): ...
+
+        def compute_update(self, session, requests, location, state): ...
+
 
     @hookimpl
     def editcore_register_methods():
@@ -50,10 +54,16 @@ class Toy(EditMethod):
     name = "toy"
     Hparams = Where
 
+    def locate(self, session, requests, state): ...
+
+    def compute_update(self, session, requests, location, state): ...
+
 
 class Place(Locator):
     name = "place"
     Hparams = Where
+
+    def locate(self, session, requests, state): ...
 
 
 class Plugin:

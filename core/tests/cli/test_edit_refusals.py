@@ -14,6 +14,10 @@ METHOD = """
     class Toy(EditMethod):
         name = "toy"
 
+        def locate(self, session, requests, state): ...
+
+        def compute_update(self, session, requests, location, state): ...
+
 
     @hookimpl
     def editcore_register_methods():

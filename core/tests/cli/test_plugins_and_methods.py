@@ -20,6 +20,10 @@ METHOD = """
         capabilities = frozenset({"batch"})
         Hparams = Hparams
 
+        def locate(self, session, requests, state): ...
+
+        def compute_update(self, session, requests, location, state): ...
+
     @hookimpl
     def editcore_register_methods():
         return [Toy]

@@ -19,13 +19,16 @@ def test_units_are_shown_verified_refused_on_a_folder_and_folded(command, tiny, 
     seal({}, base, {"title": "two"}, kind="modules", payload=units_payload({Site("block", 1): units})).save(path)
     shown = command("inspect", str(path))
     assert shown.returncode == 0, shown.stderr
-    assert "modules (ffn_units): 2 in decoder.1" in shown.stdout
+    lines = [line.split(maxsplit=1) for line in shown.stdout.splitlines()]
+    assert ["kind", "modules (ffn_units)"] in lines
+    assert ["units", "2 in decoder.1"] in lines
     assert "decoder.1.gate    F32    2×32" in shown.stdout
     assert command("verify", str(path)).returncode == 0
     assert command("export", str(path), "--to", "card", "-o", str(tmp_path / "card.md")).returncode == 0
     card = (tmp_path / "card.md").read_text()
     assert "editcore export units.safetensors --to merged --model BASE" in card
     assert "editcore apply" not in card
+    assert "Neurons that are appended to the MLPs" in card
     refused = command("apply", str(path), "--model", str(tiny), "--in-place")
     assert refused.returncode == 4
     assert refused.stderr.endswith(f"editcore export {path} --to merged --model {tiny} -o OUT folds it into one\n")

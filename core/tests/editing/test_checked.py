@@ -1,8 +1,10 @@
 """What a method answers beyond the contract is refused, in the author's words; what it raises says where."""
 
+import traceback
 from types import ModuleType
 from typing import Any
 
+import numpy
 import pytest
 import torch
 from attrs import evolve, frozen
@@ -16,14 +18,13 @@ from editcore.testing.tiny import tiny_model
 from editcore_hooks import (
     Dense,
     EditMethod,
+    InvalidValueError,
     Location,
     Locator,
     LowRank,
-    Payload,
     PluginError,
     Rows,
     Site,
-    Sparse,
     Transform,
     Update,
     hookimpl,
@@ -34,18 +35,11 @@ HERE, ELSEWHERE = Site("mlp_out", 1), Site("mlp_out", 0)
 D, F = 32, 48
 """Of the tiny model's down projection; asserted below."""
 
-index = torch.tensor([[0, 1], [2, 3]])
 FAULTS: dict[str, tuple[Any, str]] = {
     "outside": (
         lambda: Update({ELSEWHERE: Dense(torch.zeros(D, F))}),
         r"update of decoder.0.mlp_out, which is outside its location: decoder.1.mlp_out",
     ),
-    "whole numbers": (
-        lambda: Update({HERE: Dense(torch.zeros(D, F, dtype=torch.int64))}),
-        "a Dense whose delta is int64",
-    ),
-    "no tensor": (lambda: Update({HERE: Dense([[0.0]])}), "a Dense whose delta is a list"),
-    "a float index": (lambda: Update({HERE: Sparse(index.float(), torch.zeros(2))}), "a Sparse whose index is float32"),
     "turned": (
         lambda: Update({HERE: Dense(torch.zeros(F, D))}),
         rf"a Dense with delta \({F}, {D}\); the weight is \(d_out, d_in\) = \({D}, {F}\)",
@@ -58,17 +52,8 @@ FAULTS: dict[str, tuple[Any, str]] = {
         lambda: Update({HERE: Rows(torch.tensor([0]), torch.zeros(1, D))}),
         rf"a Rows with index \(1,\) and values \(1, {D}\)",
     ),
-    "sparse": (
-        lambda: Update({HERE: Sparse(index, torch.zeros(3))}),
-        r"a Sparse with index \(2, 2\) and values \(3,\)",
-    ),
-    "no update of a tensor": (lambda: Update({HERE: torch.zeros(D, F)}), "a Tensor. it must be LowRank"),
-    "no site": (lambda: Update({"mlp_out": Dense(torch.zeros(D, F))}), "an update of 'mlp_out', which is a str"),
-    "a list of tensors": (lambda: Update([Dense(torch.zeros(D, F))]), "an Update whose tensors are a list"),
-    "a list of assets": (lambda: Update({}, assets=["a"]), "an Update whose assets are a list"),
-    "notes": (lambda: Update({}, notes=["a"]), "an Update whose notes are a list"),
-    "an increment": (lambda: Update({}, state_increment={"keys": [1.0]}), "'keys' as a list in its Update"),
-    "a payload": (lambda: Update(payload=Payload("toy", {}, {"bias": 1.0})), "'bias' as a float in its Update"),
+    "an array": (lambda: Update({HERE: Dense(numpy.zeros((D, F)))}), "a Dense with delta as a ndarray"),
+    "an array of the state": (lambda: Update(state_increment={"keys": numpy.zeros(3)}), "'keys' as a ndarray"),
 }
 
 
@@ -87,12 +72,12 @@ class Wrong(EditMethod):
     def editcore_locate(self, session, requests, state):
         if self.hparams.fault == "a list of sites":
             return Location([HERE])
-        if self.hparams.fault == "a text for a site":
-            return Location(("mlp_out",))
         return Location((HERE,))
 
     @hookimpl
     def editcore_compute_update(self, session, requests, location, state):
+        if self.hparams.fault == "whole numbers":
+            return Update({HERE: Dense(torch.zeros(D, F, dtype=torch.int64))})
         if self.hparams.fault == "a key error":
             raise KeyError("layer")
         made = FAULTS.get(self.hparams.fault)
@@ -164,15 +149,19 @@ def test_so_is_one_of_many_that_were_computed_together(session):
 
 
 @pytest.mark.parametrize(
-    ("fault", "message"),
+    ("fault", "stage", "said"),
     [
-        ("a list of sites", "the method wrong gave the sites of its Location as a list. write Location"),
-        ("a text for a site", "the method wrong gave a str among the sites of its Location"),
+        ("a list of sites", "editcore_locate", "Location.sites must be a tuple of Sites, not a list"),
+        ("whole numbers", "editcore_compute_update", "Dense.delta must be of a floating-point dtype, not int64"),
     ],
 )
-def test_a_location_is_a_tuple_of_sites(session, fault, message):
-    with pytest.raises(PluginError, match=message):
+def test_a_value_that_a_method_makes_wrong_says_whose_it_is_and_in_which_stage(session, capsys, fault, stage, said):
+    with pytest.raises(InvalidValueError) as caught:
         session.edit_all([request()], options(fault))
+    assert caught.value.message == f"the method wrong (toy 0), in {stage}: {said}"
+    assert _report(caught.value, Output()) == 4
+    frames = traceback.extract_tb(caught.value.__cause__.__traceback__)
+    assert any(frame.name == stage and frame.filename == __file__ for frame in frames)  # the author's own line
 
 
 def test_a_transform_that_leaves_the_location_is_refused_by_name(session):
@@ -209,9 +198,3 @@ def test_so_does_one_of_many_computed_together(session):
     with pytest.raises(KeyError) as caught:
         session.edit_each([request("Rome"), request("Oslo")], options("a key error", "together"), measured=False)
     assert caught.value.__notes__ == ["raised in compute_each of the method together (toy 0)"]
-
-
-@pytest.mark.parametrize(("out", "in_"), [((D,), (F,)), ((D, 1), (F,)), ((D, 2), (1, F)), ((), ())])
-def test_low_rank_factors_that_are_no_matrices_of_one_rank_are_refused_at_once(out, in_):
-    with pytest.raises(ValueError, match=r"LowRank needs out \(d_out, r\) and in_ \(r, d_in\), not"):
-        LowRank(torch.zeros(out), torch.zeros(in_))

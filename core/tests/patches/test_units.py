@@ -99,12 +99,12 @@ def test_units_run_beside_the_mlp_and_folded_in_it_with_equal_answers(
             fold_to_copy(folder, tmp_path / "folded", [patch], Registry.of())
         assert not (tmp_path / "folded").exists()
         return
-    folded = fold_to_copy(folder, tmp_path / "folded", [patch], Registry.of())
-    assert folded.after == folded.before + 3
+    width = fold_to_copy(folder, tmp_path / "folded", [patch], Registry.of())["mlp_width"]
+    assert width["after"] == width["before"] + 3
     auto: Any = AutoModelForSeq2SeqLM if family in TWO_STACKS else AutoModelForCausalLM
     again = auto.from_pretrained(tmp_path / "folded", dtype=torch.float32)
     torch.testing.assert_close(logits(again), beside, rtol=1e-4, atol=1e-4)
-    assert Anatomy.of(again).mlp_width == folded.after
+    assert Anatomy.of(again).mlp_width == width["after"]
 
 
 def test_a_unit_adds_what_its_equation_says(root: Callable[[str], Path]) -> None:
@@ -168,7 +168,7 @@ def test_a_stack_with_units_is_folded_into_one_plain_checkpoint(
     below, weights = make_patch(base, key, seed=1), make_patch(base, key, seed=2)
     apply_on_disk(base, [below])
     folded = fold_to_copy(base, tmp_path / "folded", [weights, *units], Registry.of())
-    assert (folded.before, folded.after) == (24, 27)
+    assert folded == {"mlp_width": {"before": 24, "after": 27}}
     written = Checkpoint.open(tmp_path / "folded")
     assert written.patch_ids == ()
     assert not any("editcore" in path.name for path in (tmp_path / "folded").iterdir())

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from editcore.plugins.calls import run_apply_patch, run_compute_update, run_evaluate, run_locate, stage_manager
+from editcore.plugins.digest import digest
 from editcore.plugins.registry import Registry
 from editcore_hooks import (
     Applied,
@@ -30,6 +31,8 @@ STATE = State("0" * 64)
 
 
 class Toy(EditMethod):
+    """Implements the hooks directly, and takes those arguments that it needs."""
+
     name = "toy"
 
     @hookimpl(tryfirst=True)
@@ -42,11 +45,23 @@ class Toy(EditMethod):
         return Update({site: Dense(torch.zeros(2, 3)) for site in location.sites}, notes={"loss": [1.0]})
 
 
+class Plain(EditMethod):
+    """The same in the plain form."""
+
+    name = "plain"
+
+    def locate(self, session, requests, state):
+        return Location((SITE,))
+
+    def compute_update(self, session, requests, location, state):
+        session.append("compute")
+        return Update({site: Dense(torch.zeros(2, 3)) for site in location.sites}, notes={"loss": [1.0]})
+
+
 class Elsewhere(Locator):
     name = "elsewhere"
 
-    @hookimpl
-    def editcore_locate(self, requests):
+    def locate(self, session, requests, state):
         return Location((Site("attn_out", 0),))
 
 
@@ -83,8 +98,13 @@ def test_a_locator_that_gives_nothing_leaves_it_to_the_method():
     assert run_locate(stage_manager(Registry.of(), Toy(), Undecided()), None, REQUESTS, STATE).sites == (SITE,)
 
 
-def test_without_a_locator_the_method_says_where():
-    assert run_locate(stage_manager(Registry.of(), Toy()), None, REQUESTS, STATE).sites == (SITE,)
+@pytest.mark.parametrize("method", [Toy, Plain])
+def test_without_a_locator_the_method_says_where(method):
+    assert run_locate(stage_manager(Registry.of(), method()), None, REQUESTS, STATE).sites == (SITE,)
+
+
+def test_a_plain_method_and_one_of_hooks_give_the_same():
+    assert digest(compute(Registry.of(), method=Plain())) == digest(compute(Registry.of()))
 
 
 def test_an_observer_sees_before_and_after_and_the_update():
@@ -235,7 +255,7 @@ def test_reports_of_all_that_evaluate_are_collected_and_watched():
 
 
 def test_no_other_method_runs():
-    class Other(EditMethod):
+    class Other(Toy):
         name = "other"
 
         @hookimpl
@@ -247,7 +267,7 @@ def test_no_other_method_runs():
     assert SITE in compute(Registry.of(other)).tensors
 
 
-class Misspelt(EditMethod):
+class Misspelt(Toy):
     name = "misspelt"
 
     @hookimpl
@@ -255,14 +275,14 @@ class Misspelt(EditMethod):
         return Update()
 
 
-class Unmarked(EditMethod):
+class Unmarked(Toy):
     name = "unmarked"
 
     def editcore_compute_update(self):
         return Update()
 
 
-class Wrapping(EditMethod):
+class Wrapping(Toy):
     name = "wrapping"
 
     @hookimpl(wrapper=True)
@@ -270,7 +290,7 @@ class Wrapping(EditMethod):
         return (yield)
 
 
-class Applying(EditMethod):
+class Applying(Toy):
     name = "applying"
 
     @hookimpl
@@ -278,7 +298,7 @@ class Applying(EditMethod):
         return Applied(())
 
 
-class Strange(EditMethod):
+class Strange(Toy):
     name = "strange"
 
     @hookimpl
@@ -286,11 +306,7 @@ class Strange(EditMethod):
         return Update()
 
 
-class Idle(EditMethod):
-    name = "idle"
-
-
-class Silent(EditMethod):
+class Silent(Toy):
     name = "silent"
 
     @hookimpl
@@ -306,7 +322,6 @@ class Silent(EditMethod):
         (Wrapping, "must not be a wrapper"),
         (Applying, "'editcore_apply_patch' is not for it"),
         (Strange, "does not fit its hooks"),
-        (Idle, "implements no stage"),
         (Silent, "gave nothing instead of its Update"),
     ],
 )

@@ -53,12 +53,14 @@ class NotItsOwn(Honest):
     def editcore_apply_patch(self, target): ...
 
 
-class Idle(EditMethod):
-    name = "idle"
+class Slow(Honest):
+    def compute_eachs(self, session, requests, location, state): ...
 
 
-class Nowhere(Locator):
-    name = "nowhere"
+class Short(Locator):
+    name = "short"
+
+    def locate(self, session, requests): ...
 
 
 class Hooked(Transform):
@@ -118,8 +120,8 @@ class Unknown:
         (WrongArgument, ["'editcore_compute_update' has no argument 'request': did you mean 'requests'?"]),
         (Unmarked, ["'editcore_compute_update' is a stage without @hookimpl: it would never be called"]),
         (NotItsOwn, ["it has no stage 'editcore_apply_patch'"]),
-        (Idle, ["it does not implement 'editcore_compute_update'"]),
-        (Nowhere, ["it does not implement 'editcore_locate'"]),
+        (Slow, ["nothing calls 'compute_eachs': did you mean 'compute_each'?"]),
+        (Short, ["'locate' must take session, requests, state"]),
         (Hooked, ["it has no stage 'editcore_locate'"]),
         (Fast, ["there is no capability 'bacth': did you mean 'batch'?"]),
         (with_hparams(Bare), ["the hyper-parameter 'layer' has no help: declare it with hparam(default, help=…)"]),

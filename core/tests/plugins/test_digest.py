@@ -37,8 +37,8 @@ def test_a_view_and_a_copy_of_the_same_numbers_are_the_same():
         Update({OTHER: Dense(torch.zeros(2, 3))}),
         Update({SITE: LowRank(torch.zeros(2, 1), torch.zeros(1, 3))}),
         update(torch.zeros(2, 3), state_increment={"key": torch.zeros(1)}),
-        update(torch.zeros(2, 3), payload=Payload("memory", {"k": "v"})),
-        update(torch.zeros(2, 3), payload=Payload("memory", tensors={"k": torch.zeros(1)})),
+        Update(payload=Payload("memory", {"k": "v"})),
+        Update(payload=Payload("memory", tensors={"k": torch.zeros(1)})),
     ],
 )
 def test_any_difference_shows(other):

@@ -16,6 +16,10 @@ GOOD = """
     class Good(EditMethod):
         name = "good"
 
+        def locate(self, session, requests, state): ...
+
+        def compute_update(self, session, requests, location, state): ...
+
     @hookimpl
     def editcore_register_methods():
         return [Good]

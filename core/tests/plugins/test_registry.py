@@ -8,11 +8,19 @@ from editcore.plugins.registry import Registry, registry
 from editcore_hooks import Architecture, EditMethod, Metric, PluginError, Transform, hookimpl
 
 
-class Alpha(EditMethod):
+class Stub(EditMethod):
+    """Has no name, so nobody can register it."""
+
+    def locate(self, session, requests, state): ...
+
+    def compute_update(self, session, requests, location, state): ...
+
+
+class Alpha(Stub):
     name = "alpha"
 
 
-class Beta(EditMethod):
+class Beta(Stub):
     name = "beta"
 
 
@@ -56,7 +64,7 @@ def test_an_unknown_method_says_what_comes_next(asked, hint):
 
 
 def test_a_method_offered_twice_is_refused_naming_both_and_leaves_the_others():
-    class Twin(EditMethod):
+    class Twin(Stub):
         name = "alpha"
 
     known = Registry.of(
@@ -72,15 +80,15 @@ def boom():
     raise RuntimeError("no luck")
 
 
-class Nameless(EditMethod):
+class Nameless(Stub):
     pass
 
 
-class Spaced(EditMethod):
+class Spaced(Stub):
     name = "with space"
 
 
-class Loose(EditMethod):
+class Loose(Stub):
     name = "loose"
     Hparams = dict
 

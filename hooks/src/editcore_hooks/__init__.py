@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from editcore_hooks.errors import (
         ConflictError,
         EditcoreError,
+        InvalidValueError,
         PluginError,
         RefusedFileError,
         RequirementNotMetError,
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
         WrongBaseError,
     )
     from editcore_hooks.hparams import NoHparams, hparam
+    from editcore_hooks.kinds import CardLines, PatchKind
     from editcore_hooks.markers import PROJECT, hookimpl, hookspec
-    from editcore_hooks.plugins import Architecture, Dataset, EditMethod, Locator, Metric, Named, PatchKind, Transform
+    from editcore_hooks.needs import Need
+    from editcore_hooks.parts import Anatomy, Assets, Encoded, LivePatches, Loaded, Partial, Progress, TargetScore
+    from editcore_hooks.plugins import Architecture, Dataset, EditMethod, Locator, Metric, Named, Transform
     from editcore_hooks.prompts import Rendered, escape, mark_subject, render
     from editcore_hooks.requests import Case, ChatTemplate, EditRequest, Probe, Rule
+    from editcore_hooks.session import Session
     from editcore_hooks.values import (
         Applied,
         Asset,
@@ -44,6 +49,7 @@ _NAMES = {
     "errors": (
         "ConflictError",
         "EditcoreError",
+        "InvalidValueError",
         "PluginError",
         "RefusedFileError",
         "RequirementNotMetError",
@@ -51,6 +57,7 @@ _NAMES = {
         "WrongBaseError",
     ),
     "hparams": ("NoHparams", "hparam"),
+    "kinds": ("CardLines", "PatchKind"),
     "markers": ("PROJECT", "hookimpl", "hookspec"),
     "plugins": (
         "Architecture",
@@ -59,11 +66,13 @@ _NAMES = {
         "Locator",
         "Metric",
         "Named",
-        "PatchKind",
         "Transform",
     ),
+    "needs": ("Need",),
+    "parts": ("Anatomy", "Assets", "Encoded", "LivePatches", "Loaded", "Partial", "Progress", "TargetScore"),
     "prompts": ("Rendered", "escape", "mark_subject", "render"),
     "requests": ("Case", "ChatTemplate", "EditRequest", "Probe", "Rule"),
+    "session": ("Session",),
     "values": (
         "Applied",
         "Asset",
@@ -88,9 +97,12 @@ _HOMES = {name: module for module, names in _NAMES.items() for name in names}
 __all__ = [
     "API_VERSION",
     "PROJECT",
+    "Anatomy",
     "Applied",
     "Architecture",
     "Asset",
+    "Assets",
+    "CardLines",
     "Case",
     "ChatTemplate",
     "ConflictError",
@@ -99,26 +111,35 @@ __all__ = [
     "EditMethod",
     "EditRequest",
     "EditcoreError",
+    "Encoded",
+    "InvalidValueError",
+    "LivePatches",
+    "Loaded",
     "Location",
     "Locator",
     "LowRank",
     "Metric",
     "Named",
+    "Need",
     "NoHparams",
+    "Partial",
     "Patch",
     "PatchKind",
     "Payload",
     "PluginError",
     "Probe",
+    "Progress",
     "RefusedFileError",
     "Rendered",
     "Report",
     "RequirementNotMetError",
     "Rows",
     "Rule",
+    "Session",
     "Site",
     "Sparse",
     "State",
+    "TargetScore",
     "TensorUpdate",
     "Transform",
     "Tunable",
@@ -140,3 +161,8 @@ def __getattr__(name: str) -> Any:
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
     globals()[name] = value
     return value
+
+
+def __dir__() -> list[str]:
+    """All public names, also those that nobody used yet: `python -m pydoc editcore_hooks` shows them."""
+    return [*globals(), *(name for name in __all__ if name not in globals())]

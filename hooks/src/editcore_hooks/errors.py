@@ -49,3 +49,7 @@ class RefusedFileError(EditcoreError):
 
 class PluginError(ConflictError):
     """A plugin that is broken, incompatible, blocked, missing, or that breaks the contract."""
+
+
+class InvalidValueError(PluginError, ValueError):
+    """A value of the contract that was made with a field of the wrong type, dtype or shape."""

@@ -2,13 +2,24 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import attrs
 
 from editcore_hooks.hparams import NoHparams
+from editcore_hooks.markers import hookimpl
+from editcore_hooks.needs import Need
 from editcore_hooks.requests import Case, EditRequest
-from editcore_hooks.values import Location, Patch, Report, State, Tensor, Tunable, Update
+from editcore_hooks.stages import require_stages
+from editcore_hooks.values import Location, Report, State, Tensor, Tunable, Update
+
+if TYPE_CHECKING:
+    from editcore_hooks.session import Session
+
+Better = Literal["higher", "lower", "near 1", "neither"]
+
+_LOCATE: Final = {"locate": "editcore_locate"}
+_COMPUTE: Final = {"compute_update": "editcore_compute_update"}
 
 
 class Named:
@@ -24,13 +35,49 @@ class Named:
 
 
 class EditMethod(Named):
-    """An editing method: implements `editcore_locate` and `editcore_compute_update` as hooks on its instance.
+    """An editing method: override `locate` and `compute_update`.
 
     Keep the class light: it lives in the plugin's `hooks.py`, and imports its maths inside the stage that runs it.
     `capabilities` may hold `batch` (many requests in one update) and `sequential` (reads the state of earlier edits).
+    A class that has a `name` and lacks a stage is a `TypeError` where it is defined.
+
+    The hooks `editcore_locate` and `editcore_compute_update` call the plain methods. Override a hook with `@hookimpl`
+    in their place to take only the arguments that you name, as pluggy passes them.
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset()
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        require_stages(cls, EditMethod, {**_LOCATE, **_COMPUTE})
+
+    def locate(self, session: "Session", requests: Sequence[EditRequest], state: State) -> Location | None:
+        """Where to edit; every site that the update changes. See `editcore_locate` for the promises.
+
+        None where only a locator that the user names can tell. A locator that is named comes in place of this.
+        """
+        raise NotImplementedError
+
+    def compute_update(
+        self, session: "Session", requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Update:
+        """The change of the weights at `location`, or the payload; the model stays as it is.
+
+        One request a call without the capability `batch`. See `editcore_compute_update` for the promises.
+        """
+        raise NotImplementedError
+
+    @hookimpl
+    def editcore_locate(self, session: "Session", requests: Sequence[EditRequest], state: State) -> Location | None:
+        """The hook of `locate`."""
+        return self.locate(session, requests, state)
+
+    @hookimpl
+    def editcore_compute_update(
+        self, session: "Session", requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Update | None:
+        """The hook of `compute_update`."""
+        return self.compute_update(session, requests, location, state)
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -61,11 +108,11 @@ class EditMethod(Named):
         return {"layers": sorted(set(layers))} if "layers" in names and layers else {}
 
     @classmethod
-    def make_ready(cls, session: Any, hparams: Sequence[Any]) -> None:
+    def make_ready(cls, session: "Session", hparams: Sequence[Any]) -> None:
         """Collect what several runs with these hyper-parameters need, in one go where that is cheaper."""
 
     def compute_each(
-        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+        self, session: "Session", requests: Sequence[EditRequest], location: Location, state: State
     ) -> Sequence[Update] | None:
         """The update of each request alone, all from the current model: the same as one call a request, faster.
 
@@ -79,20 +126,55 @@ class EditMethod(Named):
 
 
 class Locator(Named):
-    """Chooses where to edit: implements `editcore_locate` as a hook on its instance."""
+    """Chooses where to edit, in place of the method: override `locate`, or its hook as `EditMethod` says."""
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        require_stages(cls, Locator, _LOCATE)
+
+    def locate(self, session: "Session", requests: Sequence[EditRequest], state: State) -> Location | None:
+        """Where to edit; None leaves it to the method. See `editcore_locate` for the promises."""
+        raise NotImplementedError
+
+    @hookimpl
+    def editcore_locate(self, session: "Session", requests: Sequence[EditRequest], state: State) -> Location | None:
+        """The hook of `locate`."""
+        return self.locate(session, requests, state)
 
 
 class Transform(Named):
     """Changes an update after it was computed; opted into by name and recorded in the patch."""
 
-    def transform(self, session: Any, update: Update) -> Update:
+    def transform(self, session: "Session", update: Update) -> Update:
         raise NotImplementedError
 
 
 class Metric(Named):
-    """A figure with a versioned name, `pref.es@1`. Scores cases on the current session, patches included."""
+    """A figure with a versioned name, `pref.es@1`. Scores cases on the current session, patches included.
 
-    def score(self, session: Any, cases: Sequence[Case]) -> Report:
+    `editcore.authoring.evaluation.DialogueMetric` is one that only asks questions; its figures cost least, since the
+    questions of all metrics are put together.
+    """
+
+    needs: ClassVar[tuple[Need, ...]] = ()
+    """What the cases must have; one that meets a need is enough."""
+    usual: ClassVar[bool] = False
+    """Whether it is computed where nobody names metrics and the cases meet its needs."""
+    better: ClassVar[Better] = "neither"
+    """Which values are good; `near 1` is for a ratio that neither a rise nor a fall improves."""
+    share: ClassVar[bool] = False
+    """Whether a row's value lies in [0, 1]; reports write such a figure in percent."""
+    of_model: ClassVar[bool] = False
+    """Whether it says something about the model as a whole and nothing about a case."""
+    of_patch: ClassVar[bool] = False
+    """Whether it says what the edit cost, which differs between two runs of the same edit."""
+
+    @classmethod
+    def lacking(cls, cases: Sequence[Case]) -> tuple[str, ...]:
+        """The needs, in words, that none of the cases meets."""
+        return tuple(need.words for need in cls.needs if not any(map(need.met, cases)))
+
+    def score(self, session: "Session", cases: Sequence[Case]) -> Report:
         raise NotImplementedError
 
 
@@ -134,25 +216,3 @@ class Architecture(Named):
     """What `parts` is, for the encoder."""
     width: ClassVar[str | None] = None
     """What the configuration calls the width of the MLPs, `intermediate_size`; None where no number changes it."""
-
-
-class PatchKind(Named):
-    """Owner of patches of kind `modules` or `memory`: puts them on a live model and takes them off again."""
-
-    kind: ClassVar[Literal["modules", "memory"]] = "memory"
-    """What its patches are sealed as: `modules`, which add to what the model computes, or `memory`, which is asked."""
-    reads_branches: ClassVar[bool] = False
-    """Whether what is attached acts on each token from that token and its attention alone, so that the host may read
-    several texts that begin alike as one row with a 4-D mask. Otherwise every text is a row of its own, to the last
-    token, with a 2-D mask."""
-
-    def attach(self, session: Any, patch: Patch) -> Any:
-        """Put the patch on; returns a handle for `detach`. What is attached must leave no trace once detached."""
-        raise NotImplementedError
-
-    def detach(self, session: Any, handle: Any) -> None:
-        raise NotImplementedError
-
-    def describe(self, patch: Patch) -> Mapping[str, Any]:
-        """JSON values for `inspect`; reads `patch.core` only."""
-        return {}

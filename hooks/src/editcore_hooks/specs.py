@@ -7,8 +7,9 @@ update is the same to the last bit after it.
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from editcore_hooks.kinds import PatchKind
 from editcore_hooks.markers import hookspec
 from editcore_hooks.plugins import (
     Architecture,
@@ -16,11 +17,13 @@ from editcore_hooks.plugins import (
     EditMethod,
     Locator,
     Metric,
-    PatchKind,
     Transform,
 )
 from editcore_hooks.requests import Case, EditRequest
 from editcore_hooks.values import Applied, Asset, Location, Patch, Report, State, Update
+
+if TYPE_CHECKING:
+    from editcore_hooks.session import Session
 
 
 @hookspec
@@ -80,7 +83,7 @@ def editcore_observing() -> bool:  # type: ignore[empty-body]
 
 
 @hookspec(firstresult=True)
-def editcore_locate(session: Any, requests: Sequence[EditRequest], state: State) -> Location | None:
+def editcore_locate(session: "Session", requests: Sequence[EditRequest], state: State) -> Location | None:
     """Say where to edit.
 
     `session` is the open model, `requests` the edits of this call, `state` what earlier edits left. Returns a
@@ -91,7 +94,7 @@ def editcore_locate(session: Any, requests: Sequence[EditRequest], state: State)
 
 @hookspec(firstresult=True)
 def editcore_compute_update(
-    session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    session: "Session", requests: Sequence[EditRequest], location: Location, state: State
 ) -> Update | None:
     """Compute the change; do not make it.
 
@@ -114,7 +117,7 @@ def editcore_apply_patch(target: Any, patch: Patch) -> Applied | None:
 
 
 @hookspec
-def editcore_evaluate(session: Any, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:  # type: ignore[empty-body]
+def editcore_evaluate(session: "Session", cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:  # type: ignore[empty-body]
     """Score `cases` on the current model of `session`, for those names in `metrics` that this one owns.
 
     Results of all implementations are collected. Called by `edit` before a patch is written and by evaluation.
@@ -123,7 +126,7 @@ def editcore_evaluate(session: Any, cases: Sequence[Case], metrics: Sequence[str
 
 
 @hookspec(firstresult=True)
-def editcore_train(session: Any, examples: Sequence[Case], options: dict[str, Any]) -> Asset | None:
+def editcore_train(session: "Session", examples: Sequence[Case], options: dict[str, Any]) -> Asset | None:
     """Train what a method needs before its first edit (a hypernetwork, a scope classifier) and keep it as an asset.
 
     `session` is the open model, `examples` are training cases, `options` the training settings as JSON values. Called

@@ -1,10 +1,26 @@
-"""The values that travel the road: Location, Update, Patch, State, Asset. Tensors are opaque here: no torch."""
+"""The values that travel the road: Location, Update, Patch, State, Asset. Tensors are opaque here: no torch.
+
+What an author makes is checked where it is made. Each class below raises `InvalidValueError`, which is a `ValueError`
+too, and names the field, what is expected and what was given.
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from attrs import field, frozen
+
+from editcore_hooks.expected import (
+    each_of_type,
+    float_tensor,
+    index_or_none,
+    index_tensor,
+    mapping_of,
+    of_type,
+    one_of,
+    refuse,
+    tensors_of,
+)
 
 Tensor = Any
 """A `torch.Tensor`. The contract is light and does not import torch to say so."""
@@ -22,6 +38,12 @@ class Site:
     stack: Stack = "decoder"
     expert: int | None = None
 
+    def __attrs_post_init__(self) -> None:
+        one_of(self, "role", get_args(Role))
+        index_or_none(self, "layer")
+        one_of(self, "stack", get_args(Stack))
+        index_or_none(self, "expert")
+
     def __str__(self) -> str:
         where = f"{self.stack}.{self.role}" if self.layer is None else f"{self.stack}.{self.layer}.{self.role}"
         return where if self.expert is None else f"{where}.{self.expert}"
@@ -34,31 +56,34 @@ class Location:
     sites: tuple[Site, ...]
     token: str = "subject_last"
 
+    def __attrs_post_init__(self) -> None:
+        each_of_type(self, "sites", Site, "Sites")
+        of_type(self, "token", str, "a str")
+
 
 @frozen
 class LowRank:
-    """delta = out @ in_, with out (d_out, r) and in_ (r, d_in): canonical [out, in], whatever the file stores.
-
-    Raises `ValueError` where these are no two matrices of one rank.
-    """
+    """delta = out @ in_, with out (d_out, r) and in_ (r, d_in): canonical [out, in], whatever the file stores."""
 
     out: Tensor
     in_: Tensor
 
     def __attrs_post_init__(self) -> None:
-        out, in_ = (tuple(getattr(part, "shape", ())) for part in (self.out, self.in_))
-        if len(out) != 2 or len(in_) != 2 or out[1] != in_[0]:
-            raise ValueError(
-                f"LowRank needs out (d_out, r) and in_ (r, d_in), not out {out} and in_ {in_}; "
-                "for one vector each write LowRank(u[:, None], v[None])"
-            )
+        out, in_ = float_tensor(self, "out"), float_tensor(self, "in_")
+        if len(out) != 2 or len(in_) != 2 or out[1] != in_[0] or out[1] == 0:
+            hint = "for one vector each write LowRank(u[:, None], v[None])"
+            refuse(self, "out", "(d_out, r) and LowRank.in_ (r, d_in) of one rank r", f"{out} and {in_}", hint)
 
 
 @frozen
 class Dense:
-    """delta (d_out, d_in), canonical."""
+    """delta (d_out, d_in), canonical; (d,) of a weight that is a vector."""
 
     delta: Tensor
+
+    def __attrs_post_init__(self) -> None:
+        if not float_tensor(self, "delta"):
+            refuse(self, "delta", "(d_out, d_in)", "()")
 
 
 @frozen
@@ -68,6 +93,11 @@ class Sparse:
     index: Tensor
     values: Tensor
 
+    def __attrs_post_init__(self) -> None:
+        index, values = index_tensor(self, "index"), float_tensor(self, "values")
+        if len(values) != 1 or index != (2, *values):
+            refuse(self, "index", "(2, n) and Sparse.values (n,)", f"{index} and {values}")
+
 
 @frozen
 class Rows:
@@ -75,6 +105,11 @@ class Rows:
 
     index: Tensor
     values: Tensor
+
+    def __attrs_post_init__(self) -> None:
+        index, values = index_tensor(self, "index"), float_tensor(self, "values")
+        if len(index) != 1 or len(values) != 2 or values[0] != index[0]:
+            refuse(self, "index", "(n,) and Rows.values (n, d_in)", f"{index} and {values}")
 
 
 TensorUpdate = LowRank | Dense | Sparse | Rows
@@ -87,6 +122,11 @@ class Payload:
     kind: str
     data: Mapping[str, Any] = field(factory=dict)
     tensors: Mapping[str, Tensor] = field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        of_type(self, "kind", str, "the name of a PatchKind")
+        of_type(self, "data", Mapping, "a mapping of JSON values")
+        tensors_of(self, "tensors")
 
 
 @frozen
@@ -102,6 +142,16 @@ class Update:
     state_increment: Mapping[str, Tensor] = field(factory=dict)
     notes: Mapping[str, Any] = field(factory=dict)
     assets: tuple["Asset", ...] = ()
+
+    def __attrs_post_init__(self) -> None:
+        words = "a mapping from Site to LowRank, Dense, Sparse or Rows"
+        mapping_of(self, "tensors", Site, (LowRank, Dense, Sparse, Rows), words)
+        of_type(self, "payload", (Payload, type(None)), "a Payload or None")
+        if self.payload is not None and self.tensors:
+            refuse(self, "payload", "None where there are tensors", f"a Payload of {self.payload.kind}")
+        tensors_of(self, "state_increment")
+        of_type(self, "notes", Mapping, "a mapping of JSON values")
+        each_of_type(self, "assets", Asset, "Assets")
 
 
 @frozen
@@ -122,6 +172,9 @@ class State:
     patch_ids: tuple[str, ...] = ()
     value: Any = None
 
+    def __attrs_post_init__(self) -> None:
+        each_of_type(self, "patch_ids", str, "patch ids")
+
 
 @frozen
 class Asset:
@@ -136,6 +189,12 @@ class Asset:
     parameters: Mapping[str, Any]
     sha256: str
     path: Path
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("kind", "owner", "base_root", "sha256"):
+            of_type(self, name, str, "a str")
+        of_type(self, "parameters", Mapping, "a mapping of JSON values")
+        of_type(self, "path", Path, "a Path")
 
 
 @frozen
@@ -153,6 +212,13 @@ class Tunable:
     cheaper: Mapping[str, Any] = field(factory=dict)
     together: int = 1
     tokens: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        for name in ("places", "recipes"):
+            each_of_type(self, name, Mapping, "mappings from hyper-parameters to values")
+        of_type(self, "cheaper", Mapping, "a mapping from hyper-parameters to values")
+        for name in ("together", "tokens"):
+            of_type(self, name, int, "an int")
 
 
 @frozen
@@ -180,3 +246,10 @@ class Report:
     rows: tuple[Mapping[str, Any], ...] = field(default=(), repr=False)
     dtype: str = ""
     protocol: str = ""
+
+    def __attrs_post_init__(self) -> None:
+        of_type(self, "metric", str, "the name of a metric")
+        for name in ("value", "low", "high"):
+            of_type(self, name, (int, float), "a number")
+        of_type(self, "n", int, "an int")
+        each_of_type(self, "rows", Mapping, "mappings")

@@ -24,6 +24,6 @@ def test_what_tune_tries_are_settings_of_the_method_in_the_first_half_and_nothin
 
 def test_a_method_that_names_nothing_to_try_is_not_tuned() -> None:
     class Mine(SpreadMethod):
-        name = "mine"
+        """Has no name yet, so that it needs no update."""
 
     assert Mine.tunable({**MODEL, "edits": 60}) is None

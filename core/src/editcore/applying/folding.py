@@ -1,29 +1,43 @@
-"""Units folded into a copy of a folder, together with weight patches, by the hook that observers see."""
+"""Patches folded into a copy of a folder, weights and other kinds together, by the hook that observers see."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from editcore.applying.folders import announce
 from editcore.patches.change.copying import staged_copy
-from editcore.patches.change.folding import Folded, fold
 from editcore.patches.change.ondisk import apply_on_disk
 from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.file.kinds import owner_of
 from editcore.patches.file.patch import Patch
-from editcore.patches.file.units import is_units
 from editcore.plugins.registry import Registry, registry
+from editcore_hooks import PatchKind, UsageError
 
 
-def fold_to_copy(folder: Path, output: Path | str, patches: Sequence[Patch], plugins: Registry | None = None) -> Folded:
-    """Write a checkpoint with `patches` in it, units among them, that loads with plain from_pretrained.
+def fold_to_copy(
+    folder: Path, output: Path | str, patches: Sequence[Patch], plugins: Registry | None = None
+) -> Mapping[str, Any]:
+    """Write a checkpoint with `patches` in it that loads with plain from_pretrained; returns what each kind changed.
 
-    It is a checkpoint of its own: its MLPs are wider, so no patch of the base fits it and nothing is taken back. Raises
-    what observers, `fold` and `apply_on_disk` raise, and then there is no `output`.
+    It is a checkpoint of its own: no patch of the base fits it and nothing is taken back. Raises `UsageError` for a
+    kind that cannot be folded, and what observers, `PatchKind.fold` and `apply_on_disk` raise; then there is no
+    `output`.
     """
     chosen = plugins or registry()
-    weights = [patch for patch in patches if not is_units(patch)]
-    units = [patch for patch in patches if is_units(patch)]
-    announce(Checkpoint.open(folder), [*weights, *units], chosen)
+    weights = [patch for patch in patches if patch.kind == "weights"]
+    others = [patch for patch in patches if patch.kind != "weights"]
+    by_kind: dict[str, tuple[PatchKind, list[Patch]]] = {}
+    for patch in others:
+        owner = owner_of(patch.core, patch.about, chosen)
+        if owner is None or not owner.folds():
+            what = f"patch {patch.patch_id[:12]} of kind {patch.core['payload']['kind']}"
+            raise UsageError(f"{what} cannot be folded into a checkpoint", hint="leave it out, and use it in memory")
+        by_kind.setdefault(owner.name, (owner, []))[1].append(patch)
+    announce(Checkpoint.open(folder), [*weights, *others], chosen)
+    changed: dict[str, Any] = {}
     with staged_copy(folder, output) as staged:
         if weights:
             apply_on_disk(staged, weights)
-        return fold(Checkpoint.open(staged), units, tuple(chosen.architectures.classes().values()))
+        for owner, own in by_kind.values():
+            changed |= owner.fold(staged, own, tuple(chosen.architectures.classes().values()))
+    return changed

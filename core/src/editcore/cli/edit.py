@@ -91,10 +91,11 @@ def edit(
 
     from editcore.cli.edit_writer import Writer
     from editcore.editing.prepared import EditOptions
+    from editcore.plugins.registry import registry
     from editcore.tuning.prepare import prepare
 
     options = EditOptions(
-        method=cls.name,
+        method=registry().methods.written(cls),
         profile=profile,
         tune=tune,
         hparams=layers,

@@ -12,24 +12,11 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches, short
 from editcore.cli.requests import read_file
-from editcore_hooks import Case, Report, RequirementNotMetError
+from editcore_hooks import Report, RequirementNotMetError
 
 if TYPE_CHECKING:
     from editcore.evaluation.reports.gate import Missed
-    from editcore.facade import Session
 
-USUAL: Final = (
-    "tf.token@1",
-    "tf.exact@1",
-    "gen.contains@2",
-    "pref.es@1",
-    "pref.ps@1",
-    "pref.ns@1",
-    "pref.score@1",
-    "loc.agree@1",
-    "loc.kl@1",
-    "port.all@1",
-)
 SHOWN: Final = 10
 """Failing rows of a metric that are printed; --json and --rows have all."""
 
@@ -67,6 +54,7 @@ def evaluate(
 
     Locality and portability compare with the model without any patch; its answers are cached.
     """
+    from editcore.evaluation.metrics.usual import usual_metrics
     from editcore.evaluation.reports.gate import missed, read_gate
     from editcore.text.neutral import read_neutral
 
@@ -78,7 +66,7 @@ def evaluate(
         session.neutral = read_neutral(Path(neutral))
     named = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
     if named is None:
-        named = [requirement.metric for requirement in requirements] or answerable(session, asked)
+        named = [requirement.metric for requirement in requirements] or usual_metrics(session.registry, asked)
     named = list(dict.fromkeys([*named, *(requirement.metric for requirement in requirements)]))
     with session.patched(*loaded):
         reports = session.evaluate(asked, named, answers=answers)
@@ -101,21 +89,6 @@ def evaluate(
     if failed:
         texts = [f"{each.requirement} but it is {each.report.value:.3g}" for each in failed]
         raise RequirementNotMetError(f"required {', '.join(texts)}", hint="the failing rows are in the output")
-
-
-def answerable(session: "Session", cases: Sequence[Case]) -> list[str]:
-    """The usual metrics that have a question for these cases."""
-    true = any(request.target_true is not None for case in cases for request in case.requests)
-    has = {
-        "pref.es@1": true,
-        "pref.ps@1": true and any(case.rephrases for case in cases),
-        "pref.ns@1": any(probe.targets for case in cases for probe in case.locality.get("neighbour", ())),
-        "loc.agree@1": any(any(case.locality.values()) for case in cases),
-        "port.all@1": any(probe.targets for case in cases for p in case.portability.values() for probe in p),
-    }
-    has["pref.score@1"] = has["pref.es@1"] and has["pref.ps@1"] and has["pref.ns@1"]
-    has["loc.kl@1"] = has["loc.agree@1"]
-    return [name for name in USUAL if has.get(name, True)]
 
 
 def _write_rows(path: Path, reports: Sequence[Report]) -> None:

@@ -70,19 +70,18 @@ def export(
 
 
 def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str, keep_history: bool) -> None:
-    from editcore.patches.file.units import is_units
+    from editcore.patches.file.kinds import folds
 
-    if any(map(is_units, patches)):
+    if any(map(folds, patches)):
         from editcore.applying.folding import fold_to_copy
         from editcore.patches.change.copying import left_out
 
-        folded = fold_to_copy(folder, output, patches)
+        changed = fold_to_copy(folder, output, patches)
         for notice in left_out(folder):
             out.warn(notice)
-        _done(out, output, {"mlp_width": {"before": folded.before, "after": folded.after}})
-        out.say(
-            f"every MLP has {folded.after} neurons, {folded.before} before: a new base model; this cannot be reverted"
-        )
+        _done(out, output, dict(changed))
+        told = "; ".join(f"{name}: {_shown(value)}" for name, value in changed.items())
+        out.say(f"a new base model, which cannot be reverted ({told})")
         return
     from editcore.applying.folders import apply_to_copy
 
@@ -90,6 +89,11 @@ def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str, keep
     for notice in applied.notices:
         out.warn(notice)
     _done(out, output, {"result_sha256": dict(applied.result_sha256)})
+
+
+def _shown(value: Any) -> str:
+    """`before 48, after 50`."""
+    return ", ".join(f"{name} {one}" for name, one in value.items()) if isinstance(value, dict) else str(value)
 
 
 def _adapter(

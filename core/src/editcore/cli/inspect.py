@@ -9,7 +9,7 @@ import click
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import require_file
-from editcore.patches.file.units import count_units, is_units
+from editcore.patches.file.kinds import as_patch, owner_of
 from editcore.text.visible import one_line
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def show(out: Output, header: "PatchHeader") -> None:
 
 
 def _show_payload(out: Output, header: "PatchHeader") -> None:
-    """The parts of a payload as the manifest has them: units, or what only the owner of the kind understands."""
+    """The parts of a payload as the manifest has them."""
     parts = header.core["payload"]["parts"]
     rows = [[name, part["dtype"], "×".join(map(str, part["shape"]))] for name, part in sorted(parts.items())]
     out.table(["part", "dtype", "shape"], rows)
@@ -134,21 +134,16 @@ def _short(value: Any) -> str:
 
 
 def _described(header: "PatchHeader") -> Mapping[str, Any]:
-    """The description of the patch by the owner of its kind; nothing for kinds that `_kind` counts itself."""
-    if header.kind == "weights" or is_units(header):
+    """What the owner of the kind says of the patch."""
+    if header.kind == "weights":
         return {}
-    from editcore.plugins.registry import registry
-    from editcore_hooks import PluginError
-
-    name = str(header.core["payload"]["kind"])
+    owner = owner_of(header.core, header.about)
+    if owner is None:
+        return {"owner": f"the plugin of {header.core['payload']['kind']} is not installed"}
     try:
-        owner = registry().patch_kind(name)
-    except PluginError:
-        return {"owner": f"the plugin of {name} is not installed"}
-    try:
-        described = owner().describe(header)  # type: ignore[arg-type]  # reads the core only
+        described = owner.describe(as_patch(header))
     except Exception as error:
-        return {"owner": f"{name} cannot describe it: {type(error).__name__}: {error}"}
+        return {"owner": f"{owner.name} cannot describe it: {type(error).__name__}: {error}"}
     return described if isinstance(described, Mapping) else {}
 
 
@@ -163,12 +158,7 @@ def _settings(header: "PatchHeader") -> str:
 
 
 def _kind(header: "PatchHeader") -> str:
-    if header.kind == "weights":
-        return header.kind
-    kind = f"{header.kind} ({header.core['payload']['kind']})"
-    if not is_units(header):
-        return kind
-    return f"{kind}: " + ", ".join(f"{count} in {place}" for place, count in count_units(header.core).items())
+    return header.kind if header.kind == "weights" else f"{header.kind} ({header.core['payload']['kind']})"
 
 
 def _rank(target: Mapping[str, Any]) -> str:

@@ -23,15 +23,15 @@ def _list(out: Output) -> None:
     from editcore.plugins.registry import registry
 
     known = registry()
-    found = [(cls, *known.source_of(cls)) for cls in known.methods.classes().values()]
-    if known.methods.refused() or any(record.status in ("broken", "incompatible") for record in known.records):
+    found = [(cls, *known.source_of(cls)) for cls in known.methods.named().values()]
+    if any(record.status in ("broken", "incompatible") for record in known.records):
         out.warn("some plugins cannot be used. editcore plugins doctor")
     if out.as_json:
         out.json([_as_json(*method) for method in found])
     elif found:
         out.table(
             ["name", "distribution", "version", "summary"],
-            [[cls.name, distribution, version, cls.summary] for cls, distribution, version in found],
+            [[known.methods.written(cls), distribution, version, cls.summary] for cls, distribution, version in found],
         )
     else:
         out.say("no method is installed. pip install editcore-rome")

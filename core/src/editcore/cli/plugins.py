@@ -20,7 +20,10 @@ class Duplicate(NamedTuple):
 
     @property
     def sentence(self) -> str:
-        return f"the {self.kind} {self.name!r} is offered twice, by {' and '.join(self.distributions)}"
+        both = f"the {self.kind} {self.name!r} is offered twice, by {' and '.join(self.distributions)}"
+        if self.kind == "command" or len(set(self.distributions)) < len(self.distributions):
+            return both
+        return f"{both}: write {' or '.join(f'{one}:{self.name}' for one in self.distributions)}"
 
 
 @click.group(no_args_is_help=False)
@@ -119,30 +122,30 @@ def offers(out: Output, name: str | None) -> None:
     from editcore_hooks import UsageError
 
     known = registry()
-    every = [(catalogue.kind, cls) for catalogue in known.catalogues for _, cls in sorted(catalogue.classes().items())]
-    found = [(kind, cls) for kind, cls in every if name is None or name in (kind, f"{kind}s", cls.name)]
+    every = [(catalogue.kind, *pair) for catalogue in known.catalogues for pair in sorted(catalogue.named().items())]
+    found = [row for row in every if name is None or name in (row[0], f"{row[0]}s", row[1], row[2].name)]
     if not found:
-        names = {cls.name for _, cls in every} | {kind for kind, _ in every}
+        names = {one for row in every for one in row[:2]}
         raise UsageError(f"no plugin offers {name!r}", hint=suggestion_or_list(name or "", names))
-    rows = [(kind, cls, known.source_of(cls), describe(cls.Hparams)) for kind, cls in found]
+    rows = [(kind, written, cls, known.source_of(cls), describe(cls.Hparams)) for kind, written, cls in found]
     if out.as_json:
         out.json([_offer(*row) for row in rows])
         return
     out.table(
         ["kind", "name", "distribution", "version", "summary", "hyper-parameters"],
         [
-            [kind, cls.name, *source, cls.summary, " ".join(f"{one.field}={one.default}" for one in hparams)]
+            [kind, written, *source, cls.summary, " ".join(f"{one.field}={one.default}" for one in hparams)]
             if name is not None or kind != "method"
-            else [kind, cls.name, *source, cls.summary, f"editcore methods {cls.name}"]
-            for kind, cls, source, hparams in rows
+            else [kind, written, *source, cls.summary, f"editcore methods {written}"]
+            for kind, written, cls, source, hparams in rows
         ],
     )
 
 
-def _offer(kind: str, cls: Any, source: tuple[str, str], hparams: Any) -> dict[str, Any]:
+def _offer(kind: str, written: str, cls: Any, source: tuple[str, str], hparams: Any) -> dict[str, Any]:
     import attrs
 
-    of = {"kind": kind, "name": cls.name, "distribution": source[0], "version": source[1], "summary": cls.summary}
+    of = {"kind": kind, "name": written, "distribution": source[0], "version": source[1], "summary": cls.summary}
     return {**of, "hparams": [attrs.asdict(row) for row in hparams]}
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from editcore.editing.checked import check_location, check_update
+from editcore.editing.checked import check_update
 from editcore.editing.cost import Meter
 from editcore.editing.prepared import PreparedMethod
 from editcore.editing.seeding import seed_all
@@ -69,7 +69,7 @@ def compute_update(session: "OpenSession", run: PreparedMethod, requests: Sequen
     state = fold_state(session, run.method)
     with untouched(session.model, f"the method {run.method.name}"):
         seed_all(session.seed)
-        location = _located(run, run_locate(manager, session, requests, state))
+        location = run_locate(manager, session, requests, state)
         update = run_compute_update(manager, session, requests, location, state)
         return _transformed(session, run, location, update)
 
@@ -83,7 +83,7 @@ def compute_updates(session: "OpenSession", run: PreparedMethod, requests: Seque
         state = fold_state(session, run.method)
         with untouched(session.model, f"the method {run.method.name}"):
             seed_all(session.seed)
-            location = _located(run, run_locate(manager, session, requests, state))
+            location = run_locate(manager, session, requests, state)
             with noted("compute_each", [(run.method, session.registry.called("method", run.method))]):
                 updates = run.method.compute_each(session, requests, location, state)
             if updates is not None:
@@ -107,11 +107,6 @@ def read_first(session: "OpenSession", requests: Sequence[EditRequest]) -> list[
 
 def _manager(session: "OpenSession", run: PreparedMethod) -> StageManager:
     return stage_manager(session.registry, run.method, make_locator(session.registry, run.options.locator))
-
-
-def _located(run: PreparedMethod, location: Location) -> Location:
-    locator = run.options.locator
-    return check_location(f"the {f'locator {locator}' if locator else f'method {run.method.name}'}", location)
 
 
 def _transformed(session: "OpenSession", run: PreparedMethod, location: Location, update: Update) -> Update:

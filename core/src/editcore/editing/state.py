@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from editcore.patches.file.patch import Patch
 from editcore_hooks import EditMethod, State
 
 if TYPE_CHECKING:
@@ -9,11 +10,18 @@ if TYPE_CHECKING:
 
 
 def fold_state(session: "OpenSession", method: EditMethod) -> State:
-    """The state of `method` from its earlier edits on the model, in the order of applying."""
-    mine = [patch for patch in session.live.patches if patch.about.get("state", {}).get("method") == method.name]
+    """What `method` finds of earlier edits of its own on the model, in the order they were put on."""
+    distribution, _ = session.registry.source_of(type(method))
+
+    def own(patch: Patch) -> bool:
+        """Whether the state is of this method; one of another distribution that shares its name keeps another."""
+        made_by = patch.annotation("method").get("distribution", distribution)
+        return bool(patch.annotation("state").get("method") == method.name and made_by == distribution)
+
+    mine = [patch for patch in session.live.patches if own(patch)]
     increments = [
         {name.removeprefix("state/"): part for name, part in patch.tensors.items() if name.startswith("state/")}
         for patch in mine
     ]
-    value = session.cached(("state", method.name), lambda: method.fold(increments))
+    value = session.cached(("state", distribution, method.name), lambda: method.fold(increments))
     return State(session.live.hash, tuple(patch.patch_id for patch in mine), value)

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from editcore.editing.annotation import describe_base, describe_run
+from editcore.patches.file.kinds import payload_fault
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
 from editcore.patches.forms.deltas import StoredUpdate, to_stored
-from editcore_hooks import EditRequest, LowRank, Payload, Site, Update, UsageError
+from editcore_hooks import EditRequest, LowRank, Payload, PluginError, Site, Update, UsageError
 
 if TYPE_CHECKING:
     from editcore.editing.prepared import PreparedMethod
@@ -68,11 +69,11 @@ def _sealed(
     update: Update,
     notes: Sequence[Mapping[str, Any]],
 ) -> Patch:
-    return seal(
+    patch = seal(
         targets,
         describe_base(session),
         describe_run(session, run, requests, sites, notes),
-        kind="weights" if update.payload is None else _kind_of(session, update.payload),
+        kind="weights" if update.payload is None else _kind_of(session, run, update.payload),
         payload=update.payload,
         assets=[
             {"kind": asset.kind, "sha256": asset.sha256, "required_at": "compute"}
@@ -80,11 +81,16 @@ def _sealed(
         ],
         state_increment=update.state_increment,
     )
+    # the session's plugins need not be those of the process, which `seal` asks
+    if fault := payload_fault(patch.core, patch.about, patch.tensors, session.registry):
+        raise PluginError(f"the update of {run.method.name} is refused: {fault}", hint="report it to its author")
+    return patch
 
 
-def _kind_of(session: "OpenSession", payload: Payload) -> str:
-    kinds = session.registry.patch_kinds
-    return kinds.get(payload.kind).kind if payload.kind in kinds else "memory"
+def _kind_of(session: "OpenSession", run: "PreparedMethod", payload: Payload) -> str:
+    distribution, _ = session.registry.source_of(type(run.method))
+    owner = session.registry.patch_kinds.find(payload.kind, distribution)
+    return "memory" if owner is None else owner.kind
 
 
 def _target(session: "OpenSession", key: str, stored: StoredUpdate) -> Target:

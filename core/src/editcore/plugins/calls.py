@@ -21,6 +21,7 @@ from editcore_hooks import (
     Patch,
     PluginError,
     Report,
+    Session,
     State,
     Update,
     hookimpl,
@@ -153,20 +154,18 @@ def _admit(manager: StageManager, instance: Any, what: str, stages: frozenset[st
         for impl in caller.get_hookimpls():
             if impl.plugin is instance and (impl.wrapper or impl.hookwrapper):
                 wrong.append(f"{name!r} must not be a wrapper here: wrappers are observers, and live in plugin modules")
-    if not stages & callers.keys() and not wrong:
-        wrong.append("it implements no stage")
     if wrong:
         raise PluginError(f"the {what} breaks the contract: {'; '.join(wrong)}")
 
 
-def run_locate(manager: StageManager, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+def run_locate(manager: StageManager, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
     """Where to edit: the locator's answer, else the method's. Raises `PluginError` when neither gives one."""
     result = manager.run("editcore_locate", session=session, requests=requests, state=state)
     return _expect(result, Location, "editcore_locate", manager)
 
 
 def run_compute_update(
-    manager: StageManager, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    manager: StageManager, session: Session, requests: Sequence[EditRequest], location: Location, state: State
 ) -> Update:
     """The update of the method. That the model is as before is checked by the caller, who knows the model."""
     result = manager.run("editcore_compute_update", session=session, requests=requests, location=location, state=state)
@@ -178,7 +177,9 @@ def run_apply_patch(manager: StageManager, target: Any, patch: Patch) -> Applied
     return _expect(manager.run("editcore_apply_patch", target=target, patch=patch), Applied, "editcore_apply_patch")
 
 
-def run_evaluate(manager: StageManager, session: Any, cases: Sequence[Case], metrics: Sequence[str]) -> list[Report]:
+def run_evaluate(
+    manager: StageManager, session: Session, cases: Sequence[Case], metrics: Sequence[str]
+) -> list[Report]:
     """The reports of every implementation, in one list."""
     collected = manager.run("editcore_evaluate", session=session, cases=cases, metrics=metrics)
     return [_expect(report, Report, "editcore_evaluate") for reports in collected for report in reports]

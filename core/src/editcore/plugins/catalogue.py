@@ -34,23 +34,44 @@ class Catalogue(Generic[T]):
         self._collected: list[tuple[type[T], Plugin]] | None = None
 
     def get(self, name: str) -> type[T]:
-        """The class called `name`; its case matters only where names differ by it alone.
+        """The class called `name`, or `distribution:name`; its case matters only where names differ by it alone.
 
         Raises `PluginError`, with the next step, when there is not exactly one.
         """
-        offers = [(cls, plugin) for cls, plugin in self.offers() if cls.name == name]
+        distribution, colon, own = name.rpartition(":")
+        every = [
+            (cls, plugin)
+            for cls, plugin in self.offers()
+            if not colon or canonical(plugin.record.distribution) == canonical(distribution)
+        ]
+        offers = [(cls, plugin) for cls, plugin in every if cls.name == own]
         if not offers:  # ROME, FT_M: as papers write them, where that means one
-            offers = [(cls, plugin) for cls, plugin in self.offers() if _folded(cls.name) == _folded(name)]
+            offers = [(cls, plugin) for cls, plugin in every if _folded(cls.name) == _folded(own)]
         if len(offers) > 1:
-            owners = " and ".join(names_of([plugin for _, plugin in offers]))
-            first = offers[0][1].record
-            raise PluginError(
-                f"the {self.kind} {name!r} is offered twice, by {owners}",
-                hint=f"leave one out: {VARIABLE}=-{first.name}, or uninstall it",
-            )
+            raise self._shared(own, offers)
         if not offers:
-            raise self._missing(name)
+            raise self._not_of(distribution, own) if colon else self._missing(name)
         return offers[0][0]
+
+    def find(self, name: str, distribution: str | None = None) -> type[T] | None:
+        """The class called `name` or `distribution:name`; of several that share it, the one of `distribution`.
+
+        None where there is not exactly one.
+        """
+        for written in (name, f"{distribution}:{name}" if distribution else name):
+            if (found := self.named().get(written)) is not None:
+                return found
+        return None
+
+    def named(self) -> dict[str, type[T]]:
+        """Every class by the name to write for it: `distribution:name` where two plugins share one."""
+        return {self.written(cls): cls for cls, _ in self.offers()}
+
+    def written(self, cls: type[Named]) -> str:
+        """What to write for a class: its name, or `distribution:name` where two plugins share it."""
+        shared = [plugin for offered, plugin in self.offers() if offered.name == cls.name]
+        owner = self.plugin_of(cls)
+        return cls.name if len(shared) < 2 or owner is None else f"{owner.record.distribution}:{cls.name}"
 
     def names(self) -> list[str]:
         return sorted({cls.name for cls, _ in self.offers()})
@@ -112,6 +133,33 @@ class Catalogue(Generic[T]):
             if not attrs.has(cls.Hparams):
                 raise TypeError(f"the Hparams of the {self.kind} {name!r} are not an attrs class")
         return list(answer)
+
+    def _shared(self, name: str, offers: Sequence[tuple[type[T], Plugin]]) -> PluginError:
+        plugins = [plugin for _, plugin in offers]
+        written = list(dict.fromkeys(f"{plugin.record.distribution}:{cls.name}" for cls, plugin in offers))
+        if len(written) > 1:
+            hint = f"write {' or '.join(written)}"
+        else:  # two entry points of one distribution, or two spellings of a name
+            hint = f"leave one out: {VARIABLE}=-{plugins[0].record.name}, or uninstall it"
+        return PluginError(
+            f"the {self.kind} {name!r} is offered twice, by {' and '.join(names_of(plugins))}", hint=hint
+        )
+
+    def _not_of(self, distribution: str, name: str) -> PluginError:
+        """No such name of a distribution: it is not installed, or offers others; or settings were written as a name."""
+        if distribution in self.named():
+            message = f"{name!r} is no setting of the {self.kind} {distribution!r}"
+            return PluginError(message, hint=f"write {distribution}:key=value")
+        own = [
+            cls.name
+            for cls, plugin in self.offers()
+            if canonical(plugin.record.distribution) == canonical(distribution)
+        ]
+        if own:
+            message = f"{distribution} offers no {self.kind} {name!r}"
+            return PluginError(message, hint=suggestion_or_list(name, own))
+        message = f"no {self.kind} is offered by a distribution {distribution!r}"
+        return PluginError(message, hint=suggestion_or_list(name, self.named()))
 
     def _missing(self, name: str) -> PluginError:
         package = next((self._packages[known] for known in self._packages if _folded(known) == _folded(name)), None)

@@ -1,4 +1,7 @@
-"""`NAME:key=value,key=value`: what an option of the command line names, made with its settings, and its record."""
+"""`NAME:key=value,key=value`: what an option of the command line names, made with its settings, and its record.
+
+NAME may be `distribution:name`. Settings hold a `=`, and no name does.
+"""
 
 import re
 from typing import Any, Final, TypeVar
@@ -29,10 +32,14 @@ class Choice:
 
 def parse_choice(text: str, kind: str, option: str) -> Choice:
     """Read `NAME` or `NAME:key=value,key=value`. Raises `UsageError`."""
-    name, colon, rest = text.partition(":")
-    if not name.strip() or (colon and not rest.strip()):
+    before, equals, _ = text.partition("=")
+    name, settings = text, ""
+    if equals and ":" in before:  # the last one before a value: `distribution:name:key=value`
+        end = before.rindex(":")
+        name, settings = text[:end], text[end + 1 :]
+    if not all(part.strip() for part in name.split(":")):
         raise UsageError(f"{text!r} names no {kind}", hint=f"write {option} NAME:key=value")
-    return Choice(name.strip(), tuple(part.strip() for part in _NEXT_SETTING.split(rest)) if colon else ())
+    return Choice(name.strip(), tuple(part.strip() for part in _NEXT_SETTING.split(settings)) if settings else ())
 
 
 def record_of(registry: Registry, instance: Named) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterator
+from difflib import get_close_matches
 from typing import Any, Final
 
 import attrs
@@ -12,23 +13,28 @@ from editcore.plugins.hparams import field_types, plain
 from editcore.text.suggest import suggestion
 from editcore_hooks import PROJECT, EditcoreError, EditMethod, Locator, Named, specs
 
-_OF_METHOD: Final = ("editcore_locate", "editcore_compute_update", "editcore_evaluate", "editcore_train")
-_OF_LOCATOR: Final = ("editcore_locate",)
-_NEEDED: Final = {EditMethod: "editcore_compute_update", Locator: "editcore_locate"}
+_HOOKS: Final[dict[type[Named], tuple[str, ...]]] = {
+    EditMethod: ("editcore_locate", "editcore_compute_update", "editcore_evaluate", "editcore_train"),
+    Locator: ("editcore_locate",),
+}
 _CAPABILITIES: Final = ("batch", "sequential")
 
 
 def class_problems(cls: type[Named]) -> list[str]:
-    """Faults of a class that a plugin registers, one sentence each."""
-    return [*_stages(cls), *_capabilities(cls), *_hparams(cls)]
+    """What is wrong with a class that a plugin registers, one sentence each.
+
+    That a method or locator has every stage is checked where its class is defined.
+    """
+    base = next(one for one in cls.__mro__ if one.__module__.startswith("editcore_hooks."))
+    return [*_hooks(cls, base), *_members(cls, base), *_capabilities(cls), *_hparams(cls)]
 
 
-def _stages(cls: type[Named]) -> Iterator[str]:
-    allowed = _OF_METHOD if issubclass(cls, EditMethod) else _OF_LOCATOR if issubclass(cls, Locator) else ()
-    marked = set()
+def _hooks(cls: type[Named], base: type[Named]) -> Iterator[str]:
+    """Faults of hooks that the class implements directly."""
+    allowed = _HOOKS.get(base, ())
     for name in dir(cls):
         value = inspect.getattr_static(cls, name)
-        if not inspect.isroutine(value):
+        if not inspect.isroutine(value) or value is vars(base).get(name):
             continue
         is_hook = hasattr(value, f"{PROJECT}_impl")
         if not (is_hook or name.startswith("editcore_")):
@@ -36,16 +42,29 @@ def _stages(cls: type[Named]) -> Iterator[str]:
         stage = (getattr(value, f"{PROJECT}_impl", None) or {}).get("specname") or name
         if stage not in allowed:
             yield f"it has no stage {stage!r}{_meant(stage, allowed or SPECIFIED)}"
-            continue
-        if is_hook:
-            marked.add(stage)
+        elif is_hook:
             yield from _arguments(stage, value)
         else:
             yield f"{name!r} is a stage without @hookimpl: it would never be called"
-            marked.add(stage)
-    for kind, needed in _NEEDED.items():
-        if issubclass(cls, kind) and needed not in marked:
-            yield f"it does not implement {needed!r}"
+
+
+def _members(cls: type[Named], base: type[Named]) -> Iterator[str]:
+    """Plain methods that the host would call with other arguments, or under another name."""
+    called = {name for name in dir(base) if not name.startswith(("_", "editcore_")) and callable(getattr(base, name))}
+    called.discard("Hparams")
+    for name in sorted(called):
+        if inspect.getattr_static(cls, name) is inspect.getattr_static(base, name):
+            continue
+        parameters = inspect.signature(getattr(base, name)).parameters
+        try:
+            inspect.signature(getattr(cls, name)).bind(*parameters)
+        except TypeError:
+            yield f"{name!r} must take {', '.join(one for one in parameters if one != 'self')}"
+    for one in cls.__mro__[: cls.__mro__.index(base)]:
+        for name, value in vars(one).items():
+            near = get_close_matches(name, called, 1, 0.85)
+            if near and inspect.isroutine(value) and name not in dir(base):
+                yield f"nothing calls {name!r}: did you mean {near[0]!r}?"
 
 
 def _arguments(stage: str, function: Callable[..., Any]) -> Iterator[str]:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from traceback import walk_tb
 from typing import Any
 
-from editcore_hooks import EditcoreError
+from editcore_hooks import EditcoreError, InvalidValueError
 
 _PREFIX = "raised in "
 
@@ -15,9 +15,17 @@ Actor = tuple[Any, str]
 
 @contextmanager
 def noted(stage: str, actors: Sequence[Actor]) -> Iterator[None]:
-    """Note on an exception of the body, unless it is an `EditcoreError`, the stage and which of `actors` was in it."""
+    """Note on an exception of the body, unless it is an `EditcoreError`, the stage and which of `actors` was in it.
+
+    A value that was made wrong is the author's to mend: its message begins with who made it, and in which stage.
+    """
     try:
         yield
+    except InvalidValueError as error:
+        if not actors or isinstance(error.__cause__, InvalidValueError):
+            raise
+        message = f"{_acting(error, actors)}, in {stage}: {error.message}"
+        raise InvalidValueError(message, hint=error.hint) from error
     except EditcoreError:
         raise
     except Exception as error:

@@ -89,9 +89,6 @@ class Registry:
     def architecture(self, name: str) -> type[Architecture]:
         return self.architectures.get(name)
 
-    def patch_kind(self, name: str) -> type[PatchKind]:
-        return self.patch_kinds.get(name)
-
     def source_of(self, cls: type) -> tuple[str, str]:
         """Distribution and version that `cls` came from, to be recorded. Raises `PluginError` if from none."""
         for catalogue in self.catalogues:

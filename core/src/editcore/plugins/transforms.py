@@ -6,7 +6,7 @@ from typing import Any
 from editcore.plugins.choices import parse_choice, record_of
 from editcore.plugins.raising import noted
 from editcore.plugins.registry import Registry
-from editcore_hooks import PluginError, Transform, Update
+from editcore_hooks import PluginError, Session, Transform, Update
 
 
 def make_transforms(registry: Registry, texts: Sequence[str]) -> tuple[Transform, ...]:
@@ -15,7 +15,7 @@ def make_transforms(registry: Registry, texts: Sequence[str]) -> tuple[Transform
     return tuple(choice.made(registry.transform(choice.name)) for choice in choices)
 
 
-def apply_transforms(transforms: Sequence[Transform], session: Any, update: Update) -> Update:
+def apply_transforms(transforms: Sequence[Transform], session: Session, update: Update) -> Update:
     """Apply each to the result of the one before. Raises `PluginError` when one returns no Update."""
     for transform in transforms:
         with noted("transform", [(transform, f"the transform {transform.name}")]):

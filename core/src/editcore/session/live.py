@@ -185,7 +185,11 @@ class LiveStack:
         name = patch.core["payload"]["kind"]
         kinds = self.registry.patch_kinds
         distribution = patch.annotation("method").get("distribution")
-        if name not in kinds and isinstance(distribution, str):
+        if not isinstance(distribution, str):
+            return kinds.get(name)
+        if (owner := kinds.find(name, distribution)) is not None:
+            return owner
+        if name not in kinds.names():
             for plugin in self.registry.plugins:
                 if canonical(plugin.record.distribution) == canonical(distribution) and not plugin.ok:
                     raise unusable(plugin, f"the patch kind {name!r} of the patch {patch.patch_id[:12]}")

@@ -50,8 +50,10 @@ def _profile(
     edits: int,
 ) -> Profile | None:
     if options.profile is not None:
-        return named_profile(session, cls.name, options.profile)
-    found = find_profile(session, cls.name, default_name(space.together if space is not None else 1))
+        return named_profile(session, session.registry.methods.written(cls), options.profile)
+    found = find_profile(
+        session, session.registry.methods.written(cls), default_name(space.together if space is not None else 1)
+    )
     if space is None or not options.tune or session.encoder_decoder or _chosen(space, options):
         return found  # with an encoder it writes no facts of its own to be tried on
     if found is not None and not outdated(session, found, cls, space):
@@ -59,7 +61,7 @@ def _profile(
     if found is None and preset:
         return None
     # without a profile it is asked again for every edit of the session
-    key = ("tuned", cls.name, edits, origin(session, cls, space)["space"])
+    key = ("tuned", cls, edits, origin(session, cls, space)["space"])
     return session.cached(key, lambda: _tuned(session, cls, edits, again=found is not None), base=True)
 
 
@@ -68,7 +70,7 @@ def _tuned(session: "OpenSession", cls: type[EditMethod], edits: int, again: boo
     if again:
         session.say(f"{cls.name} has new settings to try since its profile of {session.loaded.name} was kept")
     try:
-        return tune.tune(session, cls.name, edits=edits, if_needed=True).profile
+        return tune.tune(session, session.registry.methods.written(cls), edits=edits, if_needed=True).profile
     except (TimeUp, UsageError) as error:
         session.say(f"{error.message}: the default settings of {cls.name} are used. {error.hint or ''}".rstrip())
         return None

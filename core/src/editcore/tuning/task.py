@@ -74,7 +74,14 @@ class Task:
         bench = Bench.of(self.session, facts.cases, facts.text)
         self.source = facts.source
         self.watch.lap("facts")
-        return Search(self.session, self.cls, space, bench, EditOptions(method=self.cls.name), self.left)
+        return Search(
+            self.session,
+            self.cls,
+            space,
+            bench,
+            EditOptions(method=self.session.registry.methods.written(self.cls)),
+            self.left,
+        )
 
     def defaults_hold(self, search: Search) -> bool:
         """Try the defaults on a few facts; whether they are good enough to edit with."""

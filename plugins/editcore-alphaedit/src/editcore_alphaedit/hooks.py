@@ -1,11 +1,10 @@
 """The entry module: light, no torch; the maths is imported by the stage that runs it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from editcore_alphaedit.hparams import AlphaEditHparams
 from editcore_alphaedit.space import space
-from editcore_hooks import EditMethod, EditRequest, Location, State, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Session, State, Update, hookimpl
 from editcore_keyvalue.spread_method import SpreadMethod
 
 EDITCORE_API = ">=1.0,<2"
@@ -21,9 +20,8 @@ class AlphaEdit(SpreadMethod):
     presets = "editcore_alphaedit.presets"
     space = staticmethod(space)
 
-    @hookimpl
-    def editcore_compute_update(
-        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    def compute_update(
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
     ) -> Update:
         from editcore_alphaedit.method import compute
 

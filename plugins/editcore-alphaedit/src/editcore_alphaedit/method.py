@@ -16,7 +16,7 @@ from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_keyvalue.system import Preserved
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 def compute(

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal
 
 from attrs import frozen
 
-from editcore.evaluation.reports.intervals import normal
+from editcore.authoring.evaluation import normal
 from editcore_bench.report.figures import MOMENTS, summary
 from editcore_bench.report.words import goodness
 from editcore_bench.runs.folder import RunFolder

@@ -6,15 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from editcore.cli.model import model_options, open_session
-from editcore.cli.options import with_output
-from editcore.cli.output import Output
-from editcore.cli.requests import read_file
+from editcore.authoring.commands import Output, model_options, open_session, read_file, with_output
 from editcore_hooks import EditRequest, UsageError
 
 if TYPE_CHECKING:
-    from editcore import Session
     from editcore_causal_trace.hparams import TraceHparams
+    from editcore_hooks import Session
 
 ANYTHING = "?"
 """Requests have a target, which is never read here: what is traced is what the model says."""
@@ -50,7 +47,7 @@ def locate(
     causal-trace corrupts the subject and restores one hidden state at a time; logit-lens reads the answer off every
     block. What is traced is the token that the model says next.
     """
-    from editcore.plugins.hparams import from_settings
+    from editcore.authoring.settings import from_settings
     from editcore_causal_trace.hparams import TraceHparams
 
     asked = _requests(prompt, subject, target_true, requests)

@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING
 import torch
 from attrs import frozen
 
-from editcore.models.running.batch import forward, pad
-from editcore.models.tokens.spans import encode_request
-from editcore.models.tokens.tokenising import decode
+from editcore.authoring.models import decode, encode_request, forward, pad
 from editcore_hooks import EditRequest, UsageError
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 @frozen

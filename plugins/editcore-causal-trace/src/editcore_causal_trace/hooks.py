@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from editcore_causal_trace.hparams import LensHparams, TraceHparams
-from editcore_hooks import EditRequest, Location, Locator, State, hookimpl
+from editcore_hooks import EditRequest, Location, Locator, Session, State, hookimpl
 
 EDITCORE_API = ">=1.0,<2"
 
@@ -17,8 +17,7 @@ class CausalTrace(Locator):
     paper = "Meng et al. 2022, arXiv:2202.05262"
     Hparams = TraceHparams
 
-    @hookimpl
-    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+    def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         from editcore_causal_trace.locate import by_trace
 
         return by_trace(session, requests, self.hparams)
@@ -32,8 +31,7 @@ class LogitLens(Locator):
     paper = "nostalgebraist 2020, interpreting GPT: the logit lens"
     Hparams = LensHparams
 
-    @hookimpl
-    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+    def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         from editcore_causal_trace.locate import by_lens
 
         return by_lens(session, requests, self.hparams)

@@ -10,15 +10,12 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.running.batch import pad
-from editcore.models.running.resume import record
-from editcore.models.running.tracing import Place, Tap, Trace
-from editcore.models.tokens.tokenising import decode
+from editcore.authoring.models import Place, Tap, Trace, decode, pad, record
 from editcore_causal_trace.facts import Fact
 from editcore_hooks import Site
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 @frozen(eq=False)

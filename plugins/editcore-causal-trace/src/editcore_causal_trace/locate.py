@@ -14,7 +14,7 @@ from editcore_causal_trace.trace import noise_level, trace_fact
 from editcore_hooks import EditRequest, Location, Site
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 NEARLY: Final = 0.95
 

@@ -5,7 +5,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from editcore.storage.durable import write_atomically
+from editcore.authoring.files import write_atomically
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:

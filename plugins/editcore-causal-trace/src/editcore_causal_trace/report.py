@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.tokens.tokenising import decode
+from editcore.authoring.models import decode
 from editcore_causal_trace.average import average
 from editcore_causal_trace.lens import Lens
 from editcore_causal_trace.trace import Kind, Traced
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 TITLES: Final[Mapping[Kind, str]] = {
     "state": "hidden state",

@@ -12,16 +12,13 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.running.batch import pad
-from editcore.models.running.resume import Recorded, record
-from editcore.models.running.tracing import Place, Tap, Trace
+from editcore.authoring.models import Place, Recorded, Tap, Trace, pad, record
 from editcore_causal_trace.facts import Fact
 from editcore_causal_trace.hparams import TraceHparams
 from editcore_hooks import Site
 
 if TYPE_CHECKING:
-    from editcore import Session
-    from editcore.models.anatomy.model_map import Anatomy
+    from editcore_hooks import Anatomy, Session
     from editcore_hooks.values import Role
 
 Kind = Literal["state", "mlp", "attn", "state-no-mlp", "state-no-attn"]

@@ -7,12 +7,10 @@ from pathlib import Path
 
 from attrs import frozen
 
-from editcore.cases.reading import parse_case
-from editcore.editing.prepared import EditOptions
-from editcore.evaluation.metrics.builtin import harmonic
-from editcore.evaluation.reports.intervals import wilson
-from editcore.facade import Session, open_model
-from editcore.plugins.hparams import settings_mapping
+from editcore import EditOptions, Session
+from editcore import open as open_model
+from editcore.authoring.evaluation import harmonic, parse_case, wilson
+from editcore.authoring.settings import settings_mapping
 from editcore_demo import cases, model_path
 from editcore_hooks import Case, Report
 
@@ -74,7 +72,7 @@ def _report(metric: str, values: Sequence[float]) -> Report:
 
 
 def main() -> None:
-    from editcore.cli.output import Output
+    from editcore.authoring.commands import Output
 
     parser = argparse.ArgumentParser(prog="python -m editcore_demo.quality", description=__doc__)
     parser.add_argument("--n", type=int, default=200, help="how many of the bundled cases")

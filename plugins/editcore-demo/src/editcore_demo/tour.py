@@ -4,17 +4,13 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from editcore.cases.reading import parse_case
-from editcore.cli.inspect import show
-from editcore.cli.output import Output
-from editcore.editing.measurement import measure
-from editcore.editing.prepared import EditOptions
-from editcore.facade import Session, open_model
-from editcore.patches.change.copying import copy_checkpoint
-from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
-from editcore.patches.checkpoint.fingerprint import file_sha256
-from editcore.patches.checkpoint.folder import Checkpoint
-from editcore.patches.file.patch import Patch
+from editcore import EditOptions, Session
+from editcore import open as open_model
+from editcore.authoring.commands import Output, show
+from editcore.authoring.evaluation import parse_case
+from editcore.authoring.files import file_sha256
+from editcore.authoring.patches import Checkpoint, Patch, apply_on_disk, copy_checkpoint, revert_on_disk
+from editcore.authoring.running import measure
 from editcore_demo import cases, model_path
 from editcore_hooks import Case, EditcoreError
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import click
 
-from editcore.threads import settle
+from editcore.authoring.sources import settle
 
 
 @click.command()

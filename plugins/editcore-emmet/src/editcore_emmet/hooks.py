@@ -1,11 +1,10 @@
 """The entry module: light, no torch; the maths is imported by the stage that runs it."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from editcore_emmet.hparams import EmmetHparams
 from editcore_emmet.space import space
-from editcore_hooks import EditMethod, EditRequest, Location, State, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Session, State, Update, hookimpl
 from editcore_keyvalue.spread_method import SpreadMethod
 
 EDITCORE_API = ">=1.0,<2"
@@ -22,9 +21,8 @@ class Emmet(SpreadMethod):
     space = staticmethod(space)
     most_layers = 1
 
-    @hookimpl
-    def editcore_compute_update(
-        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    def compute_update(
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
     ) -> Update:
         from editcore_emmet.method import compute
 

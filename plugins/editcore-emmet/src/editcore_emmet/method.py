@@ -16,7 +16,7 @@ from editcore_keyvalue.default_lambda import default_lambda
 from editcore_keyvalue.joint import edited_layers, joint_update, second_moment_system
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 def compute(

@@ -11,15 +11,13 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.running.generation import sample
-from editcore.models.running.scoring import Item, target_logits
-from editcore.models.tokens.spans import encode_prompt
+from editcore.authoring.models import Item, encode_prompt, sample, target_logits
 from editcore_ft.hparams import FtHparams
 from editcore_ft.objective import Logits
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 def project_(weight: Tensor, anchor: Tensor, hparams: FtHparams) -> None:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from editcore_ft.hparams import FtHparams, FtLHparams, FtMHparams
 from editcore_ft.presets import default_layers, find_preset
 from editcore_ft.space import space
-from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Tunable, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Session, Site, State, Tunable, Update, hookimpl
 
 EDITCORE_API = ">=1.0,<2"
 
@@ -28,15 +28,13 @@ class Ft(EditMethod):
     def tunable(cls, model: Mapping[str, Any]) -> Tunable:
         return space(model, cls.name)
 
-    @hookimpl
-    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+    def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         layers = self.hparams.layers
         chosen = default_layers(session.traits()) if layers is None else layers
         return Location(tuple(Site(self.hparams.role, layer) for layer in chosen), token="last")
 
-    @hookimpl
-    def editcore_compute_update(
-        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    def compute_update(
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
     ) -> Update:
         from editcore_ft.method import compute_update
 

@@ -17,7 +17,7 @@ from editcore_hooks import Dense, EditRequest, Location, LowRank, Site, TensorUp
 from editcore_keyvalue.contexts import CLEAN, check_contexts, sample_contexts
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 ROUNDED: Final = 1.1
 """A loss is measured after the delta was cut to its rank: training stopped just below `stop_loss`, and this may be just

@@ -12,12 +12,12 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.running.scoring import Item, TargetLogits
+from editcore.authoring.models import Item, TargetLogits
 from editcore_hooks import EditRequest, UsageError
 from editcore_keyvalue.contexts import in_context
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 Logits = Callable[[Sequence[Item]], TargetLogits]
 

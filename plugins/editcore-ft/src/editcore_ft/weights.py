@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from editcore.models.running.cached_logits import cached_logits
-from editcore.models.running.scoring import Item, TargetLogits
+from editcore.authoring.models import Item, TargetLogits, cached_logits
 from editcore_hooks import Site, UsageError
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 class Copies:

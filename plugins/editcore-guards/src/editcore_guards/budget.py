@@ -6,13 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 from attrs import frozen
 
-from editcore.assets.identity import Identity
-from editcore.facade import Session
-from editcore.models.running.generation import sample
-from editcore.models.running.scoring import target_logprobs
-from editcore.patches.checkpoint.folder import Checkpoint
-from editcore.patches.file.patch import Patch, PatchHeader
-from editcore.plugins.hparams import from_settings
+from editcore import Session
+from editcore.authoring.assets import Identity
+from editcore.authoring.models import sample, target_logprobs
+from editcore.authoring.patches import Checkpoint, Patch, PatchHeader
+from editcore.authoring.settings import from_settings
 from editcore_guards.dense import base_weight, deltas_by_key, total_norm
 from editcore_guards.hparams import Budget
 from editcore_hooks import RequirementNotMetError

@@ -5,11 +5,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-from editcore.patches.checkpoint.folder import Checkpoint
-from editcore.patches.checkpoint.resolving import require_base
-from editcore.patches.file.patch import Patch, PatchHeader
-from editcore.patches.forms.deltas import Delta, norm, to_stored, whole
-from editcore.storage.tensors import tensor_of
+from editcore.authoring.arithmetic import Delta, norm, tensor_of, to_stored, whole
+from editcore.authoring.patches import Checkpoint, Patch, PatchHeader, require_base
 from editcore_hooks import TensorUpdate, Update, UsageError
 
 

@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from editcore_guards.hparams import PruneHparams, RectHparams
-from editcore_hooks import Applied, Transform, Update, hookimpl
+from editcore_hooks import Applied, Session, Transform, Update, hookimpl
 
 EDITCORE_API = ">=1.0,<2"
 
@@ -17,7 +17,7 @@ class Rect(Transform):
     paper = "Gu et al. 2024, arXiv:2401.04700"
     Hparams = RectHparams
 
-    def transform(self, session: Any, update: Update) -> Update:
+    def transform(self, session: Session, update: Update) -> Update:
         from editcore_guards.rect import rect
 
         return rect(session, update, self.hparams.keep)
@@ -31,7 +31,7 @@ class Prune(Transform):
     paper = "Ma et al. 2024, arXiv:2405.16821"
     Hparams = PruneHparams
 
-    def transform(self, session: Any, update: Update) -> Update:
+    def transform(self, session: Session, update: Update) -> Update:
         from editcore_guards.prune import prune
 
         return prune(session, update, self.hparams.base)

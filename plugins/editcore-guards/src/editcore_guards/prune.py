@@ -8,7 +8,7 @@ Only directions above the limit change, so that the change is Δ + Σᵢ (F(sᵢ
 """
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import torch
 from attrs import evolve
@@ -18,7 +18,8 @@ from editcore_guards.dense import base_weight, deltas_by_key, dense, require_ten
 from editcore_hooks import Dense, LowRank, Site, TensorUpdate, Update
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore import Patch
+    from editcore_hooks import Session
 
 Directions = tuple[Tensor, Tensor, Tensor]
 """U (d, k), s (k,), V (f, k) with Δ V = U s, float64."""
@@ -27,7 +28,7 @@ Directions = tuple[Tensor, Tensor, Tensor]
 def prune(session: "Session", update: Update, base: float) -> Update:
     """The update with which the sum of all patches present and itself keeps to the limit of each tensor."""
     require_tensors(update, "prune")
-    on = deltas_by_key(session.checkpoint, session.live.patches)
+    on = deltas_by_key(session.checkpoint, cast("tuple[Patch, ...]", session.live.patches))
     tensors: dict[Site, TensorUpdate] = {}
     shrunk: dict[str, int] = {}
     for site, one in update.tensors.items():

@@ -12,7 +12,7 @@ from editcore_guards.dense import dense, require_tensors
 from editcore_hooks import Dense, Site, Sparse, TensorUpdate, Update
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 EPSILON: Final = 1e-8
 BYTES_DENSE: Final = 4

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 import torch
 from attrs import field, frozen
 
-from editcore.models.running.generation import sample
+from editcore.authoring.models import sample
 from editcore_keyvalue.corpus import ROWS_PER_CHUNK, Corpus, SelfCorpus
 from editcore_keyvalue.moments import Accumulator
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 LEAST: Final = 512
 """Tokens that are taken in whatever the limit."""

@@ -4,9 +4,7 @@ from typing import Any
 
 import click
 
-from editcore.cli.model import model_options, open_session
-from editcore.cli.options import with_output
-from editcore.cli.output import Output
+from editcore.authoring.commands import Output, model_options, open_session, with_output
 from editcore_hooks import UsageError
 
 

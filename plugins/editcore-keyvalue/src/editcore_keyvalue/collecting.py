@@ -4,15 +4,14 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from editcore.assets.identity import Identity
-from editcore.assets.store import Partial
-from editcore_hooks import Asset, UsageError
+from editcore.authoring.assets import Identity
+from editcore_hooks import Asset, Partial, UsageError
 from editcore_keyvalue.budget import Budget, budget
 from editcore_keyvalue.corpus import Corpus, SelfCorpus, take
 from editcore_keyvalue.moments import Accumulator
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 KIND: Final = "second_moment"
 OWNER: Final = "editcore-keyvalue"

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Final
 import attrs
 import torch
 
-from editcore.models.running.generation import sample
-from editcore.models.tokens.chat import render_chat
+from editcore.authoring.models import render_chat, sample
 from editcore_hooks import ChatTemplate, EditRequest, Rendered, UsageError, render
 from editcore_keyvalue.hparams import KeyValueHparams
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-    from editcore import Session
+    from editcore_hooks import Session
 
 CLEAN: Final = "{}"
 TOP_K: Final = 5

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import torch
 from attrs import field, frozen
 
-from editcore.models.running.generation import sample
+from editcore.authoring.models import sample
 from editcore_hooks import UsageError
 from editcore_keyvalue.windows import WINDOW, Chunk, chunked, documents_of, windows
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 ROWS_PER_CHUNK: Final = 32
 LENGTH: Final = 128

@@ -9,7 +9,7 @@ from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.value import Value, ValueSettings, in_batches, optimise_values
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 UNCONVERGED: Final = 1.0
 """A loss at which the target is far from likely, in nats a token."""

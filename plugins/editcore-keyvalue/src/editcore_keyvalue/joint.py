@@ -28,7 +28,7 @@ from editcore_keyvalue.system import Preserved
 from editcore_keyvalue.value import Value, ValueSettings
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 KEPT: Final = 512
 """Edits whose values are kept: tuning tries several weights with each."""

@@ -9,7 +9,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import gelu
 from transformers.activations import NewGELUActivation
 
-from editcore.models.anatomy.model_map import Anatomy
+from editcore_hooks import Anatomy
 
 
 @contextmanager

@@ -12,12 +12,8 @@ import torch
 from attrs import define, field, frozen
 from torch import Tensor
 
-from editcore.models.anatomy.model_map import Anatomy
-from editcore.models.running.batch import Batch, align
-from editcore.models.running.branches import branch
-from editcore.models.running.resume import Resumed, resume
-from editcore.models.running.tracing import Tap, Trace
-from editcore_hooks import LowRank, Site
+from editcore.authoring.models import Batch, Resumed, Tap, Trace, align, branch, resume
+from editcore_hooks import Anatomy, LowRank, Site
 from editcore_keyvalue.rows import EditRows
 
 TOKENS_PER_CHUNK: Final = 8192

@@ -11,12 +11,11 @@ import torch
 from attrs import define, field, frozen
 from torch import Tensor
 
-from editcore.models.running.batch import forward, pad
-from editcore.models.running.tracing import Tap, Trace
+from editcore.authoring.models import Tap, Trace, forward, pad
 from editcore_hooks import Site
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 @frozen

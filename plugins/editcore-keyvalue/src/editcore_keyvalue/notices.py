@@ -7,7 +7,7 @@ from editcore_keyvalue.hparams import tokens_by_width
 from editcore_keyvalue.moments import Moment
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 LARGE: Final = 1.0
 """Norm of an update over that of its weight, above which the layer is more the update's than the model's."""

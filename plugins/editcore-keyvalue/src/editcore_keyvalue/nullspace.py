@@ -10,12 +10,12 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.assets.identity import Identity
+from editcore.authoring.assets import Identity
 from editcore_hooks import Asset, UsageError
 from editcore_keyvalue.store import OWNER
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 KIND: Final = "eigenbasis"
 

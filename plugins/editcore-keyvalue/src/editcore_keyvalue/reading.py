@@ -7,13 +7,13 @@ import math
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
-from editcore.models.running.scoring import target_logprobs
+from editcore.authoring.models import target_logprobs
 from editcore_keyvalue.corpus import Corpus, bundled_text, open_corpus
 from editcore_keyvalue.hparams import AUTO
 from editcore_keyvalue.windows import documents_of, windows
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 READS_WELL: Final = 2.0
 """Bits a byte. SmolLM2 135M needs about 1, a small model of English below 2, one that never saw English above 3."""

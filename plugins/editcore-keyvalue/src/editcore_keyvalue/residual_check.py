@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
-from editcore.models.running.batch import forward, pad
-from editcore.models.running.tracing import Tap, Trace
+from editcore.authoring.models import Tap, Trace, forward, pad
 from editcore_hooks import Site
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 CLOSE: Final = 0.1
 """Largest lost share of an added vector: in bfloat16 a sum keeps two to three digits."""

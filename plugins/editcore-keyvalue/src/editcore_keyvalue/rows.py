@@ -12,13 +12,12 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.running.batch import Batch, Positions, align
-from editcore.models.tokens.spans import encode, encode_request, token_index
+from editcore.authoring.models import Batch, Positions, align, encode, encode_request, token_index
 from editcore_hooks import EditRequest
 from editcore_keyvalue.contexts import in_context
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 KL_PROMPT: Final = "{} is a"
 KL_APART: Final = 8

@@ -3,12 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Tunable, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Session, Site, State, Tunable
 from editcore_keyvalue.hparams import SpreadHparams, layers_by_depth
 
 
 class SpreadMethod(EditMethod):
-    """Location, presets and state; a method adds its name, hyper-parameters and `editcore_compute_update`.
+    """Location, presets and state; a method adds its name, hyper-parameters and `compute_update`.
 
     The state is the keys of earlier edits of the method by layer, see `history`.
     """
@@ -27,7 +27,7 @@ class SpreadMethod(EditMethod):
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
-        from editcore.plugins.presets import matching_preset
+        from editcore.authoring.settings import matching_preset
 
         return dict(matching_preset(cls.presets, model).get("hparams", {}))
 
@@ -36,13 +36,12 @@ class SpreadMethod(EditMethod):
         return None if model.get("encoder_decoder") else cls.space(model)
 
     @classmethod
-    def make_ready(cls, session: Any, hparams: Sequence[Any]) -> None:
+    def make_ready(cls, session: Session, hparams: Sequence[Any]) -> None:
         from editcore_keyvalue.store import collect
 
         collect(session, [(each, each.layers) for each in hparams])
 
-    @hookimpl
-    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+    def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         layers = self.hparams.layers or layers_by_depth(session.anatomy.n_layers, self.most_layers)
         return Location(tuple(Site("mlp_out", layer) for layer in layers))
 

@@ -11,8 +11,7 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from editcore.models.anatomy.model_map import Anatomy
-from editcore_hooks import EditcoreError, LowRank, Site
+from editcore_hooks import Anatomy, EditcoreError, LowRank, Site
 from editcore_keyvalue.key_reader import KeyReader
 from editcore_keyvalue.rows import EditRows
 from editcore_keyvalue.system import Preserved, right_factor

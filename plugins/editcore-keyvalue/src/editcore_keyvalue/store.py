@@ -15,7 +15,7 @@ from editcore_keyvalue.notices import say_cut, say_few
 from editcore_keyvalue.reading import choose
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 __all__ = ["OWNER", "MomentRequest", "collect", "second_moments"]
 

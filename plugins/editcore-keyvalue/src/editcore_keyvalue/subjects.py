@@ -13,7 +13,7 @@ from editcore_hooks import EditRequest, UsageError
 from editcore_keyvalue.rows import EditRows, edit_rows
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 def in_beginnings(session: "Session", shared: "Shared", more: Sequence[str], contexts: int, token: str) -> EditRows:

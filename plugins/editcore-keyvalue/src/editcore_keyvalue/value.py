@@ -11,10 +11,8 @@ import torch
 from attrs import define, field, frozen
 from torch import Tensor
 
-from editcore.models.anatomy.model_map import Anatomy
-from editcore.models.running.resume import Resumed, resume
-from editcore.models.running.tracing import Place, Tap, Trace
-from editcore_hooks import EditcoreError, Site
+from editcore.authoring.models import Place, Resumed, Tap, Trace, resume
+from editcore_hooks import Anatomy, EditcoreError, Site
 from editcore_keyvalue.kernels import quick_kernels
 from editcore_keyvalue.rows import EditRows, Layout, Part, lay_out
 

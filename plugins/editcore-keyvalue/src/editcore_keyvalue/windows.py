@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Final
 
-from editcore.models.tokens.tokenising import bare, tokenise
+from editcore.authoring.models import bare, tokenise
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 WINDOW: Final = 512
 """The longest row, in tokens. What follows in a document begins the next row."""

@@ -11,13 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from editcore.models.running.batch import pad
-from editcore.models.running.resume import Recorded, record
-from editcore.models.running.tracing import Place, Tap, Trace
+from editcore.authoring.models import Place, Recorded, Tap, Trace, pad, record
 from editcore_hooks import Site
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 def attributions(

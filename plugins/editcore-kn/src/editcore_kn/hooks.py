@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Session, Site, State, Update, hookimpl
 from editcore_kn.hparams import KnHparams
 
 EDITCORE_API = ">=1.0,<2"
@@ -19,17 +19,15 @@ class Kn(EditMethod):
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
-        from editcore.plugins.presets import matching_preset
+        from editcore.authoring.settings import matching_preset
 
         return dict(matching_preset("editcore_kn.presets", model).get("hparams", {}))
 
-    @hookimpl
-    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+    def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         return Location(tuple(Site("mlp_out", layer) for layer in range(session.anatomy.n_layers)), token="last")
 
-    @hookimpl
-    def editcore_compute_update(
-        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    def compute_update(
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
     ) -> Update:
         from editcore_kn.method import compute
 

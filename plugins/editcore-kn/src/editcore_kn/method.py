@@ -14,8 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from editcore.models.running.batch import forward, pad
-from editcore.models.tokens.spans import encode_request
+from editcore.authoring.models import encode_request, forward, pad
 from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Site, Update, UsageError
 from editcore_keyvalue.contexts import check_contexts, in_context, sample_contexts
 from editcore_kn.attribution import attributions
@@ -23,7 +22,7 @@ from editcore_kn.hparams import KnHparams
 from editcore_kn.selection import Unit, common, shared, strong
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 def compute(session: "Session", request: EditRequest, location: Location, hparams: KnHparams) -> Update:

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from editcore.cli.model import model_options, open_session
-from editcore.cli.options import with_output
-from editcore.cli.output import Output
-from editcore.cli.patch_files import load_patches
+from editcore.authoring.commands import Output, load_patches, model_options, open_session, with_output
 
 if TYPE_CHECKING:
     from editcore_lm_eval.compare import Figure

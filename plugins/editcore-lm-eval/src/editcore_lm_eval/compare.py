@@ -5,7 +5,7 @@ from typing import Any
 
 from attrs import frozen
 
-from editcore.evaluation.reports.intervals import normal
+from editcore.authoring.evaluation import normal
 
 
 @frozen

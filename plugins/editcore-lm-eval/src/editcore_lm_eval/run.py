@@ -10,10 +10,10 @@ from typing import Any
 import numpy
 from attrs import frozen
 
-from editcore.editing.untouched import untouched
-from editcore.facade import Session
-from editcore.models.loading.source import first_line
-from editcore.text.suggest import suggestion
+from editcore import Session
+from editcore.authoring.running import untouched
+from editcore.authoring.settings import suggestion
+from editcore.authoring.sources import first_line
 from editcore_hooks import EditcoreError, UsageError
 
 

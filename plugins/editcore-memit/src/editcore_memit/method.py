@@ -12,7 +12,7 @@ from editcore_keyvalue.joint import edited_layers, joint_update, second_moment_s
 from editcore_memit.hparams import MemitHparams
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 def compute(

@@ -1,9 +1,8 @@
 """The entry module: light, no torch; the maths is imported by the stage that runs it."""
 
 from collections.abc import Sequence
-from typing import Any
 
-from editcore_hooks import EditMethod, EditRequest, Location, State, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Session, State, Update, hookimpl
 from editcore_keyvalue.spread_method import SpreadMethod
 from editcore_pmet.hparams import PmetHparams
 from editcore_pmet.space import space
@@ -21,9 +20,8 @@ class Pmet(SpreadMethod):
     presets = "editcore_pmet.presets"
     space = staticmethod(space)
 
-    @hookimpl
-    def editcore_compute_update(
-        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    def compute_update(
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
     ) -> Update:
         from editcore_pmet.method import compute
 

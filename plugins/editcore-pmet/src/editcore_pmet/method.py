@@ -17,7 +17,7 @@ from editcore_keyvalue.spreading import linear, root
 from editcore_pmet.hparams import PmetHparams
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 def compute(

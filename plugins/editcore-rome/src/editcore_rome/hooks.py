@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Tunable, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Session, Site, State, Tunable, Update, hookimpl
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.presets import default_layer, find_preset
 from editcore_rome.space import space
@@ -28,25 +28,23 @@ class Rome(EditMethod):
         return None if model.get("encoder_decoder") else space(model)
 
     @classmethod
-    def make_ready(cls, session: Any, hparams: Sequence[Any]) -> None:
+    def make_ready(cls, session: Session, hparams: Sequence[Any]) -> None:
         from editcore_rome.method import collect_moments
 
         collect_moments(session, hparams)
 
-    @hookimpl
-    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+    def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         layer = self.hparams.layer
         return Location((Site("mlp_out", default_layer(session.traits()) if layer is None else layer),))
 
-    @hookimpl
-    def editcore_compute_update(
-        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    def compute_update(
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
     ) -> Update:
         (update,) = self.compute_each(session, requests, location, state)  # no `batch`: one request at a time
         return update
 
     def compute_each(
-        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
     ) -> Sequence[Update]:
         from editcore_rome.method import compute_each
 

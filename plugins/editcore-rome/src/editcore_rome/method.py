@@ -25,7 +25,7 @@ from editcore_rome.presets import default_layer
 from editcore_rome.sparing import other_keys, spare
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 @frozen

@@ -12,14 +12,12 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
-from editcore.models.running.batch import forward, pad
-from editcore.models.running.tracing import Tap, Trace
-from editcore.models.tokens.spans import encode_request, token_index
+from editcore.authoring.models import Tap, Trace, encode_request, forward, pad, token_index
 from editcore_hooks import EditRequest, Site
 from editcore_keyvalue.cholesky import solve
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 SOFTNESS: Final = 0.1
 """ε relative to the mean diagonal of K_oᵀ C⁻¹ K_o. 1e-3 and 0.1 give the same outcomes, 1 worse ones; with 0 a token of

@@ -11,12 +11,11 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.models.running.batch import forward, pad
-from editcore.models.running.tracing import Place, Tap, Trace
+from editcore.authoring.models import Place, Tap, Trace, forward, pad
 from editcore_hooks import EditRequest, Site
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 TOKENS_PER_BATCH: Final = 2048
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from editcore_hooks import EditMethod, EditRequest, Location, Site, State, Tunable, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Session, Site, State, Tunable, Update, hookimpl
 from editcore_ultraedit.hparams import UltraEditHparams, layers_by_depth
 from editcore_ultraedit.space import space
 
@@ -21,7 +21,7 @@ class UltraEdit(EditMethod):
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
-        from editcore.plugins.presets import matching_preset
+        from editcore.authoring.settings import matching_preset
 
         return dict(matching_preset("editcore_ultraedit.presets", model).get("hparams", {}))
 
@@ -29,14 +29,12 @@ class UltraEdit(EditMethod):
     def tunable(cls, model: Mapping[str, Any]) -> Tunable | None:
         return None if model.get("encoder_decoder") else space(model)
 
-    @hookimpl
-    def editcore_locate(self, session: Any, requests: Sequence[EditRequest], state: State) -> Location:
+    def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         layers = self.hparams.layers or layers_by_depth(session.anatomy.n_layers)
         return Location(tuple(Site(part, layer) for layer in layers for part in self.hparams.parts), token="last")
 
-    @hookimpl
-    def editcore_compute_update(
-        self, session: Any, requests: Sequence[EditRequest], location: Location, state: State
+    def compute_update(
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
     ) -> Update:
         from editcore_ultraedit.method import compute
 

@@ -14,7 +14,7 @@ from editcore_ultraedit.hparams import UltraEditHparams
 from editcore_ultraedit.normaliser import Moments, increment, together
 
 if TYPE_CHECKING:
-    from editcore import Session
+    from editcore_hooks import Session
 
 
 def compute(

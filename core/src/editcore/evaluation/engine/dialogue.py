@@ -5,11 +5,17 @@ Because a metric never runs a model itself, the questions of all metrics about a
 
 from collections.abc import Generator, Iterator, Sequence
 from statistics import fmean
-from typing import Any, ClassVar, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, cast
+
+from attrs import evolve
 
 from editcore.evaluation.engine.questions import Question
 from editcore.evaluation.reports.intervals import normal, wilson
-from editcore_hooks import Case, Metric, Report, UsageError
+from editcore_hooks import Case, Metric, Report, Session, UsageError
+from editcore_hooks.plugins import Better
+
+if TYPE_CHECKING:
+    from editcore.session.open_session import OpenSession
 
 Row = dict[str, Any]
 Conversation = Generator[Sequence[Question], Sequence[Any], list[Row]]
@@ -34,34 +40,51 @@ class NothingAskedError(UsageError):
 
 
 class DialogueMetric(Metric):
-    """A metric that only asks. `ask` is the conversation about one case, `report` the figure of all rows."""
+    """A metric that only asks: `questions` about a case, and by their answers the `judgement`, its rows.
 
+    Where a question depends on an answer, override `ask`, the whole conversation in rounds, in place of both.
+    `report` is the figure of all rows.
+    """
+
+    better: ClassVar[Better] = "higher"
     share: ClassVar[bool] = True
-    """Whether a row's value lies in [0, 1]."""
-    of_model: ClassVar[bool] = False
-    """Whether it says something of the model and nothing of the case."""
 
     @classmethod
-    def of(cls, session: Any) -> Self:
+    def of(cls, session: Session) -> Self:
         """The metric as it scores in a session."""
         return cls()
 
-    def ask(self, case: Case) -> Conversation:
+    def questions(self, case: Case) -> Sequence[Question]:
+        """What to ask about a case, all at once."""
         raise NotImplementedError
+
+    def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:
+        """The rows of a case by the answers to its questions, in their order; `Unanswered` where one has none."""
+        raise NotImplementedError
+
+    def ask(self, case: Case) -> Conversation:
+        """The conversation about one case."""
+        answers = yield self.questions(case)
+        return self.judgement(case, answers)
 
     def report(self, rows: Sequence[Row]) -> Report:
         return over_cases(self.name, rows, share=self.share)
 
-    def score(self, session: Any, cases: Sequence[Case]) -> Report:
+    def score(self, session: Session, cases: Sequence[Case]) -> Report:
         from editcore.evaluation.engine.answerers import Present
 
-        return self.report(rows_of([self], cases, Present(session))[0])
+        return self.report(rows_of([self], cases, Present(cast("OpenSession", session)))[0])
 
 
-def made(session: Any, names: Sequence[str]) -> list[Metric]:
+def made(session: "OpenSession", names: Sequence[str]) -> list[Metric]:
     """The registered metrics of these names, for a session. Raises `PluginError` for a name nobody owns."""
     classes = [session.registry.metric(name) for name in names]
     return [cls.of(session) if issubclass(cls, DialogueMetric) else cls() for cls in classes]
+
+
+def as_asked(name: str, report: Report) -> Report:
+    """The report under the name that was asked for, where that names the distribution too."""
+    return evolve(report, metric=name) if ":" in name else report
 
 
 def rows_of(metrics: Sequence[DialogueMetric], cases: Sequence[Case], respondent: Answerer) -> list[list[Row]]:

@@ -8,7 +8,7 @@ from attrs import evolve
 
 from editcore.cases.reading import identified
 from editcore.evaluation.engine.answerers import Present, Single
-from editcore.evaluation.engine.dialogue import DialogueMetric, NothingAskedError, Row, made, rows_of
+from editcore.evaluation.engine.dialogue import DialogueMetric, NothingAskedError, Row, as_asked, made, rows_of
 from editcore.evaluation.engine.evaluate import evaluate
 from editcore.evaluation.engine.evaluator import Evaluator
 from editcore.evaluation.engine.row_reports import of_rows
@@ -46,7 +46,9 @@ def evaluate_each(
             some, own = cases[start : start + at_once], patches[start : start + at_once]
             for all_rows, new in zip(rows, _rows(session, some, own, every, answers, progress), strict=True):
                 all_rows += new
-    reports = [of_rows(metric, own_rows) for metric, own_rows in zip(every, rows, strict=True)]
+    reports = [
+        as_asked(name, of_rows(metric, own_rows)) for name, metric, own_rows in zip(metrics, every, rows, strict=True)
+    ]
     return [evolve(report, dtype=session.loaded.dtype, protocol="single") for report in reports]
 
 
@@ -88,7 +90,7 @@ def _alone(session: "OpenSession", metrics: Sequence[Metric], case: Case) -> lis
 def _by_hook(session: "OpenSession", metric: Metric, case: Case) -> list[Row]:
     """None where the case has nothing for the metric."""
     try:
-        (report,) = evaluate(session, [case], [metric.name])
+        (report,) = evaluate(session, [case], [session.registry.metrics.written(type(metric))])
     except NothingAskedError:
         return []
     rows = [dict(row) for row in report.rows]

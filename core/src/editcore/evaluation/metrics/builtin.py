@@ -9,11 +9,12 @@ from editcore.evaluation.metrics.preference import PARTS, PreferenceScore, harmo
 
 __all__ = ["METRICS", "harmonic"]
 
+# The usual ones are computed, and shown, in this order.
 METRICS: Final[list[type[DialogueMetric]]] = [
-    *PARTS,
-    PreferenceScore,
     *teacher_forced.METRICS,
     *generated.METRICS,
+    *PARTS,
+    PreferenceScore,
     *locality.METRICS,
     *portability.METRICS,
     NgramEntropy,

@@ -1,19 +1,24 @@
 """Cost of an edit, from its patch: see `editcore.editing.cost` for how it is measured."""
 
-from typing import ClassVar, Final
+from collections.abc import Sequence
+from typing import Any, ClassVar, Final
 
-from editcore.evaluation.engine.dialogue import Conversation, DialogueMetric
-from editcore.evaluation.engine.questions import Cost
+from editcore.evaluation.engine.dialogue import DialogueMetric, Row
+from editcore.evaluation.engine.questions import Cost, Question
 from editcore.evaluation.metrics.rows import edit_prompt, row
 from editcore_hooks import Case
 
 
 class Costs(DialogueMetric):
-    share = False
+    share, of_patch = False, True
+    better = "lower"
     field: ClassVar[str]
 
-    def ask(self, case: Case) -> Conversation:
-        (cost,) = yield [Cost(case.request)]
+    def questions(self, case: Case) -> Sequence[Question]:
+        return [Cost(case.request)]
+
+    def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:
+        (cost,) = answers
         prompt = edit_prompt(case)
         value = None if cost is None else cost.get(self.field)
         if value is None:

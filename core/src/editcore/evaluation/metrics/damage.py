@@ -6,31 +6,34 @@ A row of given passages names the sha256 of their file under `neutral`: figures 
 from collections.abc import Sequence
 from typing import Any, ClassVar, Final, Self
 
-from editcore.evaluation.engine.dialogue import Conversation, DialogueMetric
-from editcore.evaluation.engine.questions import Neutral, Read
+from editcore.evaluation.engine.dialogue import DialogueMetric, Row
+from editcore.evaluation.engine.questions import Neutral, Question, Read
 from editcore.evaluation.metrics.perplexity import ratio
 from editcore.evaluation.metrics.rows import judged
 from editcore.text.neutral import NEUTRAL, OURS, NeutralText
-from editcore_hooks import Case
+from editcore_hooks import Case, Session
+from editcore_hooks.plugins import Better
 
 
 class Damage(DialogueMetric):
     share, of_model = False, True
+    better: ClassVar[Better] = "lower"
     text: NeutralText = OURS
 
     @classmethod
-    def of(cls, session: Any) -> Self:
+    def of(cls, session: Session) -> Self:
         metric = cls()
         metric.text = session.neutral
         return metric
 
-    def ask(self, case: Case) -> Conversation:
-        passages = self.text.passages
-        answers: Sequence[Any] = yield [Neutral(text) for text in passages]
+    def questions(self, case: Case) -> Sequence[Question]:
+        return [Neutral(text) for text in self.text.passages]
+
+    def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:
         named = {} if self.text.sha256 is None else {"neutral": self.text.sha256}
         return [
             judged(case, NEUTRAL, text, None, (read,), self.judge, **named)
-            for text, read in zip(passages, answers, strict=True)
+            for text, read in zip(self.text.passages, answers, strict=True)
         ]
 
     def judge(self, read: Read) -> tuple[float, dict[str, Any]]:
@@ -40,6 +43,7 @@ class Damage(DialogueMetric):
 class DamagePerplexity(Damage):
     name: ClassVar[str] = "damage.ppl@1"
     summary = "perplexity of neutral text over that of the unedited model; 1 is no damage"
+    better = "near 1"
 
     def judge(self, read: Read) -> tuple[float, dict[str, Any]]:
         perplexities = {"ppl": ratio(read.nll), "ppl_unedited": ratio(read.nll_unedited)}

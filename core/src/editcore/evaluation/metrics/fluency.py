@@ -9,8 +9,8 @@ from functools import partial
 from math import log2
 from typing import Any, Final
 
-from editcore.evaluation.engine.dialogue import Conversation, DialogueMetric
-from editcore.evaluation.engine.questions import write
+from editcore.evaluation.engine.dialogue import DialogueMetric, Row
+from editcore.evaluation.engine.questions import Question, write
 from editcore.evaluation.metrics.rows import edit_prompt, judged
 from editcore.text.wording import words
 from editcore_hooks import Case
@@ -25,13 +25,18 @@ class NgramEntropy(DialogueMetric):
     name = "fluency.ngram@2"
     summary = f"weighted entropy of 2- and 3-grams of the prompt and {TOKENS} tokens written after it, times 100"
     share = False
+    better = "neither"  # random words have the highest entropy
 
-    def ask(self, case: Case) -> Conversation:
-        asked = case.generation or (edit_prompt(case),)
-        texts = yield [write(case, prompt, TOKENS) for prompt in asked]
+    def prompts(self, case: Case) -> Sequence[str]:
+        return case.generation or (edit_prompt(case),)
+
+    def questions(self, case: Case) -> Sequence[Question]:
+        return [write(case, prompt, TOKENS) for prompt in self.prompts(case)]
+
+    def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:
         return [
             judged(case, "generation", prompt, None, (text,), partial(_fluency, prompt))
-            for prompt, text in zip(asked, texts, strict=True)
+            for prompt, text in zip(self.prompts(case), answers, strict=True)
         ]
 
 

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
 from editcore.cases.reading import LOCALITY
-from editcore.evaluation.engine.dialogue import Conversation, DialogueMetric
-from editcore.evaluation.engine.questions import Drift, Scored, Unanswered, score
+from editcore.evaluation.engine.dialogue import Conversation, DialogueMetric, Row
+from editcore.evaluation.engine.questions import Drift, Question, Scored, Unanswered, score
 from editcore.evaluation.metrics.conditions import UNMET, met
 from editcore.evaluation.metrics.rows import judged, probes, test_of
 from editcore.evaluation.metrics.teacher_forced import best
-from editcore_hooks import Case
+from editcore_hooks import Case, Need, needs
 
 
 class Locality(DialogueMetric):
@@ -27,17 +27,21 @@ class Agreement(Locality):
 
     name = "loc.agree@1"
     summary = "share of target positions of locality probes at which the unedited model's arg-max stands"
+    needs = (needs.LOCALITY,)
+    usual = True
 
-    def ask(self, case: Case) -> Conversation:
-        asked = [(facet, probe, _first(probe.targets)) for facet, probe in probes(case, "locality", self.facets)]
-        answers = yield [
-            score(case, probe.prompt, target, unedited=unedited)
-            for _, probe, target in asked
+    def questions(self, case: Case) -> Sequence[Question]:
+        return [
+            score(case, probe.prompt, _first(probe.targets), unedited=unedited)
+            for _, probe in probes(case, "locality", self.facets)
             for unedited in (True, False)
         ]
+
+    def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:
+        asked = probes(case, "locality", self.facets)
         return [
-            judged(case, facet, probe.prompt, target, pair, _agreement, **test_of(probe))
-            for (facet, probe, target), *pair in zip(asked, answers[::2], answers[1::2], strict=True)
+            judged(case, facet, probe.prompt, _first(probe.targets), pair, _agreement, **test_of(probe))
+            for (facet, probe), *pair in zip(asked, answers[::2], answers[1::2], strict=True)
         ]
 
 
@@ -50,6 +54,7 @@ class Correctness(Locality):
 
     name = "loc.correct@1"
     summary = "share of tokens of the true answers of locality probes that are the arg-max, teacher-forced"
+    needs = (needs.LOCALITY_ANSWER,)
 
     def ask(self, case: Case) -> Conversation:
         asked = [(facet, probe) for facet, probe in probes(case, "locality", self.facets) if probe.targets]
@@ -71,14 +76,18 @@ class Divergence(Locality):
 
     name = "loc.kl@1"
     summary = "divergence of the next token after locality probes from the unedited model's, in nats"
+    needs = (needs.LOCALITY,)
+    usual = True
+    better = "lower"
     share = False
 
-    def ask(self, case: Case) -> Conversation:
-        asked = probes(case, "locality", self.facets)
-        answers = yield [Drift(probe.prompt, case.request.template) for _, probe in asked]
+    def questions(self, case: Case) -> Sequence[Question]:
+        return [Drift(probe.prompt, case.request.template) for _, probe in probes(case, "locality", self.facets)]
+
+    def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:
         return [
             judged(case, facet, probe.prompt, _first(probe.targets), (kl,), lambda kl: (kl, {}))
-            for (facet, probe), kl in zip(asked, answers, strict=True)
+            for (facet, probe), kl in zip(probes(case, "locality", self.facets), answers, strict=True)
         ]
 
 
@@ -94,7 +103,14 @@ def _first(targets: Sequence[str]) -> str | None:
 def _of_facet(metric: type[Locality], facet: str) -> type[Locality]:
     name = metric.name.replace("@", f".{facet}@")
     summary = f"{metric.name} of {facet.replace('_', ' ')} probes"
-    return type(f"{metric.__name__}_{facet}", (metric,), {"name": name, "summary": summary, "facets": (facet,)})
+    own = {"name": name, "summary": summary, "facets": (facet,), "usual": False, "needs": (_need(metric, facet),)}
+    return type(f"{metric.__name__}_{facet}", (metric,), own)
+
+
+def _need(metric: type[Locality], facet: str) -> Need:
+    answered = metric.needs == (needs.LOCALITY_ANSWER,)
+    words = f"a {facet.replace('_', ' ')} probe{' with an answer' if answered else ''}"
+    return Need(words, lambda case: any(one.targets or not answered for one in case.locality.get(facet, ())))
 
 
 METRICS: Final[list[type[Locality]]] = [

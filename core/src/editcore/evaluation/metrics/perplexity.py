@@ -23,6 +23,7 @@ class PerplexityRatio(DialogueMetric):
     name = "ppl_r@1"
     summary = "perplexity, to the unedited model, of what is written after the prompt, over that of the new target"
     share = False
+    better = "neither"
 
     def ask(self, case: Case) -> Conversation:
         prompt, target = edit_prompt(case), case.request.target_new
@@ -42,6 +43,7 @@ class ReleasedPerplexityRatio(DialogueMetric):
     name = "ppl_r.ice2024@1"
     summary = "ppl_r as ICE's released evaluation computes it, which is no perplexity"
     share = False
+    better = "neither"
 
     def ask(self, case: Case) -> Conversation:
         prompt, target = edit_prompt(case), case.request.target_new

@@ -9,12 +9,18 @@ from typing import Any, ClassVar, Final
 
 from attrs import evolve
 
-from editcore.evaluation.engine.dialogue import Conversation, DialogueMetric, Row, over_cases
-from editcore.evaluation.engine.questions import Scored, score
+from editcore.evaluation.engine.dialogue import DialogueMetric, Row, over_cases
+from editcore.evaluation.engine.questions import Question, Scored, score
 from editcore.evaluation.metrics.rows import facts, judged, row
-from editcore_hooks import Case, EditRequest, Report
+from editcore_hooks import Case, EditRequest, Need, Report
+from editcore_hooks.needs import NEIGHBOUR, TRUE_TARGET
 
 NO_TRUE: Final = "a request names no true target (target_true, or --target-true)"
+
+REPHRASED: Final = Need(
+    "a rephrase of a request with a true target",
+    lambda case: case.request.target_true is not None and bool(case.rephrases),
+)
 
 
 class Preference(DialogueMetric):
@@ -26,26 +32,24 @@ class Preference(DialogueMetric):
         """The subject matter (`about`), the prompt, the request whose new target is compared, and the true answer."""
         raise NotImplementedError
 
-    def ask(self, case: Case) -> Conversation:
-        pairs = self.pairs(case)
-        answers = iter(
-            (
-                yield [
-                    score(request, prompt, target)
-                    for _, prompt, request, true in pairs
-                    if true is not None
-                    for target in (request.target_new, true)
-                ]
-            )
-        )
+    def questions(self, case: Case) -> Sequence[Question]:
+        return [
+            score(request, prompt, target)
+            for _, prompt, request, true in self.pairs(case)
+            if true is not None
+            for target in (request.target_new, true)
+        ]
+
+    def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:
+        given = iter(answers)
         rows = []
-        for about, prompt, request, true in pairs:
+        for about, prompt, request, true in self.pairs(case):
             new = request.target_new
             target, texts = new if self.prefer_new else true, {"target_new": new, "target_true": true}
             if true is None:
                 rows.append(row(case, about, prompt, target, None, **texts, why=NO_TRUE))
             else:
-                pair = (next(answers), next(answers))
+                pair = (next(given), next(given))
                 rows.append(judged(case, about, prompt, target, pair, self.judge, **texts))
         return rows
 
@@ -58,6 +62,8 @@ class Preference(DialogueMetric):
 class PreferenceEfficacy(Preference):
     name = "pref.es@1"
     summary = "share of edits whose prompt prefers the new target to the true one"
+    needs = (TRUE_TARGET,)
+    usual = True
 
     def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str | None]]:
         return [("edit", prompt, request, request.target_true) for prompt, request in facts(case, "edit")]
@@ -66,6 +72,8 @@ class PreferenceEfficacy(Preference):
 class PreferenceParaphrase(Preference):
     name = "pref.ps@1"
     summary = "the same on paraphrases of the prompt"
+    needs = (REPHRASED,)
+    usual = True
 
     def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str | None]]:
         return [("rephrase", prompt, request, request.target_true) for prompt, request in facts(case, "rephrase")]
@@ -74,6 +82,8 @@ class PreferenceParaphrase(Preference):
 class PreferenceNeighbourhood(Preference):
     name = "pref.ns@1"
     summary = "share of prompts about other subjects that still prefer their true target to the new one"
+    needs = (NEIGHBOUR,)
+    usual = True
     prefer_new = False
 
     def pairs(self, case: Case) -> Sequence[tuple[str, str, EditRequest, str | None]]:
@@ -87,11 +97,18 @@ PARTS = (PreferenceEfficacy, PreferenceParaphrase, PreferenceNeighbourhood)
 class PreferenceScore(DialogueMetric):
     name = "pref.score@1"
     summary = "harmonic mean of pref.es@1, pref.ps@1 and pref.ns@1"
+    needs = (TRUE_TARGET, REPHRASED, NEIGHBOUR)
+    usual = True
 
-    def ask(self, case: Case) -> Conversation:
+    def questions(self, case: Case) -> Sequence[Question]:
+        return [question for part in PARTS for question in part().questions(case)]
+
+    def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:
+        given = iter(answers)
         rows: list[Row] = []
         for part in PARTS:
-            rows += [{**each, "part": part.name} for each in (yield from part().ask(case))]
+            own = [next(given) for _ in part().questions(case)]
+            rows += [{**each, "part": part.name} for each in part().judgement(case, own)]
         return rows
 
     def report(self, rows: Sequence[Row]) -> Report:

@@ -3,25 +3,28 @@
 It overstates what the model would write: a half-right answer is carried on by the right half.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Final
 
-from editcore.evaluation.engine.dialogue import Conversation, DialogueMetric
-from editcore.evaluation.engine.questions import Scored, score
+from editcore.evaluation.engine.dialogue import DialogueMetric, Row
+from editcore.evaluation.engine.questions import Question, Scored, score
 from editcore.evaluation.metrics.rows import Place, facts, judged
 from editcore_hooks import Case
+from editcore_hooks.needs import REPHRASE
 
 
 class TeacherForced(DialogueMetric):
     about: ClassVar[Place] = "edit"
     exact: ClassVar[bool] = False
 
-    def ask(self, case: Case) -> Conversation:
-        asked = facts(case, self.about)
-        answers = yield [score(request, prompt, request.target_new) for prompt, request in asked]
+    def questions(self, case: Case) -> Sequence[Question]:
+        return [score(request, prompt, request.target_new) for prompt, request in facts(case, self.about)]
+
+    def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:
         rate = exact if self.exact else token_share
         return [
             judged(case, self.about, prompt, request.target_new, (answer,), lambda answer: (rate(answer), {}))
-            for (prompt, request), answer in zip(asked, answers, strict=True)
+            for (prompt, request), answer in zip(facts(case, self.about), answers, strict=True)
         ]
 
 
@@ -42,11 +45,13 @@ def exact(answer: Scored) -> float:
 class TeacherForcedToken(TeacherForced):
     name = "tf.token@1"
     summary = "share of target tokens that are the arg-max, teacher-forced"
+    usual = True
 
 
 class TeacherForcedExact(TeacherForced):
     name = "tf.exact@1"
     summary = "share of edits with every target token the arg-max, teacher-forced"
+    usual = True
     exact = True
 
 
@@ -54,12 +59,16 @@ class TeacherForcedTokenRephrase(TeacherForcedToken):
     name = "tf.token.rephrase@1"
     summary = "tf.token@1 on paraphrases of the prompt"
     about = "rephrase"
+    needs = (REPHRASE,)
+    usual = False
 
 
 class TeacherForcedExactRephrase(TeacherForcedExact):
     name = "tf.exact.rephrase@1"
     summary = "tf.exact@1 on paraphrases of the prompt"
     about = "rephrase"
+    needs = (REPHRASE,)
+    usual = False
 
 
 METRICS: Final = [TeacherForcedToken, TeacherForcedExact, TeacherForcedTokenRephrase, TeacherForcedExactRephrase]

@@ -15,7 +15,7 @@ _COMPARE: Final[dict[str, Callable[[float, float], bool]]] = {
     ">": operator.gt,
     "<": operator.lt,
 }
-_SHAPE: Final = re.compile(r"\s*([a-z][\w.]*@[\w.]+)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
+_SHAPE: Final = re.compile(r"\s*((?:[A-Za-z0-9][\w.-]*:)?[a-z][\w.]*@[\w.]+)\s*(>=|<=|>|<)\s*([-+.\deE]+)\s*")
 
 
 @frozen

@@ -10,9 +10,8 @@ import torch
 from attrs import field, frozen
 from torch import Tensor
 
-from editcore.models.anatomy.model_map import Anatomy
 from editcore.models.running.tracing import Place, Tap, Trace
-from editcore_hooks import Dense, LowRank, Site
+from editcore_hooks import Anatomy, Dense, LowRank, Site
 
 
 @frozen(eq=False)

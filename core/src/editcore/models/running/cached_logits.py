@@ -6,17 +6,13 @@ its block does with each token, so there is no prefix to keep.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 
 from editcore.models.running.batch import encode_source, forward, forward_pair
 from editcore.models.running.resume import resume
 from editcore.models.running.scoring import Item, TargetLogits, lay_out
-from editcore_hooks import Site
-
-if TYPE_CHECKING:
-    from editcore.models.anatomy.model_map import Anatomy
+from editcore_hooks import Anatomy, Site
 
 
 def cached_logits(anatomy: "Anatomy", items: Sequence[Item], sites: Sequence[Site]) -> Callable[[], TargetLogits]:

@@ -21,12 +21,11 @@ from transformers.cache_utils import Cache, DynamicLayer
 from editcore.models.loading.offload import device_of
 from editcore.models.running.batch import Batch, Positions, accepted, head_at, pad
 from editcore.models.running.tracing import Place, Tap, Trace
-from editcore_hooks import Site, UsageError
+from editcore_hooks import Anatomy, Site, UsageError
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from editcore.models.anatomy.model_map import Anatomy
 
 _keeps: "WeakKeyDictionary[PreTrainedModel, bool]" = WeakKeyDictionary()
 

@@ -11,9 +11,8 @@ from attrs import frozen
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
-from editcore.models.anatomy.model_map import Anatomy
 from editcore.models.anatomy.stacks import IN_BLOCK
-from editcore_hooks import Site
+from editcore_hooks import Anatomy, Site
 
 Place = Site | nn.Module
 Edit = Callable[[torch.Tensor], torch.Tensor]

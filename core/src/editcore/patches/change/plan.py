@@ -14,9 +14,9 @@ from editcore.patches.checkpoint.resolving import Verdict, require_base
 from editcore.patches.checkpoint.shards import INDEX, SINGLE, read_index, shard_name
 from editcore.patches.checkpoint.stack import original_index_path
 from editcore.patches.checkpoint.stored import stored_patch
+from editcore.patches.file.kinds import owner_of
 from editcore.patches.file.patch import Patch
-from editcore.patches.file.units import is_units
-from editcore_hooks import ConflictError, RefusedFileError
+from editcore_hooks import ConflictError, PatchKind, RefusedFileError
 
 Touched = Mapping[str, Mapping[str, str]]
 """Checkpoint key to the patches that touch it: id to the name that the patch has for the tensor."""
@@ -206,16 +206,15 @@ def new_index(plan: Plan) -> bytes:
 def _refuse_runtime_kinds(patch: Patch) -> None:
     if patch.kind == "weights":
         return
-    if is_units(patch):
-        raise ConflictError(
-            f"patch {patch.patch_id[:12]} appends units to MLPs, which makes a checkpoint of another shape",
-            hint="editcore export PATCH --to merged --model DIR -o OUT folds it into one",
-        )
+    owner = owner_of(patch.core, patch.about)
+    what = f"patch {patch.patch_id[:12]} is of kind {patch.kind} ({patch.core['payload']['kind']})"
+    if owner is not None and owner.folds():
+        hint = "editcore export PATCH --to merged --model DIR -o OUT folds it into one"
+        raise ConflictError(f"{what}: {owner.unapplied}", hint=hint)
     method = patch.annotation("method")
     distribution = method.get("distribution")
-    owner = f"`pip install {distribution}`" if isinstance(distribution, str) else "install the plugin of its method"
+    plugin = f"`pip install {distribution}`" if isinstance(distribution, str) else "install the plugin of its method"
     raise ConflictError(
-        f"patch {patch.patch_id[:12]} is of kind {patch.kind} ({patch.core['payload']['kind']}): "
-        "a plain load of the folder would silently ignore it",
-        hint=f"{owner} and put it on an open session",
+        f"{what}: {(owner or PatchKind).unapplied}",
+        hint=f"{plugin} and put it on an open session",
     )

@@ -7,6 +7,7 @@ from attrs import frozen
 
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.exchange.stack_export import StackExport
+from editcore.patches.file.kinds import as_patch, owner_of
 from editcore.patches.file.patch import PatchHeader
 
 Side = PatchHeader | Checkpoint | StackExport
@@ -26,9 +27,19 @@ def manifest_differences(a: Side, b: Side) -> tuple[FieldDifference, ...]:
     mixed = type(a) is not type(b)
     one, two = (dict(_flat(_common(side) if mixed else _whole(side))) for side in (a, b))
     names = dict.fromkeys([*one, *two])
-    return tuple(
-        FieldDifference(name, one.get(name), two.get(name)) for name in names if one.get(name) != two.get(name)
-    )
+    fields = (FieldDifference(name, one.get(name), two.get(name)) for name in names if one.get(name) != two.get(name))
+    return (*fields, *_of_one_kind(a, b))
+
+
+def _of_one_kind(a: Side, b: Side) -> Iterator[FieldDifference]:
+    """What the owner of the kind says of two patches that have the same kind."""
+    if not (isinstance(a, PatchHeader) and isinstance(b, PatchHeader)) or a.kind == "weights" or b.kind == "weights":
+        return
+    kind = a.core["payload"]["kind"]
+    owner = owner_of(a.core, a.about) if kind == b.core["payload"]["kind"] else None
+    if owner is not None:
+        for name, (one, two) in owner.diff(as_patch(a), as_patch(b)).items():
+            yield FieldDifference(f"{kind}.{name}", one, two)
 
 
 def _whole(side: Side) -> Mapping[str, Any]:

@@ -5,9 +5,10 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from editcore.patches.file.kinds import as_patch, owner_of
 from editcore.patches.file.patch import Described
-from editcore.patches.file.units import is_units
 from editcore.text.visible import json_escaped, one_line, plain_line
+from editcore_hooks import CardLines, PatchKind
 
 _SPECIAL: Final = re.compile(r"[\\`\[\]!|]|(?<=:)//|(?<=www)\.", re.IGNORECASE)
 """Characters that begin a cell, a link, an image or code; some readers also turn bare addresses into links."""
@@ -35,11 +36,8 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
     base, method = patch.annotation("base"), patch.annotation("method")
     yield f"# {_text(patch.title or f'Patch {patch_id[:12]}')}"
     yield ""
-    yield (
-        "Neurons that are appended to the MLPs of a language model, as a patch that leaves its own weights as they are."
-        if is_units(patch)
-        else "A change to the weights of a language model, as a patch that can be stacked and taken back bit for bit."
-    )
+    lines = _lines(patch, patch_id, file_name)
+    yield lines.what
     yield ""
     rows = [
         ("patch", _Markdown(f"`{patch_id}`")),
@@ -69,15 +67,23 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
         yield from ("", "## Settings", "", "```json", settings, "```")
     yield from ("", "## How to apply it", "", "```")
     yield "pip install editcore"
-    if is_units(patch):
-        yield f"editcore export {file_name} --to merged --model BASE -o WIDER   # loads with plain from_pretrained"
-        yield f"editcore generate BASE --patch {file_name} --prompt TEXT        # or beside the model, in memory"
-    else:
-        yield f"editcore apply {file_name} --model BASE -o PATCHED   # loads with plain from_pretrained"
-        yield f"editcore revert {patch_id[:12]} --model PATCHED        # the bits of the base again"
+    yield from lines.usage
     yield from ("```", "", "## Limits", "")
     yield "An edit changes what its requests ask for; what follows from it may stay as it was, and others may move."
     yield "The weights hold what was asked for, also where the requests were taken out of the file."
+
+
+def _lines(patch: Described, patch_id: str, file_name: str) -> CardLines:
+    """What the patch is and how it is used, as the owner of its kind says."""
+    if patch.kind != "weights":
+        return (owner_of(patch.core, patch.about) or PatchKind()).card(as_patch(patch), file_name)
+    return CardLines(
+        "A change to the weights of a language model, as a patch that can be stacked and taken back bit for bit.",
+        (
+            f"editcore apply {file_name} --model BASE -o PATCHED   # loads with plain from_pretrained",
+            f"editcore revert {patch_id[:12]} --model PATCHED        # the bits of the base again",
+        ),
+    )
 
 
 def _prompt(request: Mapping[str, Any]) -> str:

@@ -19,8 +19,8 @@ from editcore.patches.arithmetic.combining import dense_sum
 from editcore.patches.arithmetic.factoring import Factors, factorise, in_float32, truncate
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.resolving import require_base
+from editcore.patches.file.kinds import folds
 from editcore.patches.file.patch import Patch
-from editcore.patches.file.units import is_units
 from editcore.patches.forms.deltas import norm, whole
 from editcore.patches.forms.table import EXCLUSIVE
 from editcore.storage import durable
@@ -56,7 +56,7 @@ def write_adapter(
     hold, and what `require_base` raises.
     """
     if patch.kind != "weights":
-        hint = "editcore export PATCH --to merged" if is_units(patch) else "keep it as a patch"
+        hint = "editcore export PATCH --to merged" if folds(patch) else "keep it as a patch"
         raise UsageError(f"a patch of kind {patch.kind} is not a LoRA adapter", hint=hint)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty", hint="choose a folder that does not exist")

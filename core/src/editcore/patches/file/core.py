@@ -6,8 +6,7 @@ from typing import Any, Final, NoReturn
 
 from attrs import frozen
 
-from editcore.patches.file.units import KIND as UNITS
-from editcore.patches.file.units import units_fault
+from editcore.patches.file.kinds import payload_fault
 from editcore.patches.forms.table import EXCLUSIVE, FORMS, form_fault
 from editcore.storage.canonical import has_negative_zero
 from editcore.storage.safetensors_reader import DTYPE_BITS
@@ -59,22 +58,12 @@ def check_core(core: Mapping[str, Any], about: Mapping[str, Any], where: str) ->
         if target["form"] in EXCLUSIVE and apply["scale"] != 1:
             refuse(where, f"target {key} replaces bits, which have no scale")
     if kind != "weights":
-        payload = _prefixed("payload", core["payload"], {"kind", "data", "parts"}, where)
-        if core["payload"]["kind"] == UNITS:
-            _check_units(core, payload, where)
-        parts |= payload
+        parts |= _prefixed("payload", core["payload"], {"kind", "data", "parts"}, where)
+        if fault := payload_fault(core, about):
+            refuse(where, fault)
     if "state" in about:
         parts |= _prefixed("state", about["state"], {"method", "parts"}, where)
     return parts
-
-
-def _check_units(core: Mapping[str, Any], payload: Mapping[str, Part], where: str) -> None:
-    """The one payload that this format describes itself: it needs no plugin, so nobody else would check it."""
-    if core["kind"] != "modules" or core["apply"]["scale"] != 1:
-        refuse(where, "units are of kind modules and scale 1")
-    parts = {name.removeprefix("payload/"): (part.dtype, part.shape) for name, part in payload.items()}
-    if fault := units_fault(core["payload"]["data"], parts):
-        refuse(where, f"it {fault}")
 
 
 def name_fault(key: str) -> str | None:

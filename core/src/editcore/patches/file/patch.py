@@ -11,7 +11,7 @@ from attrs import field, frozen
 import editcore_hooks
 from editcore.patches.file import manifest as manifests
 from editcore.patches.file.core import Part
-from editcore.patches.file.units import is_units, not_finite
+from editcore.patches.file.kinds import payload_fault
 from editcore.patches.forms.table import EXCLUSIVE
 from editcore.storage.safetensors_reader import Entry, read_header, read_span
 from editcore.storage.safetensors_writer import Blob, safetensors_chunks, write_safetensors
@@ -139,11 +139,8 @@ class Patch(Described, editcore_hooks.Patch):
         patch = cls(header.patch_id, header.core, header.about, tensors, notices=header.notices)
         for key in header.targets:
             patch.deltas(key)
-        if is_units(patch) and (part := not_finite(tensors)):
-            raise RefusedFileError(
-                f"{path} is refused: {part} holds values that are not finite",
-                hint="get the patch again from its author",
-            )
+        if fault := payload_fault(patch.core, patch.about, tensors):
+            raise RefusedFileError(f"{path} is refused: {fault}", hint="get the patch again from its author")
         return patch
 
     def save(self, path: Path | str) -> None:

@@ -9,9 +9,8 @@ from attrs import frozen
 
 from editcore.patches.file import manifest as manifests
 from editcore.patches.file.core import RULE, check_core
+from editcore.patches.file.kinds import payload_fault
 from editcore.patches.file.patch import Patch, plain_names
-from editcore.patches.file.units import KIND as UNITS
-from editcore.patches.file.units import not_finite
 from editcore.patches.forms.deltas import StoredUpdate
 from editcore.patches.forms.table import FLOATS, Shape
 from editcore.storage.canonical import canonical, load_json
@@ -72,11 +71,8 @@ def seal(
         expected = check_core(core, annotation, "the update")
     except EditcoreError as error:
         raise PluginError(error.message, hint="the method breaks the contract; report it to its author") from error
-    if payload is not None and payload.kind == UNITS and (part := not_finite(tensors)):
-        raise EditcoreError(
-            f"the update holds values that are not finite in {part}",
-            hint="lower the learning rate, or report it to the author of the method",
-        )
+    if fault := payload_fault(core, annotation, tensors):
+        raise EditcoreError(f"the update is refused: {fault}", hint=_hint(fault))
     if set(expected) != set(tensors):
         raise PluginError("two tensors of the update have one name", hint="report it to the author of the method")
     return Patch(manifests.patch_id_of(core), core, annotation, tensors)
@@ -89,10 +85,7 @@ def _target(key: str, target: Target, tensors: dict[str, torch.Tensor]) -> dict[
             hint="use a base in float32, float16 or bfloat16",
         )
     if fault := target.update.fault(target.base_shape):
-        hint = "report it to the author of the method"
-        if "not finite" in fault:  # what becomes of a step that is too long; a shape is the author's alone
-            hint = f"lower the learning rate, or {hint}"
-        raise EditcoreError(f"the update of {key} {fault}", hint=hint)
+        raise EditcoreError(f"the update of {key} {fault}", hint=_hint(fault))
     return {
         "form": target.update.form,
         "parts": _parts(key, target.update.parts, tensors),
@@ -101,6 +94,12 @@ def _target(key: str, target: Target, tensors: dict[str, torch.Tensor]) -> dict[
         "base_sha256": target.base_sha256,
         **({"groups": [dict(group) for group in target.groups]} if target.groups else {}),
     }
+
+
+def _hint(fault: str) -> str:
+    hint = "report it to the author of the method"
+    # what becomes of a step that is too long; a shape is the author's alone
+    return f"lower the learning rate, or {hint}" if "not finite" in fault else hint
 
 
 def _parts(

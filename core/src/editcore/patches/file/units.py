@@ -10,16 +10,13 @@ with the activation that the MLP has.
 
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from attrs import field, frozen
 
 from editcore.patches.forms.table import Shape
 from editcore_hooks import Payload, Site
 from editcore_hooks.values import Stack, Tensor
-
-if TYPE_CHECKING:
-    from editcore.patches.file.patch import Described
 
 KIND: Final = "ffn_units"
 PARTS: Final = ("keys", "values", "biases", "gate")
@@ -58,10 +55,6 @@ def units_of(core: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[Sit
         site, part = _placed(name)
         parts.setdefault(site, {})[part] = tensors[f"payload/{name}"]
     return {site: Units(**parts[site]) for site in sorted(parts, key=lambda site: (site.stack, site.layer or 0))}
-
-
-def is_units(patch: "Described") -> bool:
-    return patch.kind == "modules" and bool(patch.core["payload"]["kind"] == KIND)
 
 
 def count_units(core: Mapping[str, Any]) -> dict[str, int]:

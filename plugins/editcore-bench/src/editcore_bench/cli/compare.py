@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editcore.cli.options import with_output
-from editcore.cli.output import Output
+from editcore.authoring.commands import Output, with_output
 from editcore_hooks import RequirementNotMetError, UsageError
 
 if TYPE_CHECKING:

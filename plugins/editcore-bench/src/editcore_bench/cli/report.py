@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editcore.cli.options import with_output
-from editcore.cli.output import Output
+from editcore.authoring.commands import Output, with_output
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 @with_output
 def report(out: Output, run: str, html: str | None, csv_file: str | None, cases: int) -> None:
     """Show what RUN, a folder, found, and write it as CSV and as one page that needs no network."""
-    from editcore.storage.durable import write_atomically
+    from editcore.authoring.files import write_atomically
     from editcore_bench.report.figures import cell_figures
     from editcore_bench.report.page import page
     from editcore_bench.report.table import as_csv

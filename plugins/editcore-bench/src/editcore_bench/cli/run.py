@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editcore.cli.options import with_output
-from editcore.cli.output import Output
+from editcore.authoring.commands import Output, with_output
 from editcore_hooks import EditcoreError, UsageError
 
 if TYPE_CHECKING:
@@ -60,7 +59,7 @@ def run(
 
     Stop it at any time: the same command resumes it and does not repeat finished cells.
     """
-    from editcore.plugins.registry import registry
+    from editcore.authoring.settings import registry
     from editcore_bench.cli.report import show
     from editcore_bench.report.figures import cell_figures
     from editcore_bench.runs.prepared import Machine, prepare

@@ -2,8 +2,7 @@
 
 import click
 
-from editcore.cli.options import with_output
-from editcore.cli.output import Output
+from editcore.authoring.commands import Output, with_output
 
 
 @click.command()

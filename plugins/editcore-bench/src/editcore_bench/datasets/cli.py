@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from editcore.cli.options import with_output
-from editcore.cli.output import Output, Progress
+from editcore.authoring.commands import Output, Progress, with_output
 from editcore_hooks import Case, RefusedFileError, UsageError
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ def datasets(out: Output) -> None:
 
 
 def _list(out: Output) -> None:
-    from editcore.plugins.registry import registry
+    from editcore.authoring.settings import registry
 
     found = registry().datasets.classes().values()
     if out.as_json:
@@ -42,8 +41,7 @@ def _list(out: Output) -> None:
 @with_output
 def show(out: Output, name: str, sample: bool) -> None:
     """Show the keys of the dataset NAME, the files that have them, and what can be set."""
-    from editcore.plugins.hparams import describe
-    from editcore.plugins.registry import registry
+    from editcore.authoring.settings import describe, registry
 
     cls = registry().dataset(name)
     if sample:
@@ -65,7 +63,7 @@ def show(out: Output, name: str, sample: bool) -> None:
 
 
 def _described(cls: "type[Dataset]") -> dict[str, Any]:
-    from editcore.plugins.registry import registry
+    from editcore.authoring.settings import registry
 
     distribution, version = registry().source_of(cls)
     return {
@@ -99,9 +97,8 @@ def convert(
     overwrite: bool,
 ) -> None:
     """Read a file in the layout NAME and write its cases. Nothing is written when the file does not fit."""
-    from editcore.plugins.hparams import from_settings
-    from editcore.plugins.registry import registry
-    from editcore.storage import durable
+    from editcore.authoring.files import write_atomically
+    from editcore.authoring.settings import from_settings, registry
     from editcore_bench.datasets.source import find
 
     path = Path(to)
@@ -113,7 +110,7 @@ def convert(
     dataset = cls(from_settings(cls.Hparams, settings))
     found = find(source, file)
     with out.progress(f"reading {found.name}") as progress:
-        durable.write_atomically(path, _lines(dataset.read(found), limit, progress, found.name))
+        write_atomically(path, _lines(dataset.read(found), limit, progress, found.name))
     if out.as_json:
         out.json({"path": to, "dataset": name, "cases": progress.done, "left_out": dataset.left_out})
         return
@@ -126,7 +123,7 @@ def convert(
 
 
 def _lines(cases: Iterable[Case], limit: int | None, progress: Progress, name: str) -> Iterator[bytes]:
-    from editcore.cases.writing import case_to_json
+    from editcore.authoring.evaluation import case_to_json
 
     for case in cases:
         if progress.done == limit:

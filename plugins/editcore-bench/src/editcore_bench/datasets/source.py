@@ -4,8 +4,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from editcore.models.loading.hub_names import plain_names
-from editcore.models.loading.source import reaching
+from editcore.authoring.sources import plain_names, reaching
 from editcore_hooks import UsageError
 
 _REPOSITORY: Final = re.compile(r"([A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*)(?:@([\w./-]+))?")

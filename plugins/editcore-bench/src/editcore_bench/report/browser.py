@@ -25,7 +25,7 @@ def browser_data(folder: RunFolder, cells: Sequence[CellFigures], limit: int) ->
             for one in cells
         ],
         "metrics": metrics,
-        "shares": [metric for metric in metrics if is_share(metric) and good_side(metric) == "high"],
+        "shares": [metric for metric in metrics if is_share(metric) and good_side(metric) == "higher"],
         "cases": [case for number, one in enumerate(cells) for case in _cases(folder, number, one, limit)],
     }
 

@@ -7,9 +7,8 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from editcore.evaluation.engine.dialogue import NothingAskedError
-from editcore.evaluation.engine.row_reports import summarise
-from editcore.plugins.registry import registry
+from editcore.authoring.evaluation import NothingAskedError, summarise
+from editcore.authoring.settings import registry
 from editcore_bench.runs.folder import RunFolder
 from editcore_bench.runs.record import CellRecord
 from editcore_bench.spec.values import Cell
@@ -100,8 +99,8 @@ def early(cell: Cell) -> int:
 @cache
 def is_share(metric: str) -> bool:
     """Whether a value is a share between 0 and 1, and is written in percent: the metric says it of itself."""
-    known = registry().metrics.classes().get(metric)
-    return bool(getattr(known, "share", False))
+    known = registry().metrics.find(metric)
+    return known is not None and known.share
 
 
 def _retained(cell: Cell, rows: Sequence[Row], metric: str) -> Iterator[tuple[int, Sequence[Row]]]:

@@ -1,43 +1,37 @@
 """How figures are written: the same words in a terminal, in CSV and on the page."""
 
 import math
-from collections.abc import Mapping
 from functools import cache
-from typing import Final, Literal
 
-from editcore.plugins.registry import registry
+from editcore.authoring.settings import registry
 from editcore_bench.report.figures import MOMENTS, CellFigures, Figure, early, is_share
-
-Side = Literal["high", "low", "one", "none"]
-"""Where good values lie: `one` is a ratio to the unedited model, which neither a rise nor a fall improves."""
-
-_SIDES: Final[Mapping[str, Side]] = {"loc.kl": "low", "damage.kl": "low", "damage.ppl": "one"}
-"""By the beginning of a metric's name. Of the others a large share is good; what is no share, such as fluency and
-`ppl_r`, has no good side: random words have the highest entropy."""
+from editcore_hooks.plugins import Better
 
 
-def good_side(metric: str) -> Side:
-    named = next((side for beginning, side in _SIDES.items() if metric.startswith(beginning)), None)
-    return named or ("high" if is_share(metric) else "none")
+def good_side(metric: str) -> Better:
+    """Which values are good, as the metric says; `neither` of a metric that is not installed."""
+    known = registry().metrics.find(metric)
+    return known.better if known is not None else "neither"
 
 
 def goodness(metric: str, value: float) -> float | None:
     """A number that grows as the value becomes better; None where the metric has no good side."""
     match good_side(metric):
-        case "high":
+        case "higher":
             return value
-        case "low":
+        case "lower":
             return -value
-        case "one":
+        case "near 1":
             return -abs(math.log(max(value, 1e-300)))  # half and twice are equally far from 1
-        case "none":
+        case "neither":
             return None
 
 
 @cache
 def of_model(metric: str) -> bool:
     """Whether it says something of the model and nothing of a case."""
-    return bool(getattr(registry().metrics.classes().get(metric), "of_model", False))
+    known = registry().metrics.find(metric)
+    return known is not None and known.of_model
 
 
 def value_text(metric: str, value: float) -> str:

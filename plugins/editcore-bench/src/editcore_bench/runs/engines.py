@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from attrs import frozen
 
-from editcore.threads import settle, share
+from editcore.authoring.sources import settle, share
 from editcore_bench.runs.work import Done, Failed, Task, run_task
 
 if TYPE_CHECKING:

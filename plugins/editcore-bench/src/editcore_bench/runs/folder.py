@@ -18,9 +18,7 @@ from typing import Any, Final
 
 from attrs import frozen
 
-from editcore.patches.checkpoint.fingerprint import file_sha256
-from editcore.storage.canonical import load_json, sha256_of
-from editcore.storage.durable import make_folder, remove, write_atomically
+from editcore.authoring.files import file_sha256, load_json, make_folder, remove, sha256_of, write_atomically
 from editcore_bench.runs.record import CellRecord, record_from_json
 from editcore_bench.spec.values import Cell
 from editcore_hooks import ConflictError, RefusedFileError, UsageError

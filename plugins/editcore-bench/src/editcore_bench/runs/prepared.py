@@ -7,15 +7,11 @@ from typing import Any
 import attrs
 from attrs import evolve, frozen
 
-from editcore.cases.reading import read_cases
-from editcore.cases.writing import case_to_json
-from editcore.models.loading.source import find
-from editcore.patches.checkpoint.folder import Checkpoint
-from editcore.plugins.hparams import from_mapping
-from editcore.plugins.registry import Registry
-from editcore.storage.canonical import sha256_of
-from editcore.text.neutral import OURS, NeutralText, read_neutral
-from editcore.text.yaml_text import read_text
+from editcore.authoring.evaluation import OURS, NeutralText, case_to_json, read_cases, read_neutral
+from editcore.authoring.files import sha256_of
+from editcore.authoring.patches import Checkpoint
+from editcore.authoring.settings import Registry, from_mapping, read_text
+from editcore.authoring.sources import find
 from editcore_bench.datasets.source import find as find_file
 from editcore_bench.runs.where import plugin_versions
 from editcore_bench.spec.reading import CASES, DEMO

@@ -6,9 +6,8 @@ from typing import Any
 
 from attrs import define, field
 
-from editcore.editing.prepared import EditOptions
-from editcore.facade import Session
-from editcore.patches.file.patch import Patch
+from editcore import EditOptions, Session
+from editcore.authoring.patches import Patch
 from editcore_bench.runs.scoring import Row, Scorer
 from editcore_bench.spec.values import TOGETHER, Protocol
 from editcore_hooks import Case

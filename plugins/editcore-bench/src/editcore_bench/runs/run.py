@@ -6,7 +6,7 @@ from typing import Any
 
 from attrs import frozen
 
-from editcore.cases.writing import case_to_json
+from editcore.authoring.evaluation import case_to_json
 from editcore_bench.runs.engines import Engine
 from editcore_bench.runs.folder import RunFolder, cell_name
 from editcore_bench.runs.prepared import Prepared

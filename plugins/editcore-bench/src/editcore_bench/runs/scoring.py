@@ -7,9 +7,9 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from editcore.evaluation.engine.dialogue import NothingAskedError
-from editcore.facade import Session
-from editcore.patches.file.patch import Patch
+from editcore import Session
+from editcore.authoring.evaluation import NothingAskedError
+from editcore.authoring.patches import Patch
 from editcore_hooks import Case, Report
 
 Phase = Literal["single", "batch", "immediate", "gap", "final"]
@@ -50,7 +50,7 @@ class Scorer:
         return _rows(_those_asked(score, metrics), phase, edits)
 
     def _of_model(self, name: str) -> bool:
-        return bool(getattr(self.session.registry.metric(name), "of_model", False))
+        return self.session.registry.metric(name).of_model
 
 
 def _those_asked(score: Any, metrics: Sequence[str]) -> list[Report]:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, requires, version
 from typing import Any, Final
 
-from editcore.plugins.registry import Registry
-from editcore.threads import available
+from editcore.authoring.settings import Registry
+from editcore.authoring.sources import available
 from editcore_bench.spec.values import Spec
 
 PACKAGES: Final = ("editcore", "editcore-bench", "torch", "transformers", "safetensors", "numpy")

@@ -7,10 +7,10 @@ from typing import Any
 
 from attrs import frozen
 
-from editcore.editing.prepared import EditOptions
-from editcore.facade import Session, open_model
-from editcore.text.neutral import OURS, NeutralText
-from editcore.tuning.prepare import prepare
+from editcore import EditOptions, Session
+from editcore import open as open_model
+from editcore.authoring.evaluation import OURS, NeutralText
+from editcore.authoring.running import prepare
 from editcore_bench.runs.prepared import Machine
 from editcore_bench.runs.protocols import Trace, follow
 from editcore_bench.runs.scoring import Row, Scorer

@@ -5,8 +5,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from editcore.text.suggest import suggestion
-from editcore.text.yaml_text import line_of
+from editcore.authoring.settings import line_of, suggestion
 from editcore_hooks import UsageError
 
 

@@ -7,13 +7,11 @@ from typing import Any, Final, TypeVar
 import attrs
 from attrs import frozen
 
-from editcore.plugins.hparams import merge
-from editcore.plugins.registry import Registry
-from editcore.text.yaml_text import parse, read_text
+from editcore.authoring.settings import Registry, merge, parse, read_text
 from editcore_bench.spec.cursor import Cursor
 from editcore_bench.spec.protocols import read_protocols
 from editcore_bench.spec.values import DatasetChoice, MethodChoice, Spec
-from editcore_hooks import EditcoreError, UsageError
+from editcore_hooks import EditcoreError, EditMethod, Metric, UsageError
 
 T = TypeVar("T")
 
@@ -98,7 +96,7 @@ class _Reader:
         chosen: dict[str, MethodChoice] = {}
         for name in self._choice.methods:
             own = [one for one in listed if name in (one.label, one.name)]
-            for one in own or [MethodChoice(self._known.method(name).name, name)]:
+            for one in own or [MethodChoice(self._written(self._known.method(name)), name)]:
                 chosen[one.label] = one
         return tuple(chosen.values())
 
@@ -113,16 +111,19 @@ class _Reader:
     def _method(self, name: Cursor, at: Cursor) -> MethodChoice:
         cls = _looked_up(name, self._known.method)
         if at is name:
-            return MethodChoice(cls.name, cls.name)
+            return MethodChoice(self._written(cls), self._written(cls))
         settings = self._settings(at, cls.Hparams, f"editcore methods {cls.name}") if at.has("set") else {}
         listed = at.at("transforms").items("transforms") if at.has("transforms") else []
         return MethodChoice(
-            cls.name,
-            at.at("label").word("a text") if at.has("label") else cls.name,
+            self._written(cls),
+            at.at("label").word("a text") if at.has("label") else self._written(cls),
             settings,
             tuple(item.word("a transform like `rect:keep=0.4`") for item in listed),
             at.at("profile").word("the name of a profile") if at.has("profile") else None,
         )
+
+    def _written(self, cls: type[EditMethod]) -> str:
+        return self._known.methods.written(cls)
 
     def _settings(self, at: Cursor, hparams: type, command: str) -> dict[str, Any]:
         settings = at.at("set")
@@ -173,10 +174,10 @@ class _Reader:
         return self._settings(at, self._known.dataset(name).Hparams, "editcore datasets")
 
     def metric(self, at: Cursor) -> str:
-        if isinstance(at.value, str) and at.value.startswith("cost."):
+        found: type[Metric] = _looked_up(at, self._known.metric)
+        if found.of_patch:
             raise at.refused("is always recorded, outside the rows, which are the same on every run", "leave it out")
-        name: str = _looked_up(at, self._known.metric).name
-        return name
+        return self._known.metrics.written(found)
 
     def named(self, text: str) -> str:
         """`demo` is the bundled one, whatever lies beside the spec."""

@@ -5,8 +5,7 @@ from typing import Final
 
 from attrs import frozen
 
-from editcore.text.suggest import suggestion_or_list
-from editcore.text.yaml_text import read_mapping
+from editcore.authoring.settings import read_mapping, suggestion_or_list
 from editcore_hooks import UsageError
 
 _FOLDER: Final = Path(__file__).parents[1] / "specs"

@@ -10,8 +10,8 @@ DEPTH: Final = 1 / 4
 
 
 def find_preset(model: Mapping[str, Any], method: str) -> Mapping[str, Any]:
-    """The settings of the preset for `model` and `method`; {} if there is none."""
-    from editcore.plugins.presets import matching_preset
+    """What the preset for `model` gives for `method`; {} when there is none."""
+    from editcore.authoring.settings import matching_preset
 
     return dict(matching_preset(__name__, model).get(method, {}))
 

@@ -9,7 +9,7 @@ DEPTH: Final = 5 / 32
 
 def find_preset(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """The `hparams` of the preset for `model`; {} when there is none."""
-    from editcore.plugins.presets import matching_preset
+    from editcore.authoring.settings import matching_preset
 
     return dict(matching_preset(__name__, model).get("hparams", {}))
 

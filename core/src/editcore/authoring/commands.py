@@ -1,0 +1,19 @@
+"""What a command of a plugin is made of: options, output, patches and cases named on the command line."""
+
+from editcore.cli.inspect import show
+from editcore.cli.model import model_options, open_session
+from editcore.cli.options import with_output
+from editcore.cli.output import Output, Progress
+from editcore.cli.patch_files import load_patches
+from editcore.cli.requests import read_file
+
+__all__ = [
+    "Output",
+    "Progress",
+    "load_patches",
+    "model_options",
+    "open_session",
+    "read_file",
+    "show",
+    "with_output",
+]

@@ -1,0 +1,55 @@
+"""Cases, metrics that ask questions, and reports of their rows."""
+
+from editcore.cases.reading import parse_case, read_cases
+from editcore.cases.writing import case_to_json
+from editcore.evaluation.engine.dialogue import Conversation, DialogueMetric, NothingAskedError, Row, over_cases
+from editcore.evaluation.engine.questions import (
+    Drift,
+    Neutral,
+    Question,
+    Read,
+    Score,
+    Scored,
+    Unanswered,
+    Write,
+    score,
+    write,
+)
+from editcore.evaluation.engine.row_reports import summarise
+from editcore.evaluation.metrics.preference import harmonic
+from editcore.evaluation.metrics.rows import edit_prompt, facts, judged, probes, row
+from editcore.evaluation.reports.intervals import normal, wilson
+from editcore.text.neutral import OURS, NeutralText, read_neutral
+
+__all__ = [
+    "OURS",
+    "Conversation",
+    "DialogueMetric",
+    "Drift",
+    "Neutral",
+    "NeutralText",
+    "NothingAskedError",
+    "Question",
+    "Read",
+    "Row",
+    "Score",
+    "Scored",
+    "Unanswered",
+    "Write",
+    "case_to_json",
+    "edit_prompt",
+    "facts",
+    "harmonic",
+    "judged",
+    "normal",
+    "over_cases",
+    "parse_case",
+    "probes",
+    "read_cases",
+    "read_neutral",
+    "row",
+    "score",
+    "summarise",
+    "wilson",
+    "write",
+]

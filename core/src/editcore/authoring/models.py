@@ -1,0 +1,42 @@
+"""Tokenise a prompt, run a model on it, read and replace what flows through it. Imports torch."""
+
+from editcore.models.running.batch import Batch, Positions, align, forward, pad
+from editcore.models.running.branches import branch
+from editcore.models.running.cached_logits import cached_logits
+from editcore.models.running.generation import sample
+from editcore.models.running.resume import Recorded, Resumed, record, resume
+from editcore.models.running.scoring import Item, TargetLogits, target_logits, target_logprobs
+from editcore.models.running.tracing import Place, Tap, Trace
+from editcore.models.tokens.chat import render_chat
+from editcore.models.tokens.spans import encode, encode_prompt, encode_request, token_index
+from editcore.models.tokens.tokenising import bare, decode, tokenise
+
+__all__ = [
+    "Batch",
+    "Item",
+    "Place",
+    "Positions",
+    "Recorded",
+    "Resumed",
+    "Tap",
+    "TargetLogits",
+    "Trace",
+    "align",
+    "bare",
+    "branch",
+    "cached_logits",
+    "decode",
+    "encode",
+    "encode_prompt",
+    "encode_request",
+    "forward",
+    "pad",
+    "record",
+    "render_chat",
+    "resume",
+    "sample",
+    "target_logits",
+    "target_logprobs",
+    "token_index",
+    "tokenise",
+]
