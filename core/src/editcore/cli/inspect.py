@@ -49,7 +49,7 @@ def show(out: Output, header: "PatchHeader") -> None:
         out.table(
             ["tensor", "form", "shape", "dtype", "rank", "base sha256"],
             [
-                [key, t["form"], "×".join(map(str, t["shape"])), t["base_dtype"], _rank(t), t["base_sha256"][:12]]
+                [key, t.form.name, "×".join(map(str, t.shape)), t.base_dtype, str(t.rank or ""), t.base_sha256[:12]]
                 for key, t in header.targets.items()
             ],
         )
@@ -169,7 +169,3 @@ def _kind(header: "PatchHeader") -> str:
     if not is_units(header):
         return kind
     return f"{kind}: " + ", ".join(f"{count} in {place}" for place, count in count_units(header.core).items())
-
-
-def _rank(target: Mapping[str, Any]) -> str:
-    return str(target["parts"]["left"]["shape"][1]) if target["form"] == "low_rank" else ""

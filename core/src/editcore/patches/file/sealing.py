@@ -8,10 +8,10 @@ import torch
 from attrs import frozen
 
 from editcore.patches.file import manifest as manifests
-from editcore.patches.file.core import RULE, check_core
+from editcore.patches.file.core import RULE, Core, state_parts
 from editcore.patches.file.patch import Patch, plain_names
 from editcore.patches.forms.deltas import StoredUpdate
-from editcore.patches.forms.table import FLOATS, Shape
+from editcore.patches.forms.form import FLOATS, Shape
 from editcore.patches.forms.units import KIND as UNITS
 from editcore.patches.forms.units import not_finite
 from editcore.storage.canonical import canonical, load_json
@@ -69,7 +69,7 @@ def seal(
     # What is sealed is what a reader will see: tuples as lists, 1.0 as 1, and NaN refused now, not when saving.
     core, annotation = load_json(canonical(core), "the update"), load_json(canonical(annotation), "the annotation")
     try:
-        expected = check_core(core, annotation, "the update")
+        expected = Core.read(core, "the update").parts | state_parts(annotation, "the update")
     except EditcoreError as error:
         raise PluginError(error.message, hint="the method breaks the contract; report it to its author") from error
     if payload is not None and payload.kind == UNITS and (part := not_finite(tensors)):
@@ -94,7 +94,7 @@ def _target(key: str, target: Target, tensors: dict[str, torch.Tensor]) -> dict[
             hint = f"lower the learning rate, or {hint}"
         raise EditcoreError(f"the update of {key} {fault}", hint=hint)
     return {
-        "form": target.update.form,
+        "form": target.update.form.name,
         "parts": _parts(key, target.update.parts, tensors),
         "shape": list(target.base_shape),
         "base_dtype": target.base_dtype,
