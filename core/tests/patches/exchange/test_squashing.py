@@ -64,7 +64,7 @@ def test_the_squashed_patch_gives_the_bits_of_all(
     apply_to_copy(root, tmp_path / "one", [Patch.load(tmp_path / "s.safetensors")])
     assert tensors(tmp_path / "one") == tensors(tmp_path / "all")
     groups = squashed.patch.targets[KEYS[0]].groups
-    assert [group["patch_id"] for group in groups] == sorted(patch.patch_id for patch in patches[:2])
+    assert [group.patch_id for group in groups] == sorted(patch.patch_id for patch in patches[:2])
 
 
 @settings(max_examples=40, deadline=None)
