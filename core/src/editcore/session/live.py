@@ -179,7 +179,7 @@ class LiveStack:
 
     def _owner(self, patch: Patch) -> type[PatchKind]:
         """The patch kind of a `modules` or `memory` patch. Raises `PluginError` with what to install."""
-        name = patch.core["payload"]["kind"]
+        name = str(patch.payload_kind)
         kinds = self.session.registry.patch_kinds
         distribution = patch.annotation("method").get("distribution")
         if name not in kinds and isinstance(distribution, str):

@@ -214,7 +214,7 @@ def _refuse_runtime_kinds(patch: Patch) -> None:
     distribution = method.get("distribution")
     owner = f"`pip install {distribution}`" if isinstance(distribution, str) else "install the plugin of its method"
     raise ConflictError(
-        f"patch {patch.patch_id[:12]} is of kind {patch.kind} ({patch.core['payload']['kind']}): "
+        f"patch {patch.patch_id[:12]} is of kind {patch.kind} ({patch.payload_kind}): "
         "a plain load of the folder would silently go without it",
         hint=f"{owner} and put it on an open session",
     )

@@ -62,6 +62,12 @@ class Described:
         return self.checked.requires
 
     @property
+    def payload_kind(self) -> str | None:
+        """The patch kind that owns the payload; None of a weights patch, which has none."""
+        payload = self.checked.payload
+        return None if payload is None else str(payload.kind)
+
+    @property
     def title(self) -> str:
         """One line as it was written; annotation that is no text has none. To be escaped where it is shown."""
         value = self.about.get("title")
