@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -38,12 +37,8 @@ class Described:
 
     patch_id: str
     core: CoreMapping
+    checked: Core
     about: Mapping[str, Any]
-
-    @cached_property
-    def checked(self) -> Core:
-        """The core as values. Raises `RefusedFileError` for one that the format does not allow."""
-        return Core.read(self.core, f"patch {self.patch_id[:12]}")
 
     @property
     def kind(self) -> str:
@@ -120,11 +115,19 @@ class PatchHeader(Described):
         return _deltas(self.checked, key, parts, str(self.path))
 
 
+def _read_core(patch: Described) -> Core:
+    return Core.read(patch.core, f"patch {patch.patch_id[:12]}")
+
+
 @frozen
 class Patch(Described, editcore_hooks.Patch):
-    """A patch with its tensors, named `<checkpoint key>/<part>`, `payload/<name>`, `state/<name>`."""
+    """A patch with its tensors, named `<checkpoint key>/<part>`, `payload/<name>`, `state/<name>`.
+
+    Raises `RefusedFileError` for a core that the format does not allow. Who has checked it already passes `checked`.
+    """
 
     notices: tuple[str, ...] = field(default=(), eq=False, kw_only=True)
+    checked: Core = field(default=attrs.Factory(_read_core, takes_self=True), eq=False, repr=False, kw_only=True)
 
     @staticmethod
     def read_header(path: Path | str) -> PatchHeader:
@@ -162,7 +165,7 @@ class Patch(Described, editcore_hooks.Patch):
         """Read a patch and check all of it: ids, hash of every tensor, forms and values. Raises `RefusedFileError`."""
         header = cls.read_header(path)
         tensors = {name: header.tensor(name) for name in sorted(header.parts)}
-        patch = cls(header.patch_id, header.core, header.about, tensors, notices=header.notices)
+        patch = cls(header.patch_id, header.core, header.about, tensors, notices=header.notices, checked=header.checked)
         for key in header.targets:
             patch.deltas(key)
         if is_units(patch) and (part := not_finite(tensors)):

@@ -69,7 +69,8 @@ def seal(
     # What is sealed is what a reader will see: tuples as lists, 1.0 as 1, and NaN refused now, not when saving.
     core, annotation = load_json(canonical(core), "the update"), load_json(canonical(annotation), "the annotation")
     try:
-        expected = Core.read(core, "the update").parts | state_parts(annotation, "the update")
+        checked = Core.read(core, "the update")
+        expected = checked.parts | state_parts(annotation, "the update")
     except EditcoreError as error:
         raise PluginError(error.message, hint="the method breaks the contract; report it to its author") from error
     if payload is not None and payload.kind == UNITS and (part := not_finite(tensors)):
@@ -79,7 +80,7 @@ def seal(
         )
     if set(expected) != set(tensors):
         raise PluginError("two tensors of the update have one name", hint="report it to the author of the method")
-    return Patch(manifests.patch_id_of(core), core, annotation, tensors)
+    return Patch(manifests.patch_id_of(core), core, annotation, tensors, checked=checked)
 
 
 def _target(key: str, target: Target, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
