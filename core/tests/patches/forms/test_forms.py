@@ -78,8 +78,8 @@ QUESTIONS: dict[str, Callable[[Form], Any]] = {
     "renumbered": lambda f: f.renumbered(PARTS[f.name], torch.arange(4), None),
     "scaled": lambda f: f.scaled(PARTS[f.name], 2.0),
     "joined": lambda f: f.joined([PARTS[f.name]] * 2),
-    "size_of": lambda f: f.size_of(torch.ones(SHAPE)),
-    "spelled": lambda f: f.spelled(torch.ones(SHAPE)),
+    "size_of": lambda f: f.size_of(BASE.double(), BASE),
+    "spelled": lambda f: f.spelled(BASE.double(), BASE),
     "of_update": lambda f: f.of_update(update_of(f), transposed=False),
     "becomes": lambda f: f.becomes(PARTS[f.name], BASE),
     "changed": lambda f: f.changed(PARTS[f.name]),
@@ -176,10 +176,11 @@ def test_support_and_renumbering_keep_the_delta(form: Form) -> None:
 
 @over("form", SPELLINGS, **named)
 def test_a_spelled_delta_is_the_matrix_and_as_large_as_was_told(form: Form) -> None:
-    values = matrix(FORMS["rows"]).float()
-    parts = form.spelled(values)
-    assert torch.equal(form.block(parts, 0, *SHAPE), values.double())
-    assert form.size_of(values) == sum(part.numel() * part.element_size() for part in parts.values())
+    delta = matrix(FORMS["rows"])
+    values = delta.float()
+    parts = form.spelled(delta, values)
+    assert torch.equal(form.block(parts, 0, *SHAPE), delta)
+    assert form.size_of(delta, values) == sum(part.numel() * part.element_size() for part in parts.values())
 
 
 @over("transposed", [False, True])

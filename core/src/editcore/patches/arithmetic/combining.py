@@ -60,7 +60,7 @@ def combine(steps: Sequence[Step], shape: Shape, max_rank: int | None = None) ->
     elif max_rank is not None and len(shape) == 2 and _factors_are_smaller(shape, max_rank):
         return _of_factors(factorise(total, 0.0, max_rank))
     else:
-        update = StoredUpdate(DENSE, DENSE.spelled(stored(total)))
+        update = StoredUpdate(DENSE, {"delta": stored(total)})
     return Combined(update, residual=(len(steps) - 1) * ROUNDING, exact=len(steps) == 1)
 
 
@@ -79,9 +79,9 @@ def dense_sum(deltas: Sequence[Delta], shape: Shape) -> torch.Tensor:
 def smallest(total: torch.Tensor) -> StoredUpdate:
     """The smallest spelling without factors of a delta in float64: `sparse`, `rows` or `dense`."""
     values = stored(total)
-    sizes = {form: size for form in SPELLINGS if (size := form.size_of(values)) is not None}
+    sizes = {form: size for form in SPELLINGS if (size := form.size_of(total, values)) is not None}
     form = min(sizes, key=lambda form: sizes[form])
-    return StoredUpdate(form, form.spelled(values))
+    return StoredUpdate(form, form.spelled(total, values))
 
 
 def stored(values: torch.Tensor) -> torch.Tensor:

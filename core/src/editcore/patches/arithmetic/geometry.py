@@ -148,7 +148,7 @@ def spectrum(delta: Delta, shape: Sequence[int], name: str = "a tensor") -> Spec
         return _above_noise(*torch.linalg.svd(delta.scale * delta.block(0, rows, columns), full_matrices=False))
     support = delta.support
     if support.columns is None:
-        dense = Delta(DENSE, DENSE.spelled(support.values), delta.scale)
+        dense = Delta(DENSE, {"delta": support.values}, delta.scale)
         found = spectrum(dense, support.values.shape, name)
         left = _spread(found.left, support.rows, rows)
         return Spectrum(left, found.values, found.right, found.total, found.partial)

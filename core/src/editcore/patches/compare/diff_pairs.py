@@ -145,7 +145,7 @@ def _changed(named: Sequence[Named]) -> Changed:
     deltas = [delta for one, own in named for delta in one.deltas(own)]
     if len(deltas) > 1 and not all(delta.form.factored for delta in deltas):
         require_alone(name, {one.patch_id: one.targets[own].form for one, own in named})
-        deltas = [Delta(DENSE, DENSE.spelled(dense_sum(deltas, _shape(named))))]
+        deltas = [Delta(DENSE, {"delta": dense_sum(deltas, _shape(named))})]
     return Changed(patch.targets[name], deltas)
 
 

@@ -111,7 +111,7 @@ def _combined(
     update = smallest(merged)
     if max_rank is None or not update.form.full:
         return Combined(update, exact=False)
-    dense = Delta(DENSE, DENSE.spelled(merged))
+    dense = Delta(DENSE, {"delta": merged})
     return combine([Step("", dense)], shape, max_rank)
 
 

@@ -36,10 +36,10 @@ class Dense(Form):
     def scaled(self, parts: Parts, scale: float) -> Parts:
         return {"delta": parts["delta"].double() * scale}
 
-    def size_of(self, values: "torch.Tensor") -> int:
+    def size_of(self, delta: "torch.Tensor", values: "torch.Tensor") -> int:
         return values.element_size() * values.numel()
 
-    def spelled(self, values: "torch.Tensor") -> Parts:
+    def spelled(self, delta: "torch.Tensor", values: "torch.Tensor") -> Parts:
         return {"delta": values}
 
     def of_update(self, update: Any, transposed: bool) -> tuple[Form, Parts]:

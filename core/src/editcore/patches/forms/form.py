@@ -144,12 +144,16 @@ class Form(ABC):
         """The sum of several deltas of this form in this form; None where only the sum of all elements gives it."""
         return None
 
-    def size_of(self, values: "torch.Tensor") -> int | None:
-        """How many bytes a delta takes in this form, its elements as they are stored; None where it cannot say it."""
+    def size_of(self, delta: "torch.Tensor", values: "torch.Tensor") -> int | None:
+        """How many bytes a delta in float64 takes in this form, with its elements stored as `values` has them; None
+        where this form cannot say it."""
         return None
 
-    def spelled(self, values: "torch.Tensor") -> Parts:
-        """The parts that say the delta of which `size_of` told the size. Raises `ConflictError` where it told none."""
+    def spelled(self, delta: "torch.Tensor", values: "torch.Tensor") -> Parts:
+        """The parts that say the delta of which `size_of` told the size. Raises `ConflictError` where it told none.
+
+        Which elements are zero is asked of the float64: a process that flushes small float32 to zero loses none.
+        """
         raise ConflictError(f"{self.name} cannot say a delta by its elements", hint="use dense, which says any")
 
     def of_update(self, update: TensorUpdate, transposed: bool) -> "tuple[Form, Parts]":

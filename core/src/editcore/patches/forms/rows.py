@@ -71,14 +71,14 @@ class Rows(Form):
             total[torch.searchsorted(index, parts["index"])] += parts["values"].double()
         return {"index": index, "values": total}
 
-    def size_of(self, values: "torch.Tensor") -> int | None:
-        if values.dim() != 2:
+    def size_of(self, delta: "torch.Tensor", values: "torch.Tensor") -> int | None:
+        if delta.dim() != 2:
             return None
-        count = int((values != 0).any(dim=1).sum())
+        count = int((delta != 0).any(dim=1).sum())
         return (8 + values.element_size() * values.shape[1]) * count  # eight bytes for each number of a row
 
-    def spelled(self, values: "torch.Tensor") -> Parts:
-        index = (values != 0).any(dim=1).nonzero().squeeze(1)
+    def spelled(self, delta: "torch.Tensor", values: "torch.Tensor") -> Parts:
+        index = (delta != 0).any(dim=1).nonzero().squeeze(1)
         return {"index": index, "values": values[index]}
 
     def of_update(self, update: Any, transposed: bool) -> tuple[Form, Parts]:

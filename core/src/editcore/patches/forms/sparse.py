@@ -66,12 +66,12 @@ class Sparse(Form):
     def scaled(self, parts: Parts, scale: float) -> Parts:
         return {**parts, "values": parts["values"].double() * scale}
 
-    def size_of(self, values: "torch.Tensor") -> int | None:
+    def size_of(self, delta: "torch.Tensor", values: "torch.Tensor") -> int | None:
         # An index takes eight bytes for each coordinate.
-        return (16 + values.element_size()) * int((values != 0).sum()) if values.dim() == 2 else None
+        return (16 + values.element_size()) * int((delta != 0).sum()) if delta.dim() == 2 else None
 
-    def spelled(self, values: "torch.Tensor") -> Parts:
-        index = (values != 0).nonzero().T.contiguous()
+    def spelled(self, delta: "torch.Tensor", values: "torch.Tensor") -> Parts:
+        index = (delta != 0).nonzero().T.contiguous()
         return {"index": index, "values": values[index[0], index[1]]}
 
     def of_update(self, update: Any, transposed: bool) -> tuple[Form, Parts]:
