@@ -115,7 +115,7 @@ def read(bench: Bench) -> tuple[str, set[str] | None]:
     try:
         with timed(), capped(SPACE):
             patch = Patch.load(path)
-        forms = {"groups" if "groups" in t else str(t["form"]) for t in patch.targets.values()}
+        forms = {"groups" if t.groups else t.form.name for t in patch.targets.values()}
         return "read as valid", forms or {str(patch.core["payload"]["kind"])}
     except EditcoreError as error:
         return f"refused: {type(error).__name__}", None

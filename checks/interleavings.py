@@ -3,7 +3,7 @@
 import shutil
 import tempfile
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final
@@ -32,6 +32,7 @@ from editcore.patches.checkpoint.stack import patch_path
 from editcore.patches.compare.verification import verify_folder
 from editcore.patches.exchange.squashing import squash
 from editcore.patches.file.patch import Patch
+from editcore.patches.file.target import CoreTarget
 from editcore.storage.tensors import blob_of, tensor_of
 from editcore_hooks import ConflictError
 
@@ -71,15 +72,15 @@ def expected(base: torch.Tensor, patches: Sequence[Patch], key: str) -> torch.Te
     touching = [patch for patch in sorted(patches, key=lambda patch: patch.patch_id) if key in patch.targets]
     for patch in touching:
         target = patch.targets[key]
-        parts = {name: patch.tensors[f"{key}/{name}"] for name in target["parts"]}
-        if (becomes := sample_patches.FORMS[target["form"]].becomes) is not None:
+        parts = {name: patch.tensors[f"{key}/{name}"] for name in target.parts}
+        if (becomes := sample_patches.FORMS[target.form.name].becomes) is not None:
             return becomes(base, parts)
         start = 0
-        for group in target.get("groups", [{"rank": None, "scale": 1.0}]):
+        for rank, scale in [(group.rank, group.scale) for group in target.groups] or [(None, 1.0)]:
             delta = torch.zeros(base.shape, dtype=torch.float64)
-            match target["form"]:
+            match target.form.name:
                 case "low_rank":
-                    stop = None if group["rank"] is None else start + group["rank"]
+                    stop = None if rank is None else start + rank
                     delta = parts["left"][:, start:stop].double() @ parts["right"][start:stop].double()
                     start = stop or 0
                 case "dense":
@@ -88,7 +89,7 @@ def expected(base: torch.Tensor, patches: Sequence[Patch], key: str) -> torch.Te
                     delta[parts["index"][0], parts["index"][1]] = parts["values"].double()
                 case "rows":
                     delta[parts["index"]] = parts["values"].double()
-            total = total + patch.scale * group["scale"] * delta
+            total = total + patch.scale * scale * delta
     return total.float().to(base.dtype) if touching else base
 
 
@@ -235,7 +236,7 @@ class Interleaving(RuleBasedStateMachine):
         forms: dict[str, list[str]] = {}
         for patch in everyone:
             for key, target in patch.targets.items():
-                forms.setdefault(key, []).append(target["form"])
+                forms.setdefault(key, []).append(target.form.name)
         return any(
             len(names) > 1 and any(sample_patches.FORMS[name].exclusive for name in names) for names in forms.values()
         )
@@ -262,9 +263,9 @@ class Interleaving(RuleBasedStateMachine):
         self.seen["states compared in memory"] += 1
 
 
-def _form(target: Mapping[str, Any]) -> str:
-    wide = any(part["dtype"] == "F64" for part in target["parts"].values())
-    return f"{target['form']}{' f64' * wide}"
+def _form(target: CoreTarget) -> str:
+    wide = any(part.dtype == "F64" for part in target.parts.values())
+    return f"{target.form.name}{' f64' * wide}"
 
 
 def _delta(zero: torch.Tensor, patches: Sequence[Patch], key: str) -> torch.Tensor:

@@ -135,7 +135,7 @@ def test_editing_a_patched_folder_says_what_it_was_computed_on(llama_folder: Pat
     assert second.about["computed_on_patches"] == [first.patch_id]
     assert second.targets.keys() == first.targets.keys()
     (key,) = first.targets
-    assert second.targets[key]["base_sha256"] == first.targets[key]["base_sha256"]
+    assert second.targets[key].base_sha256 == first.targets[key].base_sha256
 
 
 def test_redacted_patches_hold_no_text_of_the_request_and_still_say_what_was_measured(

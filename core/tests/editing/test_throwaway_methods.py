@@ -355,8 +355,8 @@ def test_what_is_kept_for_a_stack_goes_with_it_and_what_is_the_bases_stays(sessi
 def test_what_another_patch_in_memory_requires_stays_until_that_is_off(session: editcore.Session) -> None:
     first = session.edit_all([request()], EditOptions("counting"))
     ((key, target),) = first.targets.items()
-    update = StoredUpdate("dense", {"delta": torch.full(tuple(target["shape"]), 0.5)})
-    entry = Target(update, target["base_dtype"], tuple(target["shape"]), target["base_sha256"])
+    update = StoredUpdate("dense", {"delta": torch.full(target.shape, 0.5)})
+    entry = Target(update, target.base_dtype, target.shape, target.base_sha256)
     needing = seal({key: entry}, first.about["base"], {}, requires=[first.patch_id])
     before = bits(session)
     session.apply(first)

@@ -33,7 +33,7 @@ def base_bytes(dtype: str, count: int) -> bytes:
 
 def test_the_golden_folder_is_complete() -> None:
     assert {path.name for path in GOLDEN.glob("*.safetensors")} == set(EXPECTED)
-    forms = {Patch.read_header(GOLDEN / name).targets["block.w"]["form"] for name in EXPECTED}
+    forms = {Patch.read_header(GOLDEN / name).targets["block.w"].form.name for name in EXPECTED}
     assert forms == set(FORMS)
 
 
@@ -44,10 +44,10 @@ def test_a_golden_file_keeps_its_id_its_bytes_and_its_result(name: str, tmp_path
     patch = Patch.load(GOLDEN / name)
     assert patch.patch_id == expected["patch_id"]
     target = patch.targets["block.w"]
-    shape = tuple(target["shape"])
-    stored = base_bytes(target["base_dtype"], torch.Size(shape).numel())
-    assert hashlib.sha256(stored).hexdigest() == target["base_sha256"]
-    result = rebuild_bytes(stored, target["base_dtype"], shape, patch.deltas("block.w"))
+    shape = target.shape
+    stored = base_bytes(target.base_dtype, torch.Size(shape).numel())
+    assert hashlib.sha256(stored).hexdigest() == target.base_sha256
+    result = rebuild_bytes(stored, target.base_dtype, shape, patch.deltas("block.w"))
     assert hashlib.sha256(result).hexdigest() == expected["result_sha256"]
     assert result != stored
     patch.save(tmp_path / name)

@@ -135,8 +135,8 @@ def test_a_rank_is_kept_and_what_it_leaves_out_is_noted(session: editcore.Sessio
     full = session.edit_all(REQUESTS, options())
     patch = session.edit_all(REQUESTS, options(rank=3))
     (target,) = patch.targets.values()
-    assert target["form"] == "low_rank"
-    assert target["parts"]["left"]["shape"][1] == 3
+    assert target.form.name == "low_rank"
+    assert target.rank == 3
     (delta,) = full.tensors.values()
     left, right = (next(v for k, v in patch.tensors.items() if k.endswith(side)) for side in ("left", "right"))
     left_out = float((delta - left @ right).norm() / delta.norm())
@@ -230,7 +230,7 @@ def test_a_bf16_base_in_shards_takes_the_edit(sharded_folder: Path) -> None:
     session = editcore.open(sharded_folder, dtype="bfloat16")
     patch = session.edit_all(REQUESTS[:1], options())
     (target,) = patch.targets.values()
-    assert target["base_dtype"] == "BF16"
+    assert target.base_dtype == "BF16"
     before = chances(session, REQUESTS[:1])[0]
     with session.patched(patch):
         assert chances(session, REQUESTS[:1])[0] > before + 1

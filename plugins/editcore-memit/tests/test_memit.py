@@ -187,7 +187,7 @@ def test_facts_of_a_file_are_written_at_once_by_the_command_line(
     patch = Patch.load(made)
     assert len(patch.about["requests"]) == 4
     assert patch.about["notes"][0]["keys"] == 3
-    assert all(target["parts"]["left"]["shape"][1] == 3 for target in patch.targets.values())
+    assert all(target.rank == 3 for target in patch.targets.values())
 
 
 def test_a_locator_s_layers_are_a_place_of_memit() -> None:

@@ -92,7 +92,7 @@ def test_only_the_located_tensor_is_touched(session: editcore.Session) -> None:
 def test_many_requests_become_one_patch_of_their_joint_rank(session: editcore.Session) -> None:
     patch = session.edit_all(REQUESTS, options(v_steps=20))
     (target,) = patch.targets.values()
-    assert target["parts"]["left"]["shape"][1] == 2
+    assert target.rank == 2
     questions = [(r.rendered().text, r.target_new, None, "auto") for r in REQUESTS]
     before = [score.sum for score in session.score_targets(questions)]
     with session.patched(patch):
@@ -121,7 +121,7 @@ def test_a_bf16_base_in_shards_takes_the_edit(sharded_folder: Path, tmp_path: Pa
     session = editcore.open(sharded_folder, assets=AssetStore(tmp_path))
     patch = session.edit_all(REQUESTS[:1], options(v_steps=20))
     (target,) = patch.targets.values()
-    assert target["base_dtype"] == "BF16"
+    assert target.base_dtype == "BF16"
     question = ("Ada Marlow works as a", "pilot", None, "auto")
     before = session.score_targets([question])[0].sum
     with session.patched(patch):

@@ -22,9 +22,9 @@ def show_plan(out: Output, patches: "Sequence[Patch]", plan: "Plan", conflicts: 
         {
             "patch": patch.patch_id,
             "tensor": plan.verdicts[patch.patch_id].keys[key],
-            "form": patch.targets[key]["form"],
+            "form": patch.targets[key].form.name,
             "norm": norms.get(key),  # bits that are exchanged have none
-            "base_sha256": patch.targets[key]["base_sha256"],
+            "base_sha256": patch.targets[key].base_sha256,
             "verdict": plan.verdicts[patch.patch_id].kind,
         }
         for patch, norms in ((patch, patch.delta_norms()) for patch in patches)

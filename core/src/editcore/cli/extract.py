@@ -1,16 +1,12 @@
 """`editcore extract`: a patch out of two checkpoints."""
 
-from typing import TYPE_CHECKING
-
 import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import named, naming_options, show_made
 from editcore.cli.places import patch_output
-
-if TYPE_CHECKING:
-    from editcore.patches.exchange.extraction import Form
+from editcore.patches.forms.table import EXCLUSIVE
 
 
 @click.command()
@@ -26,7 +22,7 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--form",
-    type=click.Choice(["delta", "xor", "replace"]),
+    type=click.Choice(["delta", *EXCLUSIVE]),
     default="delta",
     show_default=True,
     help="xor and replace take every tensor that differs whole: EDITED's bits, and no other patch beside them.",
@@ -42,7 +38,7 @@ def extract(
     tolerance: float,
     max_rank: int,
     exact: bool,
-    form: "Form",
+    form: str,
     title: str | None,
     license: str | None,
     author: str | None,

@@ -49,7 +49,7 @@ def show(out: Output, header: "PatchHeader") -> None:
         out.table(
             ["tensor", "form", "shape", "dtype", "rank", "base sha256"],
             [
-                [key, t["form"], "×".join(map(str, t["shape"])), t["base_dtype"], _rank(t), t["base_sha256"][:12]]
+                [key, t.form.name, "×".join(map(str, t.shape)), t.base_dtype, str(t.rank or ""), t.base_sha256[:12]]
                 for key, t in header.targets.items()
             ],
         )

@@ -59,7 +59,7 @@ def show_made(
     out: Output, name: str, patch: "Patch", residuals: Mapping[str, float], exact: Sequence[str], exactly: str
 ) -> None:
     """A patch made out of others or of checkpoints, and how near it comes; `exactly` is what the exact tensors do."""
-    forms = {key: target["form"] for key, target in patch.targets.items()}
+    forms = {key: target.form.name for key, target in patch.targets.items()}
     if out.as_json:
         found = {"path": name, "id": patch.patch_id, "forms": forms}
         out.json({**found, "exact": list(exact), "residuals": dict(residuals)})

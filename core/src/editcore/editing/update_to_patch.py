@@ -37,8 +37,8 @@ def join_patches(
     patches: Sequence[Patch],
 ) -> Patch:
     """The low-rank updates of single edits side by side: Σ Lᵢ Rᵢ = [L₁ … Lₙ] [R₁; …; Rₙ]."""
-    forms = {target["form"] for patch in patches for target in patch.targets.values()}
-    if forms != {"low_rank"} or any(update.state_increment for update in updates):
+    forms = {target.form for patch in patches for target in patch.targets.values()}
+    if not forms or not all(form.factored for form in forms) or any(update.state_increment for update in updates):
         raise UsageError(
             f"{run.method.name} edits one request at a time, and its updates cannot be joined",
             hint="write one patch a request: -o FOLDER",
@@ -46,8 +46,9 @@ def join_patches(
     targets: dict[str, Target] = {}
     for key in sorted({key for patch in patches for key in patch.targets}):
         having = [patch for patch in patches if key in patch.targets]
-        left = torch.cat([patch.tensors[f"{key}/left"] for patch in having], 1)  # (rows, Σ r)
-        right = torch.cat([patch.tensors[f"{key}/right"] for patch in having], 0)  # (Σ r, columns)
+        factors = [patch.targets[key].form.factors(patch.parts_of(key)) for patch in having]
+        left = torch.cat([each[0] for each in factors], 1)  # (rows, Σ r)
+        right = torch.cat([each[1] for each in factors], 0)  # (Σ r, columns)
         # to_stored makes it dense where the ranks add up to more than the matrix has.
         targets[key] = _target(session, key, to_stored(LowRank(left, right), transposed=False))
     sites = {

@@ -39,15 +39,16 @@ class Beside:
         """Whether the target `own` of a patch, the tensor `key` of the base, runs beside it."""
         if key not in self._writable:
             self._writable[key] = self._is_plain(key)
-        wanted = self.wanted and patch.targets[own]["form"] == "low_rank"
+        wanted = self.wanted and patch.targets[own].form.factored
         return wanted or not self._writable[key]
 
     def branch(self, patch: Patch, own: str, key: str) -> Branch:
         """Raises `UsageError` for a form that is no product of factors and for a tensor that is no linear map's."""
-        form = patch.targets[own]["form"]
-        if form != "low_rank":
+        form = patch.targets[own].form
+        if not form.factored:
             raise UsageError(
-                f"{key} is quantised here, and patch {patch.patch_id[:12]} is {form} there: only low_rank runs beside",
+                f"{key} is quantised here, and patch {patch.patch_id[:12]} is {form.name} there: "
+                "only low_rank runs beside",
                 hint="open the unquantised base",
             )
         if self._modules is None:
@@ -61,7 +62,8 @@ class Beside:
                 hint="open the base with its weights unquantised, on one device",
             )
         delta = whole(patch.deltas(own))
-        left, right = delta.parts["left"] * delta.scale, delta.parts["right"]
+        left, right = delta.factors
+        left = left * delta.scale
         # The file's orientation, which a quantised module need not share: GPT-2's [in, out] becomes [out, in] there.
         out, in_ = (right.T, left.T) if is_transposed(described) else (left, right)
         device, module = device_of(self.anatomy.model), self.anatomy.model.get_submodule(path)

@@ -18,7 +18,6 @@ from editcore.patches.checkpoint.resolving import require_base
 from editcore.patches.checkpoint.stack import stack_hash
 from editcore.patches.checkpoint.stored import stored_whole
 from editcore.patches.file.patch import Patch
-from editcore.patches.forms.table import EXCLUSIVE
 from editcore.plugins.catalogue import unusable
 from editcore.plugins.registry import Registry
 from editcore.plugins.selection import canonical
@@ -72,14 +71,14 @@ class LiveStack:
             raise ConflictError(
                 f"the patch {patch.patch_id[:12]} is already applied", hint="take it off first with `live.remove`"
             )
-        if missing := sorted(set(patch.core["requires"]) - set(self.ids)):
+        if missing := sorted(set(patch.requires) - set(self.ids)):
             raise ConflictError(
                 f"the patch {patch.patch_id[:12]} requires {missing[0][:12]}, which is not applied",
                 hint="apply that first",
             )
         for earlier, later in twice([*self.patches, patch], {patch.patch_id}):
             raise ConflictError(said_twice(earlier, later), hint="take it off first with `live.remove`")
-        if patch.core["kind"] == "weights":
+        if patch.kind == "weights":
             self._require_alone(patch)
             branches = [self._aside.branch(patch, own, key) for own, key in self._divided(patch)[1].items()]
             self._memory.append(patch)
@@ -106,7 +105,7 @@ class LiveStack:
             where = "one of the folder" if patch_id in self.ids else "not applied"
             hint = f"editcore revert {patch_id[:12]} --model DIR" if patch_id in self.ids else "see `live.ids`"
             raise ConflictError(f"the patch {patch_id[:12]} is {where}", hint=hint)
-        if needing := [other.patch_id[:12] for other in self._memory if patch_id in other.core["requires"]]:
+        if needing := [other.patch_id[:12] for other in self._memory if patch_id in other.requires]:
             raise ConflictError(
                 f"{', '.join(needing)} {'requires' if len(needing) == 1 else 'require'} the patch {patch_id[:12]}",
                 hint="first revert the patches that require it",
@@ -144,7 +143,7 @@ class LiveStack:
         handles = [(patch_id, kind) for patch_id, (kind, _) in self._handles.items() if patch_id not in ids]
         for patch_id, _ in reversed(handles):
             self._detach(patch_id)
-        weights = [patch for patch in self.patches if patch.core["kind"] == "weights"]
+        weights = [patch for patch in self.patches if patch.kind == "weights"]
         keys = {key for patch in weights for key in self._keys(patch)}
         weights_of = {key: self._values(key) for key in keys}
         kept = {key: values.keep() for key, values in weights_of.items()}
@@ -173,16 +172,16 @@ class LiveStack:
     def _require_alone(self, patch: Patch) -> None:
         """Raises `WrongBaseError`, and `ConflictError` where a form would not have its tensor to itself."""
         keys = self._resolved(patch)
-        forms = {target["form"] for one in (*self.patches, patch) for target in one.targets.values()}
-        if forms.isdisjoint(EXCLUSIVE):
+        targets = [target for one in (*self.patches, patch) for target in one.targets.values()]
+        if not any(target.form.exclusive for target in targets):
             return
         for own, key in keys.items():
             on_key = [*self._on(key), (patch, own)]
-            require_alone(key, {one.patch_id: one.targets[name]["form"] for one, name in on_key})
+            require_alone(key, {one.patch_id: one.targets[name].form for one, name in on_key})
 
     def _owner(self, patch: Patch) -> type[PatchKind]:
         """The patch kind of a `modules` or `memory` patch. Raises `PluginError` with what to install."""
-        name = patch.core["payload"]["kind"]
+        name = str(patch.payload_kind)
         kinds = self.registry.patch_kinds
         distribution = patch.annotation("method").get("distribution")
         if not isinstance(distribution, str):

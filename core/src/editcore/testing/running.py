@@ -105,7 +105,7 @@ def difference(one: Patch, other: Patch) -> float:
         return 0.0 if one.patch_id == other.patch_id else float("inf")
     worst = 0.0
     for key, target in one.targets.items():
-        shape = target["shape"]
+        shape = target.shape
         rows, columns = shape[0], shape[1] if len(shape) > 1 else 1
         first, second = (
             delta.scale * delta.block(0, rows, columns)

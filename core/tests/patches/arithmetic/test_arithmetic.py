@@ -144,14 +144,14 @@ def test_stored_orientation_is_the_transpose_for_conv1d(name: str) -> None:
 
 
 def test_rows_of_a_transposed_matrix_are_stored_as_sparse() -> None:
-    assert to_stored(UPDATES["rows"], True).form == "sparse"
-    assert to_stored(UPDATES["rows"], False).form == "rows"
+    assert to_stored(UPDATES["rows"], True).form.name == "sparse"
+    assert to_stored(UPDATES["rows"], False).form.name == "rows"
 
 
 def test_more_factors_than_dimensions_are_stored_as_their_product() -> None:
     update = LowRank(random(3, 8), random(8, 5, seed=1))
     stored = to_stored(update, False)
-    assert stored.form == "dense"
+    assert stored.form.name == "dense"
     assert torch.equal(stored.parts["delta"], (update.out.double() @ update.in_.double()).float())
 
 

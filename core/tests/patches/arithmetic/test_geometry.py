@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from editcore.patches.arithmetic import geometry
 from editcore.patches.arithmetic.geometry import compacted, cosine, inner, overlap, principal_angles, spectrum
 from editcore.patches.forms.deltas import Delta, norm
+from editcore.patches.forms.moved import MOVED
 
 ROWS, COLUMNS = 9, 7
 FORMS = ["low_rank", "dense", "sparse", "rows"]
@@ -106,7 +107,7 @@ def test_a_sketch_finds_what_the_whole_decomposition_finds(
 ) -> None:
     g = torch.Generator().manual_seed(3)
     matrix = torch.randn(90, 3, generator=g) @ torch.randn(3, 80, generator=g)
-    delta = Delta("moved", {"after": matrix, "before": torch.zeros(90, 80)})
+    delta = Delta(MOVED, {"after": matrix, "before": torch.zeros(90, 80)})
     whole = spectrum(delta, (90, 80))
     monkeypatch.setattr(geometry, limit, value)
     monkeypatch.setattr(geometry, "PIECE", 7 * 80)  # which leaves a last block of six rows

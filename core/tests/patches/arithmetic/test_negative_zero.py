@@ -43,7 +43,7 @@ def test_a_scale_of_negative_zero_is_refused(tmp_path: Path) -> None:
 
 def test_a_group_with_a_scale_of_negative_zero_is_refused(tmp_path: Path) -> None:
     patch = sealed(group=0.0)
-    target = {**patch.targets["w"], "groups": [{**GROUP, "scale": -0.0}]}
+    target = {**patch.core["targets"]["w"], "groups": [{**GROUP, "scale": -0.0}]}
     with pytest.raises(RefusedFileError, match="negative zero"):
         Patch.read_header(written(tmp_path / "p.safetensors", patch, {**patch.core, "targets": {"w": target}}))
 
@@ -63,7 +63,7 @@ def test_zero_itself_is_read(tmp_path: Path) -> None:
 def test_sealing_writes_zero_and_gives_its_bits() -> None:
     patch = sealed(scale=-0.0, group=-0.0)
     assert str(patch.scale) == "0.0"
-    assert str(float(patch.targets["w"]["groups"][0]["scale"])) == "0.0"
+    assert str(float(patch.targets["w"].groups[0].scale)) == "0.0"
     assert patch.patch_id == sealed(scale=0.0, group=0.0).patch_id
     base = torch.full((4, 6), -0.0)
     rebuilt = rebuild(base, patch.deltas("w"))

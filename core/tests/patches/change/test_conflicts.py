@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from editcore.patches.checkpoint.identity import base_identity
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
 from editcore.patches.forms.deltas import Delta, StoredUpdate, to_stored
+from editcore.patches.forms.table import FORMS
 from editcore_hooks import ConflictError, LowRank, Rows, Sparse, TensorUpdate
 
 Folder = Callable[..., Path]
@@ -135,7 +137,7 @@ def test_all_pairs_at_once_are_the_pairs_multiplied_out(ranks: list[int], seed: 
         """As much of a patch as `overlaps` asks for."""
 
         title = ""
-        targets = {"w": {"form": "low_rank"}}  # noqa: RUF012
+        targets = {"w": SimpleNamespace(form=FORMS["low_rank"])}  # noqa: RUF012
 
         def __init__(self, number: int, rank: int) -> None:
             self.patch_id = str(number) * 64

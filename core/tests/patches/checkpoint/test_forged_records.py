@@ -22,7 +22,7 @@ from editcore.patches.checkpoint.journal import Journal, journal_path, write_jou
 from editcore.patches.checkpoint.stack import Stack
 from editcore.patches.compare.verification import verify
 from editcore.patches.exchange.squashing import squash
-from editcore.patches.file.core import check_core
+from editcore.patches.file.core import Core
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
 from editcore.patches.forms.deltas import Delta, StoredUpdate
@@ -195,7 +195,7 @@ def test_what_apply_refuses_is_refused_by_a_dry_run_and_by_verify(
     stored = Checkpoint.open(root).read(KEY)
     bits.view(torch.int16)[0, 0] = int.from_bytes(stored[:2], "little", signed=True) ^ 0x7E00  # a NaN
     target = fine.targets[KEY]
-    made = Target(StoredUpdate("xor", {"bits": bits}), "F16", tuple(target["shape"]), target["base_sha256"])
+    made = Target(StoredUpdate("xor", {"bits": bits}), "F16", target.shape, target.base_sha256)
     seal({KEY: made}, fine.annotation("base"), {}).save(tmp_path / "nan.safetensors")
     make_patch(root, KEY, form="dense", scale=1e9).save(tmp_path / "large.safetensors")
     capsys.readouterr()
@@ -307,4 +307,4 @@ def test_two_groups_of_one_patch_are_refused(folder: Folder, make_patch: Make, t
     groups = core["targets"][KEY]["groups"]
     groups[1]["patch_id"] = groups[0]["patch_id"]
     with pytest.raises(EditcoreError, match="two groups of one patch"):
-        check_core(core, {}, "a file")
+        Core.read(core, "a file")

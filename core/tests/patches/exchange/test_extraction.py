@@ -19,7 +19,7 @@ from editcore.patches.compare.verification import verify_folder
 from editcore.patches.exchange.extraction import extract
 from editcore.patches.exchange.peft_export import write_adapter
 from editcore.patches.exchange.squashing import squash
-from editcore.patches.file.core import check_core
+from editcore.patches.file.core import Core
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
 from editcore.patches.forms.deltas import Delta, StoredUpdate
@@ -69,11 +69,11 @@ def test_a_low_rank_edit_is_found_within_the_tolerance(folder: Folder, make_patc
     apply_to_copy(root, tmp_path / "edited", [make_patch(root, KEY)])
     found = extract(Checkpoint.open(root), Checkpoint.open(tmp_path / "edited"))
     target = found.patch.targets[KEY]
-    assert (target["form"], target["parts"]["left"]["shape"][1]) == ("low_rank", 2)
+    assert (target.form.name, target.rank) == ("low_rank", 2)
     assert all(residual < 1e-5 for residual in found.residuals.values())
     assert found.patch.about["extract"]["residuals"] == found.residuals
     assert (
-        extract(Checkpoint.open(root), Checkpoint.open(tmp_path / "edited"), max_rank=1).patch.targets[KEY]["form"]
+        extract(Checkpoint.open(root), Checkpoint.open(tmp_path / "edited"), max_rank=1).patch.targets[KEY].form.name
         == "dense"
     )
 
@@ -88,7 +88,7 @@ def test_vectors_single_places_and_rows_take_their_smallest_form(folder: Folder)
 
     other = edited(root, change)
     found = extract(Checkpoint.open(root), Checkpoint.open(other))
-    forms = {key: target["form"] for key, target in found.patch.targets.items()}
+    forms = {key: target.form.name for key, target in found.patch.targets.items()}
     assert forms == {BIAS: "dense", KEY: "sparse", EMBEDDING: "rows"}
 
 
@@ -138,9 +138,9 @@ def test_an_xor_target_excludes_others_on_its_tensor_and_only_there(folder: Fold
 def test_bits_of_another_width_and_a_scale_on_bits_are_refused(folder: Folder) -> None:
     core = xor_patch(folder("gpt2"), KEY).core
     with pytest.raises(RefusedFileError, match="no scale"):
-        check_core({**core, "apply": {**core["apply"], "scale": 0.5}}, {}, "it")
+        Core.read({**core, "apply": {**core["apply"], "scale": 0.5}}, "it")
     with pytest.raises(RefusedFileError, match="another width"):
-        check_core({**core, "targets": {KEY: {**core["targets"][KEY], "base_dtype": "BF16"}}}, {}, "it")
+        Core.read({**core, "targets": {KEY: {**core["targets"][KEY], "base_dtype": "BF16"}}}, "it")
 
 
 def test_what_no_delta_gives_is_xor_when_bits_are_asked_for(folder: Folder) -> None:
@@ -148,10 +148,10 @@ def test_what_no_delta_gives_is_xor_when_bits_are_asked_for(folder: Folder) -> N
     # Neither float32 nor a sum in float64 holds 2^-140 beside 1.
     other = edited(root, lambda tensors: tensors[KEY].copy_(torch.randn(tensors[KEY].shape) * 2.0**-140))
     found = extract(Checkpoint.open(root), Checkpoint.open(other), exact=True)
-    assert found.patch.targets[KEY]["form"] == "xor"
+    assert found.patch.targets[KEY].form.name == "xor"
     assert found.exact == (KEY,)
     loose = extract(Checkpoint.open(root), Checkpoint.open(other))
-    assert loose.patch.targets[KEY]["form"] == "dense"
+    assert loose.patch.targets[KEY].form.name == "dense"
     assert 0 < loose.residuals[KEY] < 1e-6
 
 
@@ -198,7 +198,7 @@ def test_a_form_asked_for_takes_every_tensor_that_differs_and_gives_its_bits(
     before = stored(root)
     apply_to_copy(root, tmp_path / "edited", [make_patch(root, KEY), make_patch(root, EMBEDDING, form="rows")])
     found = extract(Checkpoint.open(root), Checkpoint.open(tmp_path / "edited"), form=form)
-    assert {target["form"] for target in found.patch.targets.values()} == {form}
+    assert {target.form.name for target in found.patch.targets.values()} == {form}
     assert set(found.exact) == {KEY, EMBEDDING}
     found.patch.save(tmp_path / "p.safetensors")
     patch = Patch.load(tmp_path / "p.safetensors")
@@ -210,7 +210,7 @@ def test_a_form_asked_for_takes_every_tensor_that_differs_and_gives_its_bits(
     with pytest.raises(ConflictError, match="excludes"):
         squash([patch, make_patch(root, KEY)])
     squashed = squash([patch, make_patch(root, ELSEWHERE)]).patch
-    assert squashed.targets[KEY]["form"] == form
+    assert squashed.targets[KEY].form.name == form
     assert patch.redact().patch_id == patch.patch_id
     with pytest.raises(UsageError, match=f"{EMBEDDING}|{KEY} is {form}"):
         write_adapter(patch, Checkpoint.open(root), tmp_path / "adapter")

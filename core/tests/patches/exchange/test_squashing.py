@@ -63,8 +63,8 @@ def test_the_squashed_patch_gives_the_bits_of_all(
     apply_to_copy(root, tmp_path / "all", patches)
     apply_to_copy(root, tmp_path / "one", [Patch.load(tmp_path / "s.safetensors")])
     assert tensors(tmp_path / "one") == tensors(tmp_path / "all")
-    groups = squashed.patch.targets[KEYS[0]]["groups"]
-    assert [group["patch_id"] for group in groups] == sorted(patch.patch_id for patch in patches[:2])
+    groups = squashed.patch.targets[KEYS[0]].groups
+    assert [group.patch_id for group in groups] == sorted(patch.patch_id for patch in patches[:2])
 
 
 @settings(max_examples=40, deadline=None)
@@ -93,7 +93,7 @@ def test_a_squash_of_squashes_keeps_the_first_sources() -> None:
     a, b, c = (random_low_rank(seed, 1, scale=0.5) for seed in range(3))
     inner = squash([a, b]).patch
     outer = squash([inner, c]).patch
-    assert {group["patch_id"] for group in outer.targets["w"]["groups"]} == {a.patch_id, b.patch_id, c.patch_id}
+    assert {group.patch_id for group in outer.targets["w"].groups} == {a.patch_id, b.patch_id, c.patch_id}
     base = torch.randn(12, 9, generator=torch.Generator().manual_seed(9))
     steps = sorted([inner, c], key=lambda patch: patch.patch_id)
     expected = rebuild(base, [delta for patch in steps for delta in patch.deltas("w")])
@@ -115,7 +115,7 @@ def test_other_forms_are_added(folder: Folder, make_patch: Make, tmp_path: Path,
     squashed = squash(patches)
     assert squashed.exact == ()
     assert squashed.residuals[KEYS[0]] < 1e-15
-    form = squashed.patch.targets[KEYS[0]]["form"]
+    form = squashed.patch.targets[KEYS[0]].form.name
     assert form == ("dense" if "dense" in forms else "rows" if "rows" in forms else "sparse")  # the smallest
     apply_to_copy(root, tmp_path / "all", patches)
     apply_to_copy(root, tmp_path / "one", [squashed.patch])
@@ -129,13 +129,13 @@ def test_a_target_of_one_source_is_kept(folder: Folder, make_patch: Make, form: 
     squashed = squash([one, other])
     assert set(squashed.exact) == set(KEYS)
     assert squashed.patch.targets[KEYS[0]] == one.targets[KEYS[0]]
-    assert squashed.patch.targets[KEYS[1]]["groups"][0]["scale"] == 0.25
+    assert squashed.patch.targets[KEYS[1]].groups[0].scale == 0.25
 
 
 def test_more_factors_than_dimensions_become_dense() -> None:
     patches = [random_low_rank(seed, 5) for seed in range(2)]
     squashed = squash(patches)
-    assert squashed.patch.targets["w"]["form"] == "dense"
+    assert squashed.patch.targets["w"].form.name == "dense"
     assert squashed.residuals["w"] < 1e-15
 
 
@@ -143,7 +143,7 @@ def test_fewer_factors_say_what_they_lose() -> None:
     patches = [random_low_rank(seed, 2, shape=(30, 20)) for seed in range(3)]
     squashed = squash(patches, max_rank=3)
     target = squashed.patch.targets["w"]
-    assert target["parts"]["left"]["shape"] == [30, 3]
+    assert target.parts["left"].shape == (30, 3)
     total = sum(p.tensors["w/left"].double() @ p.tensors["w/right"].double() for p in patches)
     (delta,) = squashed.patch.deltas("w")
     found = float((total - delta.block(0, 30, 20)).norm() / total.norm())
@@ -253,9 +253,9 @@ def test_without_peft_its_rules_say_what_to_install() -> None:
     ],
 )
 def test_groups_that_do_not_fit_their_factors_are_refused(groups: list[dict[str, Any]]) -> None:
-    from editcore.patches.file.core import check_core
+    from editcore.patches.file.core import Core
 
     patch = random_low_rank(0, 2)
-    core = {**patch.core, "targets": {"w": {**patch.targets["w"], "groups": groups}}}
+    core = {**patch.core, "targets": {"w": {**patch.core["targets"]["w"], "groups": groups}}}
     with pytest.raises(RefusedFileError, match="group"):
-        check_core(core, {}, "it")
+        Core.read(core, "it")

@@ -36,7 +36,7 @@ def deltas_by_key(checkpoint: Checkpoint, patches: Iterable[Patch | PatchHeader]
         if patch.kind != "weights":
             continue
         for own, key in require_base(patch, checkpoint).keys.items():
-            if patch.targets[own]["form"] != "xor":
+            if not patch.targets[own].form.needs_base:
                 found.setdefault(key, []).extend(patch.deltas(own))
     return found
 
@@ -52,6 +52,6 @@ def total(deltas: Sequence[Delta], shape: Sequence[int]) -> Tensor:
 
 def total_norm(deltas: Sequence[Delta], shape: Sequence[int]) -> float:
     """‖Σ scale · δ‖, without forming products of low rank."""
-    if all(delta.form == "low_rank" for delta in deltas):
+    if all(delta.form.factored for delta in deltas):
         return norm(whole(deltas))
     return float(total(deltas, shape).norm())

@@ -18,7 +18,6 @@ from editcore.models.running.branches import Branches
 from editcore.patches.checkpoint.resolving import require_base
 from editcore.patches.file.patch import Patch
 from editcore.patches.forms.deltas import whole
-from editcore.patches.forms.table import EXCLUSIVE
 from editcore.plugins.calls import stage_manager
 from editcore_hooks import Case, Dense, LowRank, Metric, Report, Site, UsageError
 
@@ -128,12 +127,13 @@ def _update(session: "OpenSession", patch: Patch) -> Update | None:
     for own, key in require_base(patch, session.checkpoint).keys.items():
         target = patch.targets[own]
         site = session.anatomy.site_of(session.anatomy.parameter_of(key))
-        if site is None or site.role not in IN_BLOCK or target["form"] in EXCLUSIVE or len(target["shape"]) != 2:
+        if site is None or site.role not in IN_BLOCK or target.form.exclusive or len(target.shape) != 2:
             return None
         transposed = session.anatomy.transposed(site)
-        if target["form"] == "low_rank" and session.checkpoint.entries[key].dtype == "F32":
+        if target.form.factored and session.checkpoint.entries[key].dtype == "F32":
             delta = whole(patch.deltas(own))
-            left, right = (delta.parts["left"] * delta.scale).float(), delta.parts["right"].float()
+            left, right = delta.factors
+            left, right = (left * delta.scale).float(), right.float()
             found[site] = LowRank(right.T, left.T) if transposed else LowRank(left, right)
         else:
             change = session.live.change(patch, own)
@@ -143,7 +143,7 @@ def _update(session: "OpenSession", patch: Patch) -> Update | None:
 
 def _at_once(patches: Sequence[Patch]) -> int:
     """How many patches are held together: as many as fit whole into a fixed room, which low-rank ones hardly need."""
-    sizes: list[int] = [sum(4 * prod(target["shape"]) for target in patch.targets.values()) for patch in patches]
+    sizes: list[int] = [sum(4 * prod(target.shape) for target in patch.targets.values()) for patch in patches]
     return max(1, min(TOGETHER, ROOM // max([1, *sizes])))
 
 

@@ -10,7 +10,10 @@ from attrs import frozen
 
 from editcore.patches.arithmetic.factoring import factorise, truncate
 from editcore.patches.forms.deltas import Delta, StoredUpdate, whole
-from editcore.patches.forms.table import Shape
+from editcore.patches.forms.dense import DENSE
+from editcore.patches.forms.form import Parts, Shape
+from editcore.patches.forms.low_rank import LOW_RANK
+from editcore.patches.forms.table import SPELLINGS
 from editcore.storage.canonical import is_negative_zero
 from editcore_hooks import EditcoreError
 
@@ -39,27 +42,25 @@ class Combined:
 
 def combine(steps: Sequence[Step], shape: Shape, max_rank: int | None = None) -> Combined:
     """The sum of `steps`. With `max_rank` no more than so many factors, as far as factors are smaller than a matrix."""
-    forms = {step.delta.form for step in steps}
-    if forms == {"low_rank"}:
-        rank = sum(step.delta.parts["left"].shape[1] for step in steps)
+    deltas = [step.delta for step in steps]
+    form, alike = deltas[0].form, len({delta.form for delta in deltas}) == 1
+    if alike and form.factored:
         # As many factors as the format takes: a dense sum that keeps the bits takes float64, and is never smaller.
-        if rank <= min(*shape, max_rank or min(shape)):
+        if sum(delta.rank for delta in deltas) <= min(*shape, max_rank or min(shape)):
             return _side_by_side(steps)
         if max_rank is not None and _factors_are_smaller(shape, max_rank):
-            together = whole([step.delta for step in steps])
-            left = together.parts["left"].double() * together.scale
-            return _of_factors(truncate(left, together.parts["right"], max_rank))
-    elif len(steps) == 1 and not (max_rank and forms == {"dense"}):
-        return _alone(steps[0].delta)
-    elif forms == {"rows"}:
-        return _united_rows(steps)
-    total = dense_sum([step.delta for step in steps], shape)
-    if forms <= {"rows", "sparse"}:
+            return _of_factors(truncate(*whole(deltas).with_scale().factors, max_rank))
+    elif len(steps) == 1 and not (max_rank and form.full):
+        return _alone(deltas[0])
+    elif alike and (parts := form.joined([delta.with_scale().parts for delta in deltas])) is not None:
+        return Combined(StoredUpdate(form, _stored_parts(parts)), residual=(len(steps) - 1) * ROUNDING, exact=False)
+    total = dense_sum(deltas, shape)
+    if all(delta.form.placed for delta in deltas):
         update = smallest(total)
     elif max_rank is not None and len(shape) == 2 and _factors_are_smaller(shape, max_rank):
         return _of_factors(factorise(total, 0.0, max_rank))
     else:
-        update = StoredUpdate("dense", {"delta": stored(total)})
+        update = StoredUpdate(DENSE, {"delta": stored(total)})
     return Combined(update, residual=(len(steps) - 1) * ROUNDING, exact=len(steps) == 1)
 
 
@@ -77,25 +78,10 @@ def dense_sum(deltas: Sequence[Delta], shape: Shape) -> torch.Tensor:
 
 def smallest(total: torch.Tensor) -> StoredUpdate:
     """The smallest spelling without factors of a delta in float64: `sparse`, `rows` or `dense`."""
-    dense = stored(total)
-    if total.dim() != 2:
-        return StoredUpdate("dense", {"delta": dense})
-    size = dense.element_size()
-    rows = (total != 0).any(dim=1).nonzero().squeeze(1)
-    places = int((total != 0).sum())
-    # Numbers of bytes: an index takes eight for each coordinate.
-    cost = {
-        "dense": size * total.numel(),
-        "rows": (8 + size * total.shape[1]) * len(rows),
-        "sparse": (16 + size) * places,
-    }
-    form = min(cost, key=lambda name: cost[name])
-    if form == "rows":
-        return StoredUpdate("rows", {"index": rows, "values": dense[rows]})
-    if form == "sparse":
-        index = (total != 0).nonzero().T.contiguous()
-        return StoredUpdate("sparse", {"index": index, "values": dense[index[0], index[1]]})
-    return StoredUpdate("dense", {"delta": dense})
+    values = stored(total)
+    sizes = {form: size for form in SPELLINGS if (size := form.size_of(total, values)) is not None}
+    form = min(sizes, key=lambda form: sizes[form])
+    return StoredUpdate(form, form.spelled(total, values))
 
 
 def stored(values: torch.Tensor) -> torch.Tensor:
@@ -115,37 +101,23 @@ def _require_memory(needed: int, shape: Shape) -> None:
 
 
 def _side_by_side(steps: Sequence[Step]) -> Combined:
-    parts = {
-        "left": torch.cat([step.delta.parts["left"] for step in steps], dim=1),  # (rows, Σr)
-        "right": torch.cat([step.delta.parts["right"] for step in steps]),  # (Σr, columns)
-    }
-    groups = tuple(
-        {"patch_id": step.patch_id, "rank": int(step.delta.parts["left"].shape[1]), "scale": step.delta.scale}
-        for step in steps
-    )
+    form = steps[0].delta.form
+    parts = form.joined([step.delta.parts for step in steps])
+    assert parts is not None  # factors always can
+    groups = tuple({"patch_id": step.patch_id, "rank": step.delta.rank, "scale": step.delta.scale} for step in steps)
     # -1 times 0 is -0, which a manifest cannot hold: it is written as 0, and the sign of a zero may differ.
     exact = not any(is_negative_zero(step.delta.scale) for step in steps)
-    return Combined(StoredUpdate("low_rank", parts), groups, exact=exact)
+    return Combined(StoredUpdate(form, parts), groups, exact=exact)
 
 
 def _alone(delta: Delta) -> Combined:
-    name = {"dense": "delta", "xor": "bits", "replace": "stored"}.get(delta.form, "values")
-    values = delta.parts[name]
-    if delta.scale != 1.0:
-        values = stored(values.double() * delta.scale)
+    parts = delta.parts if delta.scale == 1.0 else _stored_parts(delta.with_scale().parts)
     # A negative scale also turns the zeros around what is stored, which can decide the sign of a zero in the result.
-    exact = delta.scale > 0 or delta.form == "dense"
-    return Combined(StoredUpdate(delta.form, {**delta.parts, name: values}), exact=exact)
+    return Combined(StoredUpdate(delta.form, parts), exact=delta.scale > 0 or delta.form.full)
 
 
-def _united_rows(steps: Sequence[Step]) -> Combined:
-    index = torch.cat([step.delta.parts["index"] for step in steps]).unique()  # type: ignore[no-untyped-call]
-    total = torch.zeros(len(index), steps[0].delta.parts["values"].shape[1], dtype=torch.float64)
-    for step in steps:
-        at = torch.searchsorted(index, step.delta.parts["index"])
-        total[at] += step.delta.scale * step.delta.parts["values"].double()
-    update = StoredUpdate("rows", {"index": index, "values": stored(total)})
-    return Combined(update, residual=(len(steps) - 1) * ROUNDING, exact=False)
+def _stored_parts(parts: Parts) -> Parts:
+    return {name: stored(part) if part.is_floating_point() else part for name, part in parts.items()}
 
 
 def _factors_are_smaller(shape: Shape, rank: int) -> bool:
@@ -153,5 +125,5 @@ def _factors_are_smaller(shape: Shape, rank: int) -> bool:
 
 
 def _of_factors(factors: Any) -> Combined:
-    update = StoredUpdate("low_rank", {"left": factors.left, "right": factors.right})
+    update = StoredUpdate(LOW_RANK, {"left": factors.left, "right": factors.right})
     return Combined(update, residual=factors.residual, exact=False)

@@ -11,14 +11,15 @@ from typing import Final
 import torch
 from attrs import field, frozen
 
-from editcore.patches.forms.deltas import PIECE, Delta, norm
+from editcore.patches.forms.deltas import Delta, norm
+from editcore.patches.forms.dense import DENSE
+from editcore.patches.forms.norms import PIECE
+from editcore.patches.forms.support import Support
 
 NOISE: Final = 1e-6
 """Singular values below this share of the largest are rounding: factors are float32."""
 ENERGY: Final = 0.99
 """An effective rank is the number of directions that hold this share of the squared norm."""
-FULL: Final = ("dense", "moved")
-"""Forms that say something of every element."""
 _SKETCH: Final = 64
 _SIDE: Final = 1024
 _ELEMENTS: Final = 2**22
@@ -29,71 +30,68 @@ its memory."""
 def inner(one: Delta, two: Delta, shape: Sequence[int]) -> float:
     """⟨δ₁, δ₂⟩ = Σ δ₁ ∘ δ₂ of two deltas, scales included, of a tensor of `shape`."""
     scale = one.scale * two.scale
-    if one.form != "low_rank":
+    if not one.form.factored:
         one, two = two, one
-    if one.form == two.form == "low_rank":
-        left = one.parts["left"].double().T @ two.parts["left"].double()  # (r₁, r₂)
-        right = one.parts["right"].double() @ two.parts["right"].double().T  # (r₁, r₂)
+    if one.form.factored and two.form.factored:
+        (left_one, right_one), (left_two, right_two) = one.factors, two.factors
+        left = left_one.double().T @ left_two.double()  # (r₁, r₂)
+        right = right_one.double() @ right_two.double().T  # (r₁, r₂)
         return scale * float((left * right).sum())  # ⟨L₁R₁, L₂R₂⟩ = Σ (L₁ᵀL₂) ∘ (R₁R₂ᵀ)
-    if one.form == two.form == "sparse":
-        return scale * _inner_of_places(one, two, shape)
+    if one.form.placed and two.form.placed:
+        supports = one.support, two.support
+        if all(support.columns is not None for support in supports):
+            return scale * _inner_of_places(*supports, shape[1])
     total, (rows, columns) = 0.0, _matrix(shape)
     step = max(1, PIECE // max(1, columns))
     for start in _touched(two, rows, step):
         stop = min(start + step, rows)
         block = two.block(start, stop, columns)  # (b, k)
-        if one.form == "low_rank":
-            projected = block @ one.parts["right"].double().T  # (b, r)
-            total += float((one.parts["left"][start:stop].double() * projected).sum())
+        if one.form.factored:
+            left, right = one.factors
+            projected = block @ right.double().T  # (b, r)
+            total += float((left[start:stop].double() * projected).sum())
         else:
             total += float((one.block(start, stop, columns) * block).sum())
     return scale * total
 
 
-def _inner_of_places(one: Delta, two: Delta, shape: Sequence[int]) -> float:
-    """The sum over places that both name; each names them in ascending order."""
-    places = [delta.parts["index"][0] * shape[1] + delta.parts["index"][1] for delta in (one, two)]
+def _inner_of_places(one: Support, two: Support, width: int) -> float:
+    """The sum over single places that both name; each names them in ascending order."""
+    places = [support.places(width) for support in (one, two)]
     if not all(len(some) for some in places):
         return 0.0
     at = torch.searchsorted(*places).clamp(max=len(places[0]) - 1)
     same = places[0][at] == places[1]
-    return float((one.parts["values"][at][same].double() * two.parts["values"][same].double()).sum())
+    return float((one.values[at][same].double() * two.values[same].double()).sum())
 
 
 def compacted(deltas: Sequence[Delta | None], shape: Sequence[int]) -> tuple[tuple[Delta | None, ...], tuple[int, ...]]:
     """The same deltas without the rows and columns that none of them touches, which change no norm and no angle: a
     patch of a few bytes can claim a tensor that no memory holds. As they are where one of them touches everything."""
     present = [delta for delta in deltas if delta is not None]
-    if not present or any(delta.form not in ("sparse", "rows") for delta in present):
+    if not present or not all(delta.form.placed for delta in present):
         return tuple(deltas), tuple(shape)
-    indexes = [delta.parts["index"] for delta in present]
-    rows = torch.cat([index.reshape(-1, index.shape[-1])[0] for index in indexes]).unique()  # type: ignore[no-untyped-call]
-    if any(delta.form == "rows" for delta in present):  # whole rows touch every column, and bring them along
+    supports = [delta.support for delta in present]
+    rows = torch.cat([support.rows for support in supports]).unique()  # type: ignore[no-untyped-call]
+    across = [support.columns for support in supports if support.columns is not None]
+    if len(across) < len(supports):  # whole rows touch every column, and bring them along
         columns, width = None, shape[1]
     else:
-        columns = torch.cat([index[1] for index in indexes]).unique()  # type: ignore[no-untyped-call]
+        columns = torch.cat(across).unique()  # type: ignore[no-untyped-call]
         width = len(columns)
     found = tuple(None if delta is None else _on(delta, rows, columns) for delta in deltas)
     return found, (len(rows), width)
 
 
 def _on(delta: Delta, rows: torch.Tensor, columns: torch.Tensor | None) -> Delta:
-    index = delta.parts["index"]
-    if delta.form == "rows":
-        at = torch.searchsorted(rows, index)
-    else:
-        at = torch.stack(
-            [torch.searchsorted(rows, index[0]), index[1] if columns is None else torch.searchsorted(columns, index[1])]
-        )
-    return Delta(delta.form, {**delta.parts, "index": at}, delta.scale)
+    return Delta(delta.form, delta.form.renumbered(delta.parts, rows, columns), delta.scale)
 
 
 def _touched(delta: Delta, rows: int, step: int) -> Sequence[int]:
     """Where the blocks begin in which a delta is not zero."""
-    if delta.form not in ("sparse", "rows"):
+    if not delta.form.placed:
         return range(0, rows, step)
-    index = delta.parts["index"][0] if delta.form == "sparse" else delta.parts["index"]
-    blocks: list[int] = torch.unique(index // step).tolist()  # type: ignore[no-untyped-call]
+    blocks: list[int] = torch.unique(delta.support.rows // step).tolist()  # type: ignore[no-untyped-call]
     return [block * step for block in blocks]
 
 
@@ -137,22 +135,24 @@ def spectrum(delta: Delta, shape: Sequence[int], name: str = "a tensor") -> Spec
     directions, with a fixed seed. Raises `RefusedFileError` where `norm` does.
     """
     norm(delta, name)
-    if delta.form == "low_rank":
-        q_left, r_left = torch.linalg.qr(delta.parts["left"].double())  # (d, r), (r, r)
-        q_right, r_right = torch.linalg.qr(delta.parts["right"].double().T)  # (k, r), (r, r)
+    if delta.form.factored:
+        factors = delta.factors
+        q_left, r_left = torch.linalg.qr(factors[0].double())  # (d, r), (r, r)
+        q_right, r_right = torch.linalg.qr(factors[1].double().T)  # (k, r), (r, r)
         left, values, right = torch.linalg.svd(delta.scale * r_left @ r_right.T, full_matrices=False)
         return _above_noise(q_left @ left, values, right @ q_right.T)
     rows, columns = _matrix(shape)
-    if delta.form in FULL:
+    if delta.form.full:
         if min(rows, columns) > _SIDE or rows * columns > _ELEMENTS:
             return _sketch(delta, rows, columns)
         return _above_noise(*torch.linalg.svd(delta.scale * delta.block(0, rows, columns), full_matrices=False))
-    if delta.form == "rows":
-        dense, at = Delta("dense", {"delta": delta.parts["values"]}, delta.scale), delta.parts["index"]
-        found = spectrum(dense, delta.parts["values"].shape, name)
-        return Spectrum(_spread(found.left, at, rows), found.values, found.right, found.total, found.partial)
-    index = delta.parts["index"]
-    places = [torch.unique(each) for each in index]  # type: ignore[no-untyped-call] # rows and columns that it touches
+    support = delta.support
+    if support.columns is None:
+        dense = Delta(DENSE, {"delta": support.values}, delta.scale)
+        found = spectrum(dense, support.values.shape, name)
+        left = _spread(found.left, support.rows, rows)
+        return Spectrum(left, found.values, found.right, found.total, found.partial)
+    places = [torch.unique(each) for each in (support.rows, support.columns)]  # type: ignore[no-untyped-call]
     (small,), (height, width) = compacted([delta], shape)
     assert small is not None
     if min(height, width) > _SIDE or height * width > _ELEMENTS:
@@ -185,24 +185,26 @@ def _sketch(delta: Delta, rows: int, columns: int) -> Spectrum:
             some = slice(start, min(start + step, rows))
             yield some, (delta.scale * delta.block(some.start, some.stop, columns)).float()  # (b, k)
 
+    places = delta.support if delta.form.placed else None
+    if places is not None:
+        values = (delta.scale * places.values.double()).float()
+
     def times(right: torch.Tensor) -> torch.Tensor:
-        if delta.form == "sparse":
-            return _of_places(index[0], index[1], values, right, rows)
+        if places is not None and places.columns is not None:
+            return _of_places(places.rows, places.columns, values, right, rows)
         product = torch.empty(rows, right.shape[1])
         for some, block in blocks():
             product[some] = block @ right  # (b, k) (k, n)
         return product  # (d, n)
 
     def turned_times(left: torch.Tensor) -> torch.Tensor:
-        if delta.form == "sparse":
-            return _of_places(index[1], index[0], values, left, columns)
+        if places is not None and places.columns is not None:
+            return _of_places(places.columns, places.rows, values, left, columns)
         product = torch.zeros(columns, left.shape[1])
         for some, block in blocks():
             product.addmm_(block.T, left[some])  # (k, b) (b, n)
         return product  # (k, n)
 
-    if delta.form == "sparse":
-        index, values = delta.parts["index"], (delta.scale * delta.parts["values"].double()).float()
     draw = torch.Generator().manual_seed(0)
     basis = torch.linalg.qr(times(torch.randn(columns, _SKETCH, generator=draw)))[0]
     for _ in range(2):
@@ -227,7 +229,7 @@ def directions(delta: Delta, found: Spectrum) -> tuple[torch.Tensor, torch.Tenso
 
     All that factors hold. Of a dense delta those that carry it: its rounding reaches into every direction there is.
     """
-    count = found.effective_rank if delta.form in FULL else None
+    count = found.effective_rank if delta.form.full else None
     return found.left[:, :count], found.right[:count].T
 
 

@@ -14,14 +14,11 @@ from attrs import frozen
 
 from editcore.patches.arithmetic.denormals import small_numbers_kept
 from editcore.patches.forms.deltas import Delta
-from editcore.patches.forms.table import EXCLUSIVE
 from editcore.storage.tensors import DTYPE_NAMES, blob_of, tensor_of
 from editcore_hooks import ConflictError, RefusedFileError
 
 BLOCK_ELEMENTS: Final = 2**20
 """A block has max(1, 2^20 // columns) rows. Part of the format: another cut gives other bits from a matmul."""
-
-_INTEGERS: Final = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 def rebuild(base: torch.Tensor, deltas: Sequence[Delta], name: str = "the tensor") -> torch.Tensor:
@@ -38,7 +35,7 @@ def rebuild_in_place(result: torch.Tensor, deltas: Sequence[Delta], name: str) -
     """`rebuild` in the memory of the base, which on an error is half done."""
     if not deltas:
         return result
-    if any(delta.form in EXCLUSIVE for delta in deltas):
+    if any(delta.form.exclusive for delta in deltas):
         return _exchange_bits(result, deltas, name)
     with small_numbers_kept(result.numel()):
         return _add(result, deltas, name)
@@ -78,11 +75,7 @@ def result_sha256(result: torch.Tensor) -> str:
 def _exchange_bits(result: torch.Tensor, deltas: Sequence[Delta], name: str) -> torch.Tensor:
     if len(deltas) > 1:
         raise ConflictError(f"a patch of {name} replaces its bits and excludes others there", hint="apply it alone")
-    if deltas[0].form == "replace":
-        after = deltas[0].parts["stored"].clone()
-    else:
-        width = _INTEGERS[result.element_size()]
-        after = (result.view(width) ^ deltas[0].parts["bits"].view(width)).view(result.dtype)
+    after = deltas[0].form.becomes(deltas[0].parts, result)
     if _became_infinite(result, after):
         raise RefusedFileError(f"the patched {name} is not finite", hint="get the patch again from its author")
     return after
@@ -103,7 +96,7 @@ class Survival:
 
 def surviving(deltas: Sequence[Delta], before: torch.Tensor, after: torch.Tensor) -> Survival:
     """Compare what was asked for with what the deployed dtype kept. A delta of zero survives whole."""
-    if any(delta.form in EXCLUSIVE for delta in deltas):
+    if any(delta.form.exclusive for delta in deltas):
         return Survival(0.0, 0.0)
     old, new = as_matrix(before.detach().cpu().contiguous()), as_matrix(after.detach().cpu().contiguous())
     error = wanted = 0.0

@@ -8,7 +8,6 @@ from attrs import frozen
 
 from editcore.patches.arithmetic.rebuilding import as_matrix, blocks
 from editcore.patches.forms.deltas import Delta
-from editcore.patches.forms.table import EXCLUSIVE
 
 _ROUNDING: Final = 2.0**-52
 """Largest difference of one float64 operation between machines, relative to its operands."""
@@ -30,7 +29,7 @@ def deviation(here: torch.Tensor, there: torch.Tensor, deltas: Sequence[Delta]) 
     An element may differ by one unit in the last place of the dtype, and by what the float64 sums of low-rank products
     before the cast can differ, which shows where a sum nearly cancels. Forms that set bits leave no room.
     """
-    exact = any(delta.form in EXCLUSIVE for delta in deltas)
+    exact = any(delta.form.exclusive for delta in deltas)
     one, other = as_matrix(here), as_matrix(there)
     differing = beyond = 0
     largest = 0.0
@@ -58,15 +57,10 @@ def _last_place(size: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 def _of_products(result: torch.Tensor, deltas: Sequence[Delta], start: int, stop: int) -> torch.Tensor | float:
     """Largest change of sums over the rank in another order: r · 2⁻⁵² · Σ |left| |right|, and as much for each
     addition after it."""
-    if not any(delta.form == "low_rank" for delta in deltas):
+    if not any(delta.form.factored for delta in deltas):
         return 0.0
     size, steps = result.abs().nan_to_num(nan=0.0, posinf=0.0, neginf=0.0), len(deltas) + 1
     for delta in deltas:
-        parts = delta.parts
-        if delta.form == "low_rank":
-            left, right = parts["left"][start:stop].double().abs(), parts["right"].double().abs()
-            size = size + abs(delta.scale) * (left @ right)  # (b, r) (r, columns)
-            steps += left.shape[1]
-        else:
-            size = size + abs(delta.scale) * delta.block(start, stop, result.shape[1]).abs()
+        size = size + abs(delta.scale) * delta.form.magnitude(delta.parts, start, stop, result.shape[1])
+        steps += delta.rank
     return _ROUNDING * steps * size

@@ -8,16 +8,16 @@ from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.file.merged_annotation import contents
 from editcore.patches.file.patch import Patch, PatchHeader
-from editcore.patches.forms.table import EXCLUSIVE
+from editcore.patches.forms.form import Form
 from editcore_hooks import ConflictError
 
 
-def require_alone(key: str, forms: Mapping[str, str]) -> None:
+def require_alone(key: str, forms: Mapping[str, Form]) -> None:
     """Check the forms that patches (by id) have on one tensor. Raises `ConflictError` when one of them excludes others.
 
     Without this the arithmetic would have to put one before the other, and taking either out would change the rest.
     """
-    exclusive = sorted(patch_id for patch_id, form in forms.items() if form in EXCLUSIVE)
+    exclusive = sorted(patch_id for patch_id, form in forms.items() if form.exclusive)
     if exclusive and len(forms) > 1:
         others = ", ".join(sorted(patch_id[:12] for patch_id in forms if patch_id != exclusive[0]))
         raise ConflictError(
@@ -74,11 +74,11 @@ def clashes(
         if len(names) > 1 and not new.keys().isdisjoint(names):
             forms = {patch_id: _form(checkpoint, new, patch_id, name) for patch_id, name in names.items()}
             for pair in combinations(sorted(names, key=order.index), 2):
-                if not new.keys().isdisjoint(pair) and any(forms[patch_id] in EXCLUSIVE for patch_id in pair):
+                if not new.keys().isdisjoint(pair) and any(forms[patch_id].exclusive for patch_id in pair):
                     found.append((key, *pair))
     return found
 
 
-def _form(checkpoint: Checkpoint, new: Mapping[str, Patch], patch_id: str, name: str) -> str:
+def _form(checkpoint: Checkpoint, new: Mapping[str, Patch], patch_id: str, name: str) -> Form:
     patch = new.get(patch_id) or stored_patch(checkpoint, patch_id)
-    return str(patch.targets[name]["form"])
+    return patch.targets[name].form

@@ -46,7 +46,7 @@ def overlaps(key: str, shape: Sequence[int], touching: Sequence[Touching]) -> li
 
     last = touching[-1]
     side = key_side(last.patch.annotation("sites").get(last.name), shape)
-    factored = [i for i, each in enumerate(touching) if each.patch.targets[each.name]["form"] == "low_rank"]
+    factored = [i for i, each in enumerate(touching) if each.patch.targets[each.name].form.factored]
     found = list(_factored(key, [seen(i) for i in factored], side))
     for i, j in combinations(range(len(touching)), 2):
         if {i, j} <= set(factored) or not (touching[i].new or touching[j].new):
@@ -74,15 +74,15 @@ def key_side(site: object, shape: Sequence[int]) -> str:
 
 def disjoint(one: Delta, two: Delta) -> bool:
     """Whether no place is touched by both; low-rank and dense deltas touch every place."""
-    if not {one.form, two.form} <= {"sparse", "rows"}:
+    if not (one.form.placed and two.form.placed):
         return False
-    if one.form == two.form == "sparse":
-        columns = 1 + int(
-            max((int(d.parts["index"][1].max()) for d in (one, two) if d.parts["index"].numel()), default=0)
-        )
-        places = [d.parts["index"][0] * columns + d.parts["index"][1] for d in (one, two)]
+    supports = one.support, two.support
+    across = [support.columns for support in supports if support.columns is not None]
+    if len(across) == 2:
+        width = 1 + max((int(columns.max()) for columns in across if len(columns)), default=0)
+        places = [support.places(width) for support in supports]
     else:
-        places = [d.parts["index"][0] if d.form == "sparse" else d.parts["index"] for d in (one, two)]
+        places = [support.rows for support in supports]
     return not bool(torch.isin(*places).any())
 
 
@@ -118,7 +118,8 @@ def _factored(key: str, seen: Sequence[_Seen], side: str) -> Iterator[Conflict]:
 
 def _keys(delta: Delta, side: str) -> torch.Tensor:
     """The keys of a low-rank delta (r, k), one a factor and each of length 1: an edit of many facts has many."""
-    keys = delta.parts["right"] if side == "right" else delta.parts["left"].T
+    left, right = delta.factors
+    keys = right if side == "right" else left.T
     return torch.nn.functional.normalize(keys.double(), dim=1)
 
 

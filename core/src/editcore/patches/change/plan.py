@@ -61,8 +61,7 @@ class Plan:
         for key in self.changed:
             for patch_id, name in self.touched.get(key, {}).items():
                 target = (added.get(patch_id) or stored_patch(self.checkpoint, patch_id)).targets[name]
-                if target["form"] == "low_rank":
-                    total += 2 * math.prod(target["shape"]) * target["parts"]["left"]["shape"][1]
+                total += 2 * math.prod(target.shape) * target.rank
         return total
 
 

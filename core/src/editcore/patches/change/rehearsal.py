@@ -7,7 +7,6 @@ from editcore.patches.change.plan import Plan
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.forms.deltas import Delta
-from editcore.patches.forms.table import EXCLUSIVE
 from editcore.storage.tensors import view_of
 
 
@@ -30,18 +29,9 @@ def rehearse(plan: Plan) -> None:
 
 
 def _may_overflow(opened: Checkpoint, key: str, deltas: list[Delta]) -> bool:
-    if any(delta.form in EXCLUSIVE for delta in deltas):
+    if any(delta.form.exclusive for delta in deltas):
         return True
     entry = opened.entries[key]
     base = view_of(entry.dtype, entry.shape, opened.read_base(key))
-    largest = float(base.abs().max()) + sum(abs(delta.scale) * _largest(delta) for delta in deltas)
+    largest = float(base.abs().max()) + sum(abs(delta.scale) * delta.form.largest(delta.parts) for delta in deltas)
     return not largest < torch.finfo(base.dtype).max  # also where the base holds NaN
-
-
-def _largest(delta: Delta) -> float:
-    """No element of the unscaled delta is larger: |Σ lᵢ rᵢ| ≤ ‖l‖ ‖r‖ for a product of factors."""
-    if delta.form == "low_rank":
-        rows, columns = delta.parts["left"].double().norm(dim=1), delta.parts["right"].double().norm(dim=0)
-        return float(rows.max() * columns.max())
-    values = delta.parts["delta" if delta.form == "dense" else "values"]
-    return float(values.abs().max()) if values.numel() else 0.0

@@ -1,14 +1,15 @@
 """Find the tensor of a target in a checkpoint, and check that the checkpoint is the base of a patch."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from attrs import field, frozen
 
 from editcore.models.anatomy.keys import aliases, tied_names
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.file.patch import Patch, PatchHeader
-from editcore.patches.forms.table import FLOATS
+from editcore.patches.file.target import CoreTarget
+from editcore.patches.forms.form import FLOATS
 from editcore_hooks import ConflictError, RefusedFileError, WrongBaseError
 
 
@@ -25,7 +26,7 @@ class Verdict:
     problem: WrongBaseError | None = field(default=None, eq=False)
 
 
-def resolve(key: str, target: Mapping[str, Any], checkpoint: Checkpoint, others: Iterable[str] = ()) -> str:
+def resolve(key: str, target: CoreTarget, checkpoint: Checkpoint, others: Iterable[str] = ()) -> str:
     """The checkpoint's key of a target: by name, by alias (`others` first), then by shape, dtype and content.
 
     Raises `WrongBaseError` when nothing fits and `ConflictError` when more than one tensor does.
@@ -41,7 +42,7 @@ def resolve(key: str, target: Mapping[str, Any], checkpoint: Checkpoint, others:
     if named and len(fitting) <= 1:
         # The one that fits, or else the one that does not: the verdict then says how the two differ.
         return (fitting or named)[0]
-    matching = [name for name in fitting if checkpoint.base_sha256(name) == target["base_sha256"]]
+    matching = [name for name in fitting if checkpoint.base_sha256(name) == target.base_sha256]
     if len(matching) > 1:
         raise ConflictError(
             f"target {key} could be {' or '.join(sorted(matching))} in {checkpoint.folder}: they are equal",
@@ -49,8 +50,8 @@ def resolve(key: str, target: Mapping[str, Any], checkpoint: Checkpoint, others:
         )
     if not matching:
         raise WrongBaseError(
-            f"{checkpoint.folder} has no tensor {key} {target['base_dtype']} {tuple(target['shape'])} "
-            f"with sha256 {target['base_sha256']}",
+            f"{checkpoint.folder} has no tensor {key} {target.base_dtype} {target.shape} "
+            f"with sha256 {target.base_sha256}",
             hint="use the base that the patch was made for; `editcore inspect PATCH` names it",
         )
     return matching[0]
@@ -103,24 +104,22 @@ def require_base(patch: Patch | PatchHeader, checkpoint: Checkpoint, strict: boo
     return verdict
 
 
-def _fits(name: str, target: Mapping[str, Any], checkpoint: Checkpoint) -> bool:
+def _fits(name: str, target: CoreTarget, checkpoint: Checkpoint) -> bool:
     entry = checkpoint.entries[name]
-    return (entry.dtype, list(entry.shape)) == (target["base_dtype"], target["shape"])
+    return (entry.dtype, entry.shape) == (target.base_dtype, target.shape)
 
 
-def _compare(
-    key: str, found: str, target: Mapping[str, Any], patch: Patch | PatchHeader, checkpoint: Checkpoint
-) -> None:
+def _compare(key: str, found: str, target: CoreTarget, patch: Patch | PatchHeader, checkpoint: Checkpoint) -> None:
     entry = checkpoint.entries[found]
     if entry.dtype not in FLOATS:
         raise RefusedFileError(
             f"{found} of {checkpoint.folder} is stored as {entry.dtype}: a quantised tensor takes no exact patch",
             hint="patch the unquantised base, or `editcore export PATCH --to peft` and load that beside it",
         )
-    expected = f"{target['base_dtype']} {tuple(target['shape'])}"
+    expected = f"{target.base_dtype} {target.shape}"
     actual = f"{entry.dtype} {entry.shape}"
     if expected == actual:
-        expected, actual = f"sha256 {target['base_sha256']}", f"sha256 {checkpoint.base_sha256(found)}"
+        expected, actual = f"sha256 {target.base_sha256}", f"sha256 {checkpoint.base_sha256(found)}"
     if expected != actual:
         raise WrongBaseError(
             f"{found} of {checkpoint.folder} is not what patch {patch.patch_id[:12]} was made for: "

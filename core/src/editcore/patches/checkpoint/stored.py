@@ -37,11 +37,8 @@ def record_fault(stack: Stack, header: PatchHeader) -> str | None:
         return f"does not record the tensors that patch {header.patch_id[:12]} touches"
     for name, key, target in recorded:
         made_for = header.targets[name]
-        if (target.dtype, list(target.shape), target.base_sha256) != (
-            made_for["base_dtype"],
-            made_for["shape"],
-            made_for["base_sha256"],
-        ):
+        found = target.dtype, target.shape, target.base_sha256
+        if found != (made_for.base_dtype, made_for.shape, made_for.base_sha256):
             return f"records another original of {key} than patch {header.patch_id[:12]} was made for"
     return None
 

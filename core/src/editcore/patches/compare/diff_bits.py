@@ -1,16 +1,15 @@
 """Comparing tensors whose bits a patch sets: what is told of them without a base, and of the results with one."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from attrs import frozen
 
 from editcore.patches.arithmetic.rebuilding import rebuild
+from editcore.patches.file.target import CoreTarget
 from editcore.patches.forms.deltas import Delta, whole
-from editcore.patches.forms.table import EXCLUSIVE
-
-Target = Mapping[str, Any]
+from editcore.patches.forms.form import Form
+from editcore.patches.forms.moved import MOVED
 
 
 @frozen
@@ -25,18 +24,19 @@ class BitFigures:
 
 @frozen
 class Changed:
-    """How one side changes a tensor: its target in the manifest, and the deltas as the arithmetic adds them."""
+    """How one side changes a tensor: its target in the manifest, which a folder has not, and the deltas in the order of
+    the arithmetic."""
 
-    target: Target
+    target: CoreTarget | None
     deltas: Sequence[Delta]
 
     @property
-    def form(self) -> str:
+    def form(self) -> Form:
         return self.deltas[0].form
 
     @property
     def exclusive(self) -> bool:
-        return self.form in EXCLUSIVE
+        return self.form.exclusive
 
 
 def compare_bits(
@@ -63,7 +63,7 @@ def compare_bits(
 
 def moved(before: torch.Tensor, after: torch.Tensor) -> Delta | None:
     """Stored bits after minus before, of one dtype; None if they are equal. No tensor is made."""
-    return None if torch.equal(before, after) else Delta("moved", {"after": after, "before": before})
+    return None if torch.equal(before, after) else Delta(MOVED, {"after": after, "before": before})
 
 
 def differing(one: torch.Tensor, other: torch.Tensor) -> float:
@@ -74,19 +74,18 @@ def differing(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def _changed(side: Changed | None) -> float | None:
-    """Told of `xor` alone: where its bits are not zero."""
-    if side is None or side.form != "xor":
-        return None
-    bits = side.deltas[0].parts["bits"]
-    return differing(bits, torch.zeros_like(bits))
+    """Told where the form tells it without a base."""
+    bits = None if side is None else side.form.changed(side.deltas[0].parts)
+    return None if bits is None else differing(bits, torch.zeros_like(bits))
 
 
 def _between(a: Changed | None, b: Changed | None) -> float | None:
-    """Told of two of one form and dtype; of `xor` only on one base, since its bits mean nothing without."""
-    if a is None or b is None or a.form != b.form or not a.exclusive:
+    """Told of two of one form and dtype, and on one base where bits mean nothing without it."""
+    if a is None or b is None or a.form is not b.form or not a.exclusive or a.target is None or b.target is None:
         return None
-    names = ("base_dtype",) if a.form == "replace" else ("base_dtype", "base_sha256")
-    if any(a.target[name] != b.target[name] for name in names):
+    if a.target.base_dtype != b.target.base_dtype:
+        return None
+    if a.form.needs_base and a.target.base_sha256 != b.target.base_sha256:
         return None
     (one,), (other,) = a.deltas[0].parts.values(), b.deltas[0].parts.values()
     return differing(one, other)

@@ -16,7 +16,11 @@ from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.resolving import require_base
 from editcore.patches.compare.diff_bits import BitFigures, Changed, compare_bits, moved
 from editcore.patches.file.patch import PatchHeader
-from editcore.patches.forms.deltas import Delta, frobenius
+from editcore.patches.forms.deltas import Delta
+from editcore.patches.forms.dense import DENSE
+from editcore.patches.forms.form import Shape
+from editcore.patches.forms.norms import frobenius
+from editcore.patches.forms.replace import REPLACE
 from editcore.storage.tensors import view_of
 
 Named = tuple[PatchHeader, str]
@@ -57,13 +61,13 @@ def pairs_of_patches(
     for key, other in names.items():
         shape = _shape(one[key])
         if other is None:
-            yield _pair(key, "only in a", _changed(one[key]), None, _base_of(*one[key][0], model))
+            yield _pair(key, "only in a", shape, _changed(one[key]), None, _base_of(*one[key][0], model))
         elif shape != _shape(two[other]):
             yield Pair(key, "other shape or dtype", shape)
         elif _content(one[key]) != _content(two[other]):
-            yield _pair(key, "changed", _changed(one[key]), _changed(two[other]), _base_of(*one[key][0], model))
+            yield _pair(key, "changed", shape, _changed(one[key]), _changed(two[other]), _base_of(*one[key][0], model))
     for key in sorted(two.keys() - set(names.values())):
-        yield _pair(key, "only in b", None, _changed(two[key]), _base_of(*two[key][0], model))
+        yield _pair(key, "only in b", _shape(two[key]), None, _changed(two[key]), _base_of(*two[key][0], model))
 
 
 def pairs_of_folders(a: Checkpoint, b: Checkpoint) -> Iterator[Pair]:
@@ -96,7 +100,7 @@ def pairs_of_both(a: Sequence[PatchHeader], b: Checkpoint) -> Iterator[Pair]:
         now = _stored(b, key)
         one, _, bits = compare_bits(patched, None, base)
         if patched is not None and bits is not None:
-            bits = compare_bits(patched, Changed({}, (Delta("replace", {"stored": now}),)), base)[2]
+            bits = compare_bits(patched, Changed(None, (Delta(REPLACE, REPLACE.between(base, now)),)), base)[2]
         two = moved(base, now)
         if one is not None or two is not None or bits is not None:
             status: Status = "only in b" if one is None else "only in a" if two is None else "changed"
@@ -108,8 +112,9 @@ def _moved(side: Checkpoint, key: str, base: torch.Tensor) -> Delta | None:
     return None if side.sha256(key) == side.base_sha256(key) else moved(base, _stored(side, key))
 
 
-def _pair(key: str, status: Status, a: Changed | None, b: Changed | None, base: torch.Tensor | None) -> Pair:
-    shape = tuple((a or b).target["shape"])  # type: ignore[union-attr] # one of them changes it
+def _pair(
+    key: str, status: Status, shape: Shape, a: Changed | None, b: Changed | None, base: torch.Tensor | None
+) -> Pair:
     one, two, bits = compare_bits(a, b, base)
     return Pair(key, status, shape, one, two, base_norm=None if base is None else frobenius(base), bits=bits)
 
@@ -125,9 +130,9 @@ def _touching(patches: Sequence[PatchHeader]) -> dict[str, list[Named]]:
     return found
 
 
-def _shape(named: Sequence[Named]) -> tuple[int, ...]:
+def _shape(named: Sequence[Named]) -> Shape:
     patch, name = named[0]
-    return tuple(patch.targets[name]["shape"])
+    return patch.targets[name].shape
 
 
 def _content(named: Sequence[Named]) -> list[object]:
@@ -138,9 +143,9 @@ def _changed(named: Sequence[Named]) -> Changed:
     """The joint change of one tensor by several patches: low-rank deltas stay factors, side by side."""
     patch, name = named[0]
     deltas = [delta for one, own in named for delta in one.deltas(own)]
-    if len(deltas) > 1 and any(delta.form != "low_rank" for delta in deltas):
-        require_alone(name, {one.patch_id: one.targets[own]["form"] for one, own in named})
-        deltas = [Delta("dense", {"delta": dense_sum(deltas, _shape(named))})]
+    if len(deltas) > 1 and not all(delta.form.factored for delta in deltas):
+        require_alone(name, {one.patch_id: one.targets[own].form for one, own in named})
+        deltas = [Delta(DENSE, {"delta": dense_sum(deltas, _shape(named))})]
     return Changed(patch.targets[name], deltas)
 
 

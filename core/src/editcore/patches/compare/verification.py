@@ -73,8 +73,8 @@ def verify_patch(path: Path | str, base: Path | str | None = None) -> Verificati
 
 
 def _unknown_results(patch: Patch, path: Path | str) -> tuple[str, ...]:
-    """The result of `xor` depends on every bit of the base, so a NaN occurs on that base only."""
-    keys = sorted(key for key, target in patch.targets.items() if target["form"] == "xor")
+    """What some forms make of a tensor depends on every bit of the base, so that it can be NaN on no other."""
+    keys = sorted(key for key, target in patch.targets.items() if target.form.needs_base)
     if not keys:
         return ()
     return (

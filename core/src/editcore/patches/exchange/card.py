@@ -47,7 +47,7 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
         ("licence of the base", base.get("license") or "not stated"),
         ("method", _joined(method.get("name"), method.get("distribution"), method.get("version"), method.get("paper"))),
         ("created", patch.about.get("created")),
-        ("tensors", _Markdown(", ".join(f"`{key}` ({target['form']})" for key, target in patch.targets.items()))),
+        ("tensors", _Markdown(", ".join(f"`{key}` ({target.form.name})" for key, target in patch.targets.items()))),
         ("requires", _Markdown(", ".join(f"`{required}`" for required in patch.requires))),
     ]
     yield from _table(("", ""), [(name, value) for name, value in rows if value])

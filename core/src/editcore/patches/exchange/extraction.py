@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import torch
 from attrs import frozen
@@ -17,13 +17,17 @@ from editcore.patches.checkpoint.identity import base_identity
 from editcore.patches.checkpoint.pairing import pair
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
+from editcore.patches.forms.bits import Bits
 from editcore.patches.forms.deltas import Delta, StoredUpdate
-from editcore.patches.forms.table import FLOATS
+from editcore.patches.forms.form import FLOATS
+from editcore.patches.forms.low_rank import LOW_RANK
+from editcore.patches.forms.table import EXCLUSIVE
+from editcore.patches.forms.xor import XOR
 from editcore.storage.tensors import blob_of, tensor_of
 from editcore_hooks import RefusedFileError, UsageError
 
-Form = Literal["delta", "xor", "replace"]
-_BITS: Final = {2: torch.uint16, 4: torch.uint32, 8: torch.uint64}
+DELTA: Final = "delta"
+"""In place of the name of an exclusive form: the smallest delta of any form."""
 
 
 @frozen
@@ -44,7 +48,7 @@ def extract(
     tolerance: float = 1e-3,
     max_rank: int = 128,
     exact: bool = False,
-    form: Form = "delta",
+    form: str = DELTA,
     name: str | None = None,
     title: str | None = None,
     advance: Callable[[], None] = lambda: None,
@@ -65,6 +69,9 @@ def extract(
         raise UsageError(f"{base.folder} carries patches", hint="give their base, or a copy with them reverted")
     if tolerance < 0 or max_rank < 1:
         raise UsageError("a tolerance is not negative, and a rank is 1 or more", hint="see editcore extract --help")
+    if form != DELTA and form not in EXCLUSIVE:
+        raise UsageError(f"{form!r} is no form to extract", hint=f"use {DELTA}, {' or '.join(EXCLUSIVE)}")
+    bits = EXCLUSIVE.get(form)
     pairs = pair(base, edited)
     targets: dict[str, Target] = {}
     residuals: dict[str, float] = {}
@@ -81,10 +88,10 @@ def extract(
             before, after = (tensor_of(entry.dtype, entry.shape, data) for data in (base.read(key), edited.read(there)))
             if not bool(torch.isfinite(after).all()):
                 raise RefusedFileError(f"{key} of {edited.folder} holds values that are not finite", hint="train again")
-            if form == "delta":
+            if bits is None:
                 update, result = _update(before, after, tolerance, max_rank, exact, key)
             else:
-                update, result = _exclusive(form, before, after), after
+                update, result = _exclusive(bits, before, after), after
             targets[key] = Target(update, entry.dtype, entry.shape, base.sha256(key))
             results[key] = result_sha256(result)
             if results[key] == edited.sha256(there):
@@ -124,14 +131,11 @@ def _update(
         result = rebuild(before, [Delta(update.form, update.parts)], key)
         if not exact or blob_of(result).data == blob_of(after).data:
             return update, result
-    return _exclusive("xor", before, after), after
+    return _exclusive(XOR, before, after), after
 
 
-def _exclusive(form: Literal["xor", "replace"], before: torch.Tensor, after: torch.Tensor) -> StoredUpdate:
-    if form == "replace":
-        return StoredUpdate("replace", {"stored": after})
-    bits = (_integers(before) ^ _integers(after)).view(_BITS[before.element_size()])
-    return StoredUpdate("xor", {"bits": bits})
+def _exclusive(form: Bits, before: torch.Tensor, after: torch.Tensor) -> StoredUpdate:
+    return StoredUpdate(form, form.between(before, after))
 
 
 def _low_rank(delta: torch.Tensor, tolerance: float, max_rank: int, plain: StoredUpdate) -> StoredUpdate | None:
@@ -144,11 +148,7 @@ def _low_rank(delta: torch.Tensor, tolerance: float, max_rank: int, plain: Store
     factors = factorise(delta, tolerance, affordable)
     if factors.residual > tolerance:
         return None
-    return StoredUpdate("low_rank", {"left": factors.left, "right": factors.right})
-
-
-def _integers(tensor: torch.Tensor) -> torch.Tensor:
-    return tensor.view({2: torch.int16, 4: torch.int32, 8: torch.int64}[tensor.element_size()])
+    return StoredUpdate(LOW_RANK, {"left": factors.left, "right": factors.right})
 
 
 def _distance(one: torch.Tensor, other: torch.Tensor) -> float:

@@ -22,7 +22,6 @@ from editcore.patches.checkpoint.resolving import require_base
 from editcore.patches.file.kinds import folds
 from editcore.patches.file.patch import Patch
 from editcore.patches.forms.deltas import norm, whole
-from editcore.patches.forms.table import EXCLUSIVE
 from editcore.storage import durable
 from editcore.storage.safetensors_writer import write_safetensors
 from editcore.storage.tensors import blob_of
@@ -108,17 +107,16 @@ def _linear(model: nn.Module, path: str, key: str) -> nn.Module:
 
 
 def _factors(patch: Patch, key: str, tolerance: float, max_rank: int) -> Factors:
-    deltas, shape = patch.deltas(key), tuple(patch.targets[key]["shape"])
-    form = patch.targets[key]["form"]
-    if form in EXCLUSIVE:
-        raise UsageError(f"{key} is {form}, which is not a delta", hint="editcore export PATCH --to merged")
+    deltas, target = patch.deltas(key), patch.targets[key]
+    if target.form.exclusive:
+        raise UsageError(f"{key} is {target.form.name}, which is not a delta", hint="editcore export PATCH --to merged")
     together = whole(deltas)
     norm(together, key)  # raises for what overflows
-    if form == "low_rank":
-        left, right = together.parts["left"].double() * together.scale, together.parts["right"].double()
+    if target.form.factored:
+        left, right = together.with_scale().factors
         factors = truncate(left, right, max_rank) if left.shape[1] > max_rank else in_float32(left, right)
     else:
-        factors = factorise(dense_sum(deltas, shape), tolerance, max_rank)
+        factors = factorise(dense_sum(deltas, target.shape), tolerance, max_rank)
     if not factors.residual < math.inf:
         raise RefusedFileError(f"the factors of {key} overflow F32", hint="export --to merged")
     if factors.residual > tolerance:

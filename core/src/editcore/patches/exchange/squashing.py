@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Literal
 
+import attrs
 import torch
 from attrs import field, frozen
 
@@ -13,7 +14,7 @@ from editcore.patches.file.merged_annotation import contents, gather
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
 from editcore.patches.forms.deltas import Delta
-from editcore.patches.forms.table import EXCLUSIVE
+from editcore.patches.forms.dense import DENSE
 from editcore_hooks import ConflictError, UsageError, WrongBaseError
 
 Rule = Literal["sum", "ties", "dare"]
@@ -64,9 +65,8 @@ def squash(
         for key in sorted({key for patch in ordered for key in patch.targets}):
             touching = [patch for patch in ordered if key in patch.targets]
             target = touching[0].targets[key]
-            shape = tuple(target["shape"])
-            combined[key] = _combined(key, touching, shape, scale, rule, density, max_rank)
-            of_base = target["base_dtype"], shape, target["base_sha256"]
+            combined[key] = _combined(key, touching, target.shape, scale, rule, density, max_rank)
+            of_base = target.base_dtype, target.shape, target.base_sha256
             targets[key] = Target(combined[key].update, *of_base, combined[key].groups)
     exact = tuple(key for key, found in combined.items() if found.exact)
     residuals = {key: found.residual for key, found in combined.items() if not found.exact}
@@ -103,28 +103,26 @@ def _combined(
 ) -> Combined:
     sources = [_steps(patch, key, scale) for patch in touching]
     steps = [step for source in sources for step in source]
-    if len(steps) > 1 and any(step.delta.form in EXCLUSIVE for step in steps):
+    if len(steps) > 1 and any(step.delta.form.exclusive for step in steps):
         raise ConflictError(f"a patch of {key} excludes others on it", hint="leave one of them out of the squash")
-    if rule == "sum" or steps[0].delta.form in EXCLUSIVE:
+    if rule == "sum" or steps[0].delta.form.exclusive:
         return combine(steps, shape, max_rank)
     merged = merge(rule, [dense_sum([step.delta for step in source], shape) for source in sources], density)
     update = smallest(merged)
-    if max_rank is None or update.form != "dense":
+    if max_rank is None or not update.form.full:
         return Combined(update, exact=False)
-    dense = Delta("dense", {"delta": merged})
+    dense = Delta(DENSE, {"delta": merged})
     return combine([Step("", dense)], shape, max_rank)
 
 
 def _steps(patch: Patch, key: str, scale: float) -> list[Step]:
     """The summands of one patch, with the scale that is left to them when `scale` is the whole patch's."""
     target = patch.targets[key]
-    parts = {name: patch.tensors[f"{key}/{name}"] for name in target["parts"]}
     own = 1.0 if scale == patch.scale else patch.scale
-    if "groups" not in target:
-        return [Step(patch.patch_id, Delta(target["form"], parts, own))]
-    deltas = patch.deltas(key)
-    groups = zip(target["groups"], deltas, strict=True)
-    return [Step(group["patch_id"], Delta("low_rank", delta.parts, own * group["scale"])) for group, delta in groups]
+    if not target.groups:
+        return [Step(patch.patch_id, Delta(target.form, patch.parts_of(key), own))]
+    groups = zip(target.groups, patch.deltas(key), strict=True)
+    return [Step(group.patch_id, Delta(target.form, delta.parts, own * group.scale)) for group, delta in groups]
 
 
 def _refuse_kinds(patches: Sequence[Patch]) -> None:
@@ -158,7 +156,7 @@ def _require_one_base(patches: Sequence[Patch]) -> tuple[str, ...]:
     known: dict[str, tuple[Patch, Any]] = {}
     for patch in patches:
         for key, target in patch.targets.items():
-            found = tuple(target["shape"]), target["base_dtype"], target["base_sha256"]
+            found = target.shape, target.base_dtype, target.base_sha256
             other, expected = known.setdefault(key, (patch, found))
             if found != expected:
                 raise WrongBaseError(
@@ -182,8 +180,8 @@ def _results(patches: Sequence[Patch], exact: Sequence[str]) -> dict[str, str]:
 
 
 def _assets(patches: Sequence[Patch]) -> list[Mapping[str, str]]:
-    assets = {(a["kind"], a["sha256"], a["required_at"]): a for patch in patches for a in patch.core["assets"]}
-    return list(assets.values())
+    assets = dict.fromkeys(asset for patch in patches for asset in patch.checked.assets)
+    return [attrs.asdict(asset) for asset in assets]
 
 
 def _lost_state(patches: Sequence[Patch]) -> tuple[str, ...]:

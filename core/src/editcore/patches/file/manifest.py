@@ -6,7 +6,11 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from editcore.patches.file.core import UPGRADE, Part, check_core, refuse
+from editcore.patches.file.core import Core, state_parts
+from editcore.patches.file.kinds import payload_fault
+from editcore.patches.file.part import Part
+from editcore.patches.file.refusal import refuse
+from editcore.patches.forms.table import UPGRADE
 from editcore.storage.canonical import canonical, load_json, sha256_of
 from editcore_hooks import RefusedFileError
 
@@ -17,10 +21,12 @@ MAJOR, MINOR = 1, 0
 
 @frozen
 class Manifest:
-    """A checked manifest. `parts` maps every tensor name that the file must hold to what it must be."""
+    """A checked manifest: `checked` is what `core` says. `parts` maps every tensor name that the file must hold to what
+    it must be."""
 
     patch_id: str
     core: Mapping[str, Any]
+    checked: Core
     about: Mapping[str, Any]
     parts: Mapping[str, Part] = field(repr=False)
     notices: tuple[str, ...] = ()
@@ -62,7 +68,10 @@ def read_manifest(metadata: Mapping[str, str], where: str) -> Manifest:
     for name, found in (("patch_id", patch_id_of(core)), ("about_sha256", sha256_of(about))):
         if document[name] != found:
             refuse(where, f"it was changed: its {name} says {document[name]}, its content gives {found}")
-    return Manifest(document["patch_id"], core, about, check_core(core, about, where), notices)
+    checked = Core.read(core, where)
+    if fault := payload_fault(core, about):
+        refuse(where, fault)
+    return Manifest(document["patch_id"], core, checked, about, checked.parts | state_parts(about, where), notices)
 
 
 def _check_version(version: Any, where: str) -> tuple[str, ...]:

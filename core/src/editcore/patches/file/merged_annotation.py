@@ -33,7 +33,7 @@ def gather(patches: Sequence[Patch]) -> dict[str, Any]:
 def contents(patch: Patch | PatchHeader) -> set[str]:
     """The id of a patch and, after a squash, of all that are in it: by its groups, which are part of the id, and by its
     annotation, which also names the others."""
-    grouped = {group["patch_id"] for target in patch.targets.values() for group in target.get("groups", ())}
+    grouped = {group.patch_id for target in patch.targets.values() for group in target.groups}
     return {patch.patch_id} | grouped | {source["patch_id"] for source in _sources(patch.patch_id, patch.about)}
 
 

@@ -10,9 +10,10 @@ from attrs import field, frozen
 
 import editcore_hooks
 from editcore.patches.file import manifest as manifests
-from editcore.patches.file.core import Part
+from editcore.patches.file.core import Core
 from editcore.patches.file.kinds import payload_fault
-from editcore.patches.forms.table import EXCLUSIVE
+from editcore.patches.file.part import Part
+from editcore.patches.file.target import CoreTarget
 from editcore.storage.safetensors_reader import Entry, read_header, read_span
 from editcore.storage.safetensors_writer import Blob, safetensors_chunks, write_safetensors
 from editcore.text.visible import plain_line
@@ -22,32 +23,44 @@ if TYPE_CHECKING:
     import torch
 
     from editcore.patches.forms.deltas import Delta
+    from editcore.patches.forms.form import Parts
 
 CoreMapping = Mapping[str, Any]
 _NAMES: Final = ("title", "author", "license")
 
 
 class Described:
-    """Content of core and annotation, for a loaded patch and for a header alone."""
+    """Content of core and annotation, for a loaded patch and for a header alone.
 
+    `core` is the JSON whose hash is the id, as it is written and shown; whoever asks what it means asks `checked`.
+    """
+
+    patch_id: str
     core: CoreMapping
+    checked: Core
     about: Mapping[str, Any]
 
     @property
     def kind(self) -> str:
-        return str(self.core["kind"])
+        return self.checked.kind
 
     @property
     def scale(self) -> float:
-        return float(self.core["apply"]["scale"])
+        return self.checked.scale
 
     @property
-    def targets(self) -> Mapping[str, Mapping[str, Any]]:
-        return self.core["targets"]  # type: ignore[no-any-return]
+    def targets(self) -> Mapping[str, CoreTarget]:
+        return self.checked.targets
 
     @property
     def requires(self) -> tuple[str, ...]:
-        return tuple(self.core["requires"])
+        return self.checked.requires
+
+    @property
+    def payload_kind(self) -> str | None:
+        """The patch kind that owns the payload; None of a weights patch, which has none."""
+        payload = self.checked.payload
+        return None if payload is None else str(payload.kind)
 
     @property
     def title(self) -> str:
@@ -73,6 +86,7 @@ class PatchHeader(Described):
     path: Path
     patch_id: str
     core: CoreMapping
+    checked: Core = field(repr=False, eq=False)
     about: Mapping[str, Any]
     parts: Mapping[str, Part] = field(repr=False)
     entries: Mapping[str, Entry] = field(repr=False)
@@ -97,15 +111,23 @@ class PatchHeader(Described):
 
     def deltas(self, key: str) -> "tuple[Delta, ...]":
         """The deltas of one target, its tensors read now and checked in value as well."""
-        parts = {name: self.tensor(f"{key}/{name}") for name in self.targets[key]["parts"]}
-        return _deltas(self.core, key, parts, str(self.path))
+        parts = {name: self.tensor(f"{key}/{name}") for name in self.targets[key].parts}
+        return _deltas(self.checked, key, parts, str(self.path))
+
+
+def _read_core(patch: Described) -> Core:
+    return Core.read(patch.core, f"patch {patch.patch_id[:12]}")
 
 
 @frozen
 class Patch(Described, editcore_hooks.Patch):
-    """A patch with its tensors, named `<checkpoint key>/<part>`, `payload/<name>`, `state/<name>`."""
+    """A patch with its tensors, named `<checkpoint key>/<part>`, `payload/<name>`, `state/<name>`.
+
+    Raises `RefusedFileError` for a core that the format does not allow. Who has checked it already passes `checked`.
+    """
 
     notices: tuple[str, ...] = field(default=(), eq=False, kw_only=True)
+    checked: Core = field(default=attrs.Factory(_read_core, takes_self=True), eq=False, repr=False, kw_only=True)
 
     @staticmethod
     def read_header(path: Path | str) -> PatchHeader:
@@ -128,7 +150,14 @@ class Patch(Described, editcore_hooks.Patch):
                     hint="get the patch again from its source",
                 )
         return PatchHeader(
-            path, manifest.patch_id, manifest.core, manifest.about, manifest.parts, header.entries, manifest.notices
+            path,
+            manifest.patch_id,
+            manifest.core,
+            manifest.checked,
+            manifest.about,
+            manifest.parts,
+            header.entries,
+            manifest.notices,
         )
 
     @classmethod
@@ -136,7 +165,7 @@ class Patch(Described, editcore_hooks.Patch):
         """Read a patch and check all of it: ids, hash of every tensor, forms and values. Raises `RefusedFileError`."""
         header = cls.read_header(path)
         tensors = {name: header.tensor(name) for name in sorted(header.parts)}
-        patch = cls(header.patch_id, header.core, header.about, tensors, notices=header.notices)
+        patch = cls(header.patch_id, header.core, header.about, tensors, notices=header.notices, checked=header.checked)
         for key in header.targets:
             patch.deltas(key)
         if fault := payload_fault(patch.core, patch.about, tensors):
@@ -162,8 +191,11 @@ class Patch(Described, editcore_hooks.Patch):
 
     def deltas(self, key: str) -> "tuple[Delta, ...]":
         """The deltas that this patch adds to one target, in the order in which they are added."""
-        parts = {name: self.tensors[f"{key}/{name}"] for name in self.targets[key]["parts"]}
-        return _deltas(self.core, key, parts, f"patch {self.patch_id[:12]}")
+        return _deltas(self.checked, key, self.parts_of(key), f"patch {self.patch_id[:12]}")
+
+    def parts_of(self, key: str) -> "Parts":
+        """The tensors of one target by the names of its parts."""
+        return {name: self.tensors[f"{key}/{name}"] for name in self.targets[key].parts}
 
     def delta_norms(self) -> dict[str, float]:
         """Frobenius norm of the delta of each target, its scale included; exclusive forms have none.
@@ -172,7 +204,7 @@ class Patch(Described, editcore_hooks.Patch):
         """
         from editcore.patches.forms.deltas import norm, whole
 
-        added = [key for key, target in self.targets.items() if target["form"] not in EXCLUSIVE]
+        added = [key for key, target in self.targets.items() if not target.form.exclusive]
         return {key: norm(whole(self.deltas(key)), key) for key in added}
 
     def with_about(self, **fields: Any) -> Self:
@@ -194,18 +226,11 @@ def plain_names(about: Mapping[str, Any]) -> dict[str, Any]:
     return {**about, **lines}
 
 
-def _deltas(core: CoreMapping, key: str, parts: "dict[str, torch.Tensor]", where: str) -> "tuple[Delta, ...]":
-    from editcore.patches.forms.deltas import Delta, value_fault
+def _deltas(core: Core, key: str, parts: "Parts", where: str) -> "tuple[Delta, ...]":
+    from editcore.patches.forms.deltas import Delta, in_groups
 
-    target, scale = core["targets"][key], float(core["apply"]["scale"])
-    if fault := value_fault(target["form"], tuple(target["shape"]), parts):
+    target = core.targets[key]
+    if fault := target.form.value_fault(target.shape, parts):
         raise RefusedFileError(f"{where} is refused: target {key} {fault}", hint="get the patch again from its author")
-    if "groups" not in target:
-        return (Delta(target["form"], parts, scale),)
-    deltas, start = [], 0
-    for group in target["groups"]:
-        stop = start + group["rank"]
-        factors = {"left": parts["left"][:, start:stop], "right": parts["right"][start:stop]}
-        deltas.append(Delta("low_rank", factors, scale * group["scale"]))
-        start = stop
-    return tuple(deltas)
+    delta = Delta(target.form, parts, core.scale)
+    return in_groups(delta, ((group.rank, group.scale) for group in target.groups)) if target.groups else (delta,)

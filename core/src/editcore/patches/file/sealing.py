@@ -8,11 +8,11 @@ import torch
 from attrs import frozen
 
 from editcore.patches.file import manifest as manifests
-from editcore.patches.file.core import RULE, check_core
+from editcore.patches.file.core import RULE, Core, state_parts
 from editcore.patches.file.kinds import payload_fault
 from editcore.patches.file.patch import Patch, plain_names
 from editcore.patches.forms.deltas import StoredUpdate
-from editcore.patches.forms.table import FLOATS, Shape
+from editcore.patches.forms.form import FLOATS, Shape
 from editcore.storage.canonical import canonical, load_json
 from editcore.storage.safetensors_writer import Blob
 from editcore.storage.tensors import blob_of
@@ -68,14 +68,15 @@ def seal(
     # What is sealed is what a reader will see: tuples as lists, 1.0 as 1, and NaN refused now, not when saving.
     core, annotation = load_json(canonical(core), "the update"), load_json(canonical(annotation), "the annotation")
     try:
-        expected = check_core(core, annotation, "the update")
+        checked = Core.read(core, "the update")
+        expected = checked.parts | state_parts(annotation, "the update")
     except EditcoreError as error:
         raise PluginError(error.message, hint="the method breaks the contract; report it to its author") from error
     if fault := payload_fault(core, annotation, tensors):
         raise EditcoreError(f"the update is refused: {fault}", hint=_hint(fault))
     if set(expected) != set(tensors):
         raise PluginError("two tensors of the update have one name", hint="report it to the author of the method")
-    return Patch(manifests.patch_id_of(core), core, annotation, tensors)
+    return Patch(manifests.patch_id_of(core), core, annotation, tensors, checked=checked)
 
 
 def _target(key: str, target: Target, tensors: dict[str, torch.Tensor]) -> dict[str, Any]:
@@ -87,7 +88,7 @@ def _target(key: str, target: Target, tensors: dict[str, torch.Tensor]) -> dict[
     if fault := target.update.fault(target.base_shape):
         raise EditcoreError(f"the update of {key} {fault}", hint=_hint(fault))
     return {
-        "form": target.update.form,
+        "form": target.update.form.name,
         "parts": _parts(key, target.update.parts, tensors),
         "shape": list(target.base_shape),
         "base_dtype": target.base_dtype,

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from attrs import field, frozen
 
-from editcore.patches.forms.table import Shape
+from editcore.patches.forms.form import Shape
 from editcore_hooks import Payload, Site
 from editcore_hooks.values import Stack, Tensor
 
