@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from editcore.applying.folders import announce
-from editcore.patches.change.copying import staged_copy
+from editcore.applying.announcing import announce
+from editcore.applying.change import Change
+from editcore.patches.change import ondisk
+from editcore.patches.change.copying import require_copyable, staged_copy
 from editcore.patches.change.folding import Folded, fold
-from editcore.patches.change.ondisk import apply_on_disk
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.file.patch import Patch
 from editcore.patches.forms.units import is_units
@@ -17,13 +18,16 @@ def fold_to_copy(folder: Path, output: Path | str, patches: Sequence[Patch], plu
     """Write a checkpoint with `patches` in it, units among them, that loads with plain from_pretrained.
 
     It is a checkpoint of its own: its MLPs are wider, so no patch of the base fits it and nothing is taken back. Raises
-    what observers, `fold` and `apply_on_disk` raise, and then there is no `output`.
+    what observers, `fold` and `Change.commit` raise, and then there is no `output`.
     """
     chosen = plugins or registry()
     weights = [patch for patch in patches if not is_units(patch)]
     units = [patch for patch in patches if is_units(patch)]
-    announce(Checkpoint.open(folder), [*weights, *units], chosen)
+    change = Change.open(folder, weights)
+    change.require_compatible()
+    require_copyable(change.checkpoint, output)
+    announce(change.checkpoint, [*change.plan.added, *units], chosen)
     with staged_copy(folder, output) as staged:
         if weights:
-            apply_on_disk(staged, weights)
+            ondisk.commit(change.plan, staged)
         return fold(Checkpoint.open(staged), units, tuple(chosen.architectures.classes().values()))

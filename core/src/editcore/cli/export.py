@@ -75,9 +75,9 @@ def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str, keep
             f"every MLP has {folded.after} neurons, {folded.before} before: a new base model; this cannot be reverted"
         )
         return
-    from editcore.applying.folders import apply_to_copy
+    from editcore.applying.change import Change
 
-    applied = apply_to_copy(folder, output, patches, history=keep_history)
+    applied = Change.open(folder, patches).commit_to_copy(output, history=keep_history)
     for notice in applied.notices:
         out.warn(notice)
     _done(out, output, {"result_sha256": dict(applied.result_sha256)})

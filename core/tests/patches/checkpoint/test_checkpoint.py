@@ -176,12 +176,6 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, folder: Folder) -> Non
     refuse(tmp_path, 6, "pickled", "if you trust its source")
 
 
-def test_weights_in_other_formats_beside_are_named(folder: Folder) -> None:
-    root = folder("gpt2")
-    (root / "pytorch_model.bin").write_bytes(b"\x80")
-    assert Checkpoint.open(root).other_weights == ("pytorch_model.bin",)
-
-
 def test_a_quantised_model_is_refused(folder: Folder) -> None:
     root = folder("gpt2")
     config = json.loads((root / "config.json").read_text())

@@ -61,7 +61,7 @@ class Decision:
 
 
 def find_conflicts(plan: Plan) -> list[Conflict]:
-    """Conflicts of the patches that `plan` (with `shared`) adds, with those present and among themselves; facts first.
+    """Conflicts of the patches that `plan` (with `shared`) adds, with those that stay or with each other; facts first.
 
     Reads the tensors of present patches only where a new one touches the same tensor. Raises `ConflictError` when a
     writer takes one away meanwhile.
@@ -69,7 +69,9 @@ def find_conflicts(plan: Plan) -> list[Conflict]:
     from editcore.patches.change.overlaps import Touching, overlaps
 
     opened = plan.checkpoint
-    headers: dict[str, Patch | PatchHeader] = {i: stored_patch(opened, i) for i in opened.patch_ids}
+    headers: dict[str, Patch | PatchHeader] = {
+        i: stored_patch(opened, i) for i in opened.patch_ids if i not in plan.removed
+    }
     headers |= {patch.patch_id: patch for patch in plan.added}
     new = {patch.patch_id for patch in plan.added}
     order = list(headers)

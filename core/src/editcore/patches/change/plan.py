@@ -7,7 +7,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from editcore.patches.change.dependents import required_first
+from editcore.patches.change.dependents import refuse_required, required_first
 from editcore.patches.change.exclusive import refuse_shared, refuse_twice
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.resolving import Verdict, require_base
@@ -33,7 +33,10 @@ class Rewrite:
 
 @frozen
 class Plan:
-    """`patches` and `touched` are those after the change; `added` the new patches; `originals` each key's base file."""
+    """`patches` and `touched` are those after the change; `added` the new patches; `originals` each key's base file.
+
+    `removed` are the ids to take off, and `strict` is whether the whole base was compared.
+    """
 
     checkpoint: Checkpoint = field(repr=False)
     patches: tuple[Mapping[str, Any], ...]
@@ -42,8 +45,10 @@ class Plan:
     rewrites: tuple[Rewrite, ...]
     originals: Mapping[str, str] = field(repr=False)
     added: tuple[Patch, ...] = ()
+    removed: frozenset[str] = frozenset()
     verdicts: Mapping[str, Verdict] = field(factory=dict)
     notices: tuple[str, ...] = ()
+    strict: bool = False
 
     @property
     def bytes_to_write(self) -> int:
@@ -66,11 +71,6 @@ class Plan:
         return total
 
 
-def plan_apply(checkpoint: Checkpoint, patches: Sequence[Patch], strict: bool = False) -> Plan:
-    """`plan_change` that puts `patches` on."""
-    return plan_change(checkpoint, patches, strict=strict)
-
-
 def plan_change(
     checkpoint: Checkpoint,
     added: Sequence[Patch] = (),
@@ -78,16 +78,17 @@ def plan_change(
     *,
     strict: bool = False,
     shared: bool = False,
-    notices: tuple[str, ...] = (),
 ) -> Plan:
     """Check patches to put on, and ids to take off in the same change, against stack and base.
 
-    `notices` are further lines for the person who asks. With `shared` a form that excludes others may share its tensor,
-    and a patch may be there twice, inside a squash: such a plan can be looked at, and not be carried out. Raises
-    `ConflictError` (present already, requirement missing, not a weights patch), `WrongBaseError`, `RefusedFileError`
-    (a changed file).
+    With `shared` a form that excludes others may share its tensor, and a patch may be there twice, inside a squash:
+    such a plan is for looking at conflicts, and `refuse_incompatible` comes before it is carried out. Raises
+    `ConflictError` (present already, requirement missing, required by one that stays, not a weights patch),
+    `WrongBaseError`, `RefusedFileError` (a changed file).
     """
-    stack = checkpoint.stack
+    stack, removed = checkpoint.stack, frozenset(removed)
+    if removed:
+        refuse_required(checkpoint, removed)
     staying = [patch for patch in stack.patches if patch["id"] not in removed]
     _refuse_unfit(checkpoint, added, {patch["id"] for patch in staying})
     added = required_first(added)
@@ -106,8 +107,27 @@ def plan_change(
         refuse_shared(checkpoint, added, touched)
     said = [notice for patch in added for notice in (*patch.notices, *verdicts[patch.patch_id].notices)]
     records = [{"id": patch.patch_id, "title": patch.title} for patch in added]
-    every = tuple(dict.fromkeys((*notices, *said)))
-    return _plan(checkpoint, (*staying, *records), touched, tuple(added), verdicts, every)
+    changed, originals = _changed(checkpoint, touched), original_files(checkpoint)
+    return Plan(
+        checkpoint,
+        (*staying, *records),
+        {key: ids for key, ids in touched.items() if ids},
+        changed,
+        _rewrites(checkpoint, touched, changed, originals),
+        originals,
+        tuple(added),
+        removed,
+        verdicts,
+        tuple(dict.fromkeys(said)),
+        strict,
+    )
+
+
+def refuse_incompatible(plan: Plan) -> None:
+    """Raise `ConflictError` where a plan made with `shared` has patches on one tensor that exclude each other, or one
+    patch twice."""
+    refuse_twice(plan.checkpoint, plan.added, plan.removed)
+    refuse_shared(plan.checkpoint, plan.added, plan.touched)
 
 
 def _refuse_unfit(checkpoint: Checkpoint, added: Sequence[Patch], staying: Collection[str]) -> None:
@@ -125,24 +145,13 @@ def _refuse_unfit(checkpoint: Checkpoint, added: Sequence[Patch], staying: Colle
         _refuse_runtime_kinds(patch)
 
 
-def _plan(
-    checkpoint: Checkpoint,
-    patches: tuple[Mapping[str, Any], ...],
-    touched: Touched,
-    added: tuple[Patch, ...],
-    verdicts: Mapping[str, Verdict],
-    notices: tuple[str, ...],
-) -> Plan:
+def _changed(checkpoint: Checkpoint, touched: Touched) -> tuple[str, ...]:
+    """The tensors whose patches would be others. Raises `RefusedFileError` for one that is not as it was patched."""
     before = checkpoint.stack.targets
-    changed = tuple(
-        sorted(key for key in touched if dict(before[key].patches if key in before else {}) != dict(touched[key]))
-    )
+    changed = sorted(key for key in touched if dict(before[key].patches if key in before else {}) != dict(touched[key]))
     for key in changed:
         _require_unchanged(checkpoint, key)
-    originals = original_files(checkpoint)
-    rewrites = _rewrites(checkpoint, touched, changed, originals)
-    kept = {key: ids for key, ids in touched.items() if ids}
-    return Plan(checkpoint, patches, kept, changed, rewrites, originals, added, verdicts, notices)
+    return tuple(changed)
 
 
 def _require_unchanged(checkpoint: Checkpoint, key: str) -> None:
@@ -178,13 +187,17 @@ def _rewrites(
     for original, keys in sorted(by_file.items()):
         ids = {patch_id for key in touched if originals[key] == original for patch_id in touched[key]}
         destination = SINGLE if checkpoint.shards.index is None else shard_name(original, ids)
-        source = checkpoint.shards.files[keys[0]]
-        if destination != source and (checkpoint.folder / destination).exists():
-            raise ConflictError(
-                f"{checkpoint.folder / destination} is in the way and belongs to nothing", hint="move it away"
-            )
-        result.append(Rewrite(source, destination, tuple(keys)))
+        result.append(Rewrite(checkpoint.shards.files[keys[0]], destination, tuple(keys)))
+    refuse_occupied(checkpoint, result)
     return tuple(result)
+
+
+def refuse_occupied(checkpoint: Checkpoint, rewrites: Iterable[Rewrite]) -> None:
+    """Raise `ConflictError` where a file that is to be written is there already."""
+    for rewrite in rewrites:
+        path = checkpoint.folder / rewrite.destination
+        if rewrite.destination != rewrite.source and path.exists():
+            raise ConflictError(f"{path} is in the way and belongs to nothing", hint="move it away")
 
 
 def new_index(plan: Plan) -> bytes:

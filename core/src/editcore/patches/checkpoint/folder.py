@@ -21,9 +21,6 @@ from editcore_hooks import ConflictError, RefusedFileError
 if TYPE_CHECKING:
     from editcore.patches.file.patch import Patch, PatchHeader
 
-_OTHER_WEIGHTS: Final = ("*.bin", "*.h5", "*.msgpack", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.ckpt")
-
-
 Stamp = tuple[int, int, int]
 Moment = tuple[Stamp | None, ...]
 """By inode, size and time, the files whose renaming makes a new state of a folder."""
@@ -64,6 +61,10 @@ class Checkpoint:
         """Read something of the folder in the body: what is missing or odd because a writer was faster than this
         reader raises `ConflictError`, the rest what it raises."""
         return _unchanged(self.folder, self._moment)
+
+    def reads_as(self, other: "Checkpoint") -> bool:
+        """Whether both read the same record, configuration and headers: one folder twice, or a folder and its copy."""
+        return (self.shards, self.stack, self.config) == (other.shards, other.stack, other.config)
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -157,11 +158,6 @@ class Checkpoint:
     def linked(self) -> frozenset[str]:
         """The weight files that are links to elsewhere."""
         return frozenset(name for name in self.shards.files.values() if (self.folder / name).is_symlink())
-
-    @property
-    def other_weights(self) -> tuple[str, ...]:
-        """Weights in other formats beside: a loader that prefers them would miss every patch."""
-        return tuple(sorted(path.name for pattern in _OTHER_WEIGHTS for path in self.folder.glob(pattern)))
 
 
 _COPY: Final = "copy the base again and apply the patches in .editcore/patches"
