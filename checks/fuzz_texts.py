@@ -17,8 +17,8 @@ from checks.fuzz import SECONDS, SPACE, limited, timed
 from checks.mutations import mutate
 from editcore.assets import Identity
 from editcore.assets.file import read_manifest, verify, write
-from editcore.assets.identity import canonical
 from editcore.cli.requests import read_file
+from editcore.storage.canonical import canonical
 from editcore.text.yaml_text import read_mapping
 from editcore_hooks import EditcoreError
 

@@ -12,8 +12,8 @@ from safetensors.torch import save_file
 
 from editcore.assets import AssetStore, Identity
 from editcore.assets.file import CorruptAssetError, read_manifest
-from editcore.assets.identity import canonical
 from editcore.assets.store import AssetWarning
+from editcore.storage.canonical import canonical
 
 TENSORS = {"mean": torch.ones(2)}
 IDENTITY = Identity("second_moment", "editcore-keyvalue", "a" * 64, {"layer": 3})

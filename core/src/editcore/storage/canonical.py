@@ -17,12 +17,13 @@ _SAFE_INTEGER: Final = 2**53 - 1
 def canonical(value: Any) -> bytes:
     """The one spelling of a JSON value: sorted keys, no spaces, UTF-8.
 
-    Raises `UsageError` for NaN, infinities, integers beyond 2^53, keys that are not text and values JSON has not.
+    Raises `UsageError` for NaN, infinities, integers beyond 2^53, keys that are not text, half characters and values
+    JSON has not.
     """
     _check_depth(value, "a value nested deeper than 64 levels cannot be written", UsageError)
     try:
         return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise UsageError(
             f"a value cannot be written as canonical JSON: {error}", hint="use finite numbers and text"
         ) from error

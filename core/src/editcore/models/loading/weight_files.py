@@ -1,6 +1,5 @@
 """The safetensors files of a model's folder: which they are, and in what dtype they hold its weights. Torch-free."""
 
-import json
 from collections import Counter
 from math import prod
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any, Final
 from safetensors import SafetensorError, safe_open
 
 from editcore.models.loading.source import convert_hint
+from editcore.storage.canonical import load_json
 from editcore_hooks import RefusedFileError, UsageError
 
 SINGLE: Final = "model.safetensors"
@@ -83,9 +83,11 @@ def stored_dtype(files: tuple[Path, ...]) -> str:
 
 def _read_object(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RefusedFileError(f"{path.name} is not JSON: {error}", hint="fetch the model again") from error
+        value = load_json(path.read_bytes(), path.name)
+    except OSError as error:
+        raise RefusedFileError(f"{path.name} cannot be read: {error.strerror}", hint="fetch the model again") from error
+    except RefusedFileError as error:
+        raise RefusedFileError(error.message, hint="fetch the model again") from error
     if not isinstance(value, dict):
         raise RefusedFileError(f"{path.name} is not a JSON object", hint="fetch the model again")
     return value

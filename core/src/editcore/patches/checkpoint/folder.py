@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from editcore.patches.checkpoint import journal
-from editcore.patches.checkpoint.fingerprint import config_sha256, span_sha256, tokenizer_sha256, weights_root
+from editcore.patches.checkpoint.fingerprint import config_sha256, tokenizer_sha256, weights_root
 from editcore.patches.checkpoint.hashes import HashCache
 from editcore.patches.checkpoint.shards import INDEX, SINGLE, Shards, read_shards
 from editcore.patches.checkpoint.stack import STACK_FILE, Stack, original_path, read_stack_file
 from editcore.storage.canonical import load_json
-from editcore.storage.safetensors_reader import Entry, read_span
+from editcore.storage.safetensors_reader import Entry, read_span, span_sha256
 from editcore_hooks import ConflictError, RefusedFileError
 
 if TYPE_CHECKING:

@@ -6,7 +6,6 @@ from pathlib import Path
 from attrs import field, frozen
 
 from editcore.patches.change.plan import plan_change
-from editcore.patches.checkpoint.fingerprint import span_sha256
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.stack import STACK_FILE, patch_path
 from editcore.patches.checkpoint.stored import record_fault, stored_patch
@@ -14,6 +13,7 @@ from editcore.patches.checkpoint.unpatched_tensors import Problem, Untouched, co
 from editcore.patches.exchange.stack_export import read_export
 from editcore.patches.file.patch import Patch
 from editcore.storage import lock
+from editcore.storage.safetensors_reader import span_sha256
 from editcore_hooks import EditcoreError, RefusedFileError
 
 
