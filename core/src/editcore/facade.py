@@ -184,10 +184,10 @@ class Session(OpenModel):
     @contextmanager
     def patched(self, *patches: Patch) -> Iterator["Session"]:
         """Put patches on the live model; on the way out, also after an exception, the bits are as before."""
-        with ExitStack() as stack:
+        with ExitStack() as entered:
             for patch in patches:
                 self.apply(patch)
-                stack.callback(self.live.remove, patch.patch_id)
+                entered.callback(self.live.remove, patch.patch_id)
             yield self
 
     def apply(self, patch: Patch) -> Applied:

@@ -8,9 +8,9 @@ from attrs import field, frozen
 
 from editcore.editing.checked import check_location, check_update
 from editcore.editing.cost import Meter
+from editcore.editing.model_unchanged import model_unchanged
 from editcore.editing.seeding import seed_all
 from editcore.editing.state import fold_state
-from editcore.editing.untouched import untouched
 from editcore.editing.update_to_patch import join_patches, seal_update
 from editcore.models.running.finite import explained
 from editcore.patches.file.patch import Patch
@@ -99,11 +99,11 @@ def _compute_patch(session: "Session", requests: Sequence[EditRequest], options:
         return seal_update(session, run, requests, update).with_about(cost=meter.cost(len(requests)))
     updates: list[Update] = []
     patches: list[Patch] = []
-    with meter, ExitStack() as stack, session.progress(f"{options.method} edits", len(requests)) as progress:
+    with meter, ExitStack() as entered, session.progress(f"{options.method} edits", len(requests)) as progress:
         for request in requests:
             updates.append(compute_update(session, run, [request]))
             patches.append(seal_update(session, run, [request], updates[-1]))
-            stack.enter_context(session.patched(patches[-1]))
+            entered.enter_context(session.patched(patches[-1]))
             progress.advance()
     return join_patches(session, run, requests, updates, patches).with_about(cost=meter.cost(len(requests)))
 
@@ -125,7 +125,7 @@ def compute_update(session: "Session", run: PreparedMethod, requests: Sequence[E
     """One update for all `requests`, transforms applied."""
     manager = _manager(session, run)
     state = fold_state(session, run.method)
-    with untouched(session.model, f"the method {run.method.name}"):
+    with model_unchanged(session.model, f"the method {run.method.name}"):
         seed_all(session.seed)
         location = _located(run, run_locate(manager, session, requests, state))
         update = run_compute_update(manager, session, requests, location, state)
@@ -139,7 +139,7 @@ def compute_updates(session: "Session", run: PreparedMethod, requests: Sequence[
     together = len(requests) > 1 and run.options.locator is None and not manager.observers("editcore_compute_update")
     if together:
         state = fold_state(session, run.method)
-        with untouched(session.model, f"the method {run.method.name}"):
+        with model_unchanged(session.model, f"the method {run.method.name}"):
             seed_all(session.seed)
             location = _located(run, run_locate(manager, session, requests, state))
             with noted("compute_each", [(run.method, session.registry.called("method", run.method))]):

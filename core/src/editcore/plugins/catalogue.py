@@ -9,7 +9,7 @@ import attrs
 from editcore.plugins.contained import contained
 from editcore.plugins.discovery import failed, names_of
 from editcore.plugins.record import Plugin
-from editcore.plugins.selection import VARIABLE, canonical
+from editcore.plugins.selection import VARIABLE, normalised
 from editcore.text.suggest import suggestion, suggestion_or_list
 from editcore_hooks import Named, PluginError
 
@@ -117,7 +117,7 @@ class Catalogue(Generic[T]):
         package = next((self._packages[known] for known in self._packages if _folded(known) == _folded(name)), None)
         for plugin in self._plugins():
             record = plugin.record
-            same = record.name == name or (package and canonical(record.distribution) == canonical(package))
+            same = record.name == name or (package and normalised(record.distribution) == normalised(package))
             if same and not plugin.ok:
                 return unusable(plugin, f"the {self.kind} {name!r}")
         message = f"there is no {self.kind} {name!r}"

@@ -18,7 +18,7 @@ from editcore.patches.checkpoint.stored import stored_whole
 from editcore.patches.file.patch import Patch
 from editcore.patches.forms.table import EXCLUSIVE
 from editcore.plugins.catalogue import unusable
-from editcore.plugins.selection import canonical
+from editcore.plugins.selection import normalised
 from editcore.session.beside import Beside
 from editcore.storage.tensors import tensor_of
 from editcore_hooks import Applied, ConflictError, PatchKind, PluginError
@@ -185,7 +185,7 @@ class LiveStack:
         distribution = patch.annotation("method").get("distribution")
         if name not in kinds and isinstance(distribution, str):
             for plugin in self.session.registry.plugins:
-                if canonical(plugin.record.distribution) == canonical(distribution) and not plugin.ok:
+                if normalised(plugin.record.distribution) == normalised(distribution) and not plugin.ok:
                     raise unusable(plugin, f"the patch kind {name!r} of the patch {patch.patch_id[:12]}")
             message = f"the patch {patch.patch_id[:12]} needs the patch kind {name!r}, which is not installed"
             raise PluginError(message, hint=f"pip install {distribution}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy
 from attrs import frozen
 
-from editcore.editing.untouched import untouched
+from editcore.editing.model_unchanged import model_unchanged
 from editcore.facade import Session
 from editcore.models.loading.source import first_line
 from editcore.text.suggest import suggestion
@@ -56,7 +56,7 @@ def run_tasks(session: Session, names: Sequence[str], tasks: Any, settings: Sett
     from lm_eval.models.huggingface import HFLM
 
     seed = session.seed
-    with untouched(session.model, "lm-evaluation-harness"), _numpy_untouched():
+    with model_unchanged(session.model, "lm-evaluation-harness"), _numpy_unchanged():
         try:
             # A copy, since a tokenizer without a pad token is given one.
             tokenizer = copy.deepcopy(session.tokenizer)
@@ -82,7 +82,7 @@ def run_tasks(session: Session, names: Sequence[str], tasks: Any, settings: Sett
 
 
 @contextmanager
-def _numpy_untouched() -> Iterator[None]:
+def _numpy_unchanged() -> Iterator[None]:
     state = numpy.random.get_state()
     try:
         yield
