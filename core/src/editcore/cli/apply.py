@@ -7,8 +7,9 @@ import click
 from editcore.cli.apply_plan import conflicts_as_json, say_products, show_plan
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import load_patches, short
+from editcore.cli.patch_files import load_patches
 from editcore.cli.places import free_folder
+from editcore.text.ids import short
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ from editcore.plugins.hparams import Resolved, merge
 from editcore.plugins.locators import make_locator
 from editcore.plugins.raising import noted
 from editcore.plugins.transforms import apply_transforms, make_transforms
+from editcore.text.ids import short
 from editcore.tuning.profiles import Profile
 from editcore.tuning.settings import find_settings
 from editcore_hooks import EditMethod, EditRequest, Location, PluginError, Update, UsageError
@@ -161,7 +162,7 @@ def _require_weights(session: "Session") -> None:
         )
     if session.live.beside:
         raise UsageError(
-            f"patch {session.live.beside[0][:12]} runs beside the weights, and a method would not see it",
+            f"patch {short(session.live.beside[0])} runs beside the weights, and a method would not see it",
             hint="open the model without `beside`",
         )
 

@@ -18,6 +18,7 @@ from editcore.models.loading.offload import device_of
 from editcore.models.running.side_branches import Branch, low_rank
 from editcore.patches.file.patch import Patch
 from editcore.patches.forms.deltas import whole
+from editcore.text.ids import short
 from editcore_hooks import RefusedFileError, UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +47,8 @@ class Beside:
         form = patch.targets[own]["form"]
         if form != "low_rank":
             raise UsageError(
-                f"{key} is quantised here, and patch {patch.patch_id[:12]} is {form} there: only low_rank runs beside",
+                f"{key} is quantised here, and patch {short(patch.patch_id)} is {form} there: "
+                "only low_rank runs beside",
                 hint="open the unquantised base",
             )
         if self._modules is None:

@@ -13,6 +13,7 @@ from editcore.models.running.scoring import target_logprobs
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.file.patch import Patch, PatchHeader
 from editcore.plugins.hparams import from_settings
+from editcore.text.ids import short
 from editcore_guards.dense import base_weight, deltas_by_key, total_norm
 from editcore_guards.hparams import Budget
 from editcore_hooks import RequirementNotMetError
@@ -59,7 +60,7 @@ def require_within(target: Any, patch: Patch, budget: Budget) -> None:
 def _refuse(present: Sequence[Patch | PatchHeader], patch: Patch, what: str, limit: float) -> None:
     first, last = sum(map(_edits, present)) + 1, sum(map(_edits, present)) + _edits(patch)
     which = f"edit {first}" if first == last else f"edits {first} to {last}"
-    title = patch.about.get("title") or patch.patch_id[:12]
+    title = patch.about.get("title") or short(patch.patch_id)
     rest = f"stop at edit {first - 1}, or raise {VARIABLE}" if first > 1 else f"raise {VARIABLE}"
     raise RequirementNotMetError(f"{which} ({title}) would overspend the budget: {what}, of {limit:g}", hint=rest)
 

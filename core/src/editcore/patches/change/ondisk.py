@@ -15,6 +15,7 @@ from editcore.patches.checkpoint.journal import journal_path, refuse_repairable
 from editcore.patches.checkpoint.stack import Stack, read_stack_file, refuse_links
 from editcore.patches.file.patch import Patch
 from editcore.storage import durable, lock
+from editcore.text.ids import short
 from editcore_hooks import Applied, EditcoreError, RefusedFileError
 
 
@@ -126,5 +127,5 @@ def _other_bits(plan: Plan, stack: Stack) -> tuple[str, ...]:
         for name, key in plan.verdicts[patch.patch_id].keys.items():
             alone = set(stack.targets[key].patches) == {patch.patch_id}
             if alone and name in recorded and recorded[name] != stack.targets[key].result_sha256:
-                notices.append(f"{key} came out with other bits than patch {patch.patch_id[:12]} recorded elsewhere")
+                notices.append(f"{key} came out with other bits than patch {short(patch.patch_id)} recorded elsewhere")
     return tuple(notices)

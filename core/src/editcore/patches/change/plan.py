@@ -16,6 +16,7 @@ from editcore.patches.checkpoint.stack import original_index_path
 from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.file.patch import Patch
 from editcore.patches.forms.units import is_units
+from editcore.text.ids import short
 from editcore_hooks import ConflictError, RefusedFileError
 
 Touched = Mapping[str, Mapping[str, str]]
@@ -135,11 +136,11 @@ def _refuse_unfit(checkpoint: Checkpoint, added: Sequence[Patch], staying: Colle
     for patch in added:
         if patch.patch_id in staying or ids.count(patch.patch_id) > 1:
             raise ConflictError(
-                f"patch {patch.patch_id[:12]} is applied already", hint=f"see `editcore stack {checkpoint.folder}`"
+                f"patch {short(patch.patch_id)} is applied already", hint=f"see `editcore stack {checkpoint.folder}`"
             )
         if missing := sorted(set(patch.requires) - set(staying) - set(ids)):
             raise ConflictError(
-                f"patch {patch.patch_id[:12]} requires {', '.join(name[:12] for name in missing)}",
+                f"patch {short(patch.patch_id)} requires {', '.join(short(name) for name in missing)}",
                 hint="apply that first, or in the same command",
             )
         _refuse_runtime_kinds(patch)
@@ -221,14 +222,14 @@ def _refuse_runtime_kinds(patch: Patch) -> None:
         return
     if is_units(patch):
         raise ConflictError(
-            f"patch {patch.patch_id[:12]} appends units to MLPs, which makes a checkpoint of another shape",
+            f"patch {short(patch.patch_id)} appends units to MLPs, which makes a checkpoint of another shape",
             hint="editcore export PATCH --to merged --model DIR -o OUT folds it into one",
         )
     method = patch.annotation("method")
     distribution = method.get("distribution")
     owner = f"`pip install {distribution}`" if isinstance(distribution, str) else "install the plugin of its method"
     raise ConflictError(
-        f"patch {patch.patch_id[:12]} is of kind {patch.kind} ({patch.core['payload']['kind']}): "
+        f"patch {short(patch.patch_id)} is of kind {patch.kind} ({patch.core['payload']['kind']}): "
         "a plain load of the folder would silently go without it",
         hint=f"{owner} and put it on an open session",
     )

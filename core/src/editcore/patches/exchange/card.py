@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from editcore.patches.file.patch import Described
 from editcore.patches.forms.units import is_units
+from editcore.text.ids import short
 from editcore.text.visible import json_escaped, one_line, plain_line
 
 _SPECIAL: Final = re.compile(r"[\\`\[\]!|]|(?<=:)//|(?<=www)\.", re.IGNORECASE)
@@ -33,7 +34,7 @@ def _front_matter(patch: Described) -> Iterator[str]:
 
 def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
     base, method = patch.annotation("base"), patch.annotation("method")
-    yield f"# {_text(patch.title or f'Patch {patch_id[:12]}')}"
+    yield f"# {_text(patch.title or f'Patch {short(patch_id)}')}"
     yield ""
     yield (
         "Neurons that are appended to the MLPs of a language model, as a patch that leaves its own weights as they are."
@@ -74,7 +75,7 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
         yield f"editcore generate BASE --patch {file_name} --prompt TEXT        # or beside the model, in memory"
     else:
         yield f"editcore apply {file_name} --model BASE -o PATCHED   # loads with plain from_pretrained"
-        yield f"editcore revert {patch_id[:12]} --model PATCHED        # the bits of the base again"
+        yield f"editcore revert {short(patch_id)} --model PATCHED        # the bits of the base again"
     yield from ("```", "", "## Limits", "")
     yield "An edit changes what its requests ask for; what follows from it may stay as it was, and others may move."
     yield "The weights hold what was asked for, also where the requests were taken out of the file."

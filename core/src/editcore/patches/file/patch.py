@@ -15,6 +15,7 @@ from editcore.patches.forms.table import EXCLUSIVE
 from editcore.patches.forms.units import is_units, not_finite
 from editcore.storage.safetensors_reader import Entry, read_header, read_span
 from editcore.storage.safetensors_writer import Blob, safetensors_chunks, write_safetensors
+from editcore.text.ids import short
 from editcore.text.visible import plain_line
 from editcore_hooks import RefusedFileError, UsageError
 
@@ -166,7 +167,7 @@ class Patch(Described, editcore_hooks.Patch):
     def deltas(self, key: str) -> "tuple[Delta, ...]":
         """The deltas that this patch adds to one target, in the order in which they are added."""
         parts = {name: self.tensors[f"{key}/{name}"] for name in self.targets[key]["parts"]}
-        return _deltas(self.core, key, parts, f"patch {self.patch_id[:12]}")
+        return _deltas(self.core, key, parts, f"patch {short(self.patch_id)}")
 
     def delta_norms(self) -> dict[str, float]:
         """Frobenius norm of the delta of each target, its scale included; exclusive forms have none.
