@@ -183,10 +183,10 @@ def test_answers_are_kept_apart_by_configuration_and_quantisation(session: Sessi
 
 
 def test_the_unedited_model_is_the_base_of_a_patched_folder(session: Session, folder: Path, tmp_path: Path) -> None:
-    from editcore.applying.folders import apply_to_copy
+    from editcore.applying.change import Change
 
     patch = patch_of(session, 0)
-    apply_to_copy(folder, str(tmp_path / "edited"), [patch])
+    Change.open(folder, [patch]).commit_to_copy(tmp_path / "edited")
     edited = editcore.open(tmp_path / "edited", assets=AssetStore(tmp_path / "others"))
     on_folder = edited.evaluate(CASES, ["loc.kl@1"], answers=4)
     with session.patched(patch):
