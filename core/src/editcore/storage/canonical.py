@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import rfc8785
@@ -58,6 +59,22 @@ def load_json(data: bytes | str, what: str, *, max_bytes: int = MAX_BYTES) -> An
     except ValueError as error:  # includes UnicodeDecodeError, JSONDecodeError and the hooks below
         raise RefusedFileError(f"{what} is not JSON that can be trusted: {error}") from error
     _check_depth(value, f"{what} is nested too deep", RefusedFileError)
+    return value
+
+
+def read_object(path: Path, what: str, hint: str) -> dict[str, Any]:
+    """The JSON object that a file holds, read as by `load_json`.
+
+    Raises `RefusedFileError` with `hint` when the file cannot be read or holds something else.
+    """
+    try:
+        value = load_json(path.read_bytes(), what)
+    except OSError as error:
+        raise RefusedFileError(f"cannot read {what}: {error.strerror}", hint=hint) from error
+    except RefusedFileError as error:
+        raise RefusedFileError(error.message, hint=hint) from error
+    if not isinstance(value, dict):
+        raise RefusedFileError(f"{what} is not a JSON object", hint=hint)
     return value
 
 

@@ -14,7 +14,7 @@ from editcore.patches.checkpoint.fingerprint import config_sha256, tokenizer_sha
 from editcore.patches.checkpoint.hashes import HashCache
 from editcore.patches.checkpoint.shards import INDEX, SINGLE, Shards, read_shards
 from editcore.patches.checkpoint.stack import STACK_FILE, Stack, original_path, read_stack_file
-from editcore.storage.canonical import load_json
+from editcore.storage.canonical import read_object
 from editcore.storage.safetensors_reader import Entry, read_span, span_sha256
 from editcore_hooks import ConflictError, RefusedFileError
 
@@ -194,9 +194,7 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise RefusedFileError(f"{folder} holds no config.json", hint="give the folder that save_pretrained wrote")
-    config = load_json(path.read_bytes(), str(path))
-    if not isinstance(config, dict):
-        raise RefusedFileError(f"{path} is no JSON object", hint="copy or download the checkpoint again")
+    config = read_object(path, str(path), "copy or download the checkpoint again")
     if config.get("quantization_config") or config.get("compression_config"):
         raise RefusedFileError(
             f"{folder} holds a quantised model, whose weights take no exact patch",
