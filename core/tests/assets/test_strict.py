@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from editcore.assets import AssetStore, Identity
 from editcore.assets.file import CorruptAssetError, read_manifest
-from editcore.assets.store import AssetWarning
+from editcore.assets.identity import Identity
+from editcore.assets.store import AssetStore, AssetWarning
 from editcore.storage.canonical import canonical
 from editcore.storage.safetensors_reader import read_header
 from editcore.storage.safetensors_writer import safetensors_chunks
