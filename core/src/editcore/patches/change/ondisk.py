@@ -1,4 +1,7 @@
-"""Patching a folder in place: journal, new files, one rename. A kill leaves the old state or the new one."""
+"""Patching a folder in place: journal, new files, one rename. A kill leaves the old state or the new one.
+
+Nobody is told of the patches here. Commands go through `applying.change`, which announces them first.
+"""
 
 import contextlib
 from collections.abc import Collection, Iterator, Sequence
