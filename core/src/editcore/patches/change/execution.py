@@ -7,8 +7,9 @@ from pathlib import Path
 
 import attrs
 
-from editcore.patches.change.plan import Plan, new_index
+from editcore.patches.change.plan import Plan
 from editcore.patches.change.repairing import finish, record_access, settle
+from editcore.patches.change.rewrites import new_index
 from editcore.patches.change.splice import Replacement, splice
 from editcore.patches.checkpoint.fingerprint import file_sha256
 from editcore.patches.checkpoint.folder import Checkpoint

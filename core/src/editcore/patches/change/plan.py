@@ -1,35 +1,21 @@
 """What a change of a folder would do, decided and checked before a byte is written. `--dry-run` prints it."""
 
-import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from attrs import field, frozen
 
 from editcore.patches.change.dependents import refuse_required, required_first
 from editcore.patches.change.exclusive import refuse_shared, refuse_twice
+from editcore.patches.change.rewrites import Rewrite, Touched, original_files, rewrites_of
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.resolving import Verdict, require_base
-from editcore.patches.checkpoint.shards import INDEX, SINGLE, read_index, shard_name
-from editcore.patches.checkpoint.stack import original_index_path
 from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.file.patch import Patch
 from editcore.patches.forms.units import is_units
 from editcore.text.ids import short
 from editcore_hooks import ConflictError, RefusedFileError
-
-Touched = Mapping[str, Mapping[str, str]]
-"""Checkpoint key to the patches that touch it: id to the name that the patch has for the tensor."""
-
-
-@frozen
-class Rewrite:
-    """One weight file to write: `keys` are its tensors that change; the names are equal for a single file."""
-
-    source: str
-    destination: str
-    keys: tuple[str, ...]
 
 
 @frozen
@@ -114,7 +100,7 @@ def plan_change(
         (*staying, *records),
         {key: ids for key, ids in touched.items() if ids},
         changed,
-        _rewrites(checkpoint, touched, changed, originals),
+        rewrites_of(checkpoint, touched, changed, originals),
         originals,
         tuple(added),
         removed,
@@ -169,52 +155,6 @@ def _require_sound(checkpoint: Checkpoint) -> None:
     for key in checkpoint.stack.targets:
         _require_unchanged(checkpoint, key)
         checkpoint.read_base(key)
-
-
-def original_files(checkpoint: Checkpoint) -> Mapping[str, str]:
-    """Which file of the base holds each tensor; a patched shard has another name than its original."""
-    if checkpoint.shards.index is None or not checkpoint.patch_ids:
-        return checkpoint.shards.files
-    return read_index(original_index_path(checkpoint.folder))["weight_map"]  # type: ignore[no-any-return]
-
-
-def _rewrites(
-    checkpoint: Checkpoint, touched: Touched, changed: Iterable[str], originals: Mapping[str, str]
-) -> tuple[Rewrite, ...]:
-    by_file: dict[str, list[str]] = {}
-    for key in changed:
-        by_file.setdefault(originals[key], []).append(key)
-    result = []
-    for original, keys in sorted(by_file.items()):
-        ids = {patch_id for key in touched if originals[key] == original for patch_id in touched[key]}
-        destination = SINGLE if checkpoint.shards.index is None else shard_name(original, ids)
-        result.append(Rewrite(checkpoint.shards.files[keys[0]], destination, tuple(keys)))
-    refuse_occupied(checkpoint, result)
-    return tuple(result)
-
-
-def refuse_occupied(checkpoint: Checkpoint, rewrites: Iterable[Rewrite]) -> None:
-    """Raise `ConflictError` where a file that is to be written is there already."""
-    for rewrite in rewrites:
-        path = checkpoint.folder / rewrite.destination
-        if rewrite.destination != rewrite.source and path.exists():
-            raise ConflictError(f"{path} is in the way and belongs to nothing", hint="move it away")
-
-
-def new_index(plan: Plan) -> bytes:
-    """The index file after the change: byte for byte the original's when no patch is left."""
-    folder, before = plan.checkpoint.folder, plan.checkpoint.patch_ids
-    path = original_index_path(folder) if before else folder / INDEX
-    if not plan.patches:
-        return path.read_bytes()
-    index = dict(read_index(path))
-    by_file: dict[str, set[str]] = {}
-    for key, ids in plan.touched.items():
-        by_file.setdefault(plan.originals[key], set()).update(ids)
-    index["weight_map"] = {
-        key: shard_name(name, by_file.get(name, ())) for key, name in sorted(index["weight_map"].items())
-    }
-    return json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
 
 
 def _refuse_runtime_kinds(patch: Patch) -> None:

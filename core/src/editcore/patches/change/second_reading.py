@@ -2,7 +2,8 @@
 
 import attrs
 
-from editcore.patches.change.plan import Plan, plan_change, refuse_incompatible, refuse_occupied
+from editcore.patches.change.plan import Plan, plan_change, refuse_incompatible
+from editcore.patches.change.rewrites import refuse_occupied
 from editcore.patches.checkpoint.folder import Checkpoint
 
 
