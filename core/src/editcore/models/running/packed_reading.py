@@ -67,7 +67,7 @@ def read(
 ) -> list[Found]:
     """Read all, in the order given, each as if it were alone.
 
-    Readings of one owner share a row where they begin alike (see `models.trees`); with `around` and no owners none do.
+    Readings of one owner share a row where they begin alike (see `prefix_tree`); with `around` and no owners none do.
     `around(indices)` is entered for the forward of each batch, whose row i belongs to the owner of `indices[i]`.
     `against` has by index of a reading the distributions at its positions from which the divergence is wanted.
     """

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
@@ -16,6 +16,9 @@ from editcore.patches.file.patch import Patch
 from editcore.patches.forms.units import is_units
 from editcore.text.ids import short
 from editcore_hooks import ConflictError, RefusedFileError
+
+if TYPE_CHECKING:
+    from editcore.patches.forms.deltas import Delta
 
 
 @frozen
@@ -45,6 +48,15 @@ class Plan:
             files = sum((checkpoint.folder / rewrite.source).stat().st_size for rewrite in self.rewrites)
         fresh = [checkpoint.entries[key] for key in self.changed if key not in checkpoint.stack.targets]
         return files + sum(entry.end - entry.start for entry in fresh)
+
+    def deltas(self, key: str) -> "list[Delta]":
+        """What a tensor has on its base after the change, in the order in which it is added: that of the ids."""
+        added = {patch.patch_id: patch for patch in self.added}
+        return [
+            delta
+            for patch_id, name in sorted(self.touched.get(key, {}).items())
+            for delta in (added.get(patch_id) or stored_patch(self.checkpoint, patch_id)).deltas(name)
+        ]
 
     @property
     def flop(self) -> int:
