@@ -37,6 +37,12 @@ def general_facts() -> list[tuple[str, str]]:
     return pairs
 
 
+def neutral_passages(rng: random.Random, n: int = 20, sentences: int = 4) -> list[str]:
+    """Passages of filler, for what is measured on text that no edit is about, in the words of this world."""
+    told = filler(rng)
+    return [" ".join(itertools.islice(told, sentences)) for _ in range(n)]
+
+
 def filler(rng: random.Random) -> Iterator[str]:
     """Neutral sentences without an entity, endlessly; text on which an edit should change nothing."""
     while True:
