@@ -186,7 +186,7 @@ def test_a_quantised_model_is_refused(folder: Folder) -> None:
 def test_a_folder_without_configuration_is_refused(folder: Folder) -> None:
     root = folder("gpt2")
     (root / "config.json").write_text("[]")
-    refuse(root, 6, "no JSON object")
+    refuse(root, 6, "is not a JSON object")
     (root / "config.json").unlink()
     refuse(root, 6, "no config.json")
 
