@@ -13,7 +13,7 @@ from editcore.models.running.batch import forward, pad
 from editcore.models.running.tracing import Tap, Trace
 from editcore_hooks import Site
 from editcore_keyvalue.cholesky import solve
-from editcore_keyvalue.rows import EditRows, Row
+from editcore_keyvalue.rows import EditRows, TokenRow
 from editcore_keyvalue.value import ValueSettings, optimise_values
 from editcore_rome.method import rank_one
 
@@ -80,8 +80,8 @@ def rows(shape: Shape) -> EditRows:
     for length in CONTEXTS:
         ids = (*some(length), *prompt, *target[:-1])
         first = length + PROMPT - 1
-        contexts.append(Row(ids, length + SUBJECT_END - 1, tuple(range(first, first + TARGET)), tuple(target)))
-    return EditRows(tuple(contexts), Row(tuple(prompt[:SUBJECT_END]), SUBJECT_END - 1))
+        contexts.append(TokenRow(ids, length + SUBJECT_END - 1, tuple(range(first, first + TARGET)), tuple(target)))
+    return EditRows(tuple(contexts), TokenRow(tuple(prompt[:SUBJECT_END]), SUBJECT_END - 1))
 
 
 def reordered(edit: EditRows) -> EditRows:

@@ -1,7 +1,7 @@
 """The changes of a folder that get cut short: where they start, what they do, and the two states they may leave."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -11,22 +11,24 @@ from safetensors.torch import load_file
 
 from checks import sample_patches
 from checks.faults import Disk
-from editcore.patches.change.ondisk import apply_on_disk, change_on_disk, revert_on_disk
+from editcore.applying.change import Change
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.shards import INDEX, SINGLE, read_index
 from editcore.patches.file.patch import Patch
+from editcore.plugins.registry import Registry
 from editcore.storage.tensors import blob_of
 from editcore_hooks import EditcoreError
 
 State = Mapping[str, str]
 """The sha256 of each tensor as a loader reads it, or of each file."""
+UNWATCHED: Final = Registry.of()
 NAMES: Final = (
     "apply", "apply two at once", "apply a second", "change one for another", "revert one of two", "revert all",
 )  # fmt: skip
 
 
 @frozen
-class Change:
+class Cut:
     """`files` and `weights` are those before and after; `commit` is the number of the call that makes the new state."""
 
     name: str
@@ -53,7 +55,7 @@ class Change:
         return ("old", "new")[self.files.index(sample_patches.hashes(folder))]
 
 
-def changes(place: Path, sharded: bool, names: tuple[str, ...] = NAMES) -> Iterator[Change]:
+def changes(place: Path, sharded: bool, names: tuple[str, ...] = NAMES) -> Iterator[Cut]:
     """Every change of a tiny bfloat16 folder, each done once with readers looking on before every call."""
     base = sample_patches.checkpoint(place / "base", torch.bfloat16, sharded)
     forms = {sample_patches.KEYS[0]: "low_rank", sample_patches.KEYS[1]: "dense"}
@@ -62,18 +64,18 @@ def changes(place: Path, sharded: bool, names: tuple[str, ...] = NAMES) -> Itera
         sample_patches.patch(base, {sample_patches.KEYS[0]: "sparse"}, seed=2),
     )
     kinds: dict[str, tuple[list[Patch], Callable[[Path], object]]] = {
-        "apply": ([], lambda folder: apply_on_disk(folder, [one])),
-        "apply two at once": ([], lambda folder: apply_on_disk(folder, [one, two])),
-        "apply a second": ([one], lambda folder: apply_on_disk(folder, [two])),
-        "change one for another": ([one], lambda folder: change_on_disk(folder, [two], [one.patch_id])),
-        "revert one of two": ([one, two], lambda folder: revert_on_disk(folder, [one.patch_id])),
-        "revert all": ([one, two], lambda folder: revert_on_disk(folder, [one.patch_id, two.patch_id])),
+        "apply": ([], lambda folder: make(folder, [one])),
+        "apply two at once": ([], lambda folder: make(folder, [one, two])),
+        "apply a second": ([one], lambda folder: make(folder, [two])),
+        "change one for another": ([one], lambda folder: make(folder, [two], [one.patch_id])),
+        "revert one of two": ([one, two], lambda folder: make(folder, remove=[one.patch_id])),
+        "revert all": ([one, two], lambda folder: make(folder, remove=[one.patch_id, two.patch_id])),
     }
     for name in names:
         present, act = kinds[name]
         source = sample_patches.copy(base, place / f"before {name}")
         if present:
-            apply_on_disk(source, present)
+            make(source, present)
         after = sample_patches.copy(source, place / f"after {name}")
         readers = Readers(after)
         with Disk(after, watch=readers.look).mounted() as disk:
@@ -83,7 +85,12 @@ def changes(place: Path, sharded: bool, names: tuple[str, ...] = NAMES) -> Itera
         readers.saw_only(weights)
         files = sample_patches.hashes(source), sample_patches.hashes(after)
         commit = disk.calls.index(("rename", f"{INDEX if sharded else SINGLE}.editcore.tmp"))
-        yield Change(name, source, act, files, weights, loaded(base), len(disk.calls), commit, readers.count)
+        yield Cut(name, source, act, files, weights, loaded(base), len(disk.calls), commit, readers.count)
+
+
+def make(folder: Path, add: Sequence[Patch] = (), remove: Sequence[str] = ()) -> None:
+    """A change as the commands make it, with no plugin to watch it."""
+    Change.open(folder, add, remove).commit(UNWATCHED)
 
 
 def loaded(folder: Path) -> State:

@@ -8,9 +8,9 @@ import torch
 from attrs import frozen
 
 from checks import sample_patches
-from checks.changes import State
+from checks.changes import UNWATCHED, State
 from checks.faults import Disk
-from editcore.patches.change.copying import apply_to_copy
+from editcore.applying.change import Change
 from editcore.patches.change.repairing import repair
 from editcore.patches.file.patch import Patch
 from editcore_hooks import UsageError
@@ -31,7 +31,7 @@ class Copying:
     written: int
 
     def act(self, place: Path) -> None:
-        apply_to_copy(place / BASE, place / OUT, self.patches)
+        Change.open(place / BASE, self.patches).commit_to_copy(place / OUT, UNWATCHED)
 
     def state(self, place: Path) -> str:
         """Whether there is no copy or all of it; nothing else counts as either."""
@@ -64,7 +64,7 @@ def copying(place: Path, sharded: bool) -> Copying:
     ]
     after = sample_patches.copy(source, place / "copied")
     with Disk(after).mounted() as disk:
-        apply_to_copy(after / BASE, after / OUT, patches)
+        Change.open(after / BASE, patches).commit_to_copy(after / OUT, UNWATCHED)
     return Copying(
         source, patches, sample_patches.hashes(base), sample_patches.hashes(after / OUT), len(disk.calls), disk.written
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from checks import sample_patches
-from checks.changes import Change, changes
+from checks.changes import Cut, changes
 from checks.copies import Copying, copying
 from checks.faults import Disk, Killed, kill
 from editcore.patches.change.repairing import current_stack, repair
@@ -47,7 +47,7 @@ def run() -> list[str]:
     return [said, "", *rows]
 
 
-def crash(change: Change, place: Path, left: Leftovers, stride: int = 1) -> Counter[str]:
+def crash(change: Cut, place: Path, left: Leftovers, stride: int = 1) -> Counter[str]:
     """Cut `change` short at every `stride`th point; count the states that come out, and collect what was left."""
     seen: Counter[str] = Counter()
     for torn in (False, True):
@@ -95,7 +95,7 @@ def crash_copy(change: Copying, place: Path, stride: int = 1) -> Counter[str]:
     return seen
 
 
-def crash_repair(change: Change, place: Path, folder: Path, stride: int = 1) -> int:
+def crash_repair(change: Cut, place: Path, folder: Path, stride: int = 1) -> int:
     """Cut the repair of `folder` short at every `stride`th point, then repair; return the number of points."""
     dry = sample_patches.copy(folder, place / "repaired")
     with Disk(dry).mounted() as counted:

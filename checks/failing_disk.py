@@ -12,7 +12,7 @@ from typing import Final
 from attrs import frozen
 
 from checks import sample_patches
-from checks.changes import Change, changes
+from checks.changes import Cut, changes
 from checks.copies import Copying, copying
 from checks.crashes import LAYOUTS
 from checks.faults import (
@@ -71,7 +71,7 @@ def run() -> list[str]:
     return [said, "", "| what, at every call in turn | times |", "|---|---|", *rows]
 
 
-def fail(change: Change, place: Path, stride: int = 1) -> Counter[str]:
+def fail(change: Cut, place: Path, stride: int = 1) -> Counter[str]:
     """Let the disk fail under `change`, in every way at every `stride`th call; count what came of it."""
     seen: Counter[str] = Counter()
     for trouble, fault in _faults(change.source, change.act, place, stride):
@@ -95,7 +95,7 @@ def fail(change: Change, place: Path, stride: int = 1) -> Counter[str]:
     return seen
 
 
-def fail_repair(change: Change, place: Path, stride: int = 1) -> Counter[str]:
+def fail_repair(change: Cut, place: Path, stride: int = 1) -> Counter[str]:
     """Let the disk fail under the repair of `change`, cut short before and after its commit."""
     seen: Counter[str] = Counter()
     for number in (change.commit - 1, change.commit + 1):

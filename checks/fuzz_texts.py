@@ -15,10 +15,10 @@ from safetensors.torch import save_file
 from checks.attacks import capped
 from checks.fuzz import SECONDS, SPACE, limited, timed
 from checks.mutations import mutate
-from editcore.assets import Identity
 from editcore.assets.file import read_manifest, verify, write
-from editcore.assets.identity import canonical
+from editcore.assets.identity import Identity
 from editcore.cli.requests import read_file
+from editcore.storage.canonical import canonical
 from editcore.text.yaml_text import read_mapping
 from editcore_hooks import EditcoreError
 

@@ -21,31 +21,30 @@ from editcore_hooks import UsageError
 KILLS = 40
 _APPLY = """
 import sys
-from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.applying.change import Change
 from editcore.patches.file.patch import Patch
-from editcore.patches.change.ondisk import apply_on_disk
-patch, folder = Patch.load(sys.argv[2]), sys.argv[1]
+from editcore.plugins.registry import Registry
+patch, folder, unwatched = Patch.load(sys.argv[2]), sys.argv[1], Registry.of()
 print("ready", flush=True)
-apply_on_disk(Checkpoint.open(folder), [patch])
+Change.open(folder, [patch]).commit(unwatched)
 """
 _COPY = """
 import sys
 from pathlib import Path
-from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.applying.change import Change
 from editcore.patches.file.patch import Patch
-from editcore.patches.change.copying import apply_to_copy
+from editcore.plugins.registry import Registry
 import editcore.patches.arithmetic.rebuilding
-patch, folder = Patch.load(sys.argv[2]), Path(sys.argv[1])
+patch, folder, unwatched = Patch.load(sys.argv[2]), Path(sys.argv[1]), Registry.of()
 print("ready", flush=True)
-apply_to_copy(folder, folder.with_name("out"), [patch])
+Change.open(folder, [patch]).commit_to_copy(folder.with_name("out"), unwatched)
 """
 _REVERT = """
 import sys
 import editcore.patches.arithmetic.rebuilding
-from editcore.patches.checkpoint.folder import Checkpoint
-from editcore.patches.change.ondisk import revert_on_disk
+from editcore.applying.change import Change
 print("ready", flush=True)
-revert_on_disk(Checkpoint.open(sys.argv[1]), [sys.argv[2]])
+Change.open(sys.argv[1], remove=[sys.argv[2]]).commit()
 """
 
 

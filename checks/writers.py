@@ -30,7 +30,7 @@ _WORKER: Final = """
 import contextlib, io, json, sys, time
 import torch
 from editcore.cli import main
-import editcore.patches.change.ondisk, editcore.patches.file.sealing, editcore.applying.folders
+import editcore.patches.change.ondisk, editcore.patches.file.sealing, editcore.applying.change
 torch.set_num_threads(1)
 print(json.dumps({}), flush=True)
 for line in sys.stdin:

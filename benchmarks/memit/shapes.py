@@ -8,7 +8,7 @@ from attrs import frozen
 from torch import Tensor
 
 from editcore.models.anatomy.model_map import Anatomy
-from editcore_keyvalue.rows import EditRows, Row
+from editcore_keyvalue.rows import EditRows, TokenRow
 from editcore_keyvalue.value import ValueSettings
 
 PROMPT, SUBJECT_START, SUBJECT_END, TARGET = 12, 4, 7, 2
@@ -59,9 +59,9 @@ def rows(n: int, vocabulary: int) -> list[EditRows]:
             ids = (*context, *prompt, *target[:-1])
             first = len(context) + PROMPT - 1
             s = len(context) + SUBJECT_END - 1
-            contexts.append(Row(ids, s, tuple(range(first, first + TARGET)), tuple(target)))
+            contexts.append(TokenRow(ids, s, tuple(range(first, first + TARGET)), tuple(target)))
         kl = tuple(prompt[SUBJECT_START if number % 2 else 0 : SUBJECT_END])
-        edits.append(EditRows(tuple(contexts), Row(kl, len(kl) - 1)))
+        edits.append(EditRows(tuple(contexts), TokenRow(kl, len(kl) - 1)))
     return edits
 
 

@@ -7,19 +7,17 @@ model states, with a wording that it was never taught them in, and neighbours.
 
 import argparse
 import json
-import math
 import random
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from benchmarks.real.records import Fact, make_cases, read_facts
+from editcore_demo.training.loop import Schedule, fit, new_model
 from editcore_demo.training.scoring import answered
 from editcore_demo.training.shapes import SHAPES
 from editcore_demo.training.vocabularies import byte_level, metaspace
@@ -78,38 +76,14 @@ def train(
     """The trained model in float32 and its tokenizer."""
     texts = [sentence for fact in facts for sentence in (*fact.sentences(), fact.held_out)]
     tokenizer = {"gpt2": byte_level, "llama": metaspace}[shape](texts, VOCABULARY)
-    torch.manual_seed(seed)
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-        SHAPES[shape].config(tokenizer), attn_implementation="eager", dtype=torch.float32
-    )
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.95), weight_decay=0.05, fused=True)
-    started, losses = time.monotonic(), []
-    model.train()
-    data = batches(facts, tokenizer, steps, SHAPES[shape].begins_with_bos, seed)
-    for step, (ids, weights) in enumerate(data):
-        done = max(0.0, (step - WARMUP) / max(1, steps - WARMUP))
-        scale = (step + 1) / WARMUP if step < WARMUP else 0.02 + 0.49 * (1 + math.cos(math.pi * done))
-        for group in optimizer.param_groups:
-            group["lr"] = rate * scale
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(input_ids=ids, use_cache=False).logits
-        each = cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
-        weight = weights[:, 1:].flatten()
-        loss = (each * weight).sum() / weight.sum()
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        losses.append(float(loss))
-        if (step + 1) % 100 == 0:
-            mean = sum(losses[-100:]) / 100
-            print(f"step {step + 1}/{steps}  {time.monotonic() - started:.0f} s  loss {mean:.3f}", flush=True)
-        if (step + 1) % 500 == 0:
-            some = facts[:: max(1, len(facts) // 300)]
-            print(
-                "  ".join(f"{kind} {share:.3f}" for kind, share in shares(model, tokenizer, some).items()), flush=True
-            )
-    model.train(False)
+    model = new_model(SHAPES[shape], tokenizer, seed)
+    some = facts[:: max(1, len(facts) // 300)]
+
+    def probe() -> None:
+        print("  ".join(f"{kind} {share:.3f}" for kind, share in shares(model, tokenizer, some).items()), flush=True)
+
+    schedule = Schedule(steps, rate, weight_decay=0.05, seed=seed, probe_every=500, warmup=WARMUP)
+    fit(model, batches(facts, tokenizer, steps, SHAPES[shape].begins_with_bos, seed), schedule, probe)
     return model, tokenizer
 
 

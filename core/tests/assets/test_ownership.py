@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from editcore.assets import AssetStore, Identity
+from editcore.assets.identity import Identity
 from editcore.assets.ownership import CacheWarning
+from editcore.assets.store import AssetStore
 
 IDENTITY = Identity("second_moment", "editcore-keyvalue", "a" * 64)
 

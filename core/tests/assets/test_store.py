@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from editcore.assets import AssetStore, Identity
-from editcore.assets.store import AssetWarning, cache_folder
+from editcore.assets.identity import Identity
+from editcore.assets.store import AssetStore, AssetWarning, cache_folder
 from editcore_hooks import ConflictError, RefusedFileError, UsageError
 
 TENSORS = {"mean": torch.arange(6.0).reshape(2, 3), "half": torch.ones(3, dtype=torch.bfloat16), "n": torch.tensor(7)}
@@ -213,7 +213,8 @@ def test_the_folder_is_the_one_of_the_environment(monkeypatch, tmp_path):
 
 WAITER = """
 import sys
-from editcore.assets import AssetStore, Identity
+from editcore.assets.identity import Identity
+from editcore.assets.store import AssetStore
 store, identity = AssetStore(sys.argv[1]), Identity("second_moment", "o", "r")
 print("found" if store.find(identity) else "absent", flush=True)
 with store.lock(identity):
@@ -232,7 +233,7 @@ def test_a_process_that_waited_finds_what_the_other_computed(store):
 
 
 def test_whoever_will_not_wait_is_told_who_holds_it(store, tmp_path):
-    holder = "import sys\nfrom editcore.assets import AssetStore, Identity\n"
+    holder = "import sys\nfrom editcore.assets.identity import Identity\nfrom editcore.assets.store import AssetStore\n"
     holder += 'with AssetStore(sys.argv[1]).lock(Identity("k", "o", "r")):\n    print("held", flush=True); input()\n'
     process = subprocess.Popen(
         [sys.executable, "-c", holder, str(store.folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -10,10 +10,14 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from editcore.assets import AssetStore, Identity
 from editcore.assets.file import CorruptAssetError, read_manifest
-from editcore.assets.identity import canonical
-from editcore.assets.store import AssetWarning
+from editcore.assets.identity import Identity
+from editcore.assets.store import AssetStore, AssetWarning
+from editcore.storage.canonical import canonical
+from editcore.storage.safetensors_reader import read_header
+from editcore.storage.safetensors_writer import safetensors_chunks
+from editcore.storage.tensors import blob_of
+from editcore_hooks import UsageError
 
 TENSORS = {"mean": torch.ones(2)}
 IDENTITY = Identity("second_moment", "editcore-keyvalue", "a" * 64, {"layer": 3})
@@ -110,3 +114,18 @@ def test_a_forged_asset_is_set_aside(tmp_path: Path) -> None:
     forged(tmp_path / f"{IDENTITY.stem}.safetensors", lambda document: document.update(extra=1))
     with pytest.warns(AssetWarning, match="set aside"):
         assert AssetStore(tmp_path).find(IDENTITY) is None
+
+
+def test_an_asset_is_written_as_the_strict_writer_writes_a_patch(tmp_path: Path) -> None:
+    asset = AssetStore(tmp_path).put(IDENTITY, TENSORS)
+    metadata = read_header(asset.path).metadata
+    blobs = {name: blob_of(tensor) for name, tensor in TENSORS.items()}
+    assert asset.path.read_bytes() == b"".join(safetensors_chunks(blobs, metadata))
+
+
+def test_values_that_nest_too_deep_name_no_asset() -> None:
+    deep: Any = 1
+    for _ in range(70):
+        deep = [deep]
+    with pytest.raises(UsageError, match="deeper than 64 levels"):
+        Identity("kind", "owner", "root", {"deep": deep})

@@ -19,7 +19,7 @@ from editcore.evaluation.engine.dialogue import NothingAskedError
 from editcore.evaluation.engine.questions import Drift, Unshifted
 from editcore.models.running.packed_reading import PADDING, batches, read, reading_of
 from editcore.models.running.scoring import target_logprobs
-from editcore.models.running.top_k_distribution import LIKELIEST, divergence, spread
+from editcore.models.running.top_k_distribution import LIKELIEST, divergence, top_k
 from editcore.patches.checkpoint.identity import base_identity
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
@@ -183,10 +183,10 @@ def test_answers_are_kept_apart_by_configuration_and_quantisation(session: Sessi
 
 
 def test_the_unedited_model_is_the_base_of_a_patched_folder(session: Session, folder: Path, tmp_path: Path) -> None:
-    from editcore.applying.folders import apply_to_copy
+    from editcore.applying.change import Change
 
     patch = patch_of(session, 0)
-    apply_to_copy(folder, str(tmp_path / "edited"), [patch])
+    Change.open(folder, [patch]).commit_to_copy(tmp_path / "edited")
     edited = editcore.open(tmp_path / "edited", assets=AssetStore(tmp_path / "others"))
     on_folder = edited.evaluate(CASES, ["loc.kl@1"], answers=4)
     with session.patched(patch):
@@ -213,8 +213,8 @@ def test_divergence_by_hand(session: Session) -> None:
 
 def test_divergence_of_a_small_vocabulary_is_that_of_all_tokens() -> None:
     p, q = torch.randn(2, 3, LIKELIEST, generator=torch.Generator().manual_seed(0)).log_softmax(-1)
-    assert divergence(spread(p), q).tolist() == pytest.approx((p.exp() * (p - q)).sum(-1).tolist(), rel=1e-4)
-    assert divergence(spread(p), p).tolist() == [0, 0, 0]
+    assert divergence(top_k(p), q).tolist() == pytest.approx((p.exp() * (p - q)).sum(-1).tolist(), rel=1e-4)
+    assert divergence(top_k(p), p).tolist() == [0, 0, 0]
 
 
 def test_ice_reads_a_token_where_the_next_is_predicted(session: Session) -> None:

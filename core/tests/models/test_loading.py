@@ -171,11 +171,11 @@ def test_a_folder_without_a_config_is_no_model(tmp_path):
         load(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000])
+@pytest.mark.parametrize("text", ["{", "[]", "[" * 100_000, '{"model_type": "gpt2", "model_type": "llama"}'])
 def test_a_config_that_is_no_json_object_is_refused(folder, text):
     where = folder()
     (where / "config.json").write_text(text)
-    with pytest.raises(RefusedFileError, match=r"config.json is not"):
+    with pytest.raises(RefusedFileError, match=r"config.json is (not|nested too deep)"):
         load(where)
 
 

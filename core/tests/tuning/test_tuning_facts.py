@@ -8,7 +8,7 @@ import editcore
 from editcore import Session
 from editcore.assets.store import AssetStore
 from editcore.tuning import common, facts
-from editcore.tuning.arms import arms, spread
+from editcore.tuning.arms import arms, evenly
 from editcore.tuning.common import common_cases, common_facts, common_sentences
 from editcore_hooks import Tunable
 
@@ -96,7 +96,7 @@ def test_sampling_stops_when_the_time_is_used_up(session: Session) -> None:
 
 @pytest.mark.parametrize("n", [1, 2, 3, 6, 9])
 def test_places_are_tried_from_the_ends_inwards(n: int) -> None:
-    order = list(spread(n))
+    order = list(evenly(n))
     assert sorted(order) == list(range(n))
     assert order[:2] == [0, n - 1][:n]
 

@@ -18,7 +18,7 @@ from editcore_alphaedit.method import compute, free_directions
 from editcore_alphaedit.space import space
 from editcore_hooks import Location, Site, State, Update
 from editcore_keyvalue.corpus import SelfCorpus
-from editcore_keyvalue.history import fold
+from editcore_keyvalue.history import all_keys
 from editcore_keyvalue.moments import Accumulator
 from editcore_keyvalue.store import MomentRequest, second_moments
 
@@ -128,7 +128,7 @@ def test_an_edit_taken_out_of_the_middle_leaves_no_trace(session: editcore.Sessi
 
 def test_a_later_batch_moves_the_keys_of_an_earlier_one_little(session: editcore.Session) -> None:
     first = compute(session, REQUESTS[:2], LOCATION, State(""), HPARAMS)
-    keys = fold([first.state_increment])
+    keys = all_keys([first.state_increment])
     later = compute(session, REQUESTS[2:], LOCATION, State("", ("p",), keys), HPARAMS)
     forgetful = compute(session, REQUESTS[2:], LOCATION, State(""), HPARAMS)
     layer = LAYERS[0]

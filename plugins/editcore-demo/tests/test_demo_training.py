@@ -4,9 +4,9 @@ import json
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, GPT2Config, GPT2LMHeadModel
 
-from editcore_demo.training.loop import Schedule
+from editcore_demo.training.loop import Schedule, fit
 from editcore_demo.training.packing import OBJECT_WEIGHT, batches
 from editcore_demo.training.run import make
 from editcore_demo.training.shapes import SHAPES
@@ -41,6 +41,29 @@ def test_two_steps_make_a_folder_that_loads(shape, tmp_path, monkeypatch):
     assert len((tmp_path / "cases.jsonl").read_text().splitlines()) == 500
     assert "held-out template" in json.loads((tmp_path / "figures.json").read_text())
     assert lines[0].startswith("step 2/2")
+
+
+def test_the_loop_probes_between_steps_and_learns_only_what_weighs():
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(n_embd=16, n_layer=1, n_head=2, vocab_size=20, n_positions=8))
+    ids = torch.arange(16).reshape(2, 8)
+    weights = torch.ones(2, 8)
+    weights[1] = 0.0  # no target of this row
+    probes, lines = [], []
+    schedule = Schedule(steps=30, learning_rate=0.03, probe_every=10, warmup=2)
+    fit(model, [(ids, weights)] * 30, schedule, lambda: probes.append(model.training), lines.append)
+    assert probes == [True, True]  # after 10 and 20 steps, and not after the last
+    assert len(lines) == 1
+    assert not model.training
+    guessed = model(input_ids=ids).logits[:, :-1].argmax(-1) == ids[:, 1:]
+    assert guessed[0].all()
+    assert not guessed[1].any()
+
+
+def test_the_rate_rises_over_the_warmup_and_falls_to_a_fiftieth():
+    schedule = Schedule(steps=1000, learning_rate=1.0, warmup=100)
+    assert (schedule.rate(0), schedule.rate(99), schedule.rate(100)) == (0.01, 1.0, 1.0)
+    assert schedule.rate(1000) == pytest.approx(0.02)
 
 
 def test_rows_begin_with_a_whole_sentence(shape, tokenizer):

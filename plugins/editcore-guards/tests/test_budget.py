@@ -10,7 +10,7 @@ import torch
 
 import editcore
 from editcore import EditOptions, EditRequest
-from editcore.applying.folders import apply_to_folder
+from editcore.applying.change import Change
 from editcore.assets.store import AssetStore
 from editcore.models.running.generation import sample
 from editcore.patches.checkpoint.folder import Checkpoint
@@ -96,11 +96,11 @@ def test_a_folder_is_guarded_too_against_the_patches_of_one_command_together(
     copy = Path(shutil.copytree(llama_folder, tmp_path / "model"))
     monkeypatch.setenv("EDITCORE_BUDGET", f"norm={PART + 0.01}")
     with pytest.raises(RequirementNotMetError, match="edit 2"):
-        apply_to_folder(Checkpoint.open(copy), patches, plugins=REGISTRY)
+        Change.open(copy, patches).commit(REGISTRY)
     assert Checkpoint.open(copy).patch_ids == ()  # all of a command or nothing
-    apply_to_folder(Checkpoint.open(copy), patches[:1], plugins=REGISTRY)
+    Change.open(copy, patches[:1]).commit(REGISTRY)
     with pytest.raises(RequirementNotMetError, match="edit 2"):
-        apply_to_folder(Checkpoint.open(copy), patches[1:], plugins=REGISTRY)
+        Change.open(copy, patches[1:]).commit(REGISTRY)
     assert Checkpoint.open(copy).patch_ids == (patches[0].patch_id,)
 
 

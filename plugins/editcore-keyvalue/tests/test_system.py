@@ -7,7 +7,7 @@ from torch import Tensor
 
 from editcore_hooks import EditcoreError
 from editcore_keyvalue.cholesky import factor
-from editcore_keyvalue.history import fold, increment
+from editcore_keyvalue.history import all_keys, increment
 from editcore_keyvalue.spreading import linear, root
 from editcore_keyvalue.system import Preserved, right_factor
 
@@ -138,10 +138,10 @@ def test_equal_keys_in_the_history_do_not_stop_exact_values(c: Tensor) -> None:
 
 def test_increments_are_put_side_by_side_in_their_order() -> None:
     first, second = ({3: random(F, n, seed=n), 5: random(F, n, seed=9)} for n in (1, 2))
-    folded = fold([increment(first), increment(second)])
+    folded = all_keys([increment(first), increment(second)])
     assert folded.keys() == {3, 5}
     torch.testing.assert_close(folded[3], torch.cat([first[3], second[3]], 1).float())
-    assert fold([]) == {}
+    assert all_keys([]) == {}
 
 
 def test_shares_end_with_all_that_is_left() -> None:

@@ -14,7 +14,7 @@ from editcore.plugins.hparams import from_mapping
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import Location, Site, State
 from editcore_keyvalue.joint import joint_update, second_moment_system
-from editcore_keyvalue.rows import Row, edit_rows
+from editcore_keyvalue.rows import TokenRow, edit_rows
 from editcore_keyvalue.value import ValueSettings, optimise_values
 from editcore_pmet.hparams import PmetHparams
 from editcore_pmet.method import compute
@@ -82,7 +82,7 @@ def test_a_value_is_settled_once_its_target_is_the_likeliest_and_little_else_mov
     (row,) = rows.contexts
     at = row.scored[0]
     likeliest = int(forward(session.model, pad([row.ids[: at + 1]]))[0, -1].argmax())
-    known = evolve(rows, contexts=(Row(row.ids[: at + 1], row.s, (at,), (likeliest,)),))
+    known = evolve(rows, contexts=(TokenRow(row.ids[: at + 1], row.s, (at,), (likeliest,)),))
     for stop, settled in (("settled", True), ("loss", False)):
         settings = ValueSettings(steps=5, lr=0.01, stop=stop)  # type: ignore[arg-type]
         (value,) = optimise_values(session.anatomy, [known], SITES, settings, lambda n: None)

@@ -19,7 +19,7 @@ from editcore.models.running.tracing import Tap, Trace
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import Location, Site, State, Update
 from editcore_keyvalue.joint import joint_update, second_moment_system
-from editcore_keyvalue.rows import Row, edit_rows
+from editcore_keyvalue.rows import TokenRow, edit_rows
 from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_pmet.hparams import PmetHparams
 from editcore_pmet.method import compute
@@ -51,7 +51,7 @@ def adding(s: int, delta: Tensor) -> Tap:
     return Tap(edit=add)
 
 
-def logprobs(session: editcore.Session, row: Row, deltas: Sequence[Tensor] | None) -> Tensor:
+def logprobs(session: editcore.Session, row: TokenRow, deltas: Sequence[Tensor] | None) -> Tensor:
     """Of one row alone, from its first token to its last, (T, V)."""
     changes = {} if deltas is None else dict(zip((ATTENTION, MLP), (adding(row.s, d) for d in deltas), strict=True))
     with Trace(session.anatomy, changes):
@@ -59,7 +59,7 @@ def logprobs(session: editcore.Session, row: Row, deltas: Sequence[Tensor] | Non
 
 
 @torch.no_grad()
-def seen(session: editcore.Session, row: Row, site: Site) -> tuple[Tensor, Tensor]:
+def seen(session: editcore.Session, row: TokenRow, site: Site) -> tuple[Tensor, Tensor]:
     """What goes into a site and comes out of it at the subject's last token."""
     with Trace(session.anatomy, {site: Tap(input=True, output=True)}) as trace:
         forward(session.model, pad([row.ids]))

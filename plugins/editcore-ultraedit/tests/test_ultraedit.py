@@ -18,7 +18,7 @@ from editcore_hooks import Location, Site, State, UsageError
 from editcore_ultraedit.features import features
 from editcore_ultraedit.hparams import UltraEditHparams, layers_by_depth
 from editcore_ultraedit.method import compute, step
-from editcore_ultraedit.normaliser import Moments, fold, increment, together
+from editcore_ultraedit.normaliser import Moments, all_moments, increment, together
 from editcore_ultraedit.space import space
 
 SITES = (Site("mlp_out", 1), Site("mlp_out", 2), Site("mlp_in", 2))
@@ -74,7 +74,7 @@ def test_the_normaliser_of_parts_is_that_of_the_whole() -> None:
         torch.testing.assert_close(found.mean, rows.mean(0))
         torch.testing.assert_close(found.squares / found.count, rows.var(0, unbiased=False))
         torch.testing.assert_close(found.normalised(rows), whole.normalised(rows))
-    folded = fold([increment({"2x3": part}) for part in parts])["2x3"]
+    folded = all_moments([increment({"2x3": part}) for part in parts])["2x3"]
     torch.testing.assert_close(folded.squares, whole.squares, rtol=1e-5, atol=1e-5)
     assert torch.isfinite(Moments.of(rows[:1]).normalised(rows[:1])).all()
 
@@ -107,7 +107,7 @@ def test_modules_of_one_shape_share_their_normaliser_and_earlier_edits_count(ses
     assert shapes == {f"{f}x{d}", f"{d}x{f}"}
     tokens = first.notes["tokens"]
     assert float(first.state_increment[f"count.{f}x{d}"]) == 2 * tokens
-    state = State("", ("p",), fold([first.state_increment]))
+    state = State("", ("p",), all_moments([first.state_increment]))
     later = compute(session, REQUESTS[2:], LOCATION, state, UltraEditHparams())
     alone = compute(session, REQUESTS[2:], LOCATION, State(""), UltraEditHparams())
     assert torch.equal(

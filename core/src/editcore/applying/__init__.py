@@ -1,1 +1,1 @@
-"""Patches on folders, announced to observers and then written in one commit."""
+"""Changes of a folder: looked at, announced to observers, and then written in one commit."""

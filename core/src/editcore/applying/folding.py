@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from editcore.applying.folders import announce
-from editcore.patches.change.copying import staged_copy
-from editcore.patches.change.ondisk import apply_on_disk
-from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.applying.announcing import announce
+from editcore.applying.change import Change
+from editcore.patches.change import ondisk
+from editcore.patches.change.copying import require_copyable, staged_copy
 from editcore.patches.file.kinds import owner_of
 from editcore.patches.file.patch import Patch
 from editcore.plugins.registry import Registry, registry
+from editcore.text.ids import short
 from editcore_hooks import PatchKind, UsageError
 
 
@@ -20,7 +21,7 @@ def fold_to_copy(
     """Write a checkpoint with `patches` in it that loads with plain from_pretrained; returns what each kind changed.
 
     It is a checkpoint of its own: no patch of the base fits it and nothing is taken back. Raises `UsageError` for a
-    kind that cannot be folded, and what observers, `PatchKind.fold` and `apply_on_disk` raise; then there is no
+    kind that cannot be folded, and what observers, `PatchKind.fold` and `Change.commit` raise; then there is no
     `output`.
     """
     chosen = plugins or registry()
@@ -30,14 +31,17 @@ def fold_to_copy(
     for patch in others:
         owner = owner_of(patch.core, patch.about, chosen)
         if owner is None or not owner.folds():
-            what = f"patch {patch.patch_id[:12]} of kind {patch.core['payload']['kind']}"
+            what = f"patch {short(patch.patch_id)} of kind {patch.payload_kind}"
             raise UsageError(f"{what} cannot be folded into a checkpoint", hint="leave it out, and use it in memory")
         by_kind.setdefault(owner.name, (owner, []))[1].append(patch)
-    announce(Checkpoint.open(folder), [*weights, *others], chosen)
+    change = Change.open(folder, weights)
+    change.require_compatible()
+    require_copyable(change.checkpoint, output)
+    announce(change.checkpoint, [*change.plan.added, *others], chosen)
     changed: dict[str, Any] = {}
     with staged_copy(folder, output) as staged:
         if weights:
-            apply_on_disk(staged, weights)
+            ondisk.commit(change.plan, staged)
         for owner, own in by_kind.values():
             changed |= owner.fold(staged, own, tuple(chosen.architectures.classes().values()))
     return changed

@@ -5,24 +5,23 @@ same asset would be another file each time. `core` identifies, `about` is annota
 """
 
 import hashlib
-import os
 import re
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from attrs import frozen
 
-from editcore.assets.identity import Identity, canonical
-from editcore.storage.canonical import has_negative_zero, load_json
-from editcore.storage.safetensors_reader import Header, read_header
+from editcore.assets.identity import Identity
+from editcore.storage import durable
+from editcore.storage.canonical import canonical, has_negative_zero, load_json, sha256_of
+from editcore.storage.safetensors_reader import Entry, Header, read_header, span_sha256
+from editcore.storage.safetensors_writer import streamed_chunks
 from editcore_hooks import EditcoreError, RefusedFileError
 
 FORMAT: Final = "editcore.asset"
 MAJOR: Final = 1
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
-_BLOCK: Final = 1 << 22  # bytes
 
 
 class CorruptAssetError(RefusedFileError):
@@ -31,13 +30,13 @@ class CorruptAssetError(RefusedFileError):
 
 @frozen
 class Manifest:
-    """The content of the header, checked for consistency. `spans` are the byte ranges of the tensors in the file."""
+    """What the header says, checked against itself. `entries` are the places of the tensors in the file."""
 
     identity: Identity
     about: Mapping[str, Any]
     tensors: Mapping[str, str]
     sha256: str
-    spans: Mapping[str, tuple[int, int]]
+    entries: Mapping[str, Entry]
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -62,10 +61,9 @@ def read_manifest(path: Path) -> Manifest:
 def verify(path: Path) -> Manifest:
     """Hash every tensor of the file. Raises `CorruptAssetError` on the first that differs."""
     manifest = read_manifest(path)
-    with path.open("rb") as file:
-        for name, (start, end) in manifest.spans.items():
-            if _sha256(file, start, end) != manifest.tensors[name]:
-                raise CorruptAssetError(f"the asset {path.name} is corrupt: the tensor {name!r} was changed")
+    for name, entry in manifest.entries.items():
+        if span_sha256(path, entry) != manifest.tensors[name]:
+            raise CorruptAssetError(f"the asset {path.name} is corrupt: the tensor {name!r} was changed")
     return manifest
 
 
@@ -81,38 +79,22 @@ def write(path: Path, identity: Identity, tensors: Mapping[str, Any], about: Map
 
     The rename is the commit: a reader sees the old file or the new one, never half of one.
     """
-    import torch
-    from safetensors.torch import save_file
+    from editcore.storage.tensors import streamed_of
 
-    ready: dict[str, torch.Tensor] = {}
-    owners: set[int] = set()
-    for name, tensor in tensors.items():
-        data = tensor.detach().to("cpu").contiguous()
-        storage = data.untyped_storage().data_ptr()
-        # safetensors refuses two tensors in one storage.
-        ready[name] = data.clone() if storage in owners else data
-        owners.add(storage)
-    hashes = {name: hashlib.sha256(_bytes(data)).hexdigest() for name, data in ready.items()}
+    ready = {name: streamed_of(tensor) for name, tensor in tensors.items()}
+    hashes = {name: hashlib.sha256(one.produce()).hexdigest() for name, one in ready.items()}
     core = {**identity.as_json(), "tensors": hashes}
-    sha256 = hashlib.sha256(canonical(core)).hexdigest()
+    sha256 = sha256_of(core)
     manifest = {
         "format": FORMAT,
         "format_version": f"{MAJOR}.0",
         "core": core,
         "sha256": sha256,
         "about": dict(about),
-        "about_sha256": hashlib.sha256(canonical(dict(about))).hexdigest(),
+        "about_sha256": sha256_of(dict(about)),
     }
-    text = canonical(manifest).decode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}")
-    try:
-        save_file(ready, fresh, metadata={"editcore": text})
-        _flush(fresh)
-        os.replace(fresh, path)
-        _flush(path.parent)
-    finally:
-        fresh.unlink(missing_ok=True)
+    durable.write_atomically(path, streamed_chunks(ready, {"editcore": canonical(manifest).decode()}))
     return sha256
 
 
@@ -141,41 +123,14 @@ def _manifest(document: Any, header: Header) -> Manifest:
     if has_negative_zero(core):
         raise RefusedFileError("its core holds a negative zero, which has the hash of 0")
     for value, expected in ((core, document["sha256"]), (about, document["about_sha256"])):
-        if hashlib.sha256(canonical(value)).hexdigest() != expected:
+        if sha256_of(value) != expected:
             raise RefusedFileError("its manifest was changed")
     if header.entries.keys() != core["tensors"].keys():
         raise RefusedFileError("its tensors are not those of the manifest")
-    spans = {name: (entry.start, entry.end) for name, entry in header.entries.items()}
     identity = Identity(core["kind"], core["owner"], core["base_root"], core["parameters"])
-    return Manifest(identity, about, core["tensors"], document["sha256"], spans)
+    return Manifest(identity, about, core["tensors"], document["sha256"], header.entries)
 
 
 def _require(value: Any, fields: set[str], what: str) -> None:
     if not isinstance(value, dict) or set(value) != fields:
         raise RefusedFileError(f"{what} has not just the fields {sorted(fields)}")
-
-
-def _sha256(file: BinaryIO, start: int, end: int) -> str:
-    state = hashlib.sha256()
-    file.seek(start)
-    while start < end:
-        block = file.read(min(_BLOCK, end - start))
-        if not block:
-            break
-        state.update(block)
-        start += len(block)
-    return state.hexdigest()
-
-
-def _bytes(data: Any) -> Any:
-    import torch
-
-    return data.reshape(-1).view(torch.uint8).numpy()
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,24 +1,15 @@
 """The identity of an asset."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-import rfc8785
 from attrs import field, frozen
 
+from editcore.storage.canonical import canonical, sha256_of
 from editcore_hooks import UsageError
 
 _KIND: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-
-
-def canonical(value: Any) -> bytes:
-    """RFC 8785 JSON. Raises `UsageError` on what is no JSON value, non-finite numbers included."""
-    try:
-        return rfc8785.dumps(value)
-    except (rfc8785.CanonicalizationError, UnicodeEncodeError, RecursionError) as error:
-        raise UsageError(f"not a value that can be kept as JSON: {error}") from error
 
 
 def _plain(value: Any) -> Any:
@@ -56,7 +47,7 @@ class Identity:
     @property
     def key(self) -> str:
         """sha256 over all four."""
-        return hashlib.sha256(canonical(self.as_json())).hexdigest()
+        return sha256_of(self.as_json())
 
     @property
     def stem(self) -> str:

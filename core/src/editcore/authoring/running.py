@@ -1,7 +1,7 @@
 """Opening models and editing them from Python, beyond what `editcore` itself offers. Imports torch."""
 
 from editcore.editing.measurement import measure
-from editcore.editing.untouched import untouched
+from editcore.editing.model_unchanged import model_unchanged
 from editcore.tuning.prepare import prepare
 
-__all__ = ["measure", "prepare", "untouched"]
+__all__ = ["measure", "model_unchanged", "prepare"]

@@ -8,8 +8,9 @@ from editcore.cli.apply import base_of
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import load_patches, named, naming_options, short
+from editcore.cli.patch_files import load_patches, named, naming_options
 from editcore.cli.places import patch_output
+from editcore.text.ids import short
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ import click
 from editcore.cli.apply_plan import conflicts_as_json, say_products, show_plan
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import load_patches, short
+from editcore.cli.patch_files import load_patches
 from editcore.cli.places import free_folder
+from editcore.text.ids import short
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -45,11 +46,8 @@ def apply(
     on_conflict: "OnConflict",
 ) -> None:
     """Apply patches to a model folder without loading the model. The result loads with plain from_pretrained."""
-    from editcore.applying.folders import apply_to_copy, apply_to_folder
+    from editcore.applying.change import Change
     from editcore.models.loading.source import find
-    from editcore.patches.change.conflicts import decide, find_conflicts
-    from editcore.patches.change.plan import plan_change
-    from editcore.patches.change.rehearsal import rehearse
     from editcore.patches.checkpoint.folder import Checkpoint
     from editcore.patches.exchange.stack_export import read_export
 
@@ -65,26 +63,24 @@ def apply(
     checkpoint = Checkpoint.open(folder)
     if export:
         export.require_clean(checkpoint)
-    plan = plan_change(checkpoint, loaded, strict=strict, shared=export is None)
+    change = Change.open(checkpoint, loaded, strict=strict)
+    if export:
+        change.require_compatible()
     # The patches of a stack have been on one model before; whether they should have been was decided then.
-    conflicts = [] if export else find_conflicts(plan)
+    conflicts = [] if export else change.conflicts()
     if dry_run:
-        show_plan(out, loaded, plan, conflicts)
-        decision = decide(checkpoint, loaded, conflicts, on_conflict)
-        for notice in decision.notices if on_conflict == "last-wins" else ():
+        show_plan(out, loaded, change.plan, conflicts)
+        decided = change.decided(conflicts, on_conflict)
+        for notice in decided.notices if on_conflict == "last-wins" else ():
             out.warn(notice)
         # Last, because the rest is worth seeing also where a result would be refused.
-        rehearse(plan_change(checkpoint, decision.patches, decision.taken_off, strict=strict))
+        decided.rehearse()
         return
-    decision = decide(checkpoint, loaded, conflicts, on_conflict)
-    for notice in decision.notices:
+    decided = change.decided(conflicts, on_conflict)
+    for notice in decided.notices:
         out.warn(notice)
-    say_products(out, plan)
-    loaded, gone = list(decision.patches), decision.taken_off
-    if output:
-        applied = apply_to_copy(folder, output, loaded, strict, without=gone)
-    else:
-        applied = apply_to_folder(checkpoint, loaded, strict, without=gone)
+    say_products(out, change.plan)
+    applied = decided.commit_to_copy(output) if output else decided.commit()
     other_bits = export.other_bits(applied.result_sha256) if export else ()
     for notice in applied.notices:
         out.warn(notice)
@@ -97,13 +93,13 @@ def apply(
             "patches": list(applied.patch_ids),
             "result_sha256": dict(applied.result_sha256),
         }
-        data |= {"taken_off": list(gone), "conflicts": conflicts_as_json(conflicts)}
+        data |= {"taken_off": list(decided.removed), "conflicts": conflicts_as_json(conflicts)}
         if export:
             data |= {"stack_hash": applied.stack_hash, "other_bits": list(other_bits)}
         out.json(data)
     else:
         out.print(f"{where}: {', '.join(map(short, applied.patch_ids))}")
-        out.say(f"take one back with: editcore revert {short(loaded[-1].patch_id)} --model {where}")
+        out.say(f"take one back with: editcore revert {short(decided.patches[-1].patch_id)} --model {where}")
 
 
 def base_of(patch: "Patch") -> str:

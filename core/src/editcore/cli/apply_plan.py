@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from editcore.cli.output import Output
-from editcore.cli.patch_files import short
+from editcore.text.ids import short
 from editcore.text.visible import one_line
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def show_plan(out: Output, patches: "Sequence[Patch]", plan: "Plan", conflicts: 
     out.table(
         ["patch", "tensor", "form", "norm", "base sha256", "verdict"],
         [
-            [short(r["patch"]), r["tensor"], r["form"], _norm(r["norm"]), r["base_sha256"][:12], r["verdict"]]
+            [short(r["patch"]), r["tensor"], r["form"], _norm(r["norm"]), short(r["base_sha256"]), r["verdict"]]
             for r in rows
         ],
     )

@@ -7,7 +7,8 @@ import click
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import load_patches, short
+from editcore.cli.patch_files import load_patches
+from editcore.text.ids import short
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from editcore.cli.output import Output
 from editcore.cli.patch_files import named
+from editcore.text.ids import short
 from editcore_hooks import Case, RequirementNotMetError, UsageError
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Writer:
         sealed.save(path)
         self.rows.append(_row(path, measured))
         if not self.out.as_json:
-            self.out.print(f"{path}  {patch.patch_id[:12]}")
+            self.out.print(f"{path}  {short(patch.patch_id)}")
 
     def _report(self, measured: "Measured", cases: Sequence[Case]) -> None:
         for measurement, case in zip(measured.measurements, cases, strict=True):

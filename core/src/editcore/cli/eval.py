@@ -10,8 +10,9 @@ import click
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import load_patches, short
+from editcore.cli.patch_files import load_patches
 from editcore.cli.requests import read_file
+from editcore.text.ids import short
 from editcore_hooks import Report, RequirementNotMetError
 
 if TYPE_CHECKING:

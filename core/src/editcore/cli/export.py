@@ -83,9 +83,9 @@ def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str, keep
         told = "; ".join(f"{name}: {_shown(value)}" for name, value in changed.items())
         out.say(f"a new base model, which cannot be reverted ({told})")
         return
-    from editcore.applying.folders import apply_to_copy
+    from editcore.applying.change import Change
 
-    applied = apply_to_copy(folder, output, patches, history=keep_history)
+    applied = Change.open(folder, patches).commit_to_copy(output, history=keep_history)
     for notice in applied.notices:
         out.warn(notice)
     _done(out, output, {"result_sha256": dict(applied.result_sha256)})

@@ -10,6 +10,7 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import require_file
 from editcore.patches.file.kinds import as_patch, owner_of
+from editcore.text.ids import short
 from editcore.text.visible import one_line
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def show(out: Output, header: "PatchHeader") -> None:
         out.table(
             ["tensor", "form", "shape", "dtype", "rank", "base sha256"],
             [
-                [key, t.form.name, "×".join(map(str, t.shape)), t.base_dtype, str(t.rank or ""), t.base_sha256[:12]]
+                [key, t.form.name, "×".join(map(str, t.shape)), t.base_dtype, str(t.rank or ""), short(t.base_sha256)]
                 for key, t in header.targets.items()
             ],
         )
@@ -150,7 +151,7 @@ def _described(header: "PatchHeader") -> Mapping[str, Any]:
 def _settings(header: "PatchHeader") -> str:
     """The profile or preset that they are from, and the locator that chose the place."""
     profile, locator = header.annotation("profile"), header.annotation("locator")
-    parts = [f"profile {profile.get('name')} ({str(profile.get('sha256'))[:12]})"] if profile.get("name") else []
+    parts = [f"profile {profile.get('name')} ({short(str(profile.get('sha256')))})"] if profile.get("name") else []
     preset = header.annotation("method").get("preset")
     parts += [f"preset {preset}"] if preset else []
     parts += [f"place by {_choice(locator)}"] if locator.get("name") else []

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from editcore.cli.output import Output
+from editcore.text.ids import short
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -48,11 +49,6 @@ def require_file(name: str) -> Path:
         hint = f"name a file in it: {name}/NAME.safetensors" if path.is_dir() else "editcore edit writes one"
         raise UsageError(f"there is no patch file {name}", hint=hint)
     return path
-
-
-def short(patch_id: str) -> str:
-    """Enough of an id to name it."""
-    return patch_id[:12]
 
 
 def show_made(

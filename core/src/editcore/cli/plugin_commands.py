@@ -10,7 +10,7 @@ from editcore.plugins.contained import contained
 from editcore.plugins.discovery import failed
 from editcore.plugins.record import Plugin
 from editcore.plugins.registry import registry
-from editcore.plugins.selection import canonical
+from editcore.plugins.selection import normalised
 from editcore_hooks import PluginError
 
 _TARGET: Final = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
@@ -58,7 +58,7 @@ def healthy() -> bool:
 def missing(name: str, package: str) -> PluginError:
     """Why a command that is known is not there: its package is not installed, or not usable."""
     for plugin in registry().plugins:
-        if canonical(plugin.record.distribution) == canonical(package):
+        if normalised(plugin.record.distribution) == normalised(package):
             if not plugin.ok:
                 return unusable(plugin, f"the command {name!r}")
             return PluginError(

@@ -5,6 +5,7 @@ import click
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.places import patch_output
+from editcore.text.ids import short
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -52,4 +53,4 @@ def pull(
     if out.as_json:
         out.json({"path": output, "id": patch.patch_id, "repository": name, "revision": revision or None})
     else:
-        out.print(f"{output}  {patch.patch_id[:12]}")
+        out.print(f"{output}  {short(patch.patch_id)}")

@@ -4,7 +4,7 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import short
+from editcore.text.ids import short
 
 
 @click.command()
@@ -21,8 +21,8 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
     """
     from pathlib import Path
 
+    from editcore.applying.change import Change
     from editcore.patches.change.dependents import dependents
-    from editcore.patches.change.ondisk import revert_on_disk
     from editcore.patches.checkpoint.folder import Checkpoint
     from editcore.patches.checkpoint.stored import stored_whole
     from editcore.patches.file.patch import Patch
@@ -36,7 +36,7 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
         Path(keep).mkdir(parents=True, exist_ok=True)
         for patch_id in gone:
             stored_whole(checkpoint, patch_id).save(Path(keep) / f"{short(patch_id)}.safetensors")
-    applied = revert_on_disk(checkpoint, gone)
+    applied = Change.open(checkpoint, remove=gone).commit()
     for notice in applied.notices:
         out.warn(notice)
     if out.as_json:

@@ -6,7 +6,7 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.patch_files import short
+from editcore.text.ids import short
 
 if TYPE_CHECKING:
     from editcore.patches.checkpoint.listing import StackRow

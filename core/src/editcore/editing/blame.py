@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 
 from editcore.cases.reading import parse_case
 from editcore.patches.change.conflicts import facts_of
+from editcore.text.ids import short
 from editcore_hooks import Case
 from editcore_hooks.requests import TargetPrefix
 
@@ -88,8 +89,8 @@ def own_cases(session: "OpenSession") -> list[Case]:
     for patch in session.live.patches:
         requests = patch.about.get("requests")
         for row in requests if isinstance(requests, list) else ():
-            case = parse_case(row, f"a request of patch {patch.patch_id[:12]}")
-            request = attrs.evolve(case.request, id=f"{patch.patch_id[:12]}/{case.request.id}")
+            case = parse_case(row, f"a request of patch {short(patch.patch_id)}")
+            request = attrs.evolve(case.request, id=f"{short(patch.patch_id)}/{case.request.id}")
             cases.append(attrs.evolve(case, request=request))
     return cases
 

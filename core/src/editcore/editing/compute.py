@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from editcore.editing.checked import check_update
 from editcore.editing.cost import Meter
+from editcore.editing.model_unchanged import model_unchanged
 from editcore.editing.prepared import PreparedMethod
 from editcore.editing.seeding import seed_all
 from editcore.editing.state import fold_state
-from editcore.editing.untouched import untouched
 from editcore.editing.update_to_patch import join_patches, seal_update
 from editcore.models.running.finite import explained
 from editcore.patches.file.patch import Patch
@@ -42,11 +42,11 @@ def _compute_patch(session: "OpenSession", requests: Sequence[EditRequest], run:
         return seal_update(session, run, requests, update).with_about(cost=meter.cost(len(requests)))
     updates: list[Update] = []
     patches: list[Patch] = []
-    with meter, ExitStack() as stack, session.progress(f"{run.options.method} edits", len(requests)) as progress:
+    with meter, ExitStack() as entered, session.progress(f"{run.options.method} edits", len(requests)) as progress:
         for request in requests:
             updates.append(compute_update(session, run, [request]))
             patches.append(seal_update(session, run, [request], updates[-1]))
-            stack.enter_context(session.patched(patches[-1]))
+            entered.enter_context(session.patched(patches[-1]))
             progress.advance()
     return join_patches(session, run, requests, updates, patches).with_about(cost=meter.cost(len(requests)))
 
@@ -67,7 +67,7 @@ def compute_update(session: "OpenSession", run: PreparedMethod, requests: Sequen
     """One update for all `requests`, transforms applied."""
     manager = _manager(session, run)
     state = fold_state(session, run.method)
-    with untouched(session.model, f"the method {run.method.name}"):
+    with model_unchanged(session.model, f"the method {run.method.name}"):
         seed_all(session.seed)
         location = run_locate(manager, session, requests, state)
         update = run_compute_update(manager, session, requests, location, state)
@@ -81,7 +81,7 @@ def compute_updates(session: "OpenSession", run: PreparedMethod, requests: Seque
     together = len(requests) > 1 and run.options.locator is None and not manager.observers("editcore_compute_update")
     if together:
         state = fold_state(session, run.method)
-        with untouched(session.model, f"the method {run.method.name}"):
+        with model_unchanged(session.model, f"the method {run.method.name}"):
             seed_all(session.seed)
             location = run_locate(manager, session, requests, state)
             with noted("compute_each", [(run.method, session.registry.called("method", run.method))]):

@@ -9,7 +9,7 @@ import attrs
 from editcore.plugins.contained import contained
 from editcore.plugins.discovery import failed, names_of
 from editcore.plugins.record import Plugin
-from editcore.plugins.selection import VARIABLE, canonical
+from editcore.plugins.selection import VARIABLE, normalised
 from editcore.text.suggest import suggestion, suggestion_or_list
 from editcore_hooks import Named, PluginError
 
@@ -42,7 +42,7 @@ class Catalogue(Generic[T]):
         every = [
             (cls, plugin)
             for cls, plugin in self.offers()
-            if not colon or canonical(plugin.record.distribution) == canonical(distribution)
+            if not colon or normalised(plugin.record.distribution) == normalised(distribution)
         ]
         offers = [(cls, plugin) for cls, plugin in every if cls.name == own]
         if not offers:  # ROME, FT_M: as papers write them, where that means one
@@ -153,7 +153,7 @@ class Catalogue(Generic[T]):
         own = [
             cls.name
             for cls, plugin in self.offers()
-            if canonical(plugin.record.distribution) == canonical(distribution)
+            if normalised(plugin.record.distribution) == normalised(distribution)
         ]
         if own:
             message = f"{distribution} offers no {self.kind} {name!r}"
@@ -165,7 +165,7 @@ class Catalogue(Generic[T]):
         package = next((self._packages[known] for known in self._packages if _folded(known) == _folded(name)), None)
         for plugin in self._plugins():
             record = plugin.record
-            same = record.name == name or (package and canonical(record.distribution) == canonical(package))
+            same = record.name == name or (package and normalised(record.distribution) == normalised(package))
             if same and not plugin.ok:
                 return unusable(plugin, f"the {self.kind} {name!r}")
         message = f"there is no {self.kind} {name!r}"

@@ -26,7 +26,7 @@ class Resolved:
 
 
 @frozen
-class Row:
+class HparamField:
     """One field, in words."""
 
     field: str
@@ -90,11 +90,11 @@ def to_json(hparams: Any) -> dict[str, Any]:
     return {field.name: plain(getattr(hparams, field.name)) for field in _fields(type(hparams))}
 
 
-def describe(cls: type) -> tuple[Row, ...]:
+def describe(cls: type) -> tuple[HparamField, ...]:
     """One row a field, in the order of the class."""
     hints = field_types(cls)
     return tuple(
-        Row(
+        HparamField(
             field.name,
             type_text(hints[field.name]),
             _default_text(field),

@@ -13,7 +13,7 @@ Chooser = Callable[[str, str], bool]
 """(plugin name, distribution name) → may it be loaded?"""
 
 
-def canonical(name: str) -> str:
+def normalised(name: str) -> str:
     """Distribution names differ in case and in `-`, `_`, `.`, and mean the same."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -33,14 +33,14 @@ def chooser(setting: str | None, installed: Collection[tuple[str, str]]) -> Choo
         raise UsageError(f"{VARIABLE}={setting!r} mixes names to load and names to leave out", hint="use one form")
     if BUILTIN in without:
         raise UsageError(f"the built-in plugin cannot be left out of {VARIABLE}", hint="take -editcore out of it")
-    known = {canonical(name) for pair in installed for name in pair} | {BUILTIN}
+    known = {normalised(name) for pair in installed for name in pair} | {BUILTIN}
     for name in sorted(without | only):
-        if canonical(name) not in known:
+        if normalised(name) not in known:
             there = ", ".join(sorted({name for name, _ in installed} | {BUILTIN}))
             raise UsageError(f"{VARIABLE} names {name!r}, and no such plugin is installed", hint=f"there is {there}")
-    named = {canonical(name) for name in without | only}
+    named = {normalised(name) for name in without | only}
 
     def allowed(name: str, distribution: str) -> bool:
-        return (canonical(name) in named or canonical(distribution) in named) != bool(without)
+        return (normalised(name) in named or normalised(distribution) in named) != bool(without)
 
     return allowed

@@ -20,6 +20,7 @@ from editcore.models.running.side_branches import Branch, low_rank
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.file.patch import Patch
 from editcore.patches.forms.deltas import whole
+from editcore.text.ids import short
 from editcore_hooks import RefusedFileError, UsageError
 
 _PLAIN = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
@@ -47,7 +48,7 @@ class Beside:
         form = patch.targets[own].form
         if not form.factored:
             raise UsageError(
-                f"{key} is quantised here, and patch {patch.patch_id[:12]} is {form.name} there: "
+                f"{key} is quantised here, and patch {short(patch.patch_id)} is {form.name} there: "
                 "only low_rank runs beside",
                 hint="open the unquantised base",
             )

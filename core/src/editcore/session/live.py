@@ -20,9 +20,10 @@ from editcore.patches.checkpoint.stored import stored_whole
 from editcore.patches.file.patch import Patch
 from editcore.plugins.catalogue import unusable
 from editcore.plugins.registry import Registry
-from editcore.plugins.selection import canonical
+from editcore.plugins.selection import normalised
 from editcore.session.beside import Beside
 from editcore.storage.tensors import tensor_of
+from editcore.text.ids import short
 from editcore_hooks import Applied, ConflictError, PatchKind, PluginError
 
 
@@ -69,11 +70,11 @@ class LiveStack:
         """Put `patch` on. Raises `WrongBaseError`, and `ConflictError` when it exists already or lacks another."""
         if patch.patch_id in self.ids:
             raise ConflictError(
-                f"the patch {patch.patch_id[:12]} is already applied", hint="take it off first with `live.remove`"
+                f"the patch {short(patch.patch_id)} is already applied", hint="take it off first with `live.remove`"
             )
         if missing := sorted(set(patch.requires) - set(self.ids)):
             raise ConflictError(
-                f"the patch {patch.patch_id[:12]} requires {missing[0][:12]}, which is not applied",
+                f"the patch {short(patch.patch_id)} requires {short(missing[0])}, which is not applied",
                 hint="apply that first",
             )
         for earlier, later in twice([*self.patches, patch], {patch.patch_id}):
@@ -103,11 +104,11 @@ class LiveStack:
         patch = next((patch for patch in self._memory if patch.patch_id == patch_id), None)
         if patch is None:
             where = "one of the folder" if patch_id in self.ids else "not applied"
-            hint = f"editcore revert {patch_id[:12]} --model DIR" if patch_id in self.ids else "see `live.ids`"
-            raise ConflictError(f"the patch {patch_id[:12]} is {where}", hint=hint)
-        if needing := [other.patch_id[:12] for other in self._memory if patch_id in other.requires]:
+            hint = f"editcore revert {short(patch_id)} --model DIR" if patch_id in self.ids else "see `live.ids`"
+            raise ConflictError(f"the patch {short(patch_id)} is {where}", hint=hint)
+        if needing := [short(other.patch_id) for other in self._memory if patch_id in other.requires]:
             raise ConflictError(
-                f"{', '.join(needing)} {'requires' if len(needing) == 1 else 'require'} the patch {patch_id[:12]}",
+                f"{', '.join(needing)} {'requires' if len(needing) == 1 else 'require'} the patch {short(patch_id)}",
                 hint="first revert the patches that require it",
             )
         self._memory.remove(patch)
@@ -190,9 +191,9 @@ class LiveStack:
             return owner
         if name not in kinds.names():
             for plugin in self.registry.plugins:
-                if canonical(plugin.record.distribution) == canonical(distribution) and not plugin.ok:
-                    raise unusable(plugin, f"the patch kind {name!r} of the patch {patch.patch_id[:12]}")
-            message = f"the patch {patch.patch_id[:12]} needs the patch kind {name!r}, which is not installed"
+                if normalised(plugin.record.distribution) == normalised(distribution) and not plugin.ok:
+                    raise unusable(plugin, f"the patch kind {name!r} of the patch {short(patch.patch_id)}")
+            message = f"the patch {short(patch.patch_id)} needs the patch kind {name!r}, which is not installed"
             raise PluginError(message, hint=f"pip install {distribution}")
         return kinds.get(name)
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import rfc8785
@@ -17,12 +18,13 @@ _SAFE_INTEGER: Final = 2**53 - 1
 def canonical(value: Any) -> bytes:
     """The one spelling of a JSON value: sorted keys, no spaces, UTF-8.
 
-    Raises `UsageError` for NaN, infinities, integers beyond 2^53, keys that are not text and values JSON has not.
+    Raises `UsageError` for NaN, infinities, integers beyond 2^53, keys that are not text, half characters and values
+    JSON has not.
     """
     _check_depth(value, "a value nested deeper than 64 levels cannot be written", UsageError)
     try:
         return rfc8785.dumps(value)
-    except rfc8785.CanonicalizationError as error:
+    except (rfc8785.CanonicalizationError, UnicodeEncodeError) as error:
         raise UsageError(
             f"a value cannot be written as canonical JSON: {error}", hint="use finite numbers and text"
         ) from error
@@ -57,6 +59,22 @@ def load_json(data: bytes | str, what: str, *, max_bytes: int = MAX_BYTES) -> An
     except ValueError as error:  # includes UnicodeDecodeError, JSONDecodeError and the hooks below
         raise RefusedFileError(f"{what} is not JSON that can be trusted: {error}") from error
     _check_depth(value, f"{what} is nested too deep", RefusedFileError)
+    return value
+
+
+def read_object(path: Path, what: str, hint: str) -> dict[str, Any]:
+    """The JSON object that a file holds, read as by `load_json`.
+
+    Raises `RefusedFileError` with `hint` when the file cannot be read or holds something else.
+    """
+    try:
+        value = load_json(path.read_bytes(), what)
+    except OSError as error:
+        raise RefusedFileError(f"cannot read {what}: {error.strerror}", hint=hint) from error
+    except RefusedFileError as error:
+        raise RefusedFileError(error.message, hint=hint) from error
+    if not isinstance(value, dict):
+        raise RefusedFileError(f"{what} is not a JSON object", hint=hint)
     return value
 
 

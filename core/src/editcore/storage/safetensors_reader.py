@@ -4,6 +4,7 @@ The format leaves holes, overlaps and duplicate names to the reader's judgement;
 because a file that two readers understand differently is how a harmless-looking patch hides another one.
 """
 
+import hashlib
 import math
 import os
 from collections.abc import Mapping
@@ -82,6 +83,19 @@ def read_span(path: Path, entry: Entry) -> bytes:
     return data
 
 
+def span_sha256(path: Path, entry: Entry) -> str:
+    """The hash of a tensor's stored bytes, streamed from the file."""
+    digest = hashlib.sha256()
+    left = entry.end - entry.start
+    with path.open("rb") as file:
+        file.seek(entry.start)
+        while left and (chunk := file.read(min(left, _CHUNK))):
+            digest.update(chunk)
+            left -= len(chunk)
+    return digest.hexdigest()
+
+
+_CHUNK: Final = 2**18
 _AGAIN: Final = "get the file again from its source"
 
 

@@ -28,20 +28,21 @@ class Streamed:
 
     dtype: str
     shape: tuple[int, ...]
-    produce: Callable[[], bytes]
+    produce: Callable[[], bytes | memoryview]
 
 
 def write_streamed(
     path: Path, tensors: Mapping[str, Streamed], metadata: Mapping[str, str], access: durable.Access
 ) -> None:
     """Write a file that is not there yet, with one tensor in memory at a time. Raises `OSError`."""
+    durable.write_new(path, streamed_chunks(tensors, metadata), access)
 
-    def chunks() -> Iterator[bytes]:
-        yield _header(tensors, metadata)
-        for name in _order(tensors):
-            yield tensors[name].produce()
 
-    durable.write_new(path, chunks(), access)
+def streamed_chunks(tensors: Mapping[str, Streamed], metadata: Mapping[str, str]) -> Iterator[bytes | memoryview]:
+    """The bytes of the file, a tensor at a time."""
+    yield _header(tensors, metadata)
+    for name in _order(tensors):
+        yield tensors[name].produce()
 
 
 def write_safetensors(path: Path, tensors: Mapping[str, Blob], metadata: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 import torch
 
-from editcore.storage.safetensors_writer import Blob
+from editcore.storage.safetensors_writer import Blob, Streamed
 
 TORCH_DTYPES: Final = {
     "BOOL": torch.bool,
@@ -49,3 +49,10 @@ def blob_of(tensor: torch.Tensor) -> Blob:
     plain = tensor.detach().cpu().contiguous()
     data = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
     return Blob(DTYPE_NAMES[plain.dtype], tuple(plain.shape), data)
+
+
+def streamed_of(tensor: torch.Tensor) -> Streamed:
+    """The same without a copy of a tensor that lies in CPU memory in order; it must not change before it is written."""
+    plain = tensor.detach().cpu().contiguous()
+    data = plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else memoryview(b"")
+    return Streamed(DTYPE_NAMES[plain.dtype], tuple(plain.shape), lambda: data)

@@ -7,11 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from editcore.applying.folders import apply_to_folder
+from editcore.applying.change import Change
 from editcore.assets.store import AssetStore
 from editcore.facade import Session
-from editcore.patches.change.ondisk import revert_on_disk
-from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.file.patch import Patch
 from editcore.testing.method_under_test import MethodUnderTest
 from editcore.testing.running import answers, difference, logprobs
@@ -91,9 +89,9 @@ class PatchChecks(MethodUnderTest):
         copy = tmp_path / "model"
         shutil.copytree(folder, copy)
         files = _digests(copy)
-        apply_to_folder(Checkpoint.open(copy), [patch], plugins=session.registry)
+        Change.open(copy, [patch]).commit(session.registry)
         assert torch.equal(logprobs(self.open(copy, assets), self.requests), live)
-        revert_on_disk(copy, [patch.patch_id])
+        Change.open(copy, remove=[patch.patch_id]).commit(session.registry)
         after = _digests(copy)
         assert {name: after.get(name) for name in files} == files
 

@@ -38,8 +38,8 @@ def words(text: str) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    return str(_NO_WORD.sub(lambda found: found[1] or " ", folded)).strip()
+    lowered = unicodedata.normalize("NFKC", text).casefold()
+    return str(_NO_WORD.sub(lambda found: found[1] or " ", lowered)).strip()
 
 
 def _found(text: str, answer: str, *, at_start: bool) -> bool:

@@ -25,13 +25,13 @@ def arms(space: Tunable) -> list[Arm]:
     Places come in an order that covers the depth evenly however soon a search stops, and two recipes each, because
     one that fails everywhere says nothing about the places.
     """
-    order = list(spread(len(space.places)))
+    order = list(evenly(len(space.places)))
     first, later = range(len(space.recipes))[:2], range(len(space.recipes))[2:]
     pairs = [(p, r) for p in order for r in first] + [(p, r) for r in later for p in order]
     return [Arm({}), *(Arm({**space.places[p], **space.recipes[r]}, p, r) for p, r in pairs)]
 
 
-def spread(n: int) -> Iterator[int]:
+def evenly(n: int) -> Iterator[int]:
     """0 to n - 1: the first, the last, then the middle of each widest gap."""
     taken = sorted({0, n - 1})
     yield from taken

@@ -6,6 +6,7 @@ from editcore.editing.prepared import EditOptions, PreparedMethod, UsedProfile
 from editcore.plugins.hparams import merge
 from editcore.plugins.locators import make_locator
 from editcore.plugins.transforms import make_transforms
+from editcore.text.ids import short
 from editcore.tuning.settings import find_settings
 from editcore_hooks import UsageError
 
@@ -37,6 +38,6 @@ def _require_weights(session: "OpenSession") -> None:
         )
     if session.live.beside:
         raise UsageError(
-            f"patch {session.live.beside[0][:12]} runs beside the weights, and a method would not see it",
+            f"patch {short(session.live.beside[0])} runs beside the weights, and a method would not see it",
             hint="open the model without `beside`",
         )

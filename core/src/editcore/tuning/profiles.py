@@ -8,7 +8,8 @@ import attrs
 import torch
 from attrs import frozen
 
-from editcore.assets.identity import Identity, canonical
+from editcore.assets.identity import Identity
+from editcore.storage.canonical import canonical
 from editcore_hooks import Asset, EditMethod, Tunable, UsageError
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from editcore.patches.change.conflicts import Conflict, decide, find_conflicts
 from editcore.patches.change.ondisk import apply_on_disk, change_on_disk
 from editcore.patches.change.overlaps import Touching, disjoint, key_side, overlaps
-from editcore.patches.change.plan import plan_apply, plan_change
+from editcore.patches.change.plan import plan_change
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.identity import base_identity
 from editcore.patches.file.patch import Patch
@@ -52,7 +52,7 @@ def make(root: Path) -> Callable[..., Patch]:
 
 
 def kinds(root: Path, *patches: Patch) -> list[str]:
-    return [conflict.kind for conflict in find_conflicts(plan_apply(Checkpoint.open(root), patches))]
+    return [conflict.kind for conflict in find_conflicts(plan_change(Checkpoint.open(root), patches))]
 
 
 def test_one_fact_with_two_answers_is_found_whatever_its_spelling(root: Path, make: Callable[..., Patch]) -> None:
@@ -61,7 +61,7 @@ def test_one_fact_with_two_answers_is_found_whatever_its_spelling(root: Path, ma
     same = make(LowRank(random(D, 1, seed=4), random(1, K, seed=5)), ("Ada", " Oslo"))
     assert kinds(root, one, same) == ["overlap"]
     apply_on_disk(root, [one])
-    fact, shared = find_conflicts(plan_apply(Checkpoint.open(root), [two]))
+    fact, shared = find_conflicts(plan_change(Checkpoint.open(root), [two]))
     assert (fact.kind, fact.earlier, fact.later) == ("fact", one.patch_id, two.patch_id)
     assert "(first)" in fact.message
     assert "… Oslo and … Lima" in fact.message
@@ -79,12 +79,12 @@ def test_keys_that_collide_and_deltas_that_undo_each_other(root: Path, make: Cal
     key, value = random(1, K), random(D, 1, seed=1)
     one = make(LowRank(value, key))
     near = make(LowRank(random(D, 1, seed=2), key + 0.1 * random(1, K, seed=3)))
-    (conflict,) = find_conflicts(plan_apply(Checkpoint.open(root), [one, near]))
+    (conflict,) = find_conflicts(plan_change(Checkpoint.open(root), [one, near]))
     assert (conflict.kind, conflict.where) == ("keys", KEY)
     assert conflict.keys == pytest.approx(1, abs=0.05) or conflict.keys == pytest.approx(-1, abs=0.05)
     two = torch.cat([value, random(D, 1, seed=4) * 0.1], 1), torch.cat([key, random(1, K, seed=5)])
     undo = make(LowRank(-two[0], two[1]))
-    (conflict,) = find_conflicts(plan_apply(Checkpoint.open(root), [one, undo]))
+    (conflict,) = find_conflicts(plan_change(Checkpoint.open(root), [one, undo]))
     assert conflict.kind == "aligned"
     assert conflict.cosine is not None
     assert conflict.cosine < -0.5
@@ -96,10 +96,10 @@ def test_one_key_of_many_that_collides_is_found(root: Path, make: Callable[..., 
     again = random(3, K, seed=2)
     again[2] = -3 * random(4, K, seed=1)[1]
     near, far = (make(LowRank(random(D, 3, seed=3), keys)) for keys in (again, random(3, K, seed=2)))
-    (conflict,) = find_conflicts(plan_apply(Checkpoint.open(root), [many, near]))
+    (conflict,) = find_conflicts(plan_change(Checkpoint.open(root), [many, near]))
     assert conflict.kind == "keys"
     assert conflict.keys == pytest.approx(-1, abs=1e-6)
-    (shared,) = find_conflicts(plan_apply(Checkpoint.open(root), [many, far]))
+    (shared,) = find_conflicts(plan_change(Checkpoint.open(root), [many, far]))
     assert shared.kind == "overlap"
     assert shared.keys is not None
     assert abs(shared.keys) < 0.9
@@ -109,7 +109,7 @@ def test_a_space_that_lies_in_another_is_said_in_words(root: Path, make: Callabl
     values = random(D, 3)
     one = make(LowRank(values, random(3, K, seed=1)))
     inside = make(LowRank(values @ random(3, 2, seed=2), random(2, K, seed=3)))
-    (shared,) = find_conflicts(plan_apply(Checkpoint.open(root), [one, inside]))
+    (shared,) = find_conflicts(plan_change(Checkpoint.open(root), [one, inside]))
     assert shared.left == pytest.approx(1)
     assert "100% of a column space)" in shared.message
 
@@ -177,7 +177,7 @@ def test_rules_refuse_warn_or_drop_the_earlier(root: Path, make: Callable[..., P
     three = make(LowRank(random(D, 1, seed=4), random(1, K, seed=5)), ("Ada", "Rome"), title="new")
     apply_on_disk(root, [one])
     opened = Checkpoint.open(root)
-    conflicts = find_conflicts(plan_apply(opened, [two, three]))
+    conflicts = find_conflicts(plan_change(opened, [two, three]))
     with pytest.raises(ConflictError, match=r"two answers.*and 2 more"):
         decide(opened, [two, three], conflicts, "refuse")
     warned = decide(opened, [two, three], conflicts, "warn")
@@ -190,7 +190,7 @@ def test_rules_refuse_warn_or_drop_the_earlier(root: Path, make: Callable[..., P
 def test_nothing_is_refused_where_patches_only_share_a_tensor(root: Path, make: Callable[..., Patch]) -> None:
     patches = [make(LowRank(random(D, 1, seed=i), random(1, K, seed=i + 5))) for i in range(3)]
     opened = Checkpoint.open(root)
-    conflicts: list[Conflict] = find_conflicts(plan_apply(opened, patches))
+    conflicts: list[Conflict] = find_conflicts(plan_change(opened, patches))
     assert decide(opened, patches, conflicts, "refuse").patches == tuple(patches)
 
 
@@ -199,7 +199,7 @@ def test_what_others_require_cannot_lose(root: Path, make: Callable[..., Patch])
     on_it = make(LowRank(random(D, 1, seed=2), random(1, K, seed=3)), ("Ada", "Lima"), requires=[one.patch_id])
     opened = Checkpoint.open(root)
     with pytest.raises(ConflictError, match="requires"):
-        decide(opened, [one, on_it], find_conflicts(plan_apply(opened, [one, on_it])), "last-wins")
+        decide(opened, [one, on_it], find_conflicts(plan_change(opened, [one, on_it])), "last-wins")
 
 
 def test_of_patches_that_cannot_share_a_tensor_all_are_named_and_the_last_can_win(
@@ -230,7 +230,7 @@ def test_the_plan_counts_the_products_of_all_factors_on_what_it_rewrites(
     root: Path, make: Callable[..., Patch]
 ) -> None:
     one, two = (make(LowRank(random(D, r, seed=r), random(r, K, seed=r + 9))) for r in (1, 3))
-    assert plan_apply(Checkpoint.open(root), [one]).flop == 2 * D * K
+    assert plan_change(Checkpoint.open(root), [one]).flop == 2 * D * K
     apply_on_disk(root, [one])
-    assert plan_apply(Checkpoint.open(root), [two]).flop == 2 * D * K * 4
+    assert plan_change(Checkpoint.open(root), [two]).flop == 2 * D * K * 4
     assert plan_change(Checkpoint.open(root), removed=[one.patch_id]).flop == 0

@@ -15,7 +15,7 @@ from editcore.patches.arithmetic.rebuilding import rebuild, result_sha256
 from editcore.patches.change import execution
 from editcore.patches.change.conflicts import find_conflicts
 from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
-from editcore.patches.change.plan import plan_apply
+from editcore.patches.change.plan import plan_change
 from editcore.patches.checkpoint import folder as checkpoint
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.stack import Stack, stack_hash
@@ -207,7 +207,7 @@ def test_an_open_checkpoint_notices_that_its_files_were_replaced(folder: Folder,
 def test_a_plan_writes_nothing_and_counts_what_would_be_written(folder: Folder, tree: Tree, make_patch: Make) -> None:
     root = folder("gpt2")
     before = tree(root)
-    plan = plan_apply(Checkpoint.open(root), [make_patch(root, GPT2[0])])
+    plan = plan_change(Checkpoint.open(root), [make_patch(root, GPT2[0])])
     assert tree(root) == before
     assert plan.changed == (GPT2[0],)
     assert plan.bytes_to_write == (root / "model.safetensors").stat().st_size + 64 * 16 * 4
@@ -456,7 +456,7 @@ def test_what_a_writer_took_away_meanwhile_is_no_damage(folder: Folder, make_pat
     one, two = make_patch(root, LLAMA[0], seed=1), make_patch(root, LLAMA[0], seed=2)
     apply_on_disk(root, [one])
     stale = Checkpoint.open(root)
-    plan = plan_apply(stale, [two])
+    plan = plan_change(stale, [two])
     revert_on_disk(root, [one.patch_id])
     for action in (
         lambda: stored_patch(stale, one.patch_id),

@@ -176,12 +176,6 @@ def test_what_is_no_checkpoint_is_refused(tmp_path: Path, folder: Folder) -> Non
     refuse(tmp_path, 6, "pickled", "if you trust its source")
 
 
-def test_weights_in_other_formats_beside_are_named(folder: Folder) -> None:
-    root = folder("gpt2")
-    (root / "pytorch_model.bin").write_bytes(b"\x80")
-    assert Checkpoint.open(root).other_weights == ("pytorch_model.bin",)
-
-
 def test_a_quantised_model_is_refused(folder: Folder) -> None:
     root = folder("gpt2")
     config = json.loads((root / "config.json").read_text())
@@ -192,7 +186,7 @@ def test_a_quantised_model_is_refused(folder: Folder) -> None:
 def test_a_folder_without_configuration_is_refused(folder: Folder) -> None:
     root = folder("gpt2")
     (root / "config.json").write_text("[]")
-    refuse(root, 6, "not a JSON object")
+    refuse(root, 6, "is not a JSON object")
     (root / "config.json").unlink()
     refuse(root, 6, "no config.json")
 

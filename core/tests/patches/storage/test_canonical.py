@@ -1,12 +1,13 @@
 """Canonical JSON: one spelling of each value, and no value that two readers would understand differently."""
 
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from editcore.storage.canonical import canonical, load_json, sha256_of
+from editcore.storage.canonical import canonical, load_json, read_object, sha256_of
 from editcore_hooks import RefusedFileError, UsageError
 
 numbers = st.one_of(st.integers(-(2**53) + 1, 2**53 - 1), st.floats(allow_nan=False, allow_infinity=False))
@@ -65,3 +66,32 @@ def test_refuses_deep_nesting_and_great_length() -> None:
     with pytest.raises(RefusedFileError, match="more than the 10 allowed"):
         load_json("[1,2,3,4,5,6]", "the manifest", max_bytes=10)
     assert load_json("[" * 64 + "]" * 64, "the manifest")
+
+
+def test_half_a_character_is_not_written() -> None:
+    with pytest.raises(UsageError, match="cannot be written as canonical JSON"):
+        canonical({"title": "\ud83d"})
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("[1]", "config.json is not a JSON object"),
+        ('{"a": 1, "a": 2}', "the key 'a' occurs twice"),
+        ("", "is not JSON"),
+        (None, "cannot read config.json: No such file"),
+    ],
+)
+def test_a_file_that_holds_no_object_is_refused_with_the_next_step(
+    tmp_path: Path, text: str | None, fault: str
+) -> None:
+    if text is not None:
+        (tmp_path / "config.json").write_text(text)
+    with pytest.raises(RefusedFileError, match=fault) as caught:
+        read_object(tmp_path / "config.json", "config.json", "fetch the model again")
+    assert caught.value.hint == "fetch the model again"
+
+
+def test_an_object_in_a_file_is_read(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "gpt2"}')
+    assert read_object(tmp_path / "config.json", "config.json", "") == {"model_type": "gpt2"}

@@ -23,8 +23,8 @@ Logits = Callable[[Sequence[Item]], TargetLogits]
 
 
 @frozen
-class Row:
-    """The model's input, and the scored tokens: one at each scored place, or all of them at a single one."""
+class TrainingRow:
+    """What the model reads, and the tokens scored: one at each scored place, or all of them at a single one."""
 
     item: Item
     labels: tuple[int, ...]
@@ -35,7 +35,7 @@ class Example:
     """A request in all its contexts; `index` is its place among the requests."""
 
     index: int
-    rows: tuple[Row, ...]
+    rows: tuple[TrainingRow, ...]
 
 
 def examples(
@@ -51,18 +51,18 @@ def examples(
     return sorted(made, key=lambda example: [(tuple(row.item[0]), row.labels) for row in example.rows])
 
 
-def _row(session: "Session", request: EditRequest, objective: str) -> Row:
+def _row(session: "Session", request: EditRequest, objective: str) -> TrainingRow:
     encoded = session.encode(request)
     prompt, target = encoded.prompt_ids, encoded.target_ids
     match objective:
         case "target_only":
-            return Row((prompt, target), target)
+            return TrainingRow((prompt, target), target)
         case "last_token":
             if encoded.encoder_decoder and len(target) > 1:
                 target = target[:-1]  # the end of the answer cannot stand where the answer begins
-            return Row((prompt, target[:1]), target)
+            return TrainingRow((prompt, target[:1]), target)
         case _:
-            return Row((encoded.ids[:1], encoded.ids[1:]), encoded.ids[1:])
+            return TrainingRow((encoded.ids[:1], encoded.ids[1:]), encoded.ids[1:])
 
 
 def nll(logits: Logits, chosen: Sequence[Example]) -> Tensor:

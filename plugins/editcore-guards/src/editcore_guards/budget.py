@@ -8,6 +8,7 @@ from attrs import frozen
 
 from editcore import Session
 from editcore.authoring.assets import Identity
+from editcore.authoring.files import short
 from editcore.authoring.models import sample, target_logprobs
 from editcore.authoring.patches import Checkpoint, Patch, PatchHeader
 from editcore.authoring.settings import from_settings
@@ -57,7 +58,7 @@ def require_within(target: Any, patch: Patch, budget: Budget) -> None:
 def _refuse(present: Sequence[Patch | PatchHeader], patch: Patch, what: str, limit: float) -> None:
     first, last = sum(map(_edits, present)) + 1, sum(map(_edits, present)) + _edits(patch)
     which = f"edit {first}" if first == last else f"edits {first} to {last}"
-    title = patch.about.get("title") or patch.patch_id[:12]
+    title = patch.about.get("title") or short(patch.patch_id)
     rest = f"stop at edit {first - 1}, or raise {VARIABLE}" if first > 1 else f"raise {VARIABLE}"
     raise RequirementNotMetError(f"{which} ({title}) would overspend the budget: {what}, of {limit:g}", hint=rest)
 

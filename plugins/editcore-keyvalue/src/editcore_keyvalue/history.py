@@ -19,7 +19,7 @@ def increment(keys: History) -> dict[str, Tensor]:
     return {f"keys.{layer}": columns.float().contiguous() for layer, columns in keys.items()}
 
 
-def fold(increments: Sequence[Mapping[str, Any]]) -> dict[int, Tensor]:
+def all_keys(increments: Sequence[Mapping[str, Any]]) -> dict[int, Tensor]:
     """The keys of all `increments`, in their order."""
     layers = {name for each in increments for name in each}
     return {

@@ -20,9 +20,9 @@ def quick_kernels(anatomy: Anatomy) -> Iterator[None]:
     """
     model = anatomy.model
     activations = [module for module in model.modules() if isinstance(module, NewGELUActivation)]
-    with ExitStack() as stack:
+    with ExitStack() as entered:
         if model.device.type == "cpu" and model.dtype in (torch.bfloat16, torch.float16):
-            stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+            entered.enter_context(sdpa_kernel(SDPBackend.MATH))
         for module in activations:
             module.forward = partial(gelu, approximate="tanh")  # type: ignore[method-assign]
         try:

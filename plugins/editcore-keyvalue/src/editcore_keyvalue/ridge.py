@@ -29,8 +29,8 @@ def by_spectrum(second_moment: Tensor, tokens: int) -> float:
     c = second_moment.double()
     f = len(c)
     trace, square = float(c.diagonal().sum()), float((c * c).sum())  # tr(C), tr(C²)
-    spread = square - trace**2 / f
-    if spread <= 1e-12 * square:  # C is a multiple of the identity, and stays one
+    dispersion = square - trace**2 / f
+    if dispersion <= 1e-12 * square:  # C is a multiple of the identity, and stays one
         return LARGEST
-    rho = ((1 - 2 / f) * square + trace**2) / ((tokens + 1 - 2 / f) * spread)
+    rho = ((1 - 2 / f) * square + trace**2) / ((tokens + 1 - 2 / f) * dispersion)
     return LARGEST if rho >= LARGEST / (1 + LARGEST) else float(f"{rho / (1 - rho):.1e}")

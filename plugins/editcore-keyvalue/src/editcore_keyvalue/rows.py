@@ -25,7 +25,7 @@ KL_APART: Final = 8
 
 
 @frozen
-class Row:
+class TokenRow:
     """Token ids; `s`, the index of the edited token; the indices of logits that are scored, and their labels."""
 
     ids: tuple[int, ...]
@@ -38,8 +38,8 @@ class Row:
 class EditRows:
     """One edit: a row for each context, the clean prompt first, and the KL row."""
 
-    contexts: tuple[Row, ...]
-    kl: Row
+    contexts: tuple[TokenRow, ...]
+    kl: TokenRow
 
     @property
     def tail(self) -> int:
@@ -53,7 +53,7 @@ class EditRows:
         return clean.s == self.kl.s and clean.ids[: clean.s + 1] == self.kl.ids
 
     @property
-    def all(self) -> tuple[Row, ...]:
+    def all(self) -> tuple[TokenRow, ...]:
         return (*self.contexts, self.kl)
 
 
@@ -63,10 +63,10 @@ def edit_rows(session: "Session", request: EditRequest, contexts: Sequence[str],
     for context in contexts:
         whole = encode_request(session.tokenizer, in_context(request, context))
         scored = tuple(index - 1 for index in whole.target)
-        rows.append(Row(whole.ids[:-1], token_index(whole, token), scored, whole.target_ids))
+        rows.append(TokenRow(whole.ids[:-1], token_index(whole, token), scored, whole.target_ids))
     kl = encode(session.tokenizer, KL_PROMPT, request.subject)
     s = token_index(kl, "subject_last")
-    return EditRows(tuple(rows), Row(kl.ids[: s + 1], s))
+    return EditRows(tuple(rows), TokenRow(kl.ids[: s + 1], s))
 
 
 @frozen(eq=False)
@@ -139,7 +139,7 @@ def lay_out(edits: Sequence[EditRows], device: torch.device) -> Layout:
     """
     own = {e for e, edit in enumerate(edits) if not edit.kl_in_clean}
     alone = own if len(own) >= KL_APART else set()
-    rows: list[Row] = []
+    rows: list[TokenRow] = []
     edit_of: list[int] = []
     clean: list[int] = []
     read: list[tuple[int, int]] = []  # of the KL term, in the first part
@@ -173,7 +173,7 @@ def lay_out(edits: Sequence[EditRows], device: torch.device) -> Layout:
     )
 
 
-def _part(rows: Sequence[Row], edit: Sequence[int], at: Sequence[tuple[int, int]], device: torch.device) -> Part:
+def _part(rows: Sequence[TokenRow], edit: Sequence[int], at: Sequence[tuple[int, int]], device: torch.device) -> Part:
     batch, start = align([row.ids for row in rows], [row.s for row in rows])
     row_of, column_of = torch.tensor(at, device=device).unbind(1)
     return Part(batch.to(device), start, torch.tensor(edit, device=device), (row_of, column_of))

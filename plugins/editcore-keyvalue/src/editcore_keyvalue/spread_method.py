@@ -46,6 +46,6 @@ class SpreadMethod(EditMethod):
         return Location(tuple(Site("mlp_out", layer) for layer in layers))
 
     def fold(self, increments: Sequence[Mapping[str, Any]]) -> Any:
-        from editcore_keyvalue.history import fold
+        from editcore_keyvalue.history import all_keys
 
-        return fold(increments)
+        return all_keys(increments)

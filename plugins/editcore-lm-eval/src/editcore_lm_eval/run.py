@@ -11,7 +11,6 @@ import numpy
 from attrs import frozen
 
 from editcore import Session
-from editcore.authoring.running import untouched
 from editcore.authoring.settings import suggestion
 from editcore.authoring.sources import first_line
 from editcore_hooks import EditcoreError, UsageError
@@ -56,7 +55,7 @@ def run_tasks(session: Session, names: Sequence[str], tasks: Any, settings: Sett
     from lm_eval.models.huggingface import HFLM
 
     seed = session.seed
-    with untouched(session.model, "lm-evaluation-harness"), _numpy_untouched():
+    with model_unchanged(session.model, "lm-evaluation-harness"), _numpy_unchanged():
         try:
             # A copy, since a tokenizer without a pad token is given one.
             tokenizer = copy.deepcopy(session.tokenizer)
@@ -82,7 +81,7 @@ def run_tasks(session: Session, names: Sequence[str], tasks: Any, settings: Sett
 
 
 @contextmanager
-def _numpy_untouched() -> Iterator[None]:
+def _numpy_unchanged() -> Iterator[None]:
     state = numpy.random.get_state()
     try:
         yield

@@ -41,9 +41,9 @@ class UltraEdit(EditMethod):
         return compute(session, requests, location, state, self.hparams)
 
     def fold(self, increments: Sequence[Mapping[str, Any]]) -> Any:
-        from editcore_ultraedit.normaliser import fold
+        from editcore_ultraedit.normaliser import all_moments
 
-        return fold(increments)
+        return all_moments(increments)
 
 
 @hookimpl

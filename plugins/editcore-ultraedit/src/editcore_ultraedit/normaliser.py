@@ -60,7 +60,7 @@ def increment(moments: Mapping[str, Moments]) -> dict[str, Tensor]:
     }
 
 
-def fold(increments: Sequence[Mapping[str, Any]]) -> dict[str, Moments]:
+def all_moments(increments: Sequence[Mapping[str, Any]]) -> dict[str, Moments]:
     """The moments of all `increments`, by shape."""
     found: dict[str, list[Moments]] = {}
     for each in increments:

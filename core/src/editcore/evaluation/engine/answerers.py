@@ -82,9 +82,9 @@ class Present:
             zip(asked, unedited_of(self.session).read([question for _, question in asked], keep), strict=True)
         )
         answers: dict[Asked, Any] = {one: _unread(found) for one, found in before.items()}
-        old = {one: found for one, found in before.items() if isinstance(found, Found) and found.spread is not None}
-        spreads = [found.spread for found in old.values() if found.spread is not None]
-        now = read_all(self.session, list(old), edit=self.edit, against=spreads)
+        old = {one: found for one, found in before.items() if isinstance(found, Found) and found.top_k is not None}
+        distributions = [found.top_k for found in old.values() if found.top_k is not None]
+        now = read_all(self.session, list(old), edit=self.edit, against=distributions)
         for one, new in zip(old, now, strict=True):
             assert isinstance(new, Found)  # what could be read before can be read now
             kl, nll, unedited = _mean(new.kl), -_mean(new.logprobs), -_mean(old[one].logprobs)

@@ -69,10 +69,10 @@ def read_all(
     asked: Sequence[tuple[int, Readable]],
     *,
     edit: Edit | None = None,
-    spreads: bool = False,
+    keeps_top_k: bool = False,
     against: Sequence[TopKDistribution] | None = None,
 ) -> list[Found | Unanswered]:
-    """The model's results for each question of an owner; `against` has a spread for each. See `models.reading.read`.
+    """What the model finds for each question of an owner; `against` has distributions for each. See `packed_reading`.
 
     `edit(owners)` is entered for each batch; row i of it belongs to `owners[i]`.
     """
@@ -84,7 +84,7 @@ def read_all(
         list(some.values()),
         owners=owners,
         around=_around(edit, owners),
-        spreads=spreads,
+        keeps_top_k=keeps_top_k,
         against={number: against[i] for number, i in enumerate(some)} if against is not None else None,
     )
     by_index = dict(zip(some, found, strict=True))

@@ -15,11 +15,12 @@ import torch
 from attrs import define, evolve, field
 from torch import Tensor
 
-from editcore.assets.identity import Identity, canonical
+from editcore.assets.identity import Identity
 from editcore.evaluation.engine.model_reader import Readable, Room, largest_rooms, read_all, write_all
 from editcore.evaluation.engine.questions import Drift, Neutral, Score, Unanswered, Write
 from editcore.models.running.packed_reading import Found
-from editcore.models.running.top_k_distribution import LIKELIEST, TopKDistribution, stack
+from editcore.models.running.top_k_distribution import LIKELIEST, TopKDistribution, concatenated
+from editcore.storage.canonical import canonical
 from editcore_hooks import Asset
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _OF_THE_FILE: Final = frozenset({"_name_or_path", "transformers_version", "dtype
 
 @define
 class Unedited:
-    """Answers of one session. `answers` are by the canonical text of the question; for generated text, the ids."""
+    """Of one session. `answers` are by the text that stands for the question; of what is written, the ids."""
 
     session: "OpenSession"
     _found: dict[str, Found] = field(factory=dict, repr=False)
@@ -43,7 +44,7 @@ class Unedited:
     _loaded: bool = False
 
     def read(self, questions: Sequence[Readable], keep: bool) -> list[Found | Unanswered]:
-        """The result for each question; for a `Drift` or `Neutral` with the spread."""
+        """What is found for each; of a `Drift` or `Neutral` with the distributions."""
         refused: dict[str, Unanswered] = {}
         keys = [_key(question) for question in questions]
         self._load()
@@ -51,9 +52,11 @@ class Unedited:
         if missing:
             new: dict[str, Found] = {}
             with self.session.at_base():
-                for spreads in (False, True):
-                    some = {k: q for k, q in missing.items() if isinstance(q, Drift | Neutral) == spreads}
-                    found = read_all(self.session, [(0, question) for question in some.values()], spreads=spreads)
+                for keeps_top_k in (False, True):
+                    some = {k: q for k, q in missing.items() if isinstance(q, Drift | Neutral) == keeps_top_k}
+                    found = read_all(
+                        self.session, [(0, question) for question in some.values()], keeps_top_k=keeps_top_k
+                    )
                     both = list(zip(some, found, strict=True))
                     new |= {key: one for key, one in both if isinstance(one, Found)}
                     refused |= {key: one for key, one in both if isinstance(one, Unanswered)}
@@ -98,15 +101,15 @@ class Unedited:
         return hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()
 
     def _keep(self, found: Mapping[str, Found], written: Mapping[str, tuple[int, tuple[int, ...]]]) -> None:
-        spreads = {key: one.spread for key, one in found.items() if one.spread is not None}
-        sizes = {key: len(each.rest) for key, each in spreads.items()}
+        distributions = {key: one.top_k for key, one in found.items() if one.top_k is not None}
+        sizes = {key: len(each.rest) for key, each in distributions.items()}
         rows = {
             "found": [[key, one.logprobs, one.said, one.hits, sizes.get(key, 0)] for key, one in found.items()],
             "written": [[key, *one] for key, one in written.items()],
         }
         tensors = {"rows": torch.frombuffer(bytearray(json.dumps(rows).encode()), dtype=torch.uint8)}
-        if spreads:
-            tensors |= attrs.asdict(stack(list(spreads.values())), recurse=False)
+        if distributions:
+            tensors |= attrs.asdict(concatenated(list(distributions.values())), recurse=False)
         digest = hashlib.sha256(canonical(sorted([*found, *(f"{key} {one[0]}" for key, one in written.items())])))
         parameters = {**self._parameters(), "questions": digest.hexdigest()}
         identity = Identity(KIND, OWNER, self.session.weights_root, parameters)

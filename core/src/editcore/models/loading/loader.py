@@ -62,8 +62,8 @@ def load(
     quantised already needs `base`, the folder of the same model before. Such a model can run and be given patches, and
     not be edited. Raises `UsageError`, also when accelerate is not installed, and `RefusedFileError`.
     """
-    spread = "auto" if device == "auto" and device_map is None else device_map
-    _require_accelerate(spread)
+    placement = "auto" if device == "auto" and device_map is None else device_map
+    _require_accelerate(placement)
     place = _device("cpu" if device == "auto" else device)
     if dtype is not None and dtype not in DTYPES.values():
         raise UsageError(f"{dtype!r} is not a supported dtype", hint=f"choose one of {', '.join(DTYPES.values())}")
@@ -74,19 +74,19 @@ def load(
         raise RefusedFileError(f"{found.name} is quantised", hint=hint)
     quantised = _is_quantised(config) or quantization is not None
     stored = stored_dtype(weight_files(base or found.folder))
-    on_cpu = place.type == "cpu" if spread is None else not _uses_accelerator(spread)
+    on_cpu = place.type == "cpu" if placement is None else not _uses_accelerator(placement)
     runs_in = dtype or ("float32" if on_cpu and stored != "float64" else stored)
-    if quantised and not on_cpu and spread is None:
-        spread = {"": str(place)}  # quantised weights are made where they stay
+    if quantised and not on_cpu and placement is None:
+        placement = {"": str(place)}  # quantised weights are made where they stay
     options: dict[str, Any] = {} if quantization is None else {"quantization_config": quantization}
-    if spread is not None:
-        options |= {"device_map": _plain(spread), "offload_folder": offload_folder}
+    if placement is not None:
+        options |= {"device_map": _plain(placement), "offload_folder": offload_folder}
     with quiet():
         model = _model(found.folder, found.name, runs_in, trust_remote_code, options)
         tokenizer = _tokenizer(found.folder, found.name, trust_remote_code)
     fit(tokenizer, _rows_of(model))
     still = model.train(False).requires_grad_(False)
-    if spread is None and not quantised:
+    if placement is None and not quantised:
         still.to(place)
     return Loaded(model, tokenizer, found.folder, found.name, found.revision, stored, runs_in, quantised)
 
@@ -144,20 +144,20 @@ def _is_quantised(config: dict[str, Any]) -> bool:
     return any(part.get("quantization_config") for part in (config, *nested))
 
 
-def _require_accelerate(spread: DeviceMap | None) -> None:
-    if spread is not None and find_spec("accelerate") is None:
+def _require_accelerate(placement: DeviceMap | None) -> None:
+    if placement is not None and find_spec("accelerate") is None:
         message = "spreading a model over devices needs accelerate, which is not installed"
         raise UsageError(message, hint='pip install "editcore[offload]", or name one device')
 
 
-def _uses_accelerator(spread: DeviceMap) -> bool:
-    if isinstance(spread, str):
+def _uses_accelerator(placement: DeviceMap) -> bool:
+    if isinstance(placement, str):
         return torch.accelerator.is_available()
-    return any(device not in ("cpu", "disk") for device in spread.values())
+    return any(device not in ("cpu", "disk") for device in placement.values())
 
 
-def _plain(spread: DeviceMap) -> str | dict[str, int | str]:
-    return spread if isinstance(spread, str) else dict(spread)
+def _plain(placement: DeviceMap) -> str | dict[str, int | str]:
+    return placement if isinstance(placement, str) else dict(placement)
 
 
 def _device(device: str | torch.device) -> torch.device:

@@ -1,6 +1,5 @@
 """The safetensors files of a model's folder: which they are, and in what dtype they hold its weights. Torch-free."""
 
-import json
 from collections import Counter
 from math import prod
 from pathlib import Path
@@ -9,12 +8,14 @@ from typing import Any, Final
 from safetensors import SafetensorError, safe_open
 
 from editcore.models.loading.source import convert_hint
+from editcore.storage.canonical import read_object
 from editcore_hooks import RefusedFileError, UsageError
 
 SINGLE: Final = "model.safetensors"
 INDEX: Final = "model.safetensors.index.json"
 DTYPES: Final = {"F64": "float64", "F32": "float32", "BF16": "bfloat16", "F16": "float16"}
 
+_AGAIN: Final = "fetch the model again"
 _CONVERT = (
     "convert it: python -c \"from transformers import AutoModelForCausalLM as M; M.from_pretrained('{folder}')"
     ".save_pretrained('{folder}-safetensors')\""
@@ -28,7 +29,7 @@ def read_config(folder: Path) -> dict[str, Any]:
         found = sorted(folder.glob("*.gguf"))
         hint = convert_hint(found[0]) if found else "name a model's folder"
         raise UsageError(f"{folder.name} holds no config.json, so it is not a model", hint=hint)
-    return _read_object(path)
+    return read_object(path, path.name, _AGAIN)
 
 
 def weight_files(folder: Path) -> tuple[Path, ...]:
@@ -40,15 +41,15 @@ def weight_files(folder: Path) -> tuple[Path, ...]:
     if (folder / SINGLE).is_file():  # transformers reads it even where there is an index
         return (folder / SINGLE,)
     if (folder / INDEX).is_file():
-        weight_map = _read_object(folder / INDEX).get("weight_map")
+        weight_map = read_object(folder / INDEX, INDEX, _AGAIN).get("weight_map")
         if not isinstance(weight_map, dict) or not weight_map:
-            raise RefusedFileError(f"{INDEX} of {folder.name} has no weight_map", hint="fetch the model again")
+            raise RefusedFileError(f"{INDEX} of {folder.name} has no weight_map", hint=_AGAIN)
         names = sorted(set(weight_map.values()), key=str)
         for name in names:
             if not isinstance(name, str) or Path(name).name != name or name in ("", ".", ".."):
                 raise RefusedFileError(f"{INDEX} names {name!r}, which is not a file name", hint="do not trust it")
             if not (folder / name).is_file():
-                raise RefusedFileError(f"{folder.name} lacks the shard {name}", hint="fetch the model again")
+                raise RefusedFileError(f"{folder.name} lacks the shard {name}", hint=_AGAIN)
         return tuple(folder / name for name in names)
     if any(folder.glob("*.bin")):
         raise RefusedFileError(
@@ -74,18 +75,8 @@ def stored_dtype(files: tuple[Path, ...]) -> str:
         except (SafetensorError, OSError) as error:
             raise RefusedFileError(f"{file.name} is not a safetensors file: {error}", hint="fetch it again") from error
     if not elements:
-        raise RefusedFileError(f"{files[0].name} holds no tensors", hint="fetch the model again")
+        raise RefusedFileError(f"{files[0].name} holds no tensors", hint=_AGAIN)
     most = elements.most_common(1)[0][0]
     if most not in DTYPES:
         raise RefusedFileError(f"the weights are stored as {most}: quantised", hint="edit the base in 16 or 32 bits")
     return DTYPES[most]
-
-
-def _read_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise RefusedFileError(f"{path.name} is not JSON: {error}", hint="fetch the model again") from error
-    if not isinstance(value, dict):
-        raise RefusedFileError(f"{path.name} is not a JSON object", hint="fetch the model again")
-    return value

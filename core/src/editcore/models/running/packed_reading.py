@@ -10,8 +10,8 @@ from torch import Tensor
 
 from editcore.models.loading.offload import device_of
 from editcore.models.running.batch import decoder_start, forward, forward_pair, pad
-from editcore.models.running.prefix_tree import Row, batch_of, rows_for
-from editcore.models.running.top_k_distribution import TopKDistribution, divergence, spread
+from editcore.models.running.prefix_tree import TreeRow, batch_of, rows_for
+from editcore.models.running.top_k_distribution import TopKDistribution, divergence, top_k
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -38,12 +38,12 @@ class Reading:
 @frozen(eq=False)
 class Found:
     """At each position of a reading: log-probability of the label (natural log; of None, 0), the likeliest token,
-    whether it is the label; `spread`, where it was asked for, and the divergence from one that was given, in nats."""
+    whether it is the label; `top_k`, where it was asked for, and the divergence from one that was given, in nats."""
 
     logprobs: tuple[float, ...]
     said: tuple[int, ...]
     hits: tuple[bool, ...]
-    spread: TopKDistribution | None = None
+    top_k: TopKDistribution | None = None
     kl: tuple[float, ...] = ()
 
 
@@ -61,15 +61,15 @@ def read(
     *,
     owners: Sequence[int] | None = None,
     around: Around | None = None,
-    spreads: bool = False,
+    keeps_top_k: bool = False,
     against: Mapping[int, TopKDistribution] | None = None,
     tokens_per_batch: int = TOKENS_PER_BATCH,
 ) -> list[Found]:
     """Read all, in the order given, each as if it were alone.
 
-    Readings of one owner share a row where they begin alike (see `models.trees`); with `around` and no owners none do.
+    Readings of one owner share a row where they begin alike (see `prefix_tree`); with `around` and no owners none do.
     `around(indices)` is entered for the forward of each batch, whose row i belongs to the owner of `indices[i]`.
-    `against` has by index of a reading the spread at its positions from which the divergence is wanted.
+    `against` has by index of a reading the distributions at its positions from which the divergence is wanted.
     """
     if owners is None:
         owners = range(len(readings)) if around is not None else [0] * len(readings)
@@ -81,7 +81,9 @@ def read(
         wanted = [i for row in batch for i in row.columns]
         with torch.no_grad(), around([row.first for row in batch]) if around is not None else nullcontext():
             logits = _logits(model, readings, batch)
-        found |= zip(wanted, _found([readings[i] for i in wanted], wanted, logits, spreads, against or {}), strict=True)
+        found |= zip(
+            wanted, _found([readings[i] for i in wanted], wanted, logits, keeps_top_k, against or {}), strict=True
+        )
     return [found[i] for i in range(len(readings))]
 
 
@@ -98,7 +100,7 @@ def batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[int]]:
     return found
 
 
-def _logits(model: "PreTrainedModel", readings: Sequence[Reading], rows: Sequence[Row]) -> Tensor:
+def _logits(model: "PreTrainedModel", readings: Sequence[Reading], rows: Sequence[TreeRow]) -> Tensor:
     """At every position of every member of the rows, (n, V), in their order."""
     device = device_of(model)
     where = [
@@ -118,7 +120,7 @@ def _found(
     readings: Sequence[Reading],
     numbers: Sequence[int],
     logits: Tensor,
-    spreads: bool,
+    keeps_top_k: bool,
     against: Mapping[int, TopKDistribution],
 ) -> list[Found]:
     sizes = [len(one.labels) for one in readings]
@@ -133,7 +135,7 @@ def _found(
     for number, size in zip(numbers, sizes, strict=True):
         own = slice(start, start + size)
         kl = divergence(against[number], every[own]).tolist() if number in against else ()
-        kept = spread(every[own]) if spreads else None
+        kept = top_k(every[own]) if keeps_top_k else None
         answers.append(Found(tuple(scored[own]), tuple(said[own]), tuple(hits[own]), kept, tuple(kl)))
         start += size
     return answers

@@ -35,7 +35,7 @@ _apart: "WeakKeyDictionary[PreTrainedModel, set[str]]" = WeakKeyDictionary()
 
 
 @define
-class Row:
+class TreeRow:
     """The rows of one `owner` that begin alike: `ids` (T,), for each the index of the token before it, -1 for none, and
     how many are before it; `columns` has by number of a member where its tokens stand."""
 
@@ -86,25 +86,25 @@ class Row:
         return seen
 
 
-def rows_of(members: Sequence[tuple[Hashable, Sequence[int]]], branching: bool) -> list[Row]:
+def rows_of(members: Sequence[tuple[Hashable, Sequence[int]]], branching: bool) -> list[TreeRow]:
     """Every member, an owner and token ids, in a row of its owner: with another whose ids begin its own, or where
     `branching` with others that begin alike.
 
     In lexicographic order what begins alike stands together, so one walk finds the rows. A position sees nothing that
     comes after it, so what follows in a row changes nothing.
     """
-    rows: list[Row] = []
+    rows: list[TreeRow] = []
     for number in sorted(range(len(members)), key=members.__getitem__):
         owner, ids = members[number]
         shared = rows[-1].shares(ids) if rows and rows[-1].owner == owner else 0
         if not shared or not _fits(rows[-1], ids, shared, branching):
-            rows.append(Row(owner))
+            rows.append(TreeRow(owner))
             shared = 0
         rows[-1].add(number, ids, shared)
     return rows
 
 
-def _fits(row: Row, ids: Sequence[int], shared: int, branching: bool) -> bool:
+def _fits(row: TreeRow, ids: Sequence[int], shared: int, branching: bool) -> bool:
     if shared == len(row.last) or shared == len(ids):
         return True
     return branching and shared >= LEAST and len(row.ids) + len(ids) - shared <= LONGEST
@@ -120,10 +120,10 @@ def let_share(model: "PreTrainedModel", patch_id: str) -> None:
     _apart.get(model, set()).discard(patch_id)
 
 
-def rows_for(model: "PreTrainedModel", members: Sequence[tuple[Hashable, Sequence[int]]]) -> list[Row]:
+def rows_for(model: "PreTrainedModel", members: Sequence[tuple[Hashable, Sequence[int]]]) -> list[TreeRow]:
     """`rows_of`, with branches where they save something and the model reads them; see `keep_apart` for the rest."""
     if _apart.get(model):
-        rows = [Row(owner) for owner, _ in members]
+        rows = [TreeRow(owner) for owner, _ in members]
         for number, (row, (_, ids)) in enumerate(zip(rows, members, strict=True)):
             row.add(number, ids, 0)
         return rows
@@ -133,7 +133,7 @@ def rows_for(model: "PreTrainedModel", members: Sequence[tuple[Hashable, Sequenc
     return trees if saved >= WORTH and reads_trees(model) else plain
 
 
-def batch_of(model: "PreTrainedModel", rows: Sequence[Row]) -> Batch:
+def batch_of(model: "PreTrainedModel", rows: Sequence[TreeRow]) -> Batch:
     """The rows as a batch; with branches its mask is what attention adds, (B, 1, T, T)."""
     batch = pad([row.ids for row in rows])
     if not any(row.branches() for row in rows):
@@ -172,7 +172,7 @@ def _looks_right(model: "PreTrainedModel") -> bool:
     most = min(LONGEST, getattr(config, "max_position_embeddings", None) or LONGEST) - 2
     long = tuple(i % (config.vocab_size - 1) for i in range(most))
     short = (long[0], config.vocab_size - 1, long[-1])
-    row, device = Row(0), device_of(model)
+    row, device = TreeRow(0), device_of(model)
     row.add(0, long, 0)
     row.add(1, short, 1)
     ends = torch.tensor([row.columns[0][-1], row.columns[1][-1]], device=device)

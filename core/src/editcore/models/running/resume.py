@@ -158,8 +158,8 @@ def record(anatomy: "Anatomy", batch: Batch) -> Recorded:
         raise UsageError(message, hint="choose another method; rome, memit and ft-m work on it")
     cache = _all_columns()
     heard = tuple(_hooks_on(anatomy, layer) for layer in range(anatomy.n_layers))
-    with ExitStack() as stack:
-        returned = [stack.enter_context(_output_of(anatomy, layer)) for layer in range(anatomy.n_layers)]
+    with ExitStack() as entered:
+        returned = [entered.enter_context(_output_of(anatomy, layer)) for layer in range(anatomy.n_layers)]
         _run(anatomy, batch, cache)
     layers: list[Any] = list(cache.layers)
     kept = tuple((layer.keys, layer.values) for layer in layers)

@@ -20,8 +20,8 @@ class TopKDistribution:
     rest: Tensor
 
 
-def spread(logprobs: Tensor) -> TopKDistribution:
-    """The spread of log-probabilities (n, V), in CPU memory."""
+def top_k(logprobs: Tensor) -> TopKDistribution:
+    """Of log-probabilities (n, V), in CPU memory."""
     top, ids = logprobs.topk(min(LIKELIEST, logprobs.shape[-1]), dim=-1)  # (n, K)
     return TopKDistribution(ids.to("cpu", torch.int32), top.cpu(), _rest(logprobs, ids).cpu())
 
@@ -39,10 +39,10 @@ def divergence(before: TopKDistribution, logprobs: Tensor) -> Tensor:
     return terms.sum(1).clamp(min=0)
 
 
-def stack(spreads: Sequence[TopKDistribution]) -> TopKDistribution:
+def concatenated(distributions: Sequence[TopKDistribution]) -> TopKDistribution:
     """Positions of several put one after another."""
     return TopKDistribution(
-        *(torch.cat([getattr(each, name) for each in spreads]) for name in ("ids", "logprobs", "rest"))
+        *(torch.cat([getattr(each, name) for each in distributions]) for name in ("ids", "logprobs", "rest"))
     )
 
 

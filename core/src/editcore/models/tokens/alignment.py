@@ -101,5 +101,5 @@ def plain(tokenizer: "PreTrainedTokenizerBase", text: str) -> str:
     backend = getattr(tokenizer, "backend_tokenizer", None)
     if backend is not None and backend.normalizer is not None:
         text = backend.normalizer.normalize_str(text)
-    folded = unicodedata.normalize("NFKD", text).casefold()
-    return "".join(folded.translate(_BLANKS).split())
+    lowered = unicodedata.normalize("NFKD", text).casefold()
+    return "".join(lowered.translate(_BLANKS).split())

@@ -1,13 +1,10 @@
 """Rules that thin several deltas before they are added. The equations are peft's: `pip install 'editcore[peft]'`."""
 
 from collections.abc import Sequence
-from typing import Final
 
 import torch
 
 from editcore_hooks import EditcoreError, UsageError
-
-RULES: Final = ("ties", "dare")
 
 
 def merge(rule: str, deltas: Sequence[torch.Tensor], density: float) -> torch.Tensor:

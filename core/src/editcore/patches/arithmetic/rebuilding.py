@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 import torch
-from attrs import frozen
 
 from editcore.patches.arithmetic.denormals import small_numbers_kept
 from editcore.patches.forms.deltas import Delta
@@ -84,33 +83,6 @@ def _exchange_bits(result: torch.Tensor, deltas: Sequence[Delta], name: str) -> 
 def _became_infinite(before: torch.Tensor, after: torch.Tensor) -> bool:
     """Whether a finite weight is infinite or NaN now."""
     return not bool((torch.isfinite(after) | ~torch.isfinite(before)).all())
-
-
-@frozen
-class Survival:
-    """The effect of rounding on a delta: ‖(W' - W0) - δ‖ / ‖δ‖, and the share of non-zero places that did not move."""
-
-    relative_error: float
-    unchanged: float
-
-
-def surviving(deltas: Sequence[Delta], before: torch.Tensor, after: torch.Tensor) -> Survival:
-    """Compare what was asked for with what the deployed dtype kept. A delta of zero survives whole."""
-    if any(delta.form.exclusive for delta in deltas):
-        return Survival(0.0, 0.0)
-    old, new = as_matrix(before.detach().cpu().contiguous()), as_matrix(after.detach().cpu().contiguous())
-    error = wanted = 0.0
-    places = still = 0
-    for start, stop in blocks(old):
-        asked = torch.zeros(stop - start, old.shape[1], dtype=torch.float64)
-        for delta in deltas:
-            asked += delta.scale * delta.block(start, stop, old.shape[1])
-        moved = new[start:stop].double() - old[start:stop].double()
-        error += float((moved - asked).square().sum())
-        wanted += float(asked.square().sum())
-        places += int((asked != 0).sum())
-        still += int(((asked != 0) & (moved == 0)).sum())
-    return Survival(math.sqrt(error / wanted) if wanted else 0.0, still / places if places else 0.0)
 
 
 def as_matrix(tensor: torch.Tensor) -> torch.Tensor:

@@ -9,11 +9,13 @@ from typing import Final, Literal
 
 from attrs import field, frozen
 
+from editcore.patches.change.dependents import named, refuse_required
 from editcore.patches.change.exclusive import clashes, said_twice, twice
 from editcore.patches.change.plan import Plan
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.file.patch import Patch, PatchHeader
+from editcore.text.ids import short, titled
 from editcore_hooks import ConflictError
 
 OnConflict = Literal["refuse", "warn", "last-wins"]
@@ -61,7 +63,7 @@ class Decision:
 
 
 def find_conflicts(plan: Plan) -> list[Conflict]:
-    """Conflicts of the patches that `plan` (with `shared`) adds, with those present and among themselves; facts first.
+    """Conflicts of the patches that `plan` (with `shared`) adds, with those that stay or with each other; facts first.
 
     Reads the tensors of present patches only where a new one touches the same tensor. Raises `ConflictError` when a
     writer takes one away meanwhile.
@@ -69,7 +71,9 @@ def find_conflicts(plan: Plan) -> list[Conflict]:
     from editcore.patches.change.overlaps import Touching, overlaps
 
     opened = plan.checkpoint
-    headers: dict[str, Patch | PatchHeader] = {i: stored_patch(opened, i) for i in opened.patch_ids}
+    headers: dict[str, Patch | PatchHeader] = {
+        i: stored_patch(opened, i) for i in opened.patch_ids if i not in plan.removed
+    }
     headers |= {patch.patch_id: patch for patch in plan.added}
     new = {patch.patch_id for patch in plan.added}
     order = list(headers)
@@ -109,13 +113,11 @@ def decide(
     left = tuple(patch for patch in patches if patch.patch_id not in losing)
     gone = tuple(patch_id for patch_id in checkpoint.patch_ids if patch_id in losing)
     if gone:
-        from editcore.patches.change.dependents import refuse_required
-
         refuse_required(checkpoint, gone)
     for patch in left:
         if needed := sorted(losing & set(patch.requires)):
             raise ConflictError(
-                f"patch {patch.patch_id[:12]} requires {needed[0][:12]}, which loses against a later one",
+                f"patch {short(patch.patch_id)} requires {short(needed[0])}, which loses against a later one",
                 hint="apply with --on-conflict warn, or leave one of them out",
             )
     notices = [c.message for c in counting if c not in deciding or rule == "warn"]
@@ -135,7 +137,7 @@ def _facts(headers: Mapping[str, Patch | PatchHeader], new: set[str]) -> list[Co
             for earlier, other in said.get(_plain(prompt), []):
                 if _plain(other) != _plain(target) and earlier != patch_id and {earlier, patch_id} & new:
                     message = (
-                        f"patches {_name(headers[earlier])} and {_name(patch)} hold one fact with two answers: "
+                        f"patches {named(headers[earlier])} and {named(patch)} hold one fact with two answers: "
                         f"{prompt} … {other.strip()} and … {target.strip()}"
                     )
                     found.append(Conflict("fact", earlier, patch_id, prompt, message))
@@ -156,21 +158,16 @@ def facts_of(patch: Patch | PatchHeader) -> dict[str, str]:
 
 def _dropped(patch_id: str, titles: Mapping[str, str], conflicts: Sequence[Conflict]) -> str:
     lost = next(c for c in conflicts if c.earlier == patch_id)
-    title = f" ({titles[patch_id]})" if titles[patch_id] else ""
     how = {"fact": f"answers {lost.where!r}", "twice": "has a patch in common with it"}.get(
         lost.kind, f"has {lost.where} to itself"
     )
-    return f"patch {patch_id[:12]}{title} is left out, with all its facts: {lost.later[:12]} {how}"
+    return f"patch {titled(patch_id, titles[patch_id])} is left out, with all its facts: {short(lost.later)} {how}"
 
 
 def _exclusive(key: str, earlier: Patch | PatchHeader, later: Patch | PatchHeader) -> Conflict:
-    message = f"patches {_name(earlier)} and {_name(later)} cannot both be on {key}: one of them replaces its bits"
+    message = f"patches {named(earlier)} and {named(later)} cannot both be on {key}: one of them replaces its bits"
     return Conflict("exclusive", earlier.patch_id, later.patch_id, key, message)
 
 
 def _plain(text: str) -> str:
     return " ".join(text.split()).casefold()
-
-
-def _name(patch: Patch | PatchHeader) -> str:
-    return f"{patch.patch_id[:12]} ({patch.title})" if patch.title else patch.patch_id[:12]

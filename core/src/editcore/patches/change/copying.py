@@ -8,10 +8,10 @@ from typing import Final
 import attrs
 
 from editcore.patches.change.links import Reach, faults
-from editcore.patches.change.ondisk import AppliedOnDisk, change_on_disk
-from editcore.patches.change.plan import plan_change
+from editcore.patches.change.ondisk import AppliedOnDisk, commit
+from editcore.patches.change.plan import Plan, plan_change
+from editcore.patches.change.second_reading import planned_on
 from editcore.patches.checkpoint.folder import Checkpoint
-from editcore.patches.checkpoint.hashes import HashCache
 from editcore.patches.checkpoint.journal import refuse_unfinished
 from editcore.patches.checkpoint.shards import INDEX
 from editcore.patches.checkpoint.stack import FOLDER, STACK_FILE
@@ -42,32 +42,34 @@ def apply_to_copy(
     without: Sequence[str] = (),
     history: bool = True,
 ) -> tuple[Checkpoint, AppliedOnDisk]:
-    """Copy `source` with `patches` on and the ids of `without` off; `source` is only read, and never in part.
+    """`commit_to_copy` of `patches` on and the ids of `without` off. Raises what `plan_change` raises as well."""
+    opened = Checkpoint.open(source)
+    gone = [opened.stack.find(prefix) for prefix in without]
+    applied = commit_to_copy(plan_change(opened, patches, gone, strict=strict), destination, history)
+    return Checkpoint.open(destination), applied
 
-    A weight file that the patches change is written once, from that of `source`, and not copied first. Without
+
+def commit_to_copy(plan: Plan, destination: Path | str, history: bool = True) -> AppliedOnDisk:
+    """Copy the folder of `plan` with the change made in the copy; the folder is only read, and never in part.
+
+    A weight file that the patches change is written once, from that of the folder, and not copied first. Without
     `history` the copy is a plain checkpoint: no patch, no original and no name of one is left in it.
     """
-    source = Path(source)
-    rewritten: set[str] = set()
-    known: list[HashCache] = []
+    source = plan.checkpoint.folder
+    checked = [plan]
 
-    def borrow() -> Collection[str]:
-        opened = Checkpoint.open(source)
-        known.append(opened.hashes)
-        gone = [opened.stack.find(prefix) for prefix in without]
-        rewritten.update(rewrite.source for rewrite in plan_change(opened, patches, gone, strict=strict).rewrites)
-        return rewritten
+    def borrow(opened: Checkpoint) -> Collection[str]:
+        checked.append(planned_on(opened, plan))
+        return {rewrite.source for rewrite in checked[-1].rewrites}
 
     with staged_copy(source, destination, borrow) as staged:
-        copy = Checkpoint.open(staged)
-        copy.hashes.adopt(known[0])
-        applied = change_on_disk(copy, patches, without, strict, rewritten)
+        applied = commit(checked[-1], staged)
         if not history:
             durable.remove(staged / STACK_FILE)
             durable.remove_tree(staged / FOLDER)
     # What they say of the folder is true under its name.
     notices = tuple(notice.replace(str(staged), str(destination)) for notice in applied.notices)
-    return Checkpoint.open(destination), attrs.evolve(applied, notices=(*left_out(source), *notices))
+    return attrs.evolve(applied, notices=(*left_out(source), *notices))
 
 
 def left_out(source: Path | str) -> tuple[str, ...]:
@@ -78,12 +80,12 @@ def left_out(source: Path | str) -> tuple[str, ...]:
 
 @contextmanager
 def staged_copy(
-    source: Path | str, destination: Path | str, borrow: Callable[[], Collection[str]] = tuple
+    source: Path | str, destination: Path | str, borrow: Callable[[Checkpoint], Collection[str]] = lambda _: ()
 ) -> Iterator[Path]:
     """A hidden copy of `source` for the body to change; when the body is done it appears as `destination`.
 
     Of the files that `borrow` names it holds links to those of `source`, and the body must replace them. `borrow` is
-    called, and the body runs, while no writer can change `source`.
+    called with `source` opened, and the body runs, while no writer can change `source`.
     """
     source, destination = Path(source), Path(destination)
     _refuse_occupied(source, destination)
@@ -91,9 +93,9 @@ def staged_copy(
         with place_beside(destination) as staged:
             with lock.reading(source):
                 refuse_unfinished(source)
-                reach = Reach.of(source)
-                _refuse_needed_links(Checkpoint.open(source), reach)
-                _copy_tree(source, staged, reach, borrow())
+                opened, reach = Checkpoint.open(source), Reach.of(source)
+                _refuse_needed_links(opened, reach)
+                _copy_tree(source, staged, reach, borrow(opened))
                 yield staged
             _refuse_links(staged)
             durable.replace(staged, destination)
@@ -106,6 +108,12 @@ def staged_copy(
         whole = destination.is_dir() and any(destination.iterdir())
         hint = "the copy itself is complete" if whole else f"{durable.remedy(cause)} and try again"
         raise EditcoreError(f"cannot copy {source} to {destination}: {cause.strerror}", hint=hint) from cause
+
+
+def require_copyable(opened: Checkpoint, destination: Path | str) -> None:
+    """Raise what `staged_copy` would raise for the folder as it is and for `destination`, before anything is made."""
+    _refuse_occupied(opened.folder, Path(destination))
+    _refuse_needed_links(opened, Reach.of(opened.folder))
 
 
 def _refuse_occupied(source: Path, destination: Path) -> None:

@@ -7,6 +7,7 @@ from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.stack import stack_hash
 from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.file.patch import Patch, PatchHeader
+from editcore.text.ids import short, titled
 from editcore_hooks import ConflictError
 
 
@@ -26,7 +27,7 @@ def refuse_required(checkpoint: Checkpoint, gone: Collection[str]) -> None:
     """Raise `ConflictError` naming every patch that stays and, directly or through another, requires one of `gone`."""
     if staying := dependents(checkpoint, gone):
         names = ", ".join(named(stored_patch(checkpoint, patch_id)) for patch_id in staying)
-        asked = " ".join(patch_id[:12] for patch_id in checkpoint.patch_ids if patch_id in gone)
+        asked = " ".join(short(patch_id) for patch_id in checkpoint.patch_ids if patch_id in gone)
         raise ConflictError(
             f"{'patch' if len(staying) == 1 else 'patches'} {names} "
             f"{'requires' if len(staying) == 1 else 'require'} a patch that would be reverted",
@@ -61,7 +62,7 @@ def computed_elsewhere(checkpoint: Checkpoint, gone: Collection[str]) -> tuple[s
         on = _ids_under(stored_patch(checkpoint, patch_id).about, before[:position])
         if without := [other for other in before if other in gone and other in on]:
             notices.append(
-                f"patch {_name(patch_id, titles)} was computed on the model with {_names(without, titles)}: "
+                f"patch {_names([patch_id], titles)} was computed on the model with {_names(without, titles)}: "
                 f"{_measure(checkpoint)}"
             )
     return tuple(notices)
@@ -78,10 +79,10 @@ def computed_on_others(checkpoint: Checkpoint, added: Sequence[Patch], gone: Col
         on = patch.about.get("computed_on")
         if isinstance(on, str) and on != stack_hash(present):
             ids = patch.about.get("computed_on_patches")
-            what = ", ".join(str(each)[:12] for each in ids) if isinstance(ids, list) else f"the stack {on[:12]}"
+            what = ", ".join(short(str(each)) for each in ids) if isinstance(ids, list) else f"the stack {short(on)}"
             notices.append(
                 f"patch {named(patch)} was computed on the model with {what}, "
-                f"and not with {', '.join(each[:12] for each in present) or 'no patch'}: {_measure(checkpoint)}"
+                f"and not with {', '.join(short(each) for each in present) or 'no patch'}: {_measure(checkpoint)}"
             )
         present.append(patch.patch_id)
     return tuple(notices)
@@ -101,13 +102,8 @@ def _measure(checkpoint: Checkpoint) -> str:
 
 def named(patch: Patch | PatchHeader) -> str:
     """The beginning of an id and the title, as people are told of a patch."""
-    return _name(patch.patch_id, {patch.patch_id: patch.title})
-
-
-def _name(patch_id: str, titles: Mapping[str, str]) -> str:
-    title = titles.get(patch_id)
-    return f"{patch_id[:12]} ({title})" if title else patch_id[:12]
+    return titled(patch.patch_id, patch.title)
 
 
 def _names(ids: Sequence[str], titles: Mapping[str, str]) -> str:
-    return ", ".join(_name(patch_id, titles) for patch_id in ids)
+    return ", ".join(titled(patch_id, titles.get(patch_id, "")) for patch_id in ids)

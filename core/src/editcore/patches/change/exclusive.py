@@ -9,6 +9,7 @@ from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.file.merged_annotation import contents
 from editcore.patches.file.patch import Patch, PatchHeader
 from editcore.patches.forms.form import Form
+from editcore.text.ids import short
 from editcore_hooks import ConflictError
 
 
@@ -19,9 +20,9 @@ def require_alone(key: str, forms: Mapping[str, Form]) -> None:
     """
     exclusive = sorted(patch_id for patch_id, form in forms.items() if form.exclusive)
     if exclusive and len(forms) > 1:
-        others = ", ".join(sorted(patch_id[:12] for patch_id in forms if patch_id != exclusive[0]))
+        others = ", ".join(sorted(short(patch_id) for patch_id in forms if patch_id != exclusive[0]))
         raise ConflictError(
-            f"patch {exclusive[0][:12]} replaces the bits of {key} and excludes {others} there",
+            f"patch {short(exclusive[0])} replaces the bits of {key} and excludes {others} there",
             hint="apply one of them; `editcore extract` without --exact and --form writes deltas that add up",
         )
 
@@ -40,7 +41,7 @@ def refuse_twice(checkpoint: Checkpoint, added: Sequence[Patch], removed: Collec
     for earlier, later in twice([*staying, *added], {patch.patch_id for patch in added}):
         raise ConflictError(
             said_twice(earlier, later),
-            hint=f"`editcore revert {earlier.patch_id[:12]} --model {checkpoint.folder}` first, or leave one out",
+            hint=f"`editcore revert {short(earlier.patch_id)} --model {checkpoint.folder}` first, or leave one out",
         )
 
 
@@ -57,10 +58,10 @@ def twice(
 def said_twice(earlier: Patch | PatchHeader, later: Patch | PatchHeader) -> str:
     shared = contents(earlier) & contents(later)
     if later.patch_id in shared:
-        return f"patch {later.patch_id[:12]} is applied already, in the squash {earlier.patch_id[:12]}"
+        return f"patch {short(later.patch_id)} is applied already, in the squash {short(earlier.patch_id)}"
     if earlier.patch_id in shared:
-        return f"patch {earlier.patch_id[:12]} is applied already, and the squash {later.patch_id[:12]} contains it"
-    return f"patch {min(shared)[:12]} is in both squashes, {earlier.patch_id[:12]} and {later.patch_id[:12]}"
+        return f"patch {short(earlier.patch_id)} is applied already, and the squash {short(later.patch_id)} contains it"
+    return f"patch {short(min(shared))} is in both squashes, {short(earlier.patch_id)} and {short(later.patch_id)}"
 
 
 def clashes(

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import attrs
 
-from editcore.patches.change.plan import Plan, new_index
+from editcore.patches.change.plan import Plan
 from editcore.patches.change.repairing import finish, record_access, settle
+from editcore.patches.change.rewrites import new_index
 from editcore.patches.change.splice import Replacement, splice
 from editcore.patches.checkpoint.fingerprint import file_sha256
 from editcore.patches.checkpoint.folder import Checkpoint
@@ -22,7 +23,6 @@ from editcore.patches.checkpoint.stack import (
     original_path,
     patch_path,
 )
-from editcore.patches.checkpoint.stored import stored_patch
 from editcore.storage import durable
 from editcore_hooks import ConflictError, EditcoreError
 
@@ -112,19 +112,12 @@ def _producer(plan: Plan, key: str) -> Callable[[], bytes]:
         opened = plan.checkpoint
         # A tensor that is touched for the first time is read from where it was kept, so that both are the same bytes.
         base = opened.read_original(key, opened.base_sha256(key))
-        names = plan.touched.get(key, {})
-        if not names:
+        if not plan.touched.get(key):
             return base
         from editcore.patches.arithmetic.rebuilding import rebuild_bytes
 
-        added = {patch.patch_id: patch for patch in plan.added}
-        deltas = [
-            delta
-            for patch_id in sorted(names)
-            for delta in (added.get(patch_id) or stored_patch(opened, patch_id)).deltas(names[patch_id])
-        ]
         entry = opened.entries[key]
-        return rebuild_bytes(base, entry.dtype, entry.shape, deltas, key)
+        return rebuild_bytes(base, entry.dtype, entry.shape, plan.deltas(key), key)
 
     return produce
 

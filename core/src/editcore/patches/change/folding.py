@@ -20,7 +20,7 @@ from editcore.patches.checkpoint.resolving import require_base
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.units import Units, units_of
 from editcore.storage import durable
-from editcore.storage.canonical import load_json
+from editcore.storage.canonical import read_object
 from editcore.storage.safetensors_writer import Streamed
 from editcore.storage.tensors import blob_of, tensor_of
 from editcore_hooks import Architecture, Site, UsageError
@@ -158,7 +158,7 @@ def _widened(checkpoint: Checkpoint, key: str, pieces: Sequence[_Piece]) -> Stre
 
 def _with_width(checkpoint: Checkpoint, name: str, width: int) -> bytes:
     path = checkpoint.folder / "config.json"
-    config = load_json(path.read_bytes(), str(path))
+    config = read_object(path, str(path), "copy or download the checkpoint again")
     # A text model in a multimodal one has a configuration of its own.
     section = config["text_config"] if isinstance(config.get("text_config"), dict) else config
     section[name] = width

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from editcore.patches.arithmetic.geometry import Spectrum, cosine, directions, overlap, spectrum
 from editcore.patches.change.conflicts import ALIGNED, COLLIDING, NESTED, Conflict, Kind
+from editcore.patches.change.dependents import named
 from editcore.patches.file.patch import Patch, PatchHeader
 from editcore.patches.forms.deltas import Delta, whole
 
@@ -30,8 +31,7 @@ class _Seen:
 
     @property
     def name(self) -> str:
-        patch = self.touching.patch
-        return f"{patch.patch_id[:12]} ({patch.title})" if patch.title else patch.patch_id[:12]
+        return named(self.touching.patch)
 
 
 def overlaps(key: str, shape: Sequence[int], touching: Sequence[Touching]) -> list[Conflict]:

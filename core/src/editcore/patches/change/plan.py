@@ -1,39 +1,32 @@
 """The plan of a change of a folder, decided and checked before a byte is written. `--dry-run` prints it."""
 
-import json
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 
-from editcore.patches.change.dependents import required_first
+from editcore.patches.change.dependents import refuse_required, required_first
 from editcore.patches.change.exclusive import refuse_shared, refuse_twice
+from editcore.patches.change.rewrites import Rewrite, Touched, original_files, rewrites_of
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.resolving import Verdict, require_base
-from editcore.patches.checkpoint.shards import INDEX, SINGLE, read_index, shard_name
-from editcore.patches.checkpoint.stack import original_index_path
 from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.file.kinds import owner_of
 from editcore.patches.file.patch import Patch
+from editcore.text.ids import short
 from editcore_hooks import ConflictError, PatchKind, RefusedFileError
 
-Touched = Mapping[str, Mapping[str, str]]
-"""Checkpoint key to the patches that touch it: id to the name that the patch has for the tensor."""
-
-
-@frozen
-class Rewrite:
-    """One weight file to write: `keys` are its tensors that change; the names are equal for a single file."""
-
-    source: str
-    destination: str
-    keys: tuple[str, ...]
+if TYPE_CHECKING:
+    from editcore.patches.forms.deltas import Delta
 
 
 @frozen
 class Plan:
-    """`patches` and `touched` are those after the change; `added` the new patches; `originals` each key's base file."""
+    """`patches` and `touched` are those after the change; `added` the new patches; `originals` each key's base file.
+
+    `removed` are the ids to take off, and `strict` is whether the whole base was compared.
+    """
 
     checkpoint: Checkpoint = field(repr=False)
     patches: tuple[Mapping[str, Any], ...]
@@ -42,8 +35,10 @@ class Plan:
     rewrites: tuple[Rewrite, ...]
     originals: Mapping[str, str] = field(repr=False)
     added: tuple[Patch, ...] = ()
+    removed: frozenset[str] = frozenset()
     verdicts: Mapping[str, Verdict] = field(factory=dict)
     notices: tuple[str, ...] = ()
+    strict: bool = False
 
     @property
     def bytes_to_write(self) -> int:
@@ -53,6 +48,15 @@ class Plan:
             files = sum((checkpoint.folder / rewrite.source).stat().st_size for rewrite in self.rewrites)
         fresh = [checkpoint.entries[key] for key in self.changed if key not in checkpoint.stack.targets]
         return files + sum(entry.end - entry.start for entry in fresh)
+
+    def deltas(self, key: str) -> "list[Delta]":
+        """What a tensor has on its base after the change, in the order in which it is added: that of the ids."""
+        added = {patch.patch_id: patch for patch in self.added}
+        return [
+            delta
+            for patch_id, name in sorted(self.touched.get(key, {}).items())
+            for delta in (added.get(patch_id) or stored_patch(self.checkpoint, patch_id)).deltas(name)
+        ]
 
     @property
     def flop(self) -> int:
@@ -65,11 +69,6 @@ class Plan:
         return total
 
 
-def plan_apply(checkpoint: Checkpoint, patches: Sequence[Patch], strict: bool = False) -> Plan:
-    """`plan_change` that puts `patches` on."""
-    return plan_change(checkpoint, patches, strict=strict)
-
-
 def plan_change(
     checkpoint: Checkpoint,
     added: Sequence[Patch] = (),
@@ -77,16 +76,17 @@ def plan_change(
     *,
     strict: bool = False,
     shared: bool = False,
-    notices: tuple[str, ...] = (),
 ) -> Plan:
     """Check patches to put on, and ids to take off in the same change, against stack and base.
 
-    `notices` are further lines for the person who asks. With `shared` a form that excludes others may share its tensor,
-    and a patch may be there twice, inside a squash: such a plan can be looked at, and not be carried out. Raises
-    `ConflictError` (present already, requirement missing, not a weights patch), `WrongBaseError`, `RefusedFileError`
-    (a changed file).
+    With `shared` a form that excludes others may share its tensor, and a patch may be there twice, inside a squash:
+    such a plan is for looking at conflicts, and `refuse_incompatible` comes before it is carried out. Raises
+    `ConflictError` (present already, requirement missing, required by one that stays, not a weights patch),
+    `WrongBaseError`, `RefusedFileError` (a changed file).
     """
-    stack = checkpoint.stack
+    stack, removed = checkpoint.stack, frozenset(removed)
+    if removed:
+        refuse_required(checkpoint, removed)
     staying = [patch for patch in stack.patches if patch["id"] not in removed]
     _refuse_unfit(checkpoint, added, {patch["id"] for patch in staying})
     added = required_first(added)
@@ -105,8 +105,27 @@ def plan_change(
         refuse_shared(checkpoint, added, touched)
     said = [notice for patch in added for notice in (*patch.notices, *verdicts[patch.patch_id].notices)]
     records = [{"id": patch.patch_id, "title": patch.title} for patch in added]
-    every = tuple(dict.fromkeys((*notices, *said)))
-    return _plan(checkpoint, (*staying, *records), touched, tuple(added), verdicts, every)
+    changed, originals = _changed(checkpoint, touched), original_files(checkpoint)
+    return Plan(
+        checkpoint,
+        (*staying, *records),
+        {key: ids for key, ids in touched.items() if ids},
+        changed,
+        rewrites_of(checkpoint, touched, changed, originals),
+        originals,
+        tuple(added),
+        removed,
+        verdicts,
+        tuple(dict.fromkeys(said)),
+        strict,
+    )
+
+
+def refuse_incompatible(plan: Plan) -> None:
+    """Raise `ConflictError` where a plan made with `shared` has patches on one tensor that exclude each other, or one
+    patch twice."""
+    refuse_twice(plan.checkpoint, plan.added, plan.removed)
+    refuse_shared(plan.checkpoint, plan.added, plan.touched)
 
 
 def _refuse_unfit(checkpoint: Checkpoint, added: Sequence[Patch], staying: Collection[str]) -> None:
@@ -114,34 +133,23 @@ def _refuse_unfit(checkpoint: Checkpoint, added: Sequence[Patch], staying: Colle
     for patch in added:
         if patch.patch_id in staying or ids.count(patch.patch_id) > 1:
             raise ConflictError(
-                f"patch {patch.patch_id[:12]} is applied already", hint=f"see `editcore stack {checkpoint.folder}`"
+                f"patch {short(patch.patch_id)} is applied already", hint=f"see `editcore stack {checkpoint.folder}`"
             )
         if missing := sorted(set(patch.requires) - set(staying) - set(ids)):
             raise ConflictError(
-                f"patch {patch.patch_id[:12]} requires {', '.join(name[:12] for name in missing)}",
+                f"patch {short(patch.patch_id)} requires {', '.join(short(name) for name in missing)}",
                 hint="apply that first, or in the same command",
             )
         _refuse_runtime_kinds(patch)
 
 
-def _plan(
-    checkpoint: Checkpoint,
-    patches: tuple[Mapping[str, Any], ...],
-    touched: Touched,
-    added: tuple[Patch, ...],
-    verdicts: Mapping[str, Verdict],
-    notices: tuple[str, ...],
-) -> Plan:
+def _changed(checkpoint: Checkpoint, touched: Touched) -> tuple[str, ...]:
+    """The tensors whose patches would be others. Raises `RefusedFileError` for one that is not as it was patched."""
     before = checkpoint.stack.targets
-    changed = tuple(
-        sorted(key for key in touched if dict(before[key].patches if key in before else {}) != dict(touched[key]))
-    )
+    changed = sorted(key for key in touched if dict(before[key].patches if key in before else {}) != dict(touched[key]))
     for key in changed:
         _require_unchanged(checkpoint, key)
-    originals = original_files(checkpoint)
-    rewrites = _rewrites(checkpoint, touched, changed, originals)
-    kept = {key: ids for key, ids in touched.items() if ids}
-    return Plan(checkpoint, patches, kept, changed, rewrites, originals, added, verdicts, notices)
+    return tuple(changed)
 
 
 def _require_unchanged(checkpoint: Checkpoint, key: str) -> None:
@@ -160,53 +168,11 @@ def _require_sound(checkpoint: Checkpoint) -> None:
         checkpoint.read_base(key)
 
 
-def original_files(checkpoint: Checkpoint) -> Mapping[str, str]:
-    """The file of the base that holds each tensor; a patched shard has another name than its original."""
-    if checkpoint.shards.index is None or not checkpoint.patch_ids:
-        return checkpoint.shards.files
-    return read_index(original_index_path(checkpoint.folder))["weight_map"]  # type: ignore[no-any-return]
-
-
-def _rewrites(
-    checkpoint: Checkpoint, touched: Touched, changed: Iterable[str], originals: Mapping[str, str]
-) -> tuple[Rewrite, ...]:
-    by_file: dict[str, list[str]] = {}
-    for key in changed:
-        by_file.setdefault(originals[key], []).append(key)
-    result = []
-    for original, keys in sorted(by_file.items()):
-        ids = {patch_id for key in touched if originals[key] == original for patch_id in touched[key]}
-        destination = SINGLE if checkpoint.shards.index is None else shard_name(original, ids)
-        source = checkpoint.shards.files[keys[0]]
-        if destination != source and (checkpoint.folder / destination).exists():
-            raise ConflictError(
-                f"{checkpoint.folder / destination} blocks the change and belongs to nothing", hint="move it elsewhere"
-            )
-        result.append(Rewrite(source, destination, tuple(keys)))
-    return tuple(result)
-
-
-def new_index(plan: Plan) -> bytes:
-    """The index file after the change: byte for byte the original's when no patch is left."""
-    folder, before = plan.checkpoint.folder, plan.checkpoint.patch_ids
-    path = original_index_path(folder) if before else folder / INDEX
-    if not plan.patches:
-        return path.read_bytes()
-    index = dict(read_index(path))
-    by_file: dict[str, set[str]] = {}
-    for key, ids in plan.touched.items():
-        by_file.setdefault(plan.originals[key], set()).update(ids)
-    index["weight_map"] = {
-        key: shard_name(name, by_file.get(name, ())) for key, name in sorted(index["weight_map"].items())
-    }
-    return json.dumps(index, indent=2, sort_keys=True, ensure_ascii=False).encode() + b"\n"
-
-
 def _refuse_runtime_kinds(patch: Patch) -> None:
     if patch.kind == "weights":
         return
     owner = owner_of(patch.core, patch.about)
-    what = f"patch {patch.patch_id[:12]} is of kind {patch.kind} ({patch.core['payload']['kind']})"
+    what = f"patch {short(patch.patch_id)} is of kind {patch.kind} ({patch.payload_kind})"
     if owner is not None and owner.folds():
         hint = "editcore export PATCH --to merged --model DIR -o OUT folds it into one"
         raise ConflictError(f"{what}: {owner.unapplied}", hint=hint)

@@ -5,7 +5,6 @@ import torch
 from editcore.patches.arithmetic.rebuilding import rebuild_bytes
 from editcore.patches.change.plan import Plan
 from editcore.patches.checkpoint.folder import Checkpoint
-from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.forms.deltas import Delta
 from editcore.storage.tensors import view_of
 
@@ -15,14 +14,9 @@ def rehearse(plan: Plan) -> None:
 
     A result is computed where bits are set, or where the largest values could add up to more than the dtype holds.
     """
-    opened, added = plan.checkpoint, {patch.patch_id: patch for patch in plan.added}
+    opened = plan.checkpoint
     for key in plan.changed:
-        names = plan.touched.get(key, {})
-        deltas = [
-            delta
-            for patch_id in sorted(names)
-            for delta in (added.get(patch_id) or stored_patch(opened, patch_id)).deltas(names[patch_id])
-        ]
+        deltas = plan.deltas(key)
         if deltas and _may_overflow(opened, key, deltas):
             entry = opened.entries[key]
             rebuild_bytes(opened.read_base(key), entry.dtype, entry.shape, deltas, key)

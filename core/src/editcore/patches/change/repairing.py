@@ -7,7 +7,6 @@ from typing import Final, Literal
 
 from attrs import frozen
 
-from editcore.patches.checkpoint.fingerprint import span_sha256
 from editcore.patches.checkpoint.journal import Journal, journal_path, read_journal, way_out
 from editcore.patches.checkpoint.shards import INDEX, is_shard_of, read_index, read_shards
 from editcore.patches.checkpoint.stack import (
@@ -21,6 +20,7 @@ from editcore.patches.checkpoint.stack import (
     refuse_links,
 )
 from editcore.storage import durable, lock
+from editcore.storage.safetensors_reader import span_sha256
 from editcore.storage.staging import clear_places
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 

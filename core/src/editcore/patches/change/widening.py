@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from editcore.patches.change.plan import original_files
+from editcore.patches.change.rewrites import original_files
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.shards import INDEX, read_index
 from editcore.patches.checkpoint.stack import FOLDER, STACK_FILE

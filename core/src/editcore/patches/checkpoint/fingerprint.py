@@ -6,9 +6,6 @@ from pathlib import Path
 from typing import Any, Final
 
 from editcore.storage.canonical import load_json, sha256_of
-from editcore.storage.safetensors_reader import Entry
-
-_CHUNK: Final = 2**18
 
 STRUCTURE: Final = (
     "model_type", "vocab_size", "tie_word_embeddings", "is_encoder_decoder",
@@ -27,18 +24,6 @@ STRUCTURE: Final = (
 )  # fmt: skip
 """Fields of config.json that decide shapes or what the weights compute. Everything else changes on every save:
 versions, dtype, paths, class names, dropout, token ids of generation, output switches."""
-
-
-def span_sha256(path: Path, entry: Entry) -> str:
-    """The hash of a tensor's stored bytes, streamed from the file."""
-    digest = hashlib.sha256()
-    left = entry.end - entry.start
-    with path.open("rb") as file:
-        file.seek(entry.start)
-        while left and (chunk := file.read(min(left, _CHUNK))):
-            digest.update(chunk)
-            left -= len(chunk)
-    return digest.hexdigest()
 
 
 def file_sha256(path: Path) -> str:

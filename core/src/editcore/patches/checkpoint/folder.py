@@ -10,19 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from editcore.patches.checkpoint import journal
-from editcore.patches.checkpoint.fingerprint import config_sha256, span_sha256, tokenizer_sha256, weights_root
+from editcore.patches.checkpoint.fingerprint import config_sha256, tokenizer_sha256, weights_root
 from editcore.patches.checkpoint.hashes import HashCache
 from editcore.patches.checkpoint.shards import INDEX, SINGLE, Shards, read_shards
 from editcore.patches.checkpoint.stack import STACK_FILE, Stack, original_path, read_stack_file
-from editcore.storage.canonical import load_json
-from editcore.storage.safetensors_reader import Entry, read_span
+from editcore.storage.canonical import read_object
+from editcore.storage.safetensors_reader import Entry, read_span, span_sha256
 from editcore_hooks import ConflictError, RefusedFileError
 
 if TYPE_CHECKING:
     from editcore.patches.file.patch import Patch, PatchHeader
-
-_OTHER_WEIGHTS: Final = ("*.bin", "*.h5", "*.msgpack", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.ckpt")
-
 
 Stamp = tuple[int, int, int]
 Moment = tuple[Stamp | None, ...]
@@ -64,6 +61,10 @@ class Checkpoint:
         """Read something of the folder in the body: what is missing or odd because a writer was faster than this
         reader raises `ConflictError`, the rest what it raises."""
         return _unchanged(self.folder, self._moment)
+
+    def reads_as(self, other: "Checkpoint") -> bool:
+        """Whether both read the same record, configuration and headers: one folder twice, or a folder and its copy."""
+        return (self.shards, self.stack, self.config) == (other.shards, other.stack, other.config)
 
     @property
     def entries(self) -> Mapping[str, Entry]:
@@ -158,11 +159,6 @@ class Checkpoint:
         """The weight files that are links to elsewhere."""
         return frozenset(name for name in self.shards.files.values() if (self.folder / name).is_symlink())
 
-    @property
-    def other_weights(self) -> tuple[str, ...]:
-        """Weights in other formats beside: a loader that prefers them would miss every patch."""
-        return tuple(sorted(path.name for pattern in _OTHER_WEIGHTS for path in self.folder.glob(pattern)))
-
 
 _COPY: Final = "copy the base again and apply the patches in .editcore/patches"
 
@@ -198,9 +194,7 @@ def _read_config(folder: Path) -> Mapping[str, Any]:
     path = folder / "config.json"
     if not path.is_file():
         raise RefusedFileError(f"{folder} holds no config.json", hint="give the folder that save_pretrained wrote")
-    config = load_json(path.read_bytes(), str(path))
-    if not isinstance(config, dict):
-        raise RefusedFileError(f"{path} is not a JSON object", hint="copy or download the checkpoint again")
+    config = read_object(path, str(path), "copy or download the checkpoint again")
     if config.get("quantization_config") or config.get("compression_config"):
         raise RefusedFileError(
             f"{folder} holds a quantised model, whose weights take no exact patch",

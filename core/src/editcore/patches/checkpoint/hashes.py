@@ -20,13 +20,17 @@ class HashCache:
     folder: Path
     _files: dict[str, tuple[Stamp, dict[str, str]]] = field(factory=dict)
 
-    def adopt(self, other: "HashCache") -> None:
+    def adopt(self, other: "HashCache") -> bool:
         """Take over the hashes of the same files, or of files that were copied from those of another folder by this
-        process; hashes of a file that was changed since they were computed are left out."""
+        process; hashes of a file that was changed since they were computed are left out, and then this is False."""
+        unchanged = True
         for name, (stamp, tensors) in other._files.items():
             source, own = other.folder / name, self.folder / name
-            if name not in self._files and own.exists() and source.exists() and _stamp(source) == stamp:
+            if not (own.exists() and source.exists() and _stamp(source) == stamp):
+                unchanged = False
+            elif name not in self._files:
                 self._files[name] = _stamp(own), dict(tensors)
+        return unchanged
 
     def known(self, path: Path, key: str) -> str | None:
         """The hash of tensor `key` in `path` if it need not be computed."""

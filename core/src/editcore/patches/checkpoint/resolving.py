@@ -10,6 +10,7 @@ from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.file.patch import Patch, PatchHeader
 from editcore.patches.file.target import CoreTarget
 from editcore.patches.forms.form import FLOATS
+from editcore.text.ids import short
 from editcore_hooks import ConflictError, RefusedFileError, WrongBaseError
 
 
@@ -77,11 +78,13 @@ def judge(patch: Patch | PatchHeader, checkpoint: Checkpoint, whole: bool = Fals
     except WrongBaseError as error:
         return Verdict("wrong", keys, tuple(notices), error)
     if len(set(keys.values())) < len(keys):
-        raise ConflictError(f"two targets of patch {patch.patch_id[:12]} are one tensor in {checkpoint.folder}")
+        raise ConflictError(f"two targets of patch {short(patch.patch_id)} are one tensor in {checkpoint.folder}")
     base = patch.annotation("base")
     for name, what in (("config_sha256", "structure"), ("tokenizer_sha256", "tokenizer")):
         if isinstance(base.get(name), str) and base[name] != getattr(checkpoint, name):
-            notices.append(f"the {what} of {checkpoint.folder} is not that of the base of patch {patch.patch_id[:12]}")
+            notices.append(
+                f"the {what} of {checkpoint.folder} is not that of the base of patch {short(patch.patch_id)}"
+            )
     # Without targets nothing was compared yet, so the whole base is.
     if not whole and keys:
         return Verdict("targets_match", keys, tuple(notices))
@@ -89,7 +92,7 @@ def judge(patch: Patch | PatchHeader, checkpoint: Checkpoint, whole: bool = Fals
     if found_root == base.get("weights_root"):
         return Verdict("exact", keys, tuple(notices))
     problem = WrongBaseError(
-        f"{checkpoint.folder} is not wholly the base of patch {patch.patch_id[:12]}: "
+        f"{checkpoint.folder} is not wholly the base of patch {short(patch.patch_id)}: "
         f"expected weights root {base.get('weights_root')}, found {found_root}",
         hint=_use_base(patch),
     )
@@ -122,7 +125,7 @@ def _compare(key: str, found: str, target: CoreTarget, patch: Patch | PatchHeade
         expected, actual = f"sha256 {target.base_sha256}", f"sha256 {checkpoint.base_sha256(found)}"
     if expected != actual:
         raise WrongBaseError(
-            f"{found} of {checkpoint.folder} is not what patch {patch.patch_id[:12]} was made for: "
+            f"{found} of {checkpoint.folder} is not what patch {short(patch.patch_id)} was made for: "
             f"expected {expected}, found {actual}",
             hint=_use_base(patch),
         )

@@ -3,6 +3,7 @@
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.stack import STACK_FILE, Stack, patch_path
 from editcore.patches.file.patch import Patch, PatchHeader
+from editcore.text.ids import short
 from editcore_hooks import RefusedFileError
 
 
@@ -15,7 +16,7 @@ def stored_patch(opened: Checkpoint, patch_id: str) -> PatchHeader:
         header = Patch.read_header(patch_path(opened.folder, patch_id))
     if header.patch_id != patch_id:
         raise RefusedFileError(
-            f"{header.path} holds patch {header.patch_id[:12]} instead",
+            f"{header.path} holds patch {short(header.patch_id)} instead",
             hint="put the patch of that name back in its place",
         )
     if fault := record_fault(opened.stack, header):
@@ -34,12 +35,12 @@ def record_fault(stack: Stack, header: PatchHeader) -> str | None:
         if header.patch_id in target.patches
     ]
     if sorted(name for name, _, _ in recorded) != sorted(header.targets):
-        return f"does not record the tensors that patch {header.patch_id[:12]} touches"
+        return f"does not record the tensors that patch {short(header.patch_id)} touches"
     for name, key, target in recorded:
         made_for = header.targets[name]
         found = target.dtype, target.shape, target.base_sha256
         if found != (made_for.base_dtype, made_for.shape, made_for.base_sha256):
-            return f"records another original of {key} than patch {header.patch_id[:12]} was made for"
+            return f"records another original of {key} than patch {short(header.patch_id)} was made for"
     return None
 
 

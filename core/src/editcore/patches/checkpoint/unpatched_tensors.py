@@ -11,6 +11,7 @@ from attrs import frozen
 
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.file.patch import PatchHeader
+from editcore.text.ids import short
 
 
 @frozen
@@ -69,7 +70,7 @@ def _roots(opened: Checkpoint, patches: Sequence[PatchHeader]) -> dict[str, str]
     """Roots of the base, each with who says so; what the folder recorded itself counts alone."""
     if isinstance(own := opened.stack.base.get("weights_root"), str):
         return {own: ""}
-    said = [(patch.annotation("base").get("weights_root"), f"patch {patch.patch_id[:12]}") for patch in patches]
+    said = [(patch.annotation("base").get("weights_root"), f"patch {short(patch.patch_id)}") for patch in patches]
     return {root: who for root, who in said if isinstance(root, str)}
 
 

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from editcore.patches.change.plan import plan_apply
-from editcore.patches.checkpoint.fingerprint import span_sha256
+from editcore.patches.change.plan import plan_change
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.stack import STACK_FILE, patch_path
 from editcore.patches.checkpoint.stored import record_fault, stored_patch
@@ -14,6 +13,7 @@ from editcore.patches.checkpoint.unpatched_tensors import Problem, Untouched, co
 from editcore.patches.exchange.stack_export import read_export
 from editcore.patches.file.patch import Patch
 from editcore.storage import lock
+from editcore.storage.safetensors_reader import span_sha256
 from editcore_hooks import EditcoreError, RefusedFileError
 
 
@@ -58,14 +58,14 @@ def verify_export(path: Path | str) -> Verification:
 def verify_patch(path: Path | str, base: Path | str | None = None) -> Verification:
     """Check ids, the hash of every tensor, forms and values; with `base` also whether the patch can be applied to it.
 
-    Raises what `plan_apply` raises for a base that the patch was not made for.
+    Raises what `plan_change` raises for a base that the patch was not made for.
     """
     try:
         patch = Patch.load(path)
         if base is not None:
             from editcore.patches.change.rehearsal import rehearse
 
-            rehearse(plan_apply(Checkpoint.open(base), [patch]))
+            rehearse(plan_change(Checkpoint.open(base), [patch]))
     except RefusedFileError as error:
         return Verification(str(path), problems=(Problem(Path(path).name, "", error.message, error.hint or ""),))
     notices = patch.notices if base is not None else (*patch.notices, *_unknown_results(patch, path))

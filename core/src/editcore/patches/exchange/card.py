@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from editcore.patches.file.kinds import as_patch, owner_of
 from editcore.patches.file.patch import Described
+from editcore.text.ids import short
 from editcore.text.visible import json_escaped, one_line, plain_line
 from editcore_hooks import CardLines, PatchKind
 
@@ -34,7 +35,7 @@ def _front_matter(patch: Described) -> Iterator[str]:
 
 def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
     base, method = patch.annotation("base"), patch.annotation("method")
-    yield f"# {_text(patch.title or f'Patch {patch_id[:12]}')}"
+    yield f"# {_text(patch.title or f'Patch {short(patch_id)}')}"
     yield ""
     lines = _lines(patch, patch_id, file_name)
     yield lines.what
@@ -81,7 +82,7 @@ def _lines(patch: Described, patch_id: str, file_name: str) -> CardLines:
         "A change to the weights of a language model, as a patch that can be stacked and taken back bit for bit.",
         (
             f"editcore apply {file_name} --model BASE -o PATCHED   # loads with plain from_pretrained",
-            f"editcore revert {patch_id[:12]} --model PATCHED        # the bits of the base again",
+            f"editcore revert {short(patch_id)} --model PATCHED        # the bits of the base again",
         ),
     )
 

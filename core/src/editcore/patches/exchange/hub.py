@@ -9,6 +9,7 @@ from editcore.patches.exchange.card import card
 from editcore.patches.exchange.fetching import Limits, fetch_file, list_files
 from editcore.patches.file.patch import Patch
 from editcore.storage import durable
+from editcore.text.ids import short
 from editcore_hooks import UsageError
 
 FILE: Final = "patch.safetensors"
@@ -27,7 +28,7 @@ def push_patch(patch: Patch, repository: str, *, private: bool = False) -> str:
         patch.save(Path(folder) / FILE)
         (Path(folder) / "README.md").write_text(card(patch, patch.patch_id, FILE), encoding="utf-8")
         api.create_repo(repository, private=private, exist_ok=True)
-        message = f"patch {patch.patch_id[:12]}"
+        message = f"patch {short(patch.patch_id)}"
         commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
     return str(commit.commit_url)
 

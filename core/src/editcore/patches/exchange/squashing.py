@@ -15,6 +15,7 @@ from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
 from editcore.patches.forms.deltas import Delta
 from editcore.patches.forms.dense import DENSE
+from editcore.text.ids import short
 from editcore_hooks import ConflictError, UsageError, WrongBaseError
 
 Rule = Literal["sum", "ties", "dare"]
@@ -129,7 +130,7 @@ def _refuse_kinds(patches: Sequence[Patch]) -> None:
     for patch in patches:
         if patch.kind != "weights":
             raise ConflictError(
-                f"patch {patch.patch_id[:12]} is of kind {patch.kind}, which cannot be added to another",
+                f"patch {short(patch.patch_id)} is of kind {patch.kind}, which cannot be added to another",
                 hint="leave it out, and apply it beside the squashed one",
             )
 
@@ -139,7 +140,7 @@ def _refuse_twice(patches: Sequence[Patch]) -> None:
     for patch in patches:
         inside = contents(patch)
         if again := sorted(seen & inside):
-            raise ConflictError(f"patch {again[0][:12]} would be in the squash twice", hint="name it once")
+            raise ConflictError(f"patch {short(again[0])} would be in the squash twice", hint="name it once")
         seen |= inside
 
 
@@ -149,8 +150,8 @@ def _require_one_base(patches: Sequence[Patch]) -> tuple[str, ...]:
     for patch, root in zip(patches, roots, strict=True):
         if isinstance(root, str) and isinstance(roots[0], str) and root != roots[0]:
             raise WrongBaseError(
-                f"patch {patch.patch_id[:12]} was made for {patch.annotation('base').get('name')} with weights root "
-                f"{root}, patch {first.patch_id[:12]} for {first.annotation('base').get('name')} with {roots[0]}",
+                f"patch {short(patch.patch_id)} was made for {patch.annotation('base').get('name')} with weights root "
+                f"{root}, patch {short(first.patch_id)} for {first.annotation('base').get('name')} with {roots[0]}",
                 hint="squash patches of one base",
             )
     known: dict[str, tuple[Patch, Any]] = {}
@@ -160,11 +161,11 @@ def _require_one_base(patches: Sequence[Patch]) -> tuple[str, ...]:
             other, expected = known.setdefault(key, (patch, found))
             if found != expected:
                 raise WrongBaseError(
-                    f"{key} is {found} in the base of patch {patch.patch_id[:12]} and {expected} in that of "
-                    f"patch {other.patch_id[:12]}",
+                    f"{key} is {found} in the base of patch {short(patch.patch_id)} and {expected} in that of "
+                    f"patch {short(other.patch_id)}",
                     hint="squash patches of one base",
                 )
-    silent = [patch.patch_id[:12] for patch, root in zip(patches, roots, strict=True) if not isinstance(root, str)]
+    silent = [short(patch.patch_id) for patch, root in zip(patches, roots, strict=True) if not isinstance(root, str)]
     return (f"{', '.join(silent)} does not name its whole base: only its targets were compared",) if silent else ()
 
 

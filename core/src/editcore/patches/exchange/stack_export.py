@@ -17,6 +17,7 @@ from editcore.patches.checkpoint.stored import stored_patch, stored_whole
 from editcore.patches.file.patch import Patch, PatchHeader
 from editcore.storage import durable, lock
 from editcore.storage.canonical import load_json
+from editcore.text.ids import short
 from editcore_hooks import ConflictError, EditcoreError, RefusedFileError, UsageError, WrongBaseError
 
 FORMAT: Final = "editcore.stack-export"
@@ -52,7 +53,7 @@ class StackExport:
     def _checked(self, patch_id: str, found: P) -> P:
         if found.patch_id != patch_id:
             raise RefusedFileError(
-                f"{self.files[patch_id]} is patch {found.patch_id[:12]}, {self.path} names {patch_id[:12]} there",
+                f"{self.files[patch_id]} is patch {short(found.patch_id)}, {self.path} names {short(patch_id)} there",
                 hint="export the stack again",
             )
         return found
@@ -62,7 +63,7 @@ class StackExport:
         if checkpoint.patch_ids:
             raise ConflictError(
                 f"{checkpoint.folder} carries patches, and a stack is put on a clean base",
-                hint=f"`editcore revert {' '.join(i[:12] for i in checkpoint.patch_ids)} --model {checkpoint.folder}`",
+                hint=f"`editcore revert {' '.join(map(short, checkpoint.patch_ids))} --model {checkpoint.folder}`",
             )
         found = checkpoint.weights_root()
         if found != self.base["weights_root"]:

@@ -16,6 +16,7 @@ from editcore.patches.file.part import Part
 from editcore.patches.file.target import CoreTarget
 from editcore.storage.safetensors_reader import Entry, read_header, read_span
 from editcore.storage.safetensors_writer import Blob, safetensors_chunks, write_safetensors
+from editcore.text.ids import short
 from editcore.text.visible import plain_line
 from editcore_hooks import RefusedFileError, UsageError
 
@@ -116,7 +117,7 @@ class PatchHeader(Described):
 
 
 def _read_core(patch: Described) -> Core:
-    return Core.read(patch.core, f"patch {patch.patch_id[:12]}")
+    return Core.read(patch.core, f"patch {short(patch.patch_id)}")
 
 
 @frozen
@@ -191,7 +192,7 @@ class Patch(Described, editcore_hooks.Patch):
 
     def deltas(self, key: str) -> "tuple[Delta, ...]":
         """The deltas that this patch adds to one target, in the order in which they are added."""
-        return _deltas(self.checked, key, self.parts_of(key), f"patch {self.patch_id[:12]}")
+        return _deltas(self.checked, key, self.parts_of(key), f"patch {short(self.patch_id)}")
 
     def parts_of(self, key: str) -> "Parts":
         """The tensors of one target by the names of its parts."""

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from editcore.authoring.files import short
 from editcore_bench.report.figures import CellFigures, is_share
 from editcore_bench.report.words import good_side, moment_text
 from editcore_bench.runs.folder import RunFolder
@@ -53,7 +54,7 @@ def _cases(folder: RunFolder, number: int, cells: CellFigures, limit: int) -> It
             "prompt": render(request["prompt"], request["subject"]).text,
             "new": request["target_new"],
             "true": request.get("target_true"),
-            "patch": patches[case][:12],
+            "patch": short(patches[case]),
             "tests": _tests(cells, rows),
         }
 

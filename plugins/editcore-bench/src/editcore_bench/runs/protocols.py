@@ -82,12 +82,12 @@ def _sequential(
     protocol: Protocol, session: Session, cases: Sequence[Case], options: EditOptions, scorer: Scorer, trace: Trace
 ) -> None:
     chosen = cases[: protocol.size]
-    with ExitStack() as stack:
+    with ExitStack() as entered:
         for number, case in enumerate(chosen, 1):
             patch = session.edit_all(case.requests, options, measured=False)
             trace.edited([case], [patch])
             if patch.patch_id not in session.live.ids:  # two edits that change nothing are one patch
-                stack.enter_context(session.patched(patch))
+                entered.enter_context(session.patched(patch))
             trace.rows += scorer.together([case], "immediate", number)
             if protocol.gap is not None and number > protocol.gap:
                 trace.rows += scorer.together([chosen[number - 1 - protocol.gap]], "gap", number)

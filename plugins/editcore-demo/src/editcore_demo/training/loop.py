@@ -2,11 +2,12 @@
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
 from attrs import frozen
+from torch import Tensor
 from torch.nn.functional import cross_entropy
 from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
 
@@ -28,10 +29,11 @@ class Schedule:
     weight_decay: float = 0.1
     seed: int = 0
     probe_every: int = 400
+    warmup: int = WARMUP
 
     def rate(self, step: int) -> float:
         """The learning rate of a step, counted from 0."""
-        warmup = min(WARMUP, self.steps // 4 + 1)
+        warmup = min(self.warmup, self.steps // 4 + 1)
         if step < warmup:
             return self.learning_rate * (step + 1) / warmup
         done = (step - warmup) / max(1, self.steps - warmup)
@@ -47,14 +49,43 @@ def train(
     say: Callable[[str], None] = print,
 ) -> PreTrainedModel:
     """The trained model in float32; the same arguments give the same model on one machine."""
-    torch.manual_seed(schedule.seed)
+    model = new_model(shape, tokenizer, schedule.seed)
+    probes = questions(world)
+
+    def probe() -> None:
+        shares = accuracy(model, tokenizer, probes, most=200)
+        say("  ".join(f"{kind} {share:.2f}" for kind, share in shares.items()))
+        if checkpoint is not None:
+            model.save_pretrained(checkpoint)
+            tokenizer.save_pretrained(checkpoint)
+
+    data = batches(world, tokenizer, schedule.seed, shape.begins_with_bos, schedule.steps)
+    fit(model, data, schedule, probe, say)
+    return model
+
+
+def new_model(shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int) -> PreTrainedModel:
+    """A model of random weights in float32."""
+    torch.manual_seed(seed)
     # Eager attention is the faster one for rows this short.
     model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
         shape.config(tokenizer), attn_implementation="eager", dtype=torch.float32
     )
+    return model
+
+
+def fit(
+    model: PreTrainedModel,
+    data: Iterable[tuple[Tensor, Tensor]],
+    schedule: Schedule,
+    probe: Callable[[], None],
+    say: Callable[[str], None] = print,
+) -> None:
+    """Train `model` in place on `schedule.steps` batches: token ids and the weight of each as a target, (rows, length).
+
+    `probe` is called every `schedule.probe_every` steps, and not after the last one.
+    """
     optimizer = _adamw(model, schedule)
-    probes = questions(world)
-    data = batches(world, tokenizer, schedule.seed, shape.begins_with_bos, schedule.steps)
     started, total, counted = time.monotonic(), 0.0, 0
     model.train()
     for step, (ids, weights) in enumerate(data):
@@ -76,13 +107,8 @@ def train(
             say(f"step {step + 1}/{schedule.steps}  {time.monotonic() - started:.0f} s  loss {total / counted:.4f}")
             total, counted = 0.0, 0
         if (step + 1) % schedule.probe_every == 0 and not last:
-            shares = accuracy(model, tokenizer, probes, most=200)
-            say("  ".join(f"{kind} {share:.2f}" for kind, share in shares.items()))
-            if checkpoint is not None:
-                model.save_pretrained(checkpoint)
-                tokenizer.save_pretrained(checkpoint)
+            probe()
     model.train(False)
-    return model
 
 
 def _adamw(model: PreTrainedModel, schedule: Schedule) -> torch.optim.Optimizer:

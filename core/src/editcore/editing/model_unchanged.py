@@ -11,7 +11,7 @@ from editcore_hooks import PluginError
 
 
 @contextmanager
-def untouched(model: nn.Module, what: str) -> Iterator[None]:
+def model_unchanged(model: nn.Module, what: str) -> Iterator[None]:
     """Run the body, then put RNG state, train modes and `requires_grad` back.
 
     Raises `PluginError` naming `what` when a weight or buffer has other bits, or a hook was left behind.
