@@ -125,7 +125,7 @@ def given() -> list[Case]:
 
 
 class Talk:
-    """Keeps what is said to a person."""
+    """Keeps the messages to a person."""
 
     def __init__(self, said: list[str]) -> None:
         self.say = said.append

@@ -58,6 +58,6 @@ def test_a_model_without_facts_of_its_own_is_told_where_to_give_some(tmp_path: P
     assert "--no-tune" in str(caught.value.hint)
     said: list[str] = []
     random.talk = Talk(said)
-    patch = random.edit_all([given()[0].request], EditOptions("push"))  # a first edit goes on with the defaults
+    patch = random.edit_all([given()[0].request], EditOptions("push"))  # a first edit uses the defaults
     assert patch.about.get("profile") is None
     assert any("the default settings of push are used" in line for line in said)

@@ -16,7 +16,7 @@ class EditOptions:
     `profile` names a profile of the model; without one its default profile is used where there is one. Where there is
     neither that nor a preset, and neither a layer nor a locator chooses what could be tuned, the model is tuned first
     unless `tune` is False; again, where the method has other settings to try by now.
-    `memory` notes the peak of memory in the patch; the process's own record of its peak starts anew for it.
+    `memory` notes the peak of memory in the patch; the process's own record of its peak is reset for it.
     """
 
     method: str = "rome"

@@ -17,7 +17,7 @@ Actor = tuple[Any, str]
 def noted(stage: str, actors: Sequence[Actor]) -> Iterator[None]:
     """Note on an exception of the body, unless it is an `EditcoreError`, the stage and which of `actors` was in it.
 
-    A value that was made wrong is the author's to mend: its message begins with who made it, and in which stage.
+    A wrong value is the author's to fix: its message begins with the author's name and the stage.
     """
     try:
         yield

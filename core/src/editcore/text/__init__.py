@@ -1,1 +1,1 @@
-"""What is said and read: YAML, suggestions, neutral passages, and texts from outside made harmless."""
+"""Text in and out: YAML, suggestions, neutral passages, and texts from outside made harmless."""

@@ -11,6 +11,7 @@ import numpy
 from attrs import frozen
 
 from editcore import Session
+from editcore.authoring.running import model_unchanged
 from editcore.authoring.settings import suggestion
 from editcore.authoring.sources import first_line
 from editcore_hooks import EditcoreError, UsageError

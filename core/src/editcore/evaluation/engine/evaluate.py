@@ -1,4 +1,4 @@
-"""Scoring cases on the model as it stands, by the hook that observers see."""
+"""Scoring cases on the current model, by the hook that observers see."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
