@@ -130,12 +130,13 @@ def plain_value(plain: Plain, settings: ValueSettings) -> tuple[Tensor, Tensor, 
         size = d.norm() if step else (d * 0).sum()
         loss = nll + settings.kl * kl + settings.weight_decay * size / v0.norm() ** 2
         losses.append(float(loss.detach()))
-        if losses[-1] < 0.05 or step == settings.steps - 1:
+        if (losses[-1] if settings.stop == "loss" else float(nll.detach())) < 0.05 or step == settings.steps - 1:
             break
         (g,) = torch.autograd.grad(loss, d)
         first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g * g
         m, v = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
-        delta = delta - settings.lr * m / (v.sqrt() + 1e-8)
+        size = settings.lr or settings.pace * 1.05**step * float(v0.norm()) / len(v0) ** 0.5
+        delta = delta - size * m / (v.sqrt() + 1e-8)
         if delta.norm() > settings.clamp * v0.norm():
             delta = delta * settings.clamp * v0.norm() / delta.norm()
     return v0, delta, losses
@@ -178,6 +179,33 @@ def test_the_first_value_step_agrees(session: editcore.Session, plain: Plain) ->
     torch.testing.assert_close(value.v0, v0, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(value.delta, delta, rtol=1e-3, atol=1e-4)
     assert value.losses == pytest.approx(losses, rel=1e-4)
+
+
+def test_steps_sized_by_the_value_agree(session: editcore.Session, plain: Plain) -> None:
+    settings = ValueSettings(steps=3, pace=0.2, clamp=100.0, stop="target")
+    value = fast(session, settings)
+    _, delta, losses = plain_value(plain, settings)
+    torch.testing.assert_close(value.delta, delta, rtol=1e-3, atol=1e-4)
+    assert value.losses == pytest.approx(losses, rel=1e-4)
+
+
+def test_the_first_step_is_a_share_of_the_value(session: editcore.Session) -> None:
+    value = fast(session, ValueSettings(steps=2, pace=0.03, stop="never"))
+    assert float(value.delta.norm() / value.v0.norm()) == pytest.approx(0.03, rel=1e-3)
+
+
+def test_target_stops_by_the_target_alone_and_loss_by_the_whole(
+    session: editcore.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = fast(session, ValueSettings(steps=1))
+    bound = start.losses[0] - 1e-3  # the first step, which no decay holds back yet, goes below it
+    monkeypatch.setattr("editcore_keyvalue.value.STOP_LOSS", bound)
+    heavy = {"pace": 0.3, "weight_decay": 10 * float(start.v0.norm()), "kl": 0.0}
+    target = fast(session, ValueSettings(steps=4, stop="target", **heavy))  # type: ignore[arg-type]
+    whole = fast(session, ValueSettings(steps=4, stop="loss", **heavy))  # type: ignore[arg-type]
+    assert target.steps == 2
+    assert target.losses[-1] > bound
+    assert whole.steps == 4
 
 
 def test_the_norm_is_clamped_alike(session: editcore.Session, plain: Plain) -> None:

@@ -39,7 +39,7 @@ def test_a_locator_s_layer_is_a_place_of_rome_and_several_are_none():
 
 
 def test_smaller_steps_are_tried_and_an_encoder_is_not():
-    assert min(recipe["v_lr"] for recipe in RECIPES) < 0.5
+    assert RECIPES[0]["v_lr"] is None  # by the value's norm
     assert Rome.tunable({**GPT2_XL, "encoder_decoder": False}) is not None
     assert Rome.tunable({**GPT2_XL, "encoder_decoder": True}) is None
 

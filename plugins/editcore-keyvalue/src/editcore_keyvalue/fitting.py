@@ -17,7 +17,13 @@ UNCONVERGED: Final = 1.0
 
 def value_settings(hparams: KeyValueHparams) -> ValueSettings:
     return ValueSettings(
-        hparams.v_steps, hparams.v_lr, hparams.v_weight_decay, hparams.kl, hparams.clamp, hparams.v_stop
+        steps=hparams.v_steps,
+        lr=hparams.v_lr,
+        pace=hparams.v_pace,
+        weight_decay=hparams.v_weight_decay,
+        kl=hparams.kl,
+        clamp=hparams.clamp,
+        stop=hparams.v_stop,
     )
 
 

@@ -22,7 +22,19 @@ class KeyValueHparams:
     """Contexts, value optimisation and second moment; the defaults are those of ROME's published code."""
 
     v_steps: int = hparam(20, help="steps of the value optimisation", source="code", validator=positive)
-    v_lr: float = hparam(0.5, help="Adam's step size for the value", source="code", validator=positive)
+    v_lr: float | None = hparam(
+        0.5,
+        help="Adam's step size for the value; none: by v_pace",
+        source="code",
+        validator=validators.optional(positive),
+    )
+    v_pace: float = hparam(
+        0.05,
+        help="without v_lr: length of the first step as a share of the value's norm; each step is 5% longer than the "
+        "one before",
+        source="this package, see the README of editcore-rome",
+        validator=positive,
+    )
     v_weight_decay: float = hparam(
         0.5, help="weight of the change's norm over the value's squared norm", source="code", validator=not_negative
     )
@@ -36,10 +48,10 @@ class KeyValueHparams:
         source="Meng et al. 2022, equation 4; code",
         validator=not_negative,
     )
-    v_stop: Literal["loss", "argmax", "settled", "never"] = hparam(
+    v_stop: Literal["loss", "target", "argmax", "settled", "never"] = hparam(
         "loss",
-        help="when to stop before v_steps: loss, below 0.05; argmax, once every target token is the likeliest in every "
-        "context (sooner, with a smaller margin); settled, PMET's, once that holds and the weighted divergence is "
+        help="when to stop before v_steps: loss, below 0.05; target, once its part of the loss is; argmax, once every "
+        "target token is the likeliest in every context (sooner, with a smaller margin); settled, PMET's, once that holds and the weighted divergence is "
         "below 0.01; never",
         source="code",
     )

@@ -17,6 +17,9 @@ from editcore_keyvalue.kernels import quick_kernels
 from editcore_keyvalue.rows import EditRows, Layout, Part, lay_out
 
 STOP_LOSS: Final = 0.05
+GROWTH: Final = 1.05
+"""Of the step size from one step to the next, where it goes by `pace`: small values are found by small steps, and large
+ones in few."""
 TOKENS_PER_BATCH: Final = 4096
 """Enough to fill the matrix products of a small model on a processor; an edit alone has a few hundred."""
 
@@ -24,20 +27,23 @@ SETTLED_KL: Final = 0.01
 SETTLED_NLL: Final = 0.1
 """Share of the NLL's weight once the target is the argmax everywhere, under the stop `settled`."""
 
-Stop = Literal["loss", "argmax", "settled", "never"]
+Stop = Literal["loss", "target", "argmax", "settled", "never"]
 
 
 @frozen
 class ValueSettings:
-    """`steps` forwards and at most one update less; `clamp` bounds ‖δ‖ by a multiple of ‖v₀‖.
+    """`steps` forwards and at most one update less; `clamp` bounds ‖δ‖ by a multiple of ‖v₀‖. Adam's step size is `lr`,
+    or without it `pace` · GROWTH^t · ‖v₀‖ / √d: the first step is as long as `pace` ‖v₀‖, whatever the model's scale.
 
-    `stop`: below a loss of 0.05; or once the target is the argmax in every context; or never before `steps`.
+    `stop`: below a loss of 0.05; or once the NLL alone is; or once the target is the argmax in every context; or never
+    before `steps`.
     `settled` is PMET's: below that loss, or once the target is the argmax in every context and the weighted KL below
     0.01; while it is the argmax, a tenth of the NLL counts. `nll` is the weight of the NLL.
     """
 
     steps: int = 20
-    lr: float = 0.5
+    lr: float | None = None
+    pace: float = 0.05
     weight_decay: float = 0.5
     kl: float = 0.0625
     clamp: float = 4.0
@@ -176,6 +182,8 @@ class _Fit:
         match s.stop:
             case "loss":
                 done = [one < STOP_LOSS for one in losses]
+            case "target":
+                done = (layout.nll(logprobs.detach()[:n]) < STOP_LOSS).tolist()
             case "argmax":
                 done = layout.all_right(logits.detach()[:n]).tolist()
             case "settled":
@@ -225,9 +233,18 @@ class _Fit:
         self.m = 0.9 * self.m + 0.1 * g
         self.v = 0.999 * self.v + 0.001 * g * g
         m, v = self.m / (1 - 0.9**t), self.v / (1 - 0.999**t)
-        delta = self.delta - self.settings.lr * m / (v.sqrt() + 1e-8)
-        limit = self.settings.clamp * self.v0.norm(dim=-1)  # (E, S)
+        norm = self.v0.norm(dim=-1)  # (E, S)
+        delta = self.delta - self._step_size(norm, step)[..., None] * m / (v.sqrt() + 1e-8)
+        limit = self.settings.clamp * norm
         self.delta = delta * (limit / delta.norm(dim=-1)).clamp(max=1)[..., None]
+
+    def _step_size(self, norm: Tensor, step: int) -> Tensor:
+        """Adam's, for values of `norm` (E, S)."""
+        s = self.settings
+        if s.lr is not None:
+            return torch.full_like(norm, s.lr)
+        sizes: Tensor = s.pace * GROWTH**step * norm / self.v0.shape[-1] ** 0.5
+        return sizes
 
 
 def _adding(delta: Tensor, column: int) -> Callable[[Tensor], Tensor]:

@@ -1,11 +1,12 @@
-"""The hyper-parameters of ROME; defaults are those of its published code, which differ from the paper's text."""
+"""The hyper-parameters of ROME. Its steps are sized by the value they change, see the README; the presets of the models
+that it was published for have the settings of its code."""
 
 from typing import Literal
 
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
-from editcore_keyvalue.hparams import KeyValueHparams, not_negative
+from editcore_keyvalue.hparams import KeyValueHparams, not_negative, positive
 
 
 @frozen
@@ -18,6 +19,20 @@ class RomeHparams(KeyValueHparams):
         symbol="l*",
         source="Meng et al. 2022, section 3",
         validator=validators.optional(not_negative),
+    )
+    v_steps: int = hparam(40, help="most forwards of the value optimisation", source="this package", validator=positive)
+    v_lr: float | None = hparam(
+        None,
+        help="Adam's step size for the value, 0.5 as published; none: by v_pace",
+        source="this package, see its README",
+        validator=validators.optional(positive),
+    )
+    v_stop: Literal["loss", "target", "argmax", "settled", "never"] = hparam(
+        "target",
+        help="when to stop before v_steps: target, once its part of the loss is below 0.05; loss, as published, once "
+        "the whole is; argmax, once every target token is the likeliest in every context (sooner, with a smaller "
+        "margin); settled, as in PMET; never",
+        source="this package, see its README",
     )
     key_mode: Literal["r-rome", "rome", "p-rome"] = hparam(
         "r-rome",
