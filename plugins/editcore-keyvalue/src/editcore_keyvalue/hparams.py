@@ -51,8 +51,8 @@ class KeyValueHparams:
     v_stop: Literal["loss", "target", "argmax", "settled", "never"] = hparam(
         "loss",
         help="when to stop before v_steps: loss, below 0.05; target, once its part of the loss is; argmax, once every "
-        "target token is the likeliest in every context (sooner, with a smaller margin); settled, PMET's, once that holds and the weighted divergence is "
-        "below 0.01; never",
+        "target token is the likeliest in every context (sooner, with a smaller margin); settled, PMET's, once that "
+        "holds and the weighted divergence is below 0.01; never",
         source="code",
     )
     context_lengths: tuple[int, ...] = hparam(
