@@ -160,4 +160,3 @@ def _settings(header: "PatchHeader") -> str:
 
 def _kind(header: "PatchHeader") -> str:
     return header.kind if header.kind == "weights" else f"{header.kind} ({header.core['payload']['kind']})"
-

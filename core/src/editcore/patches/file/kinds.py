@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from editcore_hooks.values import Tensor
 
 
-def owner_of(core: Mapping[str, Any], about: Mapping[str, Any], plugins: "Registry | None" = None) -> "PatchKind | None":
+def owner_of(
+    core: Mapping[str, Any], about: Mapping[str, Any], plugins: "Registry | None" = None
+) -> "PatchKind | None":
     """The kind of a patch by core and annotation; None for weights, and where its plugin is not installed or not
     usable. Of two kinds of one name it is that of the distribution that the patch's method came from."""
     if core["kind"] == "weights":
