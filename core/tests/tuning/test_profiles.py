@@ -81,7 +81,7 @@ def test_a_profile_of_other_settings_to_try_is_found_anew(session: Session, monk
     assert session.edit_all([request], EditOptions("push", tune=False)).about["profile"] == before
     after = session.edit_all([request], EditOptions("push")).about["profile"]
     assert after["sha256"] != before["sha256"]
-    assert any("other settings to try" in line for line in said)
+    assert any("new settings to try" in line for line in said)
 
 
 def test_a_profile_keeps_what_was_foreseen_and_what_was_left_out(session: Session) -> None:
