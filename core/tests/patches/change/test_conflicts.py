@@ -218,7 +218,7 @@ def test_of_patches_that_cannot_share_a_tensor_all_are_named_and_the_last_can_wi
         ("exclusive", bits.patch_id, later.patch_id),
     ]
     for rule in ("refuse", "warn"):
-        with pytest.raises(ConflictError, match=r"cannot both be on .*and 1 more.*last-wins drops the earlier"):
+        with pytest.raises(ConflictError, match=r"cannot both be on .*and 1 more.*last-wins to drop the earlier"):
             decide(opened, [bits, later], conflicts, rule)
     last = decide(opened, [bits], conflicts[:1], "last-wins")
     assert (last.patches, last.taken_off) == ((bits,), (present.patch_id,))

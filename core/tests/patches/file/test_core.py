@@ -57,7 +57,7 @@ def stored(dtype: str) -> CoreTarget:
         (lambda: CoreAsset("net", "x", "compute"), "kind, sha256 and required_at"),
         (lambda: CoreAsset("net", SHA, "never"), "neither at compute nor at apply"),
         (lambda: Core("weights", 0.5, {"w": stored("F32")}), "target w replaces bits, which have no scale"),
-        (lambda: Core("memory", 1.0, {}, CorePayload("ffn_units", {}, {})), "units are of kind modules"),
+        (lambda: Core("memory", 1.0, {}, CorePayload("ffn_units", {}, {})), "units must be of kind modules"),
     ],
 )
 def test_what_does_not_fit_together_cannot_be_made(make: Callable[[], object], says: str) -> None:

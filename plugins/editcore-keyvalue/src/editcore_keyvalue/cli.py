@@ -59,5 +59,5 @@ def parse_layers(text: str, n_layers: int) -> list[int]:
         raise UsageError(f"--layers {text!r} is not a list of layers", hint="write it like 3,5-7 or all") from None
     outside = sorted(layer for layer in layers if not 0 <= layer < n_layers)
     if outside:
-        raise UsageError(f"the model has no layer {outside[0]}", hint=f"its layers are 0 to {n_layers - 1}")
+        raise UsageError(f"the model has no layer {outside[0]}", hint=f"choose layers from 0 to {n_layers - 1}")
     return sorted(layers)

@@ -42,7 +42,7 @@ def compare(out: Output, a: str, b: str, tolerance: float, equal: bool, every: b
     wrong = [f"{len(found.worse)} figures became worse"] if found.worse else []
     wrong += [f"{b} lacks {', '.join(found.missing)}"] if found.missing else []
     if wrong:
-        raise RequirementNotMetError(" and ".join(wrong), hint="the table names them; --tolerance accepts a small loss")
+        raise RequirementNotMetError(" and ".join(wrong), hint="see the table, or accept a small loss with --tolerance")
     return 0
 
 

@@ -31,7 +31,7 @@ def report(out: Output, run: str, html: str | None, csv_file: str | None, cases:
     folder = RunFolder.open(Path(run))
     found = cell_figures(folder)
     if not found:
-        raise UsageError(f"no cell of {run} is finished yet", hint="repeat its command, which resumes it")
+        raise UsageError(f"no cell of {run} is finished yet", hint="run its command again to resume it")
     show(out, found)
     csv_path, html_path = Path(csv_file or folder.path / "figures.csv"), Path(html or folder.path / "report.html")
     write_atomically(csv_path, [as_csv(found).encode()])

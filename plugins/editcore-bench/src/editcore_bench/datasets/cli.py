@@ -119,7 +119,7 @@ def convert(
     for line in lines:
         out.say(f"left out: {line}")
     if len(lines) < len(dataset.left_out):
-        out.say(f"left out: {len(dataset.left_out) - len(lines)} more. -v lists them")
+        out.say(f"left out: {len(dataset.left_out) - len(lines)} more; list them with -v")
 
 
 def _lines(cases: Iterable[Case], limit: int | None, progress: Progress, name: str) -> Iterator[bytes]:
