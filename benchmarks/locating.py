@@ -18,7 +18,7 @@ from benchmarks.sweep import CONTEXTS, figures, find_row, harmonic, interval, re
 from editcore.cases.reading import parse_case
 from editcore.cli.output import Output
 from editcore.facade import open_model
-from editcore.tuning.facts import own_cases
+from editcore.tuning.own import own_facts
 from editcore.tuning.tune import SECONDS, tune
 from editcore_causal_trace.hparams import LensHparams, TraceHparams
 from editcore_causal_trace.locate import by_lens, by_trace
@@ -54,7 +54,7 @@ def main() -> None:
     print(f"{session.model.config.model_type}, {n} facts; each layer with the best of its recipes\n")
     for layer, row in sorted(layers.items()):
         print(f"- layer {layer}: {figures(row['scores'])}")
-    requests = [case.request for case in own_cases(session, arguments.facts)]
+    requests = [case.request for case in own_facts(session, arguments.facts).cases]
     print("\n| locator | layer | seconds | outcomes from the best | 95 % interval, paired |\n|---|---|---|---|---|")
     locators: dict[str, Callable[[], Location]] = {
         "causal-trace": lambda: by_trace(session, requests, TraceHparams(facts=arguments.facts)),

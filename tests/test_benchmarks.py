@@ -1,6 +1,8 @@
 """What the benchmarks print must mean what it says: pairing, memory, rounding."""
 
 import json
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,7 +101,6 @@ def test_records_become_facts_with_a_wording_that_is_not_taught(tmp_path):
 
 
 def test_the_spec_of_the_kept_figures_is_valid() -> None:
-    from pathlib import Path
 
     from editcore.plugins.registry import registry
     from editcore_bench.spec.reading import read_spec
@@ -108,3 +109,14 @@ def test_the_spec_of_the_kept_figures_is_valid() -> None:
     spec = read_spec(root / "benchmarks/demo.yaml", registry())
     page = (root / "benchmarks/results/bench-demo.md").read_text("utf-8")
     assert all(f"| {method.label} | " in page for method in spec.methods)
+
+
+def _modules() -> list[str]:
+    root = Path(__file__).parents[1]
+    found = [path.relative_to(root) for folder in ("benchmarks", "checks") for path in (root / folder).rglob("*.py")]
+    return sorted(".".join(path.with_suffix("").parts) for path in found if path.stem not in ("__init__", "__main__"))
+
+
+@pytest.mark.parametrize("module", _modules())
+def test_every_benchmark_and_check_can_be_imported(module: str) -> None:
+    import_module(module)

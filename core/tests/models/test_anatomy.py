@@ -185,7 +185,6 @@ def test_a_table_helps_where_structure_is_not_clear(models):
     ("site", "message"),
     [
         (Site("mlp_out", 3), "no layer 3"),
-        (Site("mlp_out", -1), "no layer -1"),
         (Site("mlp_out"), "no layer None"),
         (Site("head", 0), "occurs once"),
         (Site("mlp_out", 0, "encoder"), "one stack"),

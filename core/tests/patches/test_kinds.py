@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from editcore.applying.folding import fold_to_copy
-from editcore.patches import kinds
 from editcore.patches.change.plan import plan_change
 from editcore.patches.checkpoint.fingerprint import file_sha256
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.identity import base_identity
 from editcore.patches.compare.diff import diff
 from editcore.patches.exchange.card import card
+from editcore.patches.file import kinds
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import seal
 from editcore.plugins.registry import Registry

@@ -47,8 +47,23 @@ def test_an_exit_of_a_plugin_makes_it_broken(install, raised, where):
     assert raised in found.reason
 
 
-def test_a_real_interrupt_passes_and_the_handler_is_as_before():
-    before = signal.getsignal(signal.SIGINT)
+@pytest.fixture
+def handler():
+    """The usual one, also where the tests run as a job of a shell, which ignores the signal."""
+    found = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield signal.default_int_handler
+    signal.signal(signal.SIGINT, found)
+
+
+def test_where_no_key_reaches_it_an_interrupt_is_the_plugin_s(handler):
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with pytest.raises(EscapeError, match="KeyboardInterrupt"), contained():
+        raise KeyboardInterrupt
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def test_a_real_interrupt_passes_and_the_handler_is_as_before(handler):
+    before = handler
     with pytest.raises(KeyboardInterrupt), contained():
         os.kill(os.getpid(), signal.SIGINT)
     with pytest.raises(EscapeError, match="KeyboardInterrupt"), contained():

@@ -160,7 +160,3 @@ def _settings(header: "PatchHeader") -> str:
 
 def _kind(header: "PatchHeader") -> str:
     return header.kind if header.kind == "weights" else f"{header.kind} ({header.core['payload']['kind']})"
-
-
-def _rank(target: Mapping[str, Any]) -> str:
-    return str(target["parts"]["left"]["shape"][1]) if target["form"] == "low_rank" else ""

@@ -23,10 +23,9 @@ def contained() -> Iterator[None]:
     was pressed. Raises `EscapeError`.
     """
     pressed: list[int] = []
-    watched = (
-        threading.current_thread() is threading.main_thread()
-        and signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    )
+    handler = signal.getsignal(signal.SIGINT)
+    watched = threading.current_thread() is threading.main_thread() and handler is signal.default_int_handler
+    ignored = handler is signal.SIG_IGN  # as in a job that a shell started with &: no key reaches it
 
     def note(number: int, frame: Any) -> None:
         pressed.append(number)
@@ -40,7 +39,7 @@ def contained() -> Iterator[None]:
     except (Exception, SystemExit):
         raise
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt) and (pressed or not watched):
+        if isinstance(error, KeyboardInterrupt) and (pressed or not (watched or ignored)):
             raise
         raise EscapeError(f"it raised {type(error).__name__}") from error
     finally:

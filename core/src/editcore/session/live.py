@@ -24,7 +24,7 @@ from editcore.plugins.selection import normalised
 from editcore.session.beside import Beside
 from editcore.storage.tensors import tensor_of
 from editcore.text.ids import short
-from editcore_hooks import Applied, ConflictError, PatchKind, PluginError
+from editcore_hooks import Applied, ConflictError, PatchKind, PluginError, Session
 
 
 @define(eq=False)
@@ -36,7 +36,7 @@ class LiveStack:
     checkpoint: Checkpoint
     registry: Registry
     _aside: Beside = field(repr=False)
-    _session: Any = field(repr=False)
+    _session: Session = field(repr=False)
     """What patch kinds are handed to attach themselves to. Nothing else here knows it."""
     folder: tuple[Patch, ...] = field(init=False)
     _memory: list[Patch] = field(factory=list)

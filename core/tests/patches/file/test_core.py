@@ -7,7 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
-from editcore.patches.file.core import Core, CoreAsset, CorePayload
+from editcore.patches.file.core import Core, CoreAsset
 from editcore.patches.file.part import Part
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.refusal import Fault
@@ -53,11 +53,10 @@ def stored(dtype: str) -> CoreTarget:
         (lambda: low_rank(groups=(group(1, 1), group(1, 1))), "two groups of one patch"),
         (lambda: attrs.evolve(stored("F32"), groups=(group(1, 2),)), "low_rank factors"),
         (lambda: group(1, 0), "patch_id, rank and scale"),
-        (lambda: group(1, 1, scale=True), "scale is no number"),
+        (lambda: group(1, 1, scale=True), "scale is not a number"),
         (lambda: CoreAsset("net", "x", "compute"), "kind, sha256 and required_at"),
         (lambda: CoreAsset("net", SHA, "never"), "neither at compute nor at apply"),
         (lambda: Core("weights", 0.5, {"w": stored("F32")}), "target w replaces bits, which have no scale"),
-        (lambda: Core("memory", 1.0, {}, CorePayload("ffn_units", {}, {})), "units must be of kind modules"),
     ],
 )
 def test_what_does_not_fit_together_cannot_be_made(make: Callable[[], object], says: str) -> None:

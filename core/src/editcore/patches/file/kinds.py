@@ -3,15 +3,16 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, cast
 
-from editcore_hooks import Patch, PatchKind
-from editcore_hooks.values import Tensor
-
 if TYPE_CHECKING:
     from editcore.patches.file.patch import Described
     from editcore.plugins.registry import Registry
+    from editcore_hooks import Patch, PatchKind
+    from editcore_hooks.values import Tensor
 
 
-def owner_of(core: Mapping[str, Any], about: Mapping[str, Any], plugins: "Registry | None" = None) -> PatchKind | None:
+def owner_of(
+    core: Mapping[str, Any], about: Mapping[str, Any], plugins: "Registry | None" = None
+) -> "PatchKind | None":
     """The kind of a patch by core and annotation; None for weights, and where its plugin is not installed or not
     usable. Of two kinds of one name it is that of the distribution that the patch's method came from."""
     if core["kind"] == "weights":
@@ -33,7 +34,7 @@ def folds(patch: "Described") -> bool:
 def payload_fault(
     core: Mapping[str, Any],
     about: Mapping[str, Any],
-    tensors: Mapping[str, Tensor] | None = None,
+    tensors: "Mapping[str, Tensor] | None" = None,
     plugins: "Registry | None" = None,
 ) -> str | None:
     """What the owner of a patch finds wrong with it, as a clause; None when nothing is, or nobody owns it."""
@@ -46,6 +47,6 @@ def payload_fault(
         return f"{owner.name} cannot check it: {type(error).__name__}: {error}"
 
 
-def as_patch(patch: "Described") -> Patch:
+def as_patch(patch: "Described") -> "Patch":
     """A patch, or a header, of which a kind reads the core and the annotation only."""
-    return cast(Patch, patch)
+    return cast("Patch", patch)

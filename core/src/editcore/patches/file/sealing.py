@@ -11,6 +11,7 @@ from editcore.patches.file import manifest as manifests
 from editcore.patches.file.core import RULE, Core, state_parts
 from editcore.patches.file.kinds import payload_fault
 from editcore.patches.file.patch import Patch, plain_names
+from editcore.patches.file.refusal import refuse
 from editcore.patches.forms.deltas import StoredUpdate
 from editcore.patches.forms.form import FLOATS, Shape
 from editcore.storage.canonical import canonical, load_json
@@ -70,6 +71,8 @@ def seal(
     try:
         checked = Core.read(core, "the update")
         expected = checked.parts | state_parts(annotation, "the update")
+        if fault := payload_fault(core, annotation):
+            refuse("the update", fault)
     except EditcoreError as error:
         raise PluginError(error.message, hint="the method breaks the contract; report it to its author") from error
     if fault := payload_fault(core, annotation, tensors):
