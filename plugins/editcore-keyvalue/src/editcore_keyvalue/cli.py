@@ -17,7 +17,7 @@ from editcore_hooks import UsageError
 @model_options
 @with_output
 def stats(out: Output, model: str, layers: str, corpus: str, tokens: int, seconds: float, **options: Any) -> None:
-    """Collect the second moments of the MLP keys of MODEL, which ROME and its kin need, and keep them.
+    """Collect and keep the second moments of the MLP keys of MODEL, which ROME and related methods need.
 
     `bundled` is English text that comes with this package, `self` text that the model writes, seeded, and `auto` the
     first of these that suits the model. A pass that is stopped is resumed by the next.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--cases", default=200, show_default=True, help="Number of cases of each cell on the page.")
 @with_output
 def report(out: Output, run: str, html: str | None, csv_file: str | None, cases: int) -> None:
-    """Show what RUN, a folder, found, and write it as CSV and as one page that needs no network."""
+    """Show the figures of the run folder RUN, and write them as CSV and as one page that needs no network."""
     from editcore.authoring.files import write_atomically
     from editcore_bench.report.figures import cell_figures
     from editcore_bench.report.page import page

@@ -55,7 +55,7 @@ def run(
     device: str,
     dtype: str | None,
 ) -> int:
-    """Run SPEC, a YAML file or the name of a spec that ships, and show what it found.
+    """Run SPEC, a YAML file or the name of a shipped spec, and show the figures.
 
     Stop it at any time: the same command resumes it and does not repeat finished cells.
     """

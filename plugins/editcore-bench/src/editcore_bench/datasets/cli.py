@@ -40,7 +40,7 @@ def _list(out: Output) -> None:
 @click.option("--sample", is_flag=True, help="Print a small file in this layout.")
 @with_output
 def show(out: Output, name: str, sample: bool) -> None:
-    """Show the keys of the dataset NAME, the files that have them, and what can be set."""
+    """Show the keys of the dataset NAME, the files that have them, and its settings."""
     from editcore.authoring.settings import describe, registry
 
     cls = registry().dataset(name)
