@@ -120,6 +120,12 @@ def test_an_expected_error_is_a_line_a_hint_and_its_own_exit_code(command, capsy
     assert captured.err == "error: what happened, and why\nhint: editcore next\n"
 
 
+def test_a_refused_file_without_a_hint_should_be_fetched_again(command, capsys):
+    command(raising(RefusedFileError("half a file")))
+    assert main(["try"]) == 6
+    assert capsys.readouterr().err == "error: half a file\nhint: get the file again from its source\n"
+
+
 def test_an_unexpected_error_has_a_hint_too(command, capsys):
     command(raising(KeyError("deep")))
     assert main(["try"]) == 1

@@ -13,7 +13,7 @@ from editcore.cli.group import LazyGroup
 from editcore.cli.options import talk_options
 from editcore.cli.output import Output
 from editcore.threads import settle
-from editcore_hooks import EditcoreError, PluginError
+from editcore_hooks import EditcoreError, PluginError, RefusedFileError
 
 __all__ = ["main", "root"]
 
@@ -101,9 +101,11 @@ def _report(error: BaseException, out: Output) -> int:
 
 
 def _next(error: EditcoreError, out: Output) -> str | None:
-    """The command that helps with an error without a hint of its own."""
+    """The next step after an error without a hint of its own."""
     if not out.command:
         return None
+    if isinstance(error, RefusedFileError):
+        return "get the file again from its source"
     return "editcore plugins doctor" if isinstance(error, PluginError) else f"{out.command} --help"
 
 
