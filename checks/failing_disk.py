@@ -1,5 +1,5 @@
-"""A disk that is full, read-only, somebody else's or broken, at every call of apply, revert and repair: one line with
-what to do, the old state or the new one, and nothing left that repair does not clear."""
+"""A disk that is full, read-only, somebody else's or broken, at every call of apply, revert and repair: an error
+with a hint, the old state or the new one, and nothing left that repair does not clear."""
 
 import contextlib
 import shutil
@@ -63,7 +63,7 @@ def run() -> list[str]:
                 seen += fail_repair(change, Path(name))
             seen += fail_copy(copying(Path(name), sharded), Path(name))
     said = (
-        f"{seen.total():,} failures of the disk: each reported in one line with the next step, or silent where only a "
+        f"{seen.total():,} failures of the disk: each reported with the next step, or silent where only a "
         "cache was lost; the folder loaded as the old state or the new one, and after `repair` every file was that of "
         "the state."
     )
@@ -144,7 +144,7 @@ def _faults(source: Path, act: Callable[[Path], object], place: Path, stride: in
 
 
 def _said(folder: Path, fault: Fault, act: Callable[[Path], object]) -> str | None:
-    """The message of the error, which is one line with a hint; None without an error."""
+    """The error with its hint, in one line; None without an error."""
     try:
         with Disk(folder, fault).mounted():
             act(folder)

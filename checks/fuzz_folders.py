@@ -1,5 +1,5 @@
 """Records of model folders changed at random: the stack, a journal, a cache of older versions. Every command refuses
-them in one line or does what it does; weights are those of some of the patches, and what is not ours stays."""
+them with an error or does what it does; weights are those of some of the patches, and what is not ours stays."""
 
 import contextlib
 import json

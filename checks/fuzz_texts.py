@@ -1,4 +1,4 @@
-"""Files of cases, YAML and assets changed at random: each is refused with an error of one line, or read as valid."""
+"""Files of cases, YAML and assets changed at random: each is refused with an error, or read as valid."""
 
 import hashlib
 import json
@@ -56,8 +56,8 @@ TEXTS: Final = (
 def run(files: int = FILES) -> list[str]:
     outcomes = count(files)
     said = (
-        f"{files:,} mutated files each of cases, settings in YAML and assets. Every one is refused with an error of "
-        f"one line or read as valid: no other exception, less than {SECONDS:g} s of processor time, never more than "
+        f"{files:,} mutated files each of cases, settings in YAML and assets. Every one is refused with an "
+        f"error or read as valid: no other exception, less than {SECONDS:g} s of processor time, never more than "
         f"{SPACE // 2**20} MB beyond the process itself."
     )
     return [said, "", "| outcome | times |", "|---|---|", *(f"| {k} | {n:,} |" for k, n in sorted(outcomes.items()))]

@@ -43,7 +43,7 @@ for line in sys.stdin:
     print(json.dumps({"code": code, "said": err.getvalue()}), flush=True)
 """
 _REFUSED: Final = re.compile(
-    r"error: .*(another editcore is writing|was changed while|was changed after it was opened).*"
+    r"error: .*(another editcore is writing|was changed while|was changed after it was opened).*\nhint: .*\n"
 )
 
 
@@ -187,7 +187,7 @@ def _round(folder: Path, patches: Sequence[Patch], files: Sequence[str], writers
     done = {patch.patch_id for patch, answer in zip(patches, answers, strict=True) if answer["code"] == 0}
     for answer in answers:
         said = answer["said"]
-        refused = answer["code"] == 4 and said.count("\n") == 1 and _REFUSED.match(said)
+        refused = answer["code"] == 4 and _REFUSED.fullmatch(said)
         assert answer["code"] == 0 or refused, f"exit code {answer['code']}: {said}"
     assert done, "each refused the other"
     found = verify_folder(folder)

@@ -60,7 +60,7 @@ def test_a_count_that_is_none_is_refused(text: str, monkeypatch: pytest.MonkeyPa
         threads.requested({"EDITCORE_THREADS": text})
     monkeypatch.setenv("EDITCORE_THREADS", text)
     assert main(["methods"]) == 2
-    assert "Set it to 1 or more." in capsys.readouterr().err
+    assert "hint: set it to 1 or more" in capsys.readouterr().err
 
 
 def test_processes_side_by_side_share_what_there_is(monkeypatch: pytest.MonkeyPatch) -> None:

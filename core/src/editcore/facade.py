@@ -1,4 +1,4 @@
-"""The Python face: a model is opened, edited and evaluated here. The only module that knows all rooms."""
+"""The Python interface: open, edit and evaluate a model. The only module that knows all rooms."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -88,7 +88,7 @@ class Session(OpenSession):
 
     @property
     def unedited(self) -> Unedited:
-        """What the model answers without any patch."""
+        """Answers of the model without any patch."""
         return unedited_of(self)
 
     def edit(
@@ -150,7 +150,7 @@ class Session(OpenSession):
     ) -> list[Report]:
         """Score `cases` on the current model. With `answers`, rows hold so many tokens of text before and after.
 
-        `protocol` is what the reports say of how the edits came about. Raises `PluginError` for an unknown metric and
+        `protocol` names in the reports how the edits were made. Raises `PluginError` for an unknown metric and
         `UsageError` for one that none of the cases can answer, and for two cases of one id; a case without an id is
         called by its number.
         """

@@ -48,7 +48,7 @@ def requested(environment: MutableMapping[str, str] = os.environ) -> int | None:
             if first.isdecimal() and int(first) > 0:
                 return int(first)
             if name == SETTINGS[0]:
-                raise UsageError(f"EDITCORE_THREADS is {text!r}, which is not a count.", hint="Set it to 1 or more.")
+                raise UsageError(f"EDITCORE_THREADS is {text!r}, which is not a count", hint="set it to 1 or more")
     return None
 
 

@@ -81,7 +81,7 @@ def test_patches_that_exclude_each_other_are_shown_before_they_are_refused(clash
     assert main(["apply", str(bits), "--model", str(model), "--dry-run"]) == 4
     said = capsys.readouterr()
     assert "conflict: patches" in said.out
-    assert "last-wins drops the earlier" in said.err
+    assert "last-wins to drop the earlier" in said.err
     assert main(["apply", str(bits), "--model", str(model), "--in-place"]) == 4
     assert main(["apply", str(bits), "--model", str(model), "--in-place", "--on-conflict", "last-wins"]) == 0
     assert Checkpoint.open(model).patch_ids == (Patch.read_header(bits).patch_id,)

@@ -98,8 +98,9 @@ def refused(command, model: Path, tmp_path: Path, monkeypatch):
         done = command("edit", source, "--method", "toy", *words, "-o", output, *more)
         assert done.returncode == 2, done.stderr
         assert sorted(tmp_path.rglob("*")) == before
-        (error,) = done.stderr.splitlines()
-        return error
+        error, hint = done.stderr.splitlines()
+        assert (error.split()[0], hint.split()[0]) == ("error:", "hint:")
+        return done.stderr
 
     return run
 
@@ -116,14 +117,14 @@ def test_nothing_heavy_is_imported_for_a_refusal(editcore, site, model):
 def test_a_layer_that_is_not_there(refused, tmp_path):
     (tmp_path / "model" / "some.yaml").write_text("layers: [1, 7]")
     for more in (("--set", "layer=99"), ("--set", "layers=1,99"), ("--locate", "place:layer=99")):
-        assert "has no layer 99. its layers are 0 to 3: --set layer" in refused(*more)
+        assert "has no layer 99\nhint: choose a layer from 0 to 3, such as --set layer" in refused(*more)
     assert "toy: " in refused("--hparams", str(tmp_path / "model" / "some.yaml"))
 
 
 def test_the_layers_inside_a_text_config_count(refused, tmp_path):
     nested = {"model_type": "gemma3", "text_config": {"num_hidden_layers": 6}, "vision_config": {"num_layers": 99}}
     (tmp_path / "model" / "config.json").write_text(json.dumps(nested))
-    assert "its layers are 0 to 5" in refused("--set", "layer=6")
+    assert "choose a layer from 0 to 5" in refused("--set", "layer=6")
 
 
 def test_the_layers_of_a_hub_model_whose_configuration_is_in_the_cache(refused, tmp_path, monkeypatch):
@@ -145,7 +146,7 @@ def test_a_part_of_the_request_that_is_missing(refused, missing):
 @pytest.mark.parametrize(
     ("output", "said"),
     [
-        ("fact.patch", "-o fact.safetensors for one patch of all requests, -o fact.patch/ for a folder"),
+        ("fact.patch", "-o fact.safetensors for one patch of all requests, -o fact.patch/ for one patch a request"),
         ("fact.gguf", "-o fact.safetensors; after `editcore apply`, convert the patched folder"),
         ("model", "is a folder"),
         ("taken/fact.safetensors", "taken is a file"),
@@ -182,8 +183,8 @@ def test_a_gguf_file_in_the_place_of_a_model_says_how_to_convert_it(refused, tmp
 
 
 def test_a_setting_that_is_not_there_and_a_dtype(refused):
-    assert "there is no hyper-parameter 'leyer'. did you mean 'layer'?" in refused("--set", "leyer=1")
-    assert "--dtype float99 is unknown. choose one of float64" in refused("--dtype", "float99")
+    assert "there is no hyper-parameter 'leyer'\nhint: did you mean 'layer'?" in refused("--set", "leyer=1")
+    assert "--dtype float99 is unknown\nhint: choose one of float64" in refused("--dtype", "float99")
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,8 @@ def test_a_model_with_experts_is_refused_with_where_they_are_and_what_to_do_inst
     words = ("--prompt", "{} works as a", "--subject", "Ada Marlow", "--target", "pilot")
     done = editcore("edit", str(experts), "--method", "toy", *words, "-o", str(out))
     assert done.returncode == 2, done.stderr
-    (error,) = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
-    assert "block 0 keeps experts at model.layers.0.mlp" in error
-    assert error.endswith("cannot be edited yet. choose a dense model of the family")
+    error, hint = done.stderr.splitlines()[-2:]
+    assert "error: block 0 keeps experts at model.layers.0.mlp" in error
+    assert error.endswith("cannot be edited yet")
+    assert hint == "hint: choose a dense model of the family"
     assert not out.exists()

@@ -93,10 +93,11 @@ def test_an_edit_that_did_not_take_is_not_written_and_says_what_is_there_and_wha
     done = edit(*words("pilot Stieltjes", "deep/a.safetensors"), "--json")
     assert done.returncode == 5
     assert not Path("deep").exists()
-    warning, error = done.stderr.splitlines()[-2:]
-    assert "1 did not take: 'pilot' is there, 'Stieltjes' is missing" in warning
+    warning, error, hint = done.stderr.splitlines()[-3:]
+    assert "1 did not take: 'pilot' is there, but 'Stieltjes' is missing" in warning
     assert "; the model says '" in warning
-    assert error.startswith("error: 1 of 1 edits did not take: 1. deep/a.safetensors was not written; --allow-failed")
+    assert error == "error: 1 of 1 edits did not take: 1. deep/a.safetensors was not written"
+    assert hint.endswith("write such patches with --allow-failed")
     (row,) = json.loads(done.stdout)["patches"]
     assert row["path"] is None
     (figures,) = row["p_target"]
@@ -123,7 +124,7 @@ def test_of_several_requests_those_that_took_are_written_in_a_folder_and_one_pat
     done = edit("--requests", "r.jsonl", "-o", "patches")
     assert done.returncode == 5
     assert [path.name for path in Path("patches").iterdir()] == ["good.safetensors"]
-    assert "1 of 2 edits did not take: bad. patches/bad.safetensors was not written" in done.stderr
+    assert "1 of 2 edits did not take: bad. patches/bad.safetensors was not written\nhint: " in done.stderr
     done = edit("--requests", "r.jsonl", "-o", "all.safetensors")
     assert done.returncode == 5
     assert "bad did not take" in done.stderr

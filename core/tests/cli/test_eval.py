@@ -64,7 +64,7 @@ def test_a_missed_gate_exits_with_5_and_shows_the_failing_rows(tiny, cases, tmp_
     printed, talk = capsys.readouterr()
     assert "tf.exact@1>=0.9: it is 0, 2 failing rows" in printed
     assert "Anna Maria lives in" in printed
-    assert "required tf.exact@1>=0.9 but it is 0" in talk
+    assert "tf.exact@1>=0.9 is required, but it is 0" in talk
     assert main([*arguments, "--json"]) == 5
     (missed,) = json.loads(capsys.readouterr().out)["missed"]
     assert [row["case"] for row in missed["rows"]] == ["a", "b"]

@@ -69,7 +69,7 @@ def test_merged_keeps_the_history_where_it_is_asked_for(command, made, tmp_path)
     assert (plain / "model.safetensors").read_bytes() == (kept / "model.safetensors").read_bytes()
     done = command("export", patch, "--to", "merged", "--model", root, "-o", str(tmp_path / "x.safetensors"))
     assert done.returncode == 2
-    assert "the output is a folder. -o " in done.stderr
+    assert "the output is a folder\nhint: pass -o " in done.stderr
 
 
 def test_the_adapter_of_a_local_base_names_its_folder_and_what_to_pass(command, made, tmp_path):

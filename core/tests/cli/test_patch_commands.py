@@ -34,4 +34,4 @@ def test_inspect_reads_every_golden_patch_without_torch(modules_after, command, 
 def test_a_missing_patch_is_named_with_the_command_that_makes_one(editcore):
     result = editcore("inspect", "nowhere.safetensors")
     assert result.returncode == 2
-    assert result.stderr == "error: there is no patch file nowhere.safetensors. editcore edit writes one\n"
+    assert result.stderr == "error: there is no patch file nowhere.safetensors\nhint: write one with `editcore edit`\n"

@@ -35,8 +35,8 @@ def test_its_module_is_imported_only_when_it_runs(editcore, site):
     result = editcore("greet", "you")
     assert result.returncode == 4
     assert result.stderr == (
-        "error: the command 'greet' of the plugin dist-greet (dist-greet) is broken: ImportError: too heavy. "
-        "pip install --upgrade dist-greet\n"
+        "error: the command 'greet' of the plugin dist-greet (dist-greet) is broken: ImportError: too heavy\n"
+        "hint: pip install --upgrade dist-greet\n"
     )
 
 
@@ -85,7 +85,7 @@ def test_a_missing_command_of_a_package_that_is_broken_or_left_out_says_so(editc
 
 def test_a_missing_command_of_an_installed_package_asks_for_an_upgrade(editcore, site):
     site.put("editcore-demo", "")
-    assert "has no command 'demo'. pip install --upgrade editcore-demo" in editcore("demo").stderr
+    assert "has no command 'demo'\nhint: pip install --upgrade editcore-demo" in editcore("demo").stderr
 
 
 def test_a_command_of_the_core_asks_no_plugin(modules_after, site):

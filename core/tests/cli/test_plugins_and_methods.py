@@ -68,7 +68,7 @@ def test_the_doctor_finds_nothing_in_health(editcore, site):
     site.put("dist-toy", WHOLE)
     result = editcore("plugins", "doctor")
     assert (result.returncode, result.stdout) == (0, "")
-    assert "no fault found" in result.stderr
+    assert "no faults found" in result.stderr
     assert json.loads(editcore("plugins", "doctor", "--json").stdout) == {"faulty": [], "duplicates": [], "classes": []}
 
 
@@ -168,13 +168,13 @@ def test_methods_warns_of_plugins_that_cannot_be_used(editcore, site):
     site.put("dist-toy", METHOD)
     result = editcore("methods")
     assert "toy" in result.stdout
-    assert result.stderr == "warning: some plugins cannot be used. editcore plugins doctor\n"
+    assert result.stderr == "warning: some plugins cannot be used. Find out why with `editcore plugins doctor`\n"
 
 
 def test_an_unknown_method_is_exit_code_4_with_the_next_step(editcore, site):
     site.put("dist-toy", METHOD)
     result = editcore("methods", "tay")
-    assert (result.returncode, result.stderr) == (4, "error: there is no method 'tay'. did you mean 'toy'?\n")
+    assert (result.returncode, result.stderr) == (4, "error: there is no method 'tay'\nhint: did you mean 'toy'?\n")
 
 
 def test_json_stays_json_beside_a_plugin_that_prints_or_leaves(editcore, site):

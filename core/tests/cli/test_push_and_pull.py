@@ -79,8 +79,8 @@ def test_redacted_means_no_text_gets_out_and_a_bad_file_never_gets_its_name(edit
     assert not (tmp_path / "q.safetensors").exists()
 
 
-def test_no_such_repository_is_one_line(editcore, hub, tmp_path):
+def test_no_such_repository_is_an_error_with_a_hint(editcore, hub, tmp_path):
     done = editcore("pull", "me/other", "-o", str(tmp_path / "q.safetensors"))
     assert done.returncode == 1
     assert done.stderr.startswith("error: me/other: ")
-    assert done.stderr.count("\n") == 1
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["error:", "hint:"]

@@ -1,4 +1,4 @@
-"""The frame: fast help, lazy commands, errors of one line with their exit code."""
+"""The frame: fast help, lazy commands, errors of two lines with their exit code."""
 
 import json
 import os
@@ -112,18 +112,24 @@ def raising(error):
         (RefusedFileError, 6),
     ],
 )
-def test_an_expected_error_is_one_line_and_its_own_exit_code(command, capsys, error, code):
+def test_an_expected_error_is_a_line_a_hint_and_its_own_exit_code(command, capsys, error, code):
     command(raising(error("what happened,\nand why", hint="editcore next")))
     assert main(["try"]) == code
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "error: what happened, and why. editcore next\n"
+    assert captured.err == "error: what happened, and why\nhint: editcore next\n"
 
 
-def test_an_unexpected_error_is_one_line_too(command, capsys):
+def test_a_refused_file_without_a_hint_should_be_fetched_again(command, capsys):
+    command(raising(RefusedFileError("half a file")))
+    assert main(["try"]) == 6
+    assert capsys.readouterr().err == "error: half a file\nhint: get the file again from its source\n"
+
+
+def test_an_unexpected_error_has_a_hint_too(command, capsys):
     command(raising(KeyError("deep")))
     assert main(["try"]) == 1
-    assert capsys.readouterr().err == "error: KeyError: 'deep'. Run it again with --debug to see where\n"
+    assert capsys.readouterr().err == "error: KeyError: 'deep'\nhint: run it again with --debug to see where\n"
 
 
 @pytest.mark.parametrize("arguments", [["--debug", "try"], ["try", "--debug"]])
@@ -148,17 +154,17 @@ def test_a_command_returns_its_exit_code(command):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["aply"], 2, "error: there is no command 'aply'. did you mean 'apply'?\n"),
-        (["qqqq"], 2, "error: there is no command 'qqqq'. editcore --help lists them\n"),
-        (["dmo"], 2, "error: there is no command 'dmo'. did you mean 'demo'?\n"),
-        (["plugins"], 2, "error: Missing command. editcore plugins --help\n"),
-        (["plugins", "lst"], 2, "error: No such command 'lst'. editcore plugins --help\n"),
-        (["methods", "a", "b"], 2, "error: Got unexpected extra argument (b). editcore methods --help\n"),
+        (["aply"], 2, "error: there is no command 'aply'\nhint: did you mean 'apply'?\n"),
+        (["qqqq"], 2, "error: there is no command 'qqqq'\nhint: editcore --help\n"),
+        (["dmo"], 2, "error: there is no command 'dmo'\nhint: did you mean 'demo'?\n"),
+        (["plugins"], 2, "error: Missing command\nhint: editcore plugins --help\n"),
+        (["plugins", "lst"], 2, "error: No such command 'lst'\nhint: editcore plugins --help\n"),
+        (["methods", "a", "b"], 2, "error: Got unexpected extra argument (b)\nhint: editcore methods --help\n"),
     ],
 )
-def test_a_wrong_command_line_is_one_line_with_the_next_step(editcore, arguments, code, message):
+def test_a_wrong_command_line_is_an_error_with_the_next_step(editcore, arguments, code, message):
     result = editcore(*arguments)
-    said = result.stderr.replace(" Did you mean 'list'?", "")  # newer versions of click guess at subcommands
+    said = result.stderr.replace(". Did you mean 'list'?", "")  # newer versions of click guess at subcommands
     assert (result.returncode, result.stdout, said) == (code, "", message)
 
 
@@ -176,7 +182,7 @@ def bare(monkeypatch):
 @pytest.mark.parametrize(("name", "package"), PACKAGES.items())
 def test_a_command_of_a_package_that_is_not_installed_says_which(capsys, name, package):
     assert main([name]) == 4
-    assert capsys.readouterr().err == f"error: the command {name!r} is not installed. pip install {package}\n"
+    assert capsys.readouterr().err == f"error: the command {name!r} is not installed\nhint: pip install {package}\n"
 
 
 def test_no_command_at_all_shows_the_help(editcore):

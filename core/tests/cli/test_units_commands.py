@@ -31,7 +31,7 @@ def test_units_are_shown_verified_refused_on_a_folder_and_folded(command, tiny, 
     assert "Neurons that are appended to the MLPs" in card
     refused = command("apply", str(path), "--model", str(tiny), "--in-place")
     assert refused.returncode == 4
-    assert refused.stderr.endswith(f"editcore export {path} --to merged --model {tiny} -o OUT folds it into one\n")
+    assert refused.stderr.endswith(f"fold it into one: editcore export {path} --to merged --model {tiny} -o OUT\n")
     both = [str(path), str(fact_patch(tiny, "fact"))]
     done = command("export", *both, "--to", "merged", "--model", str(tiny), "-o", str(folded), "--json")
     assert done.returncode == 0, done.stderr

@@ -102,7 +102,7 @@ def test_a_fused_gate_has_no_mlp_in():
 
 
 def test_a_fused_attention_of_the_shape_of_a_fused_gate_is_told_by_the_table_alone():
-    with pytest.raises(UsageError, match="no MLP stands out"):
+    with pytest.raises(UsageError, match="no MLP was recognised"):
         Anatomy.of(phi3(16), ())
     anatomy = Anatomy.of(phi3(16))
     assert (anatomy.mlp_width, anatomy.stacks["decoder"].fused) == (48, "mlp.gate_up_proj")
@@ -142,7 +142,7 @@ def test_blocks_that_read_more_than_the_hidden_state_are_refused(model_type, ext
 
 def test_a_model_without_an_mlp_is_refused_with_what_was_found():
     config = AutoConfig.for_model("mamba", vocab_size=60, hidden_size=32, num_hidden_layers=2)
-    with pytest.raises(UsageError, match=r"no MLP stands out .* mixer.in_proj 32→128") as caught:
+    with pytest.raises(UsageError, match=r"no MLP was recognised .* mixer.in_proj 32→128") as caught:
         Anatomy.of(AutoModelForCausalLM.from_config(config))
     assert "backbone.layers (2 × MambaBlock: " in caught.value.message
     assert "--architecture FILE" in caught.value.hint
@@ -176,7 +176,7 @@ def test_a_table_helps_where_structure_is_not_clear(models):
 
     unclear = AutoModelForCausalLM.from_config(GPT2Config(vocab_size=60, n_embd=32, n_layer=2, n_head=4))
     unclear.transformer.h = nn.ModuleList(TwoMLPs(block) for block in unclear.transformer.h)
-    with pytest.raises(UsageError, match="no MLP stands out"):
+    with pytest.raises(UsageError, match="no MLP was recognised"):
         Anatomy.of(unclear, ())
     assert Anatomy.of(unclear, [GPT2]).mlp_width == 128
 

@@ -101,7 +101,7 @@ def test_a_list_of_unlike_blocks_is_shown_and_can_be_mapped(written):
     given = read_architecture(written("blocks: transformer.h\nparts: {mlp_out: mlp.c_proj, attn_out: attn.c_proj}"))
     anatomy = Anatomy.of(mixed, given=given)
     assert anatomy.path(Site("mlp_out", 1)) == "transformer.h.1.mlp.c_proj"
-    with pytest.raises(UsageError, match=r"blocks at transformer.layers, the model at no place that stands out"):
+    with pytest.raises(UsageError, match=r"blocks at transformer.layers, the model at no place that is clear"):
         Anatomy.of(mixed, given=read_architecture(written("blocks: transformer.layers")))
 
 
@@ -133,8 +133,8 @@ def test_a_map_that_does_not_fit_is_refused_with_what_there_is(tiny, written, te
     ("text", "message"),
     [
         ("parts: {}", "does not say where the blocks are"),
-        ("block: h", "unknown key 'block'. did you mean 'blocks'"),
-        ("blocks: h\nparts: {mlp_ou: x}", "parts: unknown key 'mlp_ou'. did you mean 'mlp_out'"),
+        ("block: h", "unknown key 'block' (did you mean 'blocks'"),
+        ("blocks: h\nparts: {mlp_ou: x}", "parts: unknown key 'mlp_ou' (did you mean 'mlp_out'"),
         ("blocks: h\nencoder_parts: {block: x}", "unknown key 'block'"),
         ("blocks: h\nparts: [x]", "parts is not a mapping"),
         ("blocks: h\nprefixes: model.", "prefixes is not a list"),

@@ -112,9 +112,9 @@ def test_blanks_around_a_subject_are_not_its_tokens(gpt2_tokenizer):
 
 
 def test_a_subject_that_the_tokenizer_cannot_spell_is_refused(tokenizers):
-    with pytest.raises(UsageError, match="could not be told"):
+    with pytest.raises(UsageError, match="could not be found"):
         encode(tokenizers("word pieces"), "The city of {} is", "Ж")
-    with pytest.raises(UsageError, match="could not be told"):
+    with pytest.raises(UsageError, match="could not be found"):
         encode(tokenizers("slow"), "The city of {} is", "Ж")
 
 
@@ -150,7 +150,7 @@ def test_a_wrong_offset_is_noticed_and_mended(gpt2_tokenizer, monkeypatch, shift
 def test_one_token_off_is_an_error(gpt2_tokenizer, monkeypatch, shift):
     monkeypatch.setattr(alignment, "_by_offsets", shifted(alignment._by_offsets, shift))
     monkeypatch.setattr(alignment, "_by_common_prefix", lambda *_: iter(()))
-    with pytest.raises(UsageError, match="could not be told"):
+    with pytest.raises(UsageError, match="could not be found"):
         encode(gpt2_tokenizer, "The mother tongue of {} is", "Danielle Darrieux")
 
 

@@ -128,9 +128,9 @@ def test_it_folds_its_patches_and_one_that_cannot_is_refused(folder, tmp_path, k
 @pytest.mark.parametrize(
     ("kind", "why", "hint"),
     [
-        ("toy.notes", "notes are no weights", "folds it into one"),
-        ("toy.hidden", "a plain load of the folder would silently go without it", "put it on an open session"),
-        ("toy.unknown", "a plain load of the folder would silently go without it", "put it on an open session"),
+        ("toy.notes", "notes are no weights", "fold it into one"),
+        ("toy.hidden", "a plain load of the folder would silently go without it", "to an open session"),
+        ("toy.unknown", "a plain load of the folder would silently go without it", "to an open session"),
     ],
 )
 def test_it_says_why_it_is_not_written_into_a_folder(folder, kind, why, hint):

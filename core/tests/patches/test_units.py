@@ -95,7 +95,7 @@ def test_units_run_beside_the_mlp_and_folded_in_it_with_equal_answers(
     assert (beside - plain).abs().max() > 0.1
     assert torch.equal(logits(session.model), plain)
     if family in HARD_CODED:
-        with pytest.raises(UsageError, match="as wide as its code says"):
+        with pytest.raises(UsageError, match="fixes the width of its MLPs"):
             fold_to_copy(folder, tmp_path / "folded", [patch], Registry.of())
         assert not (tmp_path / "folded").exists()
         return
@@ -217,7 +217,7 @@ def test_units_of_another_base_or_another_mlp_are_refused(root: Callable[[str], 
     with pytest.raises(WrongBaseError):
         fold_to_copy(root("gpt2"), tmp_path / "folded", [patch], Registry.of())
     gated = units_patch(root("gpt2"), "llama", some("llama"))
-    with pytest.raises(EditcoreError, match="a gated MLP, and a plain one is there"), session.patched(gated):
+    with pytest.raises(EditcoreError, match="a gated MLP, but the model has a plain one there"), session.patched(gated):
         pass
     deep = units_patch(root("gpt2"), "gpt2", {Site("block", 9): 1})
     with pytest.raises(UsageError, match="layer 9"), session.patched(deep):
@@ -230,7 +230,7 @@ def test_a_bias_that_has_no_place_and_numbers_too_large_are_not_folded(
     root: Callable[[str], Path], folder: Callable[..., Path], tmp_path: Path
 ) -> None:
     patch = units_patch(root("llama"), "llama", some("llama"), biased=True)
-    with pytest.raises(UsageError, match="has no bias, and the units have"):
+    with pytest.raises(UsageError, match="has no bias, but the units have"):
         fold_to_copy(root("llama"), tmp_path / "folded", [patch], Registry.of())
     half = folder("gpt2", torch.float16)
     large = units_payload({Site("block", 0): Units(torch.full((1, 16), 1e5), torch.ones(1, 16))})
@@ -303,5 +303,5 @@ def test_units_are_compared_by_what_they_say_and_refused_where_weights_are_asked
 
 def test_units_that_are_no_modules_are_refused() -> None:
     payload = units_payload({Site("block", 0): drawn(1, 0, gated=False, biased=False)})
-    with pytest.raises(EditcoreError, match="of kind modules and scale 1"):
+    with pytest.raises(EditcoreError, match="of kind modules with scale 1"):
         seal({}, {}, {}, kind="memory", payload=payload)

@@ -227,7 +227,7 @@ def test_the_applier_that_takes_the_target_answers():
 
     manager = stage_manager(Registry.of(), appliers=[Takes(), Never()])
     assert run_apply_patch(manager, None, Patch("1", {})).patch_ids == ("1",)
-    with pytest.raises(PluginError, match="gave nothing instead of its Applied"):
+    with pytest.raises(PluginError, match="returned nothing instead of its Applied"):
         run_apply_patch(stage_manager(Registry.of(), appliers=[Never()]), None, Patch("1", {}))
 
 
@@ -320,9 +320,9 @@ class Silent(Toy):
         (Misspelt, "did you mean 'editcore_compute_update'"),
         (Unmarked, "write @hookimpl above it"),
         (Wrapping, "must not be a wrapper"),
-        (Applying, "'editcore_apply_patch' is not for it"),
+        (Applying, "must not implement 'editcore_apply_patch'"),
         (Strange, "does not fit its hooks"),
-        (Silent, "gave nothing instead of its Update"),
+        (Silent, "returned nothing instead of its Update"),
     ],
 )
 def test_a_method_that_breaks_the_contract_is_named(method, message):
@@ -336,5 +336,5 @@ def test_a_locator_may_only_locate():
         def editcore_compute_update(self):
             return Update()
 
-    with pytest.raises(PluginError, match=r"locator elsewhere.*not for it"):
+    with pytest.raises(PluginError, match=r"locator elsewhere.*must not implement"):
         stage_manager(Registry.of(), Toy(), Greedy())

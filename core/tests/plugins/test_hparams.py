@@ -159,8 +159,8 @@ def test_other_fields_are_read_from_a_file_as_yaml(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (["layr=5"], "there is no hyper-parameter 'layr'. did you mean 'layer'?"),
-        (["layer"], "'layer' sets nothing. write --set name=value"),
+        (["layr=5"], "there is no hyper-parameter 'layr' (did you mean 'layer'?)"),
+        (["layer"], "'layer' sets nothing (write --set name=value)"),
         (["=5"], "sets nothing"),
         (["layer=1", "layer=2"], "layer is set twice"),
         (["contexts=@no/such/file"], "the file of contexts 'no/such/file' cannot be read: No such file or directory"),
@@ -174,7 +174,7 @@ def test_a_setting_that_cannot_be_meant_is_refused(settings, message):
 
 
 def test_an_unknown_name_that_is_near_to_none_is_told_what_there_is():
-    with pytest.raises(UsageError, match="there is clip, contexts, depth"):
+    with pytest.raises(UsageError, match="choose one of clip, contexts, depth"):
         from_mapping(Hparams, {"xyzzy": 1})
 
 

@@ -53,7 +53,7 @@ def test_a_class_is_found_under_its_kind_only():
         ("alpa", "did you mean 'alpha'?"),
         ("rome", "pip install editcore-rome"),
         ("romee", "did you mean 'rome'?"),
-        ("zzzzzz", "there is alpha, beta"),
+        ("zzzzzz", "choose one of alpha, beta"),
     ],
 )
 def test_an_unknown_method_says_what_comes_next(asked, hint):

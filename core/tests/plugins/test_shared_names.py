@@ -125,12 +125,12 @@ def test_a_name_that_one_plugin_offers_is_written_alone() -> None:
 @pytest.mark.parametrize(
     ("written", "message", "hint"),
     [
-        ("editcore-one:nudg", "editcore-one offers no transform 'nudg'", "there is halve"),
+        ("editcore-one:nudg", "editcore-one offers no transform 'nudg'", "choose one of halve"),
         ("editcore-one:halv", "editcore-one offers no transform 'halv'", "did you mean 'halve'?"),
         (
             "three:halve",
             "no transform is offered by a distribution 'three'",
-            "there is editcore-one:halve, editcore-two",
+            "choose one of editcore-one:halve, editcore-two",
         ),
     ],
 )

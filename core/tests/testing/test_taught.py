@@ -70,6 +70,6 @@ def test_a_model_can_be_taught_sentences_of_your_own(tmp_path):
 
 @pytest.mark.parametrize("make", [taught.taught_model, teach])
 def test_another_family_is_refused_by_name(make, tmp_path):
-    with pytest.raises(UsageError, match="There is no taught model of 'bert'") as refused:
+    with pytest.raises(UsageError, match="there is no taught model of 'bert'") as refused:
         make("bert", tmp_path)
-    assert "Choose one of: gpt2, llama." in str(refused.value)
+    assert "choose one of gpt2, llama" in str(refused.value)

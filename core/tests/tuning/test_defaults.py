@@ -44,12 +44,12 @@ def test_defaults_that_do_not_hold_begin_a_search(session: Session) -> None:
 def test_time_that_allows_no_trial_is_said_and_an_edit_takes_the_defaults(
     session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(TimeUp, match="allow no trial of push") as caught:
+    with pytest.raises(TimeUp, match="are too short for one trial of push") as caught:
         tune(session, "push", given(), seconds=-1.0)
     assert "--seconds" in str(caught.value.hint)
 
     def used_up(*arguments: Any, **named: Any) -> Any:
-        raise TimeUp("150 s allow no trial of push on this machine")
+        raise TimeUp("150 s are too short for one trial of push on this machine")
 
     monkeypatch.setattr("editcore.tuning.tune.tune", used_up)
     said: list[str] = []

@@ -164,5 +164,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """All public names, also those that nobody used yet: `python -m pydoc editcore_hooks` shows them."""
+    """Public names, including those not used yet: `python -m pydoc editcore_hooks` shows them."""
     return [*globals(), *(name for name in __all__ if name not in globals())]

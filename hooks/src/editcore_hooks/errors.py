@@ -4,7 +4,8 @@ from typing import ClassVar
 
 
 class EditcoreError(Exception):
-    """An expected failure. `hint` is the next command or step; a traceback is shown only under `--debug`."""
+    """An expected failure. The command line prints `message` and `hint`, the next command or step, on a line each; it
+    shows a traceback only under `--debug`."""
 
     exit_code: ClassVar[int] = 1
 
@@ -14,7 +15,7 @@ class EditcoreError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        return f"{self.message}. {self.hint}" if self.hint else self.message
+        return f"{self.message} ({self.hint})" if self.hint else self.message
 
 
 class UsageError(EditcoreError):

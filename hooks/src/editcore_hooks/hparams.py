@@ -26,4 +26,4 @@ def hparam(
 
 @attrs.frozen
 class NoHparams:
-    """For what has nothing to set."""
+    """Hyper-parameters of a class without settings."""

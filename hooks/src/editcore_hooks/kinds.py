@@ -15,30 +15,30 @@ if TYPE_CHECKING:
 
 @frozen
 class CardLines:
-    """What a model card says of a patch: one sentence on what it is, and the commands that use it."""
+    """Lines of a model card on a patch: one sentence on what it is, and the commands that use it."""
 
     what: str
     usage: tuple[str, ...]
 
 
 class PatchKind(Named):
-    """Owner of patches of kind `modules` or `memory`: the host asks it, and never a kind by its name.
+    """Owner of patches of kind `modules` or `memory`. The host asks this class and never decides by a name.
 
     `name` is the `kind` of its `Payload`. A payload is sealed as `patch.core["payload"]`: `kind`, `data` (JSON values)
     and `parts` (name to `dtype`, `shape`, `sha256`); its tensors are in `patch.tensors` as `payload/NAME`.
     """
 
     kind: ClassVar[Literal["modules", "memory"]] = "memory"
-    """What its patches are sealed as: `modules`, which add to what the model computes, or `memory`, which is asked."""
+    """Kind of its patches: `modules`, which add to what the model computes, or `memory`, which is queried."""
     reads_branches: ClassVar[bool] = False
-    """Whether what is attached acts on each token from that token and its attention alone, so that the host may read
-    several texts that begin alike as one row with a 4-D mask. Otherwise every text is a row of its own, to the last
-    token, with a 2-D mask."""
+    """Whether the attached part changes each token by that token and its attention alone. The host may then read
+    several texts with a common beginning as one row with a 4-D mask. Otherwise every text is a row of its own, to the
+    last token, with a 2-D mask."""
     unapplied: ClassVar[str] = "a plain load of the folder would silently go without it"
-    """Why `apply` cannot write its patches into a folder, after a colon."""
+    """Why `apply` cannot write its patches into a folder; printed after a colon."""
 
     def attach(self, session: "Session", patch: Patch) -> Any:
-        """Put the patch on; returns a handle for `detach`. What is attached must leave no trace once detached."""
+        """Put the patch on and return a handle for `detach`, after which no trace may remain."""
         raise NotImplementedError
 
     def detach(self, session: "Session", handle: Any) -> None:
@@ -46,7 +46,7 @@ class PatchKind(Named):
         raise NotImplementedError
 
     def check(self, core: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> str | None:
-        """What is wrong with a patch, as a clause ("its keys are not (n, d)"); None when nothing is.
+        """The fault of a patch as a clause ("its keys are not (n, d)"), or None.
 
         Called when a patch is sealed and whenever one is read. `tensors` is None while only the manifest was read; do
         not import torch then. What the host checks for every patch, hashes and declared shapes, holds already.
@@ -58,7 +58,7 @@ class PatchKind(Named):
         return {}
 
     def diff(self, a: Patch, b: Patch) -> Mapping[str, tuple[Any, Any]]:
-        """What differs between two patches of this kind beside their manifests: JSON values of both, by name."""
+        """Differences between two patches of this kind beyond their manifests: JSON values of both, by name."""
         one, two = self.describe(a), self.describe(b)
         names = dict.fromkeys([*one, *two])
         return {name: (one.get(name), two.get(name)) for name in names if one.get(name) != two.get(name)}
@@ -66,9 +66,9 @@ class PatchKind(Named):
     def fold(
         self, folder: Path, patches: Sequence[Patch], architectures: Sequence[type[Architecture]]
     ) -> Mapping[str, Any]:
-        """Write patches into the checkpoint in `folder`, a copy that nobody sees yet; returns JSON values that say how.
+        """Write patches into the checkpoint in `folder`, a copy that is not visible yet; return JSON values on it.
 
-        The folder must then load with plain `from_pretrained`, as a new base model. Override it where a kind can.
+        The folder must then load with plain `from_pretrained`, as a new base model. Override it if the kind can fold.
         """
         raise NotImplementedError
 
@@ -78,6 +78,6 @@ class PatchKind(Named):
         return cls.fold is not PatchKind.fold
 
     def card(self, patch: Patch, file_name: str) -> CardLines:
-        """What a model card says; reads `patch.core` only."""
+        """Lines of the model card; reads `patch.core` only."""
         what = "An addition to a language model, as a patch that leaves its weights as they are."
         return CardLines(what, (f"editcore generate BASE --patch {file_name} --prompt TEXT   # in memory",))

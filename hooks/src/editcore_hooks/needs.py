@@ -1,4 +1,4 @@
-"""What a metric needs of the cases: each need in words, and whether a case meets it."""
+"""Needs of a metric: each in words, with a test whether a case meets it."""
 
 from collections.abc import Callable
 from typing import Final
@@ -10,7 +10,7 @@ from editcore_hooks.requests import Case
 
 @frozen
 class Need:
-    """Something that a case must have to be asked about, "a rephrase of the prompt", and how to tell."""
+    """Something that a case must have for a metric, such as "a rephrase of the prompt", and its test."""
 
     words: str
     met: Callable[[Case], bool] = field(repr=False, eq=False)

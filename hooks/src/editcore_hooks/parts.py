@@ -11,11 +11,11 @@ if TYPE_CHECKING:
 
 
 class Anatomy(Protocol):
-    """Where everything is in a model. Its sizes are those of the decoder."""
+    """Map of the parts of a model. Its sizes are those of the decoder."""
 
     @property
     def model(self) -> Any:
-        """The transformers model that this is a map of."""
+        """The mapped transformers model."""
         ...
 
     @property
@@ -48,7 +48,7 @@ class Anatomy(Protocol):
     def weight(self, site: Site) -> "Tensor":
         """The site's weight, (d_out, d_in) whatever the file stores, or (hidden,) of a norm.
 
-        A view of the parameter, without gradient; of an offloaded one a copy, read at each call.
+        A view of the parameter without gradient; for an offloaded parameter a copy, read at each call.
         """
         ...
 
@@ -64,7 +64,7 @@ class Anatomy(Protocol):
         ...
 
     def site_of(self, parameter_name: str) -> Site | None:
-        """The site whose weight a parameter is; None for a parameter that no site names."""
+        """The site of a weight, by the name of the parameter; None if no site has it."""
         ...
 
     def key_of(self, parameter_name: str, checkpoint_keys: Collection[str]) -> str:
@@ -77,7 +77,7 @@ class Encoded(Protocol):
 
     @property
     def text(self) -> str:
-        """What `ids` stand for; of an encoder-decoder, the prompt."""
+        """Text of `ids`; for an encoder-decoder, the prompt."""
         ...
 
     @property
@@ -102,12 +102,12 @@ class Encoded(Protocol):
 
     @property
     def prompt_ids(self) -> tuple[int, ...]:
-        """What the model is given before it answers."""
+        """Ids of the input of the model."""
         ...
 
     @property
     def target_ids(self) -> tuple[int, ...]:
-        """What it should answer."""
+        """Ids of the answer."""
         ...
 
 
@@ -153,12 +153,12 @@ class Loaded(Protocol):
 
     @property
     def dtype(self) -> str:
-        """What the model runs in, `float32`."""
+        """Dtype of the computation, such as `float32`."""
         ...
 
     @property
     def stored_dtype(self) -> str:
-        """What its files hold, `bfloat16`."""
+        """Dtype of its files, such as `bfloat16`."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""What registration hooks return: classes with a `name`, chosen by that name, made with their hyper-parameters."""
+"""Classes that registration hooks return. The host chooses one by `name` and makes it with its hyper-parameters."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -42,7 +42,7 @@ class EditMethod(Named):
     A class that has a `name` and lacks a stage is a `TypeError` where it is defined.
 
     The hooks `editcore_locate` and `editcore_compute_update` call the plain methods. Override a hook with `@hookimpl`
-    in their place to take only the arguments that you name, as pluggy passes them.
+    instead to take only the arguments that you name, as pluggy passes them.
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset()
@@ -52,18 +52,18 @@ class EditMethod(Named):
         require_stages(cls, EditMethod, {**_LOCATE, **_COMPUTE})
 
     def locate(self, session: "Session", requests: Sequence[EditRequest], state: State) -> Location | None:
-        """Where to edit; every site that the update changes. See `editcore_locate` for the promises.
+        """The location to edit: every site that the update changes. See `editcore_locate` for the promises.
 
-        None where only a locator that the user names can tell. A locator that is named comes in place of this.
+        None if only a locator that the user names can tell. A named locator replaces this method.
         """
         raise NotImplementedError
 
     def compute_update(
         self, session: "Session", requests: Sequence[EditRequest], location: Location, state: State
     ) -> Update:
-        """The change of the weights at `location`, or the payload; the model stays as it is.
+        """The change of the weights at `location`, or the payload; the model stays unchanged.
 
-        One request a call without the capability `batch`. See `editcore_compute_update` for the promises.
+        Each call has one request without the capability `batch`. See `editcore_compute_update` for the promises.
         """
         raise NotImplementedError
 
@@ -89,7 +89,7 @@ class EditMethod(Named):
 
     @classmethod
     def tunable(cls, model: Mapping[str, Any]) -> Tunable | None:
-        """What is worth trying on a model of this shape, for `editcore tune`; None when there is nothing to choose.
+        """Settings worth trying on a model of this shape, for `editcore tune`; None if there is nothing to choose.
 
         `model` is that of `preset`, the number of edits included.
         """
@@ -97,7 +97,7 @@ class EditMethod(Named):
 
     @classmethod
     def place_at(cls, location: Location) -> Mapping[str, Any]:
-        """The hyper-parameters, as in `Tunable.places`, by which the method edits at a location; {} when it has none.
+        """Hyper-parameters, as in `Tunable.places`, that put the edit at a location; {} if there are none.
 
         By default its own `layer`, or its `layers`.
         """
@@ -114,9 +114,9 @@ class EditMethod(Named):
     def compute_each(
         self, session: "Session", requests: Sequence[EditRequest], location: Location, state: State
     ) -> Sequence[Update] | None:
-        """The update of each request alone, all from the current model: the same as one call a request, faster.
+        """The update of each request alone, all from the current model: the result of one call a request, but faster.
 
-        Under the promises of `editcore_compute_update`. None, the default, leaves it to the host to call that.
+        The promises of `editcore_compute_update` hold. With None, the default, the host calls that instead.
         """
         return None
 
@@ -152,22 +152,22 @@ class Transform(Named):
 class Metric(Named):
     """A figure with a versioned name, `pref.es@1`. Scores cases on the current session, patches included.
 
-    `editcore.authoring.evaluation.DialogueMetric` is one that only asks questions; its figures cost least, since the
+    `editcore.authoring.evaluation.DialogueMetric` is a metric that only asks questions. It costs least, since the
     questions of all metrics are put together.
     """
 
     needs: ClassVar[tuple[Need, ...]] = ()
-    """What the cases must have; one that meets a need is enough."""
+    """What the cases must have; one case that meets a need is enough."""
     usual: ClassVar[bool] = False
-    """Whether it is computed where nobody names metrics and the cases meet its needs."""
+    """Whether it is computed by default, if the cases meet its needs."""
     better: ClassVar[Better] = "neither"
-    """Which values are good; `near 1` is for a ratio that neither a rise nor a fall improves."""
+    """Which values are better; `near 1` is for a ratio that should stay at 1."""
     share: ClassVar[bool] = False
     """Whether a row's value lies in [0, 1]; reports write such a figure in percent."""
     of_model: ClassVar[bool] = False
-    """Whether it says something about the model as a whole and nothing about a case."""
+    """Whether it measures the model as a whole and not single cases."""
     of_patch: ClassVar[bool] = False
-    """Whether it says what the edit cost, which differs between two runs of the same edit."""
+    """Whether it measures the cost of the edit, which differs between two runs of the same edit."""
 
     @classmethod
     def lacking(cls, cases: Sequence[Case]) -> tuple[str, ...]:
@@ -213,6 +213,6 @@ class Architecture(Named):
     encoder_blocks: ClassVar[str | None] = None
     """Path of the encoder's block list; None for a decoder alone. `blocks` and `parts` are the decoder's."""
     encoder_parts: ClassVar[Mapping[str, str]] = {}
-    """What `parts` is, for the encoder."""
+    """As `parts`, for the encoder."""
     width: ClassVar[str | None] = None
-    """What the configuration calls the width of the MLPs, `intermediate_size`; None where no number changes it."""
+    """Name of the MLP width in the configuration, `intermediate_size`; None if no number changes it."""

@@ -1,4 +1,4 @@
-"""What is asked for: edit requests, and cases, which are requests with probes that measure them."""
+"""Edit requests, and cases: requests with the probes that measure them."""
 
 from collections.abc import Mapping
 from typing import Literal
@@ -80,7 +80,7 @@ class Case:
 
     `together` are facts that are written with `request`, since the probes ask for what follows from all of them;
     `generation` are prompts to write on from, for figures of the text itself; `accepted` are other names of the
-    request's new target, which count where the model writes them.
+    request's new target, which count if the model writes them.
     """
 
     request: EditRequest

@@ -1,4 +1,4 @@
-"""The open model, as an author may use it. A host's own session has more; only what stands here is promised."""
+"""The open model, as an author may use it. The host's own session has more members; only these are promised."""
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -17,7 +17,7 @@ Question = tuple[str, str, ChatTemplate | None, TargetPrefix]
 
 
 class Session(Protocol):
-    """What methods, locators, transforms, metrics and patch kinds are given as `session`. Covered by `API_VERSION`.
+    """The `session` of methods, locators, transforms, metrics and patch kinds. Covered by `API_VERSION`.
 
     All weights have `requires_grad` False. A stage leaves weights, buffers, hooks, modes and gradients as they were.
     """
@@ -69,7 +69,7 @@ class Session(Protocol):
 
     @property
     def weights_root(self) -> str:
-        """Hash of the base's weights, whatever patches are on: identifies what was computed from the base."""
+        """Hash of the base's weights, independent of patches: identifies results computed from the base."""
         ...
 
     @property
@@ -94,7 +94,7 @@ class Session(Protocol):
 
     @property
     def recalled(self) -> dict[Any, Any] | None:
-        """What the trials of one search share; None outside of a search."""
+        """Values that the trials of one search share; None outside of a search."""
         ...
 
     @property
@@ -108,23 +108,23 @@ class Session(Protocol):
         ...
 
     def traits(self) -> Mapping[str, Any]:
-        """What presets are chosen by: `name`, `model_type`, `n_layers`, `hidden_size`, `mlp_width`,
+        """Traits by which presets are chosen: `name`, `model_type`, `n_layers`, `hidden_size`, `mlp_width`,
         `encoder_decoder`, `weights_root`."""
         ...
 
     def cached(self, key: Any, make: Callable[[], T], *, base: bool = False) -> T:
         """The value kept under `key` for the present patches, made on first use.
 
-        With `base` the value belongs to the model without patches, and is kept whatever patches come and go.
+        With `base`, the value belongs to the model without patches and is kept when patches change.
         """
         ...
 
     def at_base(self) -> AbstractContextManager[None]:
-        """The model without any patch for the body, for statistics of the base; then every bit as before."""
+        """Take all patches off within the context, for statistics of the base; then restore every bit."""
         ...
 
     def patched(self, *patches: Any) -> AbstractContextManager[Any]:
-        """The model with further patches for the body; then every bit as before. Raises `WrongBaseError`,
+        """Put further patches on within the context; then restore every bit. Raises `WrongBaseError`,
         `ConflictError`."""
         ...
 
@@ -154,5 +154,5 @@ class Session(Protocol):
         ...
 
     def progress(self, label: str, total: int) -> AbstractContextManager[Progress]:
-        """Progress of `total` steps under a label; `advance` on what it gives."""
+        """Show the progress of `total` steps under a label; call `advance` on the result."""
         ...

@@ -1,7 +1,7 @@
-"""The values that travel the road: Location, Update, Patch, State, Asset. Tensors are opaque here: no torch.
+"""The values that pass between stages: Location, Update, Patch, State, Asset. Tensors are opaque here: no torch.
 
-What an author makes is checked where it is made. Each class below raises `InvalidValueError`, which is a `ValueError`
-too, and names the field, what is expected and what was given.
+Values that an author makes are checked when they are made. Each class below raises `InvalidValueError`, which is also a
+`ValueError`, and names the field, what is expected and what was given.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ Role = Literal["block", "mlp_in", "mlp_gate", "mlp_out", "attn_out", "final_norm
 
 @frozen
 class Site:
-    """A place in a model, free of any family's names. `layer` is None for roles that occur once."""
+    """A place in a model, independent of the names in its family. `layer` is None for roles that occur once."""
 
     role: Role
     layer: int | None = None
@@ -51,7 +51,7 @@ class Site:
 
 @frozen
 class Location:
-    """Where to edit: sites, and the token whose representation is read (`subject_last`, `subject_first`, `last`)."""
+    """Place of an edit: sites, and the token whose representation is read (`subject_last`, `subject_first`, `last`)."""
 
     sites: tuple[Site, ...]
     token: str = "subject_last"
@@ -117,7 +117,7 @@ TensorUpdate = LowRank | Dense | Sparse | Rows
 
 @frozen
 class Payload:
-    """What a patch of kind `modules` or `memory` holds: owned by the patch kind `kind`, opaque to the core."""
+    """Content of a patch of kind `modules` or `memory`: owned by the patch kind `kind`, opaque to the core."""
 
     kind: str
     data: Mapping[str, Any] = field(factory=dict)
@@ -131,10 +131,10 @@ class Payload:
 
 @frozen
 class Update:
-    """What a method computed: tensor updates by site, or one payload; the model itself is untouched.
+    """Result of a method: tensor updates by site, or one payload; the model itself is untouched.
 
     `state_increment` is what a later edit of the same method needs of this one. `notes` are JSON values for the
-    patch's annotation: contexts, norms, losses. `assets` name what the computation rested on.
+    patch's annotation: contexts, norms, losses. `assets` name the assets that the computation used.
     """
 
     tensors: Mapping[Site, TensorUpdate] = field(factory=dict)
@@ -156,7 +156,7 @@ class Update:
 
 @frozen
 class Patch:
-    """The sealed thing: `core` (what changes a model; its hash is the id), `about` (annotation), the parts by name."""
+    """A sealed patch: `core` (what changes a model; its hash is the id), `about` (annotation), the parts by name."""
 
     patch_id: str
     core: Mapping[str, Any]
@@ -223,7 +223,7 @@ class Tunable:
 
 @frozen
 class Applied:
-    """What applying did: the patches now present, in the order they were put on, and the hash of each result."""
+    """Result of applying: the patches now present, in the order they were put on, and the hash of each result."""
 
     patch_ids: tuple[str, ...]
     result_sha256: Mapping[str, str] = field(factory=dict)

@@ -109,7 +109,7 @@ def test_what_was_left_out_is_said_and_cut_short(tmp_path: Path, capsys: pytest.
     assert main(command) == 0
     said = capsys.readouterr().err.splitlines()
     assert said[0] == "left out: zsre.json, record 2: 'alt' is empty, so there is nothing to write"
-    assert said[3:] == ["left out: 2 more. -v lists them"]
+    assert said[3:] == ["left out: 2 more; list them with -v"]
     assert main([*command, "-v"]) == 0
     assert len(capsys.readouterr().err.splitlines()) == 5
 
@@ -139,15 +139,15 @@ def test_which_file_of_a_hub_dataset_must_be_clear(editcore, hub, tmp_path):
     command = ("datasets", "convert", "counterfact-flat", "me/fact", "--to", str(tmp_path / "c.jsonl"))
     open_ = editcore(*command)
     assert open_.returncode == 2
-    assert "me/fact holds several files: facts.json, more/facts.json. name one with --file" in open_.stderr
+    assert "me/fact holds several files: facts.json, more/facts.json\nhint: name one with --file" in open_.stderr
     assert editcore(*command, "--file", "more/facts.json").returncode == 0
 
 
-def test_a_hub_dataset_that_is_not_there_is_one_line(editcore, hub, tmp_path):
+def test_a_hub_dataset_that_is_not_there_is_an_error_with_a_hint(editcore, hub, tmp_path):
     done = editcore("datasets", "convert", "counterfact-flat", "me/none", "--to", str(tmp_path / "c.jsonl"))
     assert done.returncode == 1
     assert done.stderr.startswith("error: me/none: ")
-    assert done.stderr.count("\n") == 1
+    assert [line.split()[0] for line in done.stderr.splitlines()] == ["error:", "hint:"]
 
 
 def test_listing_datasets_imports_no_torch() -> None:

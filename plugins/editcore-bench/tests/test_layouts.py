@@ -284,7 +284,7 @@ def test_the_layout_that_a_file_has_is_named(read):
     for name, other in (("counterfact", "counterfact-flat"), ("zsre", "knowedit-zsre"), ("mquake", "counterfact")):
         with pytest.raises(RefusedFileError) as caught:
             read(name, sample(other))
-        assert caught.value.hint == f"it has the keys of {other}"
+        assert caught.value.hint == f"read it as {other}, whose keys it has"
 
 
 def test_records_that_do_not_fit_are_passed_over_when_that_is_set(read):

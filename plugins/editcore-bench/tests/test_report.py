@@ -173,4 +173,4 @@ def test_report_writes_both_files(small_run: Path, tmp_path: Path, capsys: pytes
 
 def test_report_of_something_else_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "report", str(tmp_path)]) == 2
-    assert "holds no benchmark run. editcore bench run SPEC makes one" in capsys.readouterr().err
+    assert "holds no benchmark run\nhint: make one with `editcore bench run SPEC`" in capsys.readouterr().err

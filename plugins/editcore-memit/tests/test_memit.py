@@ -114,7 +114,7 @@ def test_subjects_that_are_far_from_their_values_are_named(session: editcore.Ses
     said: list[str] = []
     session.talk = _Talk(said)
     session.edit_all(REQUESTS, EditOptions("memit", hparams=(("test", {**QUICK, "mom2_weight": 1e9}),)))
-    (text,) = [text for text in said if "is missing for" in text]
+    (text,) = [text for text in said if "missed the new value of" in text]
     assert "Ada Marlow, Bo Quist, Cleo Tolland" in text
     assert "too much for 3 edits" in text
 

@@ -48,7 +48,7 @@ def read_manifest(path: Path) -> Manifest:
     try:
         header = read_header(path)
         if set(header.metadata) != {"editcore"}:
-            raise RefusedFileError("its metadata are not the one key `editcore`")
+            raise RefusedFileError("its metadata must hold the key `editcore` alone")
         return _manifest(load_json(header.metadata["editcore"], "its manifest"), header)
     except _LaterFormatError as error:
         raise RefusedFileError(str(error), hint="pip install --upgrade editcore") from None
@@ -117,7 +117,7 @@ def _manifest(document: Any, header: Header) -> Manifest:
     texts = (core["kind"], core["owner"], core["base_root"])
     objects = (about, core["parameters"], core["tensors"])
     if not all(isinstance(text, str) for text in texts) or not all(isinstance(one, dict) for one in objects):
-        raise RefusedFileError("a field of its manifest has another type")
+        raise RefusedFileError("a field of its manifest has the wrong type")
     if not all(isinstance(sha256, str) and _HEX.fullmatch(sha256) for sha256 in core["tensors"].values()):
         raise RefusedFileError("a tensor of its manifest has no sha256")
     if has_negative_zero(core):
@@ -133,4 +133,4 @@ def _manifest(document: Any, header: Header) -> Manifest:
 
 def _require(value: Any, fields: set[str], what: str) -> None:
     if not isinstance(value, dict) or set(value) != fields:
-        raise RefusedFileError(f"{what} has not just the fields {sorted(fields)}")
+        raise RefusedFileError(f"{what} must have exactly the fields {sorted(fields)}")

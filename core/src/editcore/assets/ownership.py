@@ -34,7 +34,7 @@ def warn_of_others(folder: Path) -> None:
         return
     warnings.warn(
         f"the cache {folder} {fault}, who could change what edits are computed from. "
-        f"chmod go-w {folder}, or set EDITCORE_CACHE to a folder of your own",
+        f"Run chmod go-w {folder}, or set EDITCORE_CACHE to a folder of your own",
         CacheWarning,
         stacklevel=4,
     )

@@ -73,7 +73,7 @@ class AssetStore:
             raise RefusedFileError(f"the asset {asset.path.name} is gone", hint="run the same command again")
         manifest = file.verify(asset.path)
         if manifest.sha256 != asset.sha256:
-            raise RefusedFileError(f"the asset {asset.path.name} was replaced by another since it was found")
+            raise RefusedFileError(f"the asset {asset.path.name} was replaced by another after it was found")
         return file.read_tensors(asset.path)
 
     def about(self, asset: Asset) -> Mapping[str, Any]:

@@ -13,7 +13,7 @@ from editcore.cli.group import LazyGroup
 from editcore.cli.options import talk_options
 from editcore.cli.output import Output
 from editcore.threads import settle
-from editcore_hooks import EditcoreError, PluginError
+from editcore_hooks import EditcoreError, PluginError, RefusedFileError
 
 __all__ = ["main", "root"]
 
@@ -83,33 +83,35 @@ def _report(error: BaseException, out: Output) -> int:
 
         traceback.print_exception(error)
     if isinstance(error, EditcoreError):
-        out.error(str(error) if error.hint or not out.command else f"{error}. {_next(error, out)}")
+        out.error(error.message, error.hint or _next(error, out))
         return error.exit_code
     if isinstance(error, click.ClickException):
-        out.error(_usage(error))
+        out.error(error.format_message(), _help_of(error))
         return error.exit_code
     if isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error)):
-        out.error("this takes more memory than there is. Run it again with --debug to see what")
+        out.error("out of memory", "run it again with --debug to see where")
         return 1
     from editcore.plugins.raising import origin_of
 
     origin = origin_of(error)
     out.error(
-        f"{type(error).__name__}: {error}{f', {origin}' if origin else ''}. Run it again with --debug to see where"
+        f"{type(error).__name__}: {error}{f', {origin}' if origin else ''}", "run it again with --debug to see where"
     )
     return 1
 
 
-def _next(error: EditcoreError, out: Output) -> str:
-    """The command that helps with an error without a hint of its own."""
+def _next(error: EditcoreError, out: Output) -> str | None:
+    """The next step after an error without a hint of its own."""
+    if not out.command:
+        return None
+    if isinstance(error, RefusedFileError):
+        return "get the file again from its source"
     return "editcore plugins doctor" if isinstance(error, PluginError) else f"{out.command} --help"
 
 
-def _usage(error: click.ClickException) -> str:
-    message, context = error.format_message(), getattr(error, "ctx", None)
-    if context is None:
-        return message
-    return f"{message}{'' if message.endswith(('.', '?')) else '.'} {context.command_path} --help"
+def _help_of(error: click.ClickException) -> str | None:
+    context = getattr(error, "ctx", None)
+    return None if context is None else f"{context.command_path} --help"
 
 
 def _one_line_warning(out: Output) -> Any:

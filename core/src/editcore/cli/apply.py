@@ -85,7 +85,7 @@ def apply(
     for notice in applied.notices:
         out.warn(notice)
     for key in other_bits:
-        out.warn(f"{key} has other bits than where the stack was exported: another machine or version")
+        out.warn(f"{key} has other bits than on the machine that exported the stack: machine or versions differ")
     where = output or model or str(folder)
     if out.as_json:
         data: dict[str, Any] = {
@@ -99,7 +99,7 @@ def apply(
         out.json(data)
     else:
         out.print(f"{where}: {', '.join(map(short, applied.patch_ids))}")
-        out.say(f"take one back with: editcore revert {short(decided.patches[-1].patch_id)} --model {where}")
+        out.say(f"revert the last with: editcore revert {short(decided.patches[-1].patch_id)} --model {where}")
 
 
 def base_of(patch: "Patch") -> str:
@@ -110,7 +110,7 @@ def base_of(patch: "Patch") -> str:
     name, revision = base.get("name"), base.get("revision")
     if not isinstance(name, str) or revision is None:
         raise UsageError(
-            f"patch {short(patch.patch_id)} was made on a local folder called {name}", hint="name it with --model DIR"
+            f"patch {short(patch.patch_id)} was made for a local folder called {name}", hint="name it with --model DIR"
         )
     if not is_repository(name):
         raise UsageError(

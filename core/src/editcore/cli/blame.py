@@ -50,7 +50,7 @@ def blame(out: Output, folder: str, patches: tuple[str, ...], probes: bool, case
         )
     asked = read_file(cases) if cases else own_cases(session)
     if not asked:
-        raise UsageError("the patches keep no requests to ask for", hint="pass --cases FILE")
+        raise UsageError("the patches hold no requests to check", hint="pass --cases FILE")
     found = find(session, asked, probes)
     if out.as_json:
         out.json(attrs.asdict(found))
@@ -60,11 +60,11 @@ def blame(out: Output, folder: str, patches: tuple[str, ...], probes: bool, case
     for verdict in found.verdicts:
         if verdict.status == "interaction" and verdict.patch:
             out.warn(
-                f"{verdict.case} first fails with {short(verdict.patch)}, but it also fails without that patch alone"
+                f"{verdict.case} first fails with {short(verdict.patch)}, but still fails if only that patch is removed"
             )
     broken = [verdict.patch for verdict in found.verdicts if verdict.status == "broken" and verdict.patch in on_folder]
     if broken and broken[0]:
-        out.say(f"take it off with: editcore revert {short(broken[0])} --model {folder}")
+        out.say(f"revert it with: editcore revert {short(broken[0])} --model {folder}")
 
 
 def _cells(verdict: "Verdict") -> list[str]:

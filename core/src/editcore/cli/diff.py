@@ -67,7 +67,9 @@ def _answers(
             said.append(answers(open_session(out, side, **options), asked, max_new_tokens))
             continue
         if model is None:
-            raise UsageError(f"{side} is not a model, and answers need one", hint="name its base with --model DIR")
+            raise UsageError(
+                f"{side} is not a model, and only a model gives answers", hint="name its base with --model DIR"
+            )
         patches = read_export(path).load() if path.suffix == ".json" else [Patch.load(path)]
         session = open_session(out, model, **options)
         with session.patched(*patches):

@@ -54,7 +54,7 @@ def require_layers(hparams: Any, n_layers: int | None, model: str, owner: str) -
             name = "layer" if layer == values.get("layer") else "layers"
             raise UsageError(
                 f"{owner}: {model} has no layer {layer}",
-                hint=f"its layers are 0 to {n_layers - 1}: --set {name}={n_layers // 2}",
+                hint=f"choose a layer from 0 to {n_layers - 1}, such as --set {name}={n_layers // 2}",
             )
 
 

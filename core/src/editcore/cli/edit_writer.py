@@ -59,7 +59,7 @@ class Writer:
             elif is_patch_of(path, case.request, self.session.weights_root):
                 self.out.say(f"{path} exists already")
             else:
-                raise UsageError(f"{path} exists and is for another request", hint="pass --overwrite")
+                raise UsageError(f"{path} exists already, for another request", hint="pass --overwrite")
         with self.session.progress("edits", len(missing)) as progress:
             for start in range(0, len(missing), TOGETHER):
                 some = missing[start : start + TOGETHER]
@@ -76,10 +76,10 @@ class Writer:
             return
         asked = sum(len(row["requests"]) for row in self.rows)
         kept = f"{self._unwritten[0]} was" if len(self._unwritten) == 1 else f"{len(self._unwritten)} patches were"
-        finds = f", and {self._tune()} finds settings" if self._tunable() else ""
+        finds = f"find better settings with `{self._tune()}`, or " if self._tunable() else ""
         raise RequirementNotMetError(
-            f"{len(failed)} of {asked} edits did not take: {_some(failed)}",
-            hint=f"{kept} not written; --allow-failed writes such patches{finds}",
+            f"{len(failed)} of {asked} edits did not take: {_some(failed)}. {kept} not written",
+            hint=f"{finds}write such patches with --allow-failed",
         )
 
     def _write(self, path: Path, patch: "Patch", cases: Sequence[Case]) -> None:
@@ -110,7 +110,7 @@ class Writer:
         for measurement in failed[:SHOWN]:
             self.out.warn(f"{measurement.request} did not take: {_lack(measurement)}")
         if failed and self.allow_failed:
-            finds = f". {self._tune()} finds settings" if self._tunable() else ""
+            finds = f". Find better settings with `{self._tune()}`" if self._tunable() else ""
             names = _some([measurement.request for measurement in failed])
             self.out.warn(f"{len(failed)} of {len(measured.measurements)} edits did not take: {names}{finds}")
         for report in measured.reports:
@@ -125,7 +125,7 @@ class Writer:
 
 def _lack(measurement: "Measurement") -> str:
     """The part of the target that is there, the part that is missing, and the model's answer."""
-    there = f"{measurement.there!r} is there, " if measurement.there else ""
+    there = f"{measurement.there!r} is there, but " if measurement.there else ""
     says = "" if measurement.answer is None else f"; the model says {measurement.answer.strip()!r}"
     return f"{there}{measurement.missing!r} is missing (p(target) {measurement.after:.3g}){says}"
 

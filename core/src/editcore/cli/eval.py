@@ -88,8 +88,8 @@ def evaluate(
         for each in failed:
             _print_missed(out, each)
     if failed:
-        texts = [f"{each.requirement} but it is {each.report.value:.3g}" for each in failed]
-        raise RequirementNotMetError(f"required {', '.join(texts)}", hint="the failing rows are in the output")
+        texts = [f"{each.requirement} is required, but it is {each.report.value:.3g}" for each in failed]
+        raise RequirementNotMetError("; ".join(texts), hint="see the failing rows in the output")
 
 
 def _write_rows(path: Path, reports: Sequence[Report]) -> None:

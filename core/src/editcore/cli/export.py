@@ -54,7 +54,7 @@ def export(
     reverted, unless --keep-history is given. Units are folded: every MLP becomes wider.
     """
     if len(patches) > 1 and form != "merged":
-        raise UsageError(f"--to {form} takes one patch", hint="editcore squash makes one of several")
+        raise UsageError(f"--to {form} takes one patch", hint="make one of several: editcore squash P1 P2 -o P")
     if form == "card":
         _card(out, patches[0], Path(output))
         return
@@ -119,7 +119,9 @@ def _adapter(
         out.say(f"its base is {name}; offline: PeftModel.from_pretrained(model of {folder}, {output!r})")
     elif base_name is None:
         out.say(f"it names {model or name} on this machine as its base; to share it: --base-name OWNER/NAME")
-    out.say(f"servers that limit the rank need {max(made.ranks.values())}; an adapter adds in the model's own dtype")
+    out.say(
+        f"a server that limits the rank must allow {max(made.ranks.values())}; it adds the adapter in the model's dtype"
+    )
 
 
 def _card(out: Output, name: str, output: Path) -> None:

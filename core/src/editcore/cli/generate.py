@@ -36,7 +36,7 @@ def generate(
     """Continue prompts with MODEL, greedily; with patches, side by side with the model without them."""
     texts = [line for p in prompts for line in (sys.stdin.read().splitlines() if p == "-" else [p]) if line.strip()]
     if not texts:
-        raise UsageError("there is no prompt", hint="pass --prompt TEXT")
+        raise UsageError("no prompt was given", hint="pass --prompt TEXT")
     loaded = load_patches(out, patches)
     session = open_session(out, model, **options)
     template = chat_template(chat, system)

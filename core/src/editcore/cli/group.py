@@ -110,7 +110,7 @@ class LazyGroup(click.Group):
 
             raise missing(name, package)
         near = suggestion(name, {*self.offers, *PACKAGES})
-        raise UsageError(f"there is no command {name!r}", hint=near or "editcore --help lists them")
+        raise UsageError(f"there is no command {name!r}", hint=near or "editcore --help")
 
 
 def _load(name: str, command: Command) -> click.Command:

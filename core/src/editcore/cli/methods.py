@@ -25,7 +25,7 @@ def _list(out: Output) -> None:
     known = registry()
     found = [(cls, *known.source_of(cls)) for cls in known.methods.named().values()]
     if any(record.status in ("broken", "incompatible") for record in known.records):
-        out.warn("some plugins cannot be used. editcore plugins doctor")
+        out.warn("some plugins cannot be used. Find out why with `editcore plugins doctor`")
     if out.as_json:
         out.json([_as_json(*method) for method in found])
     elif found:
@@ -34,7 +34,7 @@ def _list(out: Output) -> None:
             [[known.methods.written(cls), distribution, version, cls.summary] for cls, distribution, version in found],
         )
     else:
-        out.say("no method is installed. pip install editcore-rome")
+        out.say("no method is installed. Install one: pip install editcore-rome")
 
 
 def _show(out: Output, name: str) -> None:

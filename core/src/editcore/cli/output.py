@@ -16,7 +16,7 @@ _PATIENCE = 1.0
 _CALM = 10.0
 """Seconds between two lines of progress where no terminal shows a bar: a pipe, the log of a CI."""
 _LONGEST = 1000
-"""Characters of a warning or an error, which may quote a file that is out to fill the screen."""
+"""Characters of a line of a warning or an error, which may quote a file that is meant to fill the screen."""
 
 
 class Output:
@@ -62,9 +62,11 @@ class Output:
         """A warning on stderr, also under `-q`."""
         click.echo(f"{click.style('warning:', fg='yellow')} {_short(fill(text, self.given))}", err=True)
 
-    def error(self, text: str) -> None:
-        """The one line of an error on stderr."""
-        click.echo(f"{click.style('error:', fg='red')} {_short(fill(text, self.given))}", err=True)
+    def error(self, text: str, hint: str | None = None) -> None:
+        """An error on stderr: a line that says what happened and, if there is a hint, a line with the next step."""
+        click.echo(f"{click.style('error:', fg='red')} {_short(fill(text, self.given)).removesuffix('.')}", err=True)
+        if hint:
+            click.echo(f"{click.style('hint:', fg='cyan')} {_short(fill(hint, self.given))}", err=True)
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator["Progress"]:
@@ -160,6 +162,6 @@ def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[
 
 
 def _short(text: str) -> str:
-    """One line, without its middle when that is long: what happened stands first and what to do last."""
+    """One line, without its middle when that is long: both ends matter most."""
     line = one_line(text)
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"

@@ -46,7 +46,7 @@ def load_patches(out: Output, names: Sequence[str]) -> "list[Patch]":
 def require_file(name: str) -> Path:
     path = Path(name)
     if not path.is_file():
-        hint = f"name a file in it: {name}/NAME.safetensors" if path.is_dir() else "editcore edit writes one"
+        hint = f"name a file in it: {name}/NAME.safetensors" if path.is_dir() else "write one with `editcore edit`"
         raise UsageError(f"there is no patch file {name}", hint=hint)
     return path
 

@@ -21,19 +21,19 @@ def patch_output(name: str, *, overwrite: bool = False, folders: bool = False) -
     path = Path(name)
     stem = str(path.with_suffix("")) if path.suffix else str(path)
     if path.suffix == ".gguf":
-        hint = f"-o {stem}{PATCH}; after `editcore apply`, {_TO_GGUF}"
+        hint = f"pass -o {stem}{PATCH}; after `editcore apply`, {_TO_GGUF}"
         raise UsageError(f"{name} ends in .gguf, and a patch is a {PATCH} file", hint=hint)
     if path.suffix != PATCH:
         if not folders:
-            raise UsageError(f"{name} does not end in {PATCH}", hint=f"-o {stem}{PATCH}")
+            raise UsageError(f"{name} does not end in {PATCH}", hint=f"pass -o {stem}{PATCH}")
         if path.suffix and not path.is_dir() and not name.endswith(os.sep):
-            hint = f"-o {stem}{PATCH} for one patch of all requests, -o {name}{os.sep} for a folder with one a request"
+            hint = f"pass -o {stem}{PATCH} for one patch of all requests, -o {name}{os.sep} for one patch a request"
             raise UsageError(f"{name} is neither a folder nor a name that ends in {PATCH}", hint=hint)
         if path.exists() and not path.is_dir():
-            hint = f"-o {name}{PATCH} for one patch, or the name of a folder for one a request"
+            hint = f"pass -o {name}{PATCH} for one patch, or name a folder for one patch a request"
             raise UsageError(f"{name} is a file and not a folder", hint=hint)
     elif path.is_dir():
-        raise UsageError(f"{name} is a folder", hint=f"-o {path / f'fact{PATCH}'}")
+        raise UsageError(f"{name} is a folder", hint=f"pass -o {path / f'fact{PATCH}'}")
     elif path.exists() and not overwrite:
         raise UsageError(f"{name} exists", hint="choose another name, or pass --overwrite")
     if not folders and not path.absolute().parent.is_dir():
@@ -50,7 +50,7 @@ def free_folder(name: str) -> Path:
     if path.suffix in _FILES and not path.is_dir():
         more = f"; then {_TO_GGUF}" if path.suffix == ".gguf" else ""
         raise UsageError(
-            f"{name} ends in {path.suffix}, but the output is a folder", hint=f"-o {path.with_suffix('')}{more}"
+            f"{name} ends in {path.suffix}, but the output is a folder", hint=f"pass -o {path.with_suffix('')}{more}"
         )
     if not path.absolute().parent.is_dir():
         raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")

@@ -104,7 +104,7 @@ def doctor(out: Output) -> int:
     if faulty or duplicates or classes:
         out.say("leave a plugin out with EDITCORE_PLUGINS=-NAME, or uninstall its distribution")
         return 4
-    out.say(f"{len(known.records)} plugins, no fault found")
+    out.say(f"{len(known.records)} plugins, no faults found")
     return 0
 
 

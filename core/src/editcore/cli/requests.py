@@ -102,5 +102,7 @@ def read_file(name: str) -> list[Case]:
     except OSError as error:
         raise UsageError(f"cannot read {name}: {error.strerror}", hint="check the path") from error
     if not cases:
-        raise UsageError(f"{name} holds no request", hint='write {"prompt": …, "subject": …, "target_new": …} a line')
+        raise UsageError(
+            f"{name} holds no request", hint='write one {"prompt": …, "subject": …, "target_new": …} a line'
+        )
     return cases

@@ -34,5 +34,8 @@ def sign(out: Output, path: str, key: str, overwrite: bool) -> None:
 
 def _passphrase() -> str:
     if not sys.stdin.isatty():
-        raise UsageError("the key has a passphrase, and there is no terminal to ask for it", hint="use another key")
+        raise UsageError(
+            "the key has a passphrase, and there is no terminal to ask for it",
+            hint="run it in a terminal, or use a key without one",
+        )
     return str(click.prompt("passphrase of the key", hide_input=True, err=True))

@@ -66,7 +66,7 @@ def export(out: Output, folder: str, output: str) -> None:
         out.json({"file": output, "stack_hash": written.hash, "patches": list(written.patch_ids)})
         return
     out.print(f"{output}: {', '.join(map(short, written.patch_ids))}")
-    out.say(f"put it on a clean base with: editcore apply --stack {output} --model BASE -o OUT")
+    out.say(f"apply it to a clean base with: editcore apply --stack {output} --model BASE -o OUT")
 
 
 def _cells(row: "StackRow") -> list[object]:

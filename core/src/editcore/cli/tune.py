@@ -91,7 +91,7 @@ def _list(out: Output, session: "Session", method: str | None) -> None:
     if out.as_json:
         out.json([{"method": p.method, "name": p.name, "sha256": p.asset.sha256, **p.about} for p in profiles])
     elif not profiles:
-        out.say(f"no profile of {session.loaded.name} yet. editcore tune MODEL --method NAME")
+        out.say(f"no profile of {session.loaded.name} yet. Make one with `editcore tune MODEL --method NAME`")
     else:
         rows = [[p.method, p.name, _settings(p.hparams), p.about["facts"], p.about["n_facts"]] for p in profiles]
         out.table(["method", "name", "settings", "facts", "n"], rows)

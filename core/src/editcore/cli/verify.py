@@ -63,7 +63,7 @@ def verify(out: Output, path: str, base: str | None, signer: str | None, signatu
         if Path(path).is_dir():
             out.print(f"no patch touches {len(others.compared) + len(others.left)} others: {_compared(others)}")
             if others.left:
-                out.say(f"all are with: editcore verify {path} --base BASE")
+                out.say(f"compare all with: editcore verify {path} --base BASE")
     found.ensure()
 
 

@@ -21,18 +21,18 @@ def check_update(session: "OpenSession", by: str, location: Location, update: Up
     """
     if not isinstance(update, Update):
         kind = "None" if update is None else type(update).__name__
-        _refuse(f"{by} gave a {kind} where an Update is expected", "return Update({site: Dense(delta)})")
+        _refuse(f"{by} returned a {kind} where an Update is expected", "return Update({site: Dense(delta)})")
     named = {**update.state_increment, **(update.payload.tensors if update.payload is not None else {})}
     for name, tensor in named.items():
-        _require_torch(f"{by} gave {name!r}", tensor)
+        _require_torch(f"{by} returned {name!r}", tensor)
     for site, given in update.tensors.items():
         if site not in location.sites:
             there = ", ".join(map(str, location.sites)) or "no site"
             _refuse(
-                f"{by} gave an update of {site}, which is outside its location: {there}",
+                f"{by} returned an update of {site}, which is outside its location: {there}",
                 "`locate` must return every site that the update changes",
             )
-        _check_tensors(session, f"{by} gave for {site}", site, given)
+        _check_tensors(session, f"{by} returned for {site}", site, given)
     return update
 
 

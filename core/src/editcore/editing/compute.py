@@ -88,7 +88,7 @@ def compute_updates(session: "OpenSession", run: PreparedMethod, requests: Seque
                 updates = run.method.compute_each(session, requests, location, state)
             if updates is not None:
                 if len(updates) != len(requests):
-                    message = f"{run.method.name} gave {len(updates)} updates for {len(requests)} requests"
+                    message = f"{run.method.name} returned {len(updates)} updates for {len(requests)} requests"
                     raise PluginError(message, hint="report this to its authors")
                 return [_transformed(session, run, location, update) for update in updates]
     return [compute_update(session, run, [request]) for request in requests]

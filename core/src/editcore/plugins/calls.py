@@ -71,7 +71,7 @@ class StageManager(pluggy.PluginManager):
             names = ", ".join(watching)
             raise PluginError(
                 f"an observer changed the result of {stage}: {names}",
-                hint=f"an observer may only watch or refuse; leave it out with {VARIABLE}=-{watching[0]}",
+                hint=f"leave it out, as an observer may only watch or refuse: {VARIABLE}=-{watching[0]}",
             )
         return result
 
@@ -149,7 +149,7 @@ def _admit(manager: StageManager, instance: Any, what: str, stages: frozenset[st
     wrong = [*misspelt(manager, instance), *unmarked(instance)]
     callers = {caller.name: caller for caller in manager.get_hookcallers(instance) or ()}
     for name in sorted(callers.keys() & (STAGES - stages)):
-        wrong.append(f"{name!r} is not for it to implement")
+        wrong.append(f"it must not implement {name!r}")
     for name, caller in callers.items():
         for impl in caller.get_hookimpls():
             if impl.plugin is instance and (impl.wrapper or impl.hookwrapper):
@@ -190,5 +190,7 @@ def _expect(result: Any, kind: type[T], stage: str, manager: StageManager | None
         got = "nothing" if result is None else f"a {type(result).__name__}"
         asked = [] if manager is None else manager.makers(stage)
         owner = f"{' and '.join(asked)}: " if asked else ""
-        raise PluginError(f"{owner}{stage} gave {got} instead of its {kind.__name__}", hint="editcore plugins doctor")
+        raise PluginError(
+            f"{owner}{stage} returned {got} instead of its {kind.__name__}", hint="editcore plugins doctor"
+        )
     return result

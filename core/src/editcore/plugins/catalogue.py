@@ -173,9 +173,9 @@ class Catalogue(Generic[T]):
         if package:
             return PluginError(f"{message} installed", hint=f"pip install {package}")
         if near is None and any(plugin.record.status == "broken" for plugin in self._plugins()):
-            return PluginError(message, hint="some plugins are broken: editcore plugins doctor")
+            return PluginError(message, hint="some plugins are broken; see `editcore plugins doctor`")
         if near is None and (excluded := left_out(self._plugins())):
-            return PluginError(message, hint=f"{excluded}; it may be of one of these")
+            return PluginError(message, hint=f"{excluded}, which may offer it; change {VARIABLE}")
         return PluginError(message, hint=near or suggestion_or_list(name, self.names()))
 
 
@@ -193,11 +193,11 @@ def unusable(plugin: Plugin, wanted: str) -> PluginError:
     """The error of one who asks by name for what an unusable plugin offers; carries the saved traceback."""
     record = plugin.record
     if record.status == "blocked":
-        message, hint = "is left out", f"take it into {VARIABLE}, or unset it"
+        message, hint = "is left out", f"add it to {VARIABLE}, or unset that"
     elif record.status == "incompatible":
         message, hint = f"is incompatible: {record.reason}", f"pip install --upgrade {record.distribution} editcore"
     else:
-        message, hint = f"is broken: {record.reason}", "editcore plugins doctor shows where"
+        message, hint = f"is broken: {record.reason}", "see where with `editcore plugins doctor`"
     error = PluginError(f"{wanted} cannot be used: the plugin {record.name} ({record.owner}) {message}", hint=hint)
     error.__cause__ = plugin.cause
     if "\n" in record.error:

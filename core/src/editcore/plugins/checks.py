@@ -49,4 +49,4 @@ def _misplaced(manager: pluggy.PluginManager, plugin: Any) -> Iterator[str]:
                     "a plugin module may only watch it with @hookimpl(wrapper=True)"
                 )
             elif caller.name not in STAGES and (impl.wrapper or impl.hookwrapper):
-                yield f"nobody wraps {caller.name!r}"
+                yield f"an observer must not wrap {caller.name!r}"

@@ -37,7 +37,9 @@ def chooser(setting: str | None, installed: Collection[tuple[str, str]]) -> Choo
     for name in sorted(without | only):
         if normalised(name) not in known:
             there = ", ".join(sorted({name for name, _ in installed} | {BUILTIN}))
-            raise UsageError(f"{VARIABLE} names {name!r}, and no such plugin is installed", hint=f"there is {there}")
+            raise UsageError(
+                f"{VARIABLE} names {name!r}, and no such plugin is installed", hint=f"choose one of {there}"
+            )
     named = {normalised(name) for name in without | only}
 
     def allowed(name: str, distribution: str) -> bool:

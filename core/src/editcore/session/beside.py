@@ -48,8 +48,8 @@ class Beside:
         form = patch.targets[own].form
         if not form.factored:
             raise UsageError(
-                f"{key} is quantised here, and patch {short(patch.patch_id)} is {form.name} there: "
-                "only low_rank runs beside",
+                f"{key} is quantised, and patch {short(patch.patch_id)} is {form.name} there: "
+                "only low_rank runs beside quantised weights",
                 hint="open the unquantised base",
             )
         if self._modules is None:
@@ -59,7 +59,7 @@ class Beside:
         described = self._modules.get_submodule(path)
         if not isinstance(described, nn.Linear) and not is_transposed(described):
             raise UsageError(
-                f"{key} is the weight of {type(described).__name__}, and only linear maps have a branch",
+                f"{key} is the weight of {type(described).__name__}, but only linear maps have a branch",
                 hint="open the base with its weights unquantised, on one device",
             )
         delta = whole(patch.deltas(own))

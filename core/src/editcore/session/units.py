@@ -54,7 +54,7 @@ class FfnUnits(PatchKind):
 
     def check(self, core: Mapping[str, Any], tensors: Mapping[str, Any] | None = None) -> str | None:
         if core["kind"] != self.kind or core["apply"]["scale"] != 1:
-            return "units are of kind modules and scale 1"
+            return "units must be of kind modules with scale 1"
         payload = core["payload"]
         parts = {name: (part["dtype"], tuple(part["shape"])) for name, part in payload["parts"].items()}
         if fault := units_fault(payload["data"], parts):

@@ -32,7 +32,7 @@ _REMEDIES: Final[Mapping[int | None, str]] = {
 
 def remedy(error: OSError) -> str:
     """The next step after a failed write."""
-    return _REMEDIES.get(error.errno, "see to the disk")
+    return _REMEDIES.get(error.errno, "check the disk")
 
 
 @frozen

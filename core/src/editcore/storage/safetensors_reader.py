@@ -107,7 +107,7 @@ def _entry(path: Path, name: str, value: Any, data_start: int) -> Entry:
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
         raise RefusedFileError(f"{where} has the unknown dtype {dtype!r}", hint="upgrade editcore")
     if not _are_counts(shape) or not _are_counts(offsets) or len(offsets) != 2 or offsets[0] > offsets[1]:
-        raise RefusedFileError(f"{where} has a shape or offsets that make no sense", hint=_AGAIN)
+        raise RefusedFileError(f"{where} has an invalid shape or invalid offsets", hint=_AGAIN)
     if math.prod(shape) * DTYPE_BITS[dtype] != (offsets[1] - offsets[0]) * 8:
         raise RefusedFileError(f"the byte length of {where} does not match {dtype} of shape {shape}", hint=_AGAIN)
     return Entry(dtype, tuple(shape), data_start + offsets[0], data_start + offsets[1])

@@ -1,1 +1,1 @@
-"""For authors of plugins: what their tests need. Importing it is light; torch is imported where it is used."""
+"""Tools for the tests of plugins. Importing it is light; torch is imported where it is used."""

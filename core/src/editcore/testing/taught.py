@@ -47,7 +47,7 @@ def taught_model(family: str, folder: Path) -> Path:
     from safetensors.numpy import load_file, save_file
 
     if family not in TAUGHT:
-        raise UsageError(f"There is no taught model of {family!r}.", hint=f"Choose one of: {', '.join(TAUGHT)}.")
+        raise UsageError(f"there is no taught model of {family!r}", hint=f"choose one of {', '.join(TAUGHT)}")
     kept, folder = KEPT / family, Path(folder)
     shutil.copytree(kept, folder, ignore=shutil.ignore_patterns("*.safetensors"), dirs_exist_ok=True)
     weights = {key: half.astype("float32") for key, half in load_file(kept / WEIGHTS).items()}

@@ -26,7 +26,7 @@ def teach(family: str, folder: Path, texts: Sequence[str] | None = None, *, step
     that is not in `taught.TAUGHT`.
     """
     if family not in TAUGHT:
-        raise UsageError(f"There is no taught model of {family!r}.", hint=f"Choose one of: {', '.join(TAUGHT)}.")
+        raise UsageError(f"there is no taught model of {family!r}", hint=f"choose one of {', '.join(TAUGHT)}")
     texts = list(sentences() if texts is None else texts)
     tokenizer = _byte_level(texts) if family == "gpt2" else _metaspace(texts)
     model = _trained(_config(family, len(tokenizer)), tokenizer, texts, steps)

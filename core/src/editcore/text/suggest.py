@@ -12,6 +12,8 @@ def suggestion(name: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion_or_list(name: str, known: Iterable[str]) -> str:
-    """The suggestion, or else what there is."""
+    """The suggestion, or else the names to choose from."""
     names = sorted(known)
-    return suggestion(name, names) or (f"there is {', '.join(names)}" if names else "there is none")
+    return suggestion(name, names) or (
+        f"choose one of {', '.join(names)}" if names else "install a plugin that offers one"
+    )

@@ -92,7 +92,7 @@ def parse(text: str, what: str) -> Any:
         problem = getattr(error, "problem", None) or str(error)
         raise UsageError(f"{what} is not YAML{where}: {' '.join(str(problem).split())}") from error
     except (TypeError, RecursionError, ValueError) as error:
-        raise UsageError(f"{what} is not YAML that can be used: {error}") from error
+        raise UsageError(f"{what} is not usable YAML: {error}") from error
 
 
 def line_of(text: str, path: Sequence[str | int]) -> int:

@@ -38,5 +38,5 @@ def own_facts(session: "OpenSession", n: int) -> Facts:
         return Facts(tuple(common), "common facts that the model states", common_sentences())
     sampled = sampled_cases(session, n)
     if len(sampled) < FEWEST:
-        raise UsageError(f"the model shows only {len(sampled)} facts of its own by which an edit could be tried")
+        raise UsageError(f"the model states only {len(sampled)} facts on which an edit could be tried")
     return Facts(tuple(sampled), "of the model itself")

@@ -34,7 +34,7 @@ def _require_weights(session: "OpenSession") -> None:
     if session.loaded.quantised:
         raise UsageError(
             f"{session.loaded.name} is quantised, and an edit is computed on its base",
-            hint="open that in 16 or 32 bits; its patches run beside quantised weights too",
+            hint="open the base in 16 or 32 bits; its patches run beside quantised weights too",
         )
     if session.live.beside:
         raise UsageError(

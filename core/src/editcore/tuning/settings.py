@@ -72,7 +72,7 @@ def _tuned(session: "OpenSession", cls: type[EditMethod], edits: int, again: boo
     try:
         return tune.tune(session, session.registry.methods.written(cls), edits=edits, if_needed=True).profile
     except (TimeUp, UsageError) as error:
-        session.say(f"{error.message}: the default settings of {cls.name} are used. {error.hint or ''}".rstrip())
+        session.say(f"{error}: the default settings of {cls.name} are used")
         return None
 
 

@@ -179,7 +179,7 @@ def _questions(session: "OpenSession", case: Case, contexts: Sequence[str]) -> I
     request = case.request
     prompt = request.rendered().text
     if request.target_true is None:
-        raise EditcoreError(f"the case {request.id} has no target_true", hint="tuning compares with it: add it")
+        raise EditcoreError(f"the case {request.id} has no target_true", hint="add it: tuning compares with it")
     asked = [("target", prompt, request.target_true)]
     asked += [("general", f"{context} {prompt}", request.target_true) for context in contexts]
     asked += [("general", text, request.target_true) for text in case.rephrases]

@@ -83,7 +83,7 @@ def tune(
     session.say(f"estimated {foreseen:.0f} s, took {took:.0f} s")
     if search.stopped:
         command = f"editcore tune {session.loaded.name} --method {method} --seconds N"
-        session.say(f"stopped after {took:.0f} s; {command} looks further")
+        session.say(f"stopped after {took:.0f} s; search further with: {command}")
     undone = failed(search.bench, best)
     about = {
         "facts": task.source,
@@ -109,8 +109,8 @@ def _foretell(session: "OpenSession", method: str, estimate: Estimate, seconds: 
         return whole
     checking = min(estimate.checking(), seconds)
     session.say(
-        f"trying the default settings of {method} on facts that {model} states: about {checking:.0f} s; where they do "
-        f"not hold, others are searched, about {whole:.0f} s in all"
+        f"trying the default settings of {method} on facts that {model} states: about {checking:.0f} s; if they do "
+        f"not hold, the search for others takes about {whole:.0f} s in all"
     )
     return checking
 
@@ -119,9 +119,9 @@ def _nothing(search: Search, method: str, seconds: float) -> Exception:
     """Why there is no trial to choose."""
     failures = [trial.failure for trial in search.trials.values() if trial.failure]
     if failures:
-        return UsageError(f"{method} edits none of the facts: {failures[0]}", hint="give others: --cases FILE")
+        return UsageError(f"{method} edits none of the facts: {failures[0]}", hint="give other facts: --cases FILE")
     hint = f"editcore tune {search.session.loaded.name} --method {method} --seconds {10 * seconds:.0f}"
-    return TimeUp(f"{seconds:.0f} s allow no trial of {method} on this machine", hint=hint)
+    return TimeUp(f"{seconds:.0f} s are too short for one trial of {method} on this machine", hint=hint)
 
 
 def _about(search: Search, watch: Watch, foreseen: float, limit: float) -> dict[str, Any]:

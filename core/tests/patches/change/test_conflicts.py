@@ -218,11 +218,11 @@ def test_of_patches_that_cannot_share_a_tensor_all_are_named_and_the_last_can_wi
         ("exclusive", bits.patch_id, later.patch_id),
     ]
     for rule in ("refuse", "warn"):
-        with pytest.raises(ConflictError, match=r"cannot both be on .*and 1 more.*last-wins drops the earlier"):
+        with pytest.raises(ConflictError, match=r"cannot both be on .*and 1 more.*last-wins to drop the earlier"):
             decide(opened, [bits, later], conflicts, rule)
     last = decide(opened, [bits], conflicts[:1], "last-wins")
     assert (last.patches, last.taken_off) == ((bits,), (present.patch_id,))
-    assert f"(old) is left out, with all its facts: {bits.patch_id[:12]} has {KEY} to itself" in last.notices[0]
+    assert f"(old) is left out, with all its facts: {bits.patch_id[:12]} must be alone on {KEY}" in last.notices[0]
     assert change_on_disk(root, last.patches, last.taken_off).patch_ids == (bits.patch_id,)
 
 

@@ -446,7 +446,7 @@ def test_a_commit_while_a_folder_is_being_opened_is_said(
         return read(opened)
 
     monkeypatch.setattr(checkpoint, "read_stack_file", overtaken)
-    with pytest.raises(ConflictError, match=r"was changed while it was read\. try again"):
+    with pytest.raises(ConflictError, match=r"was changed while it was read \(try again"):
         Checkpoint.open(root)
     assert Checkpoint.open(root).patch_ids == (patch.patch_id,)
 

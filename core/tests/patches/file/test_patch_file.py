@@ -322,7 +322,7 @@ def rename_target(key: str) -> Callable[[dict[str, Any]], None]:
         pytest.param(lambda d: d.update(format_version="0.9"), "never existed", id="older major"),
         pytest.param(lambda d: d.update(format_version="1"), "invalid format version", id="no version"),
         pytest.param(lambda d: d.update(format="other"), "is not a patch", id="another format"),
-        pytest.param(lambda d: d.update(extra=1), "just the fields", id="unknown field outside"),
+        pytest.param(lambda d: d.update(extra=1), "exactly the fields", id="unknown field outside"),
         pytest.param(lambda d: d.update(patch_id="0" * 64), "its patch_id says", id="wrong id"),
         pytest.param(lambda d: d.update(about_sha256="0" * 64), "its about_sha256 says", id="changed annotation"),
         pytest.param(lambda d: d.update(core=[]), "not JSON objects", id="core is a list"),

@@ -45,7 +45,7 @@ def locate(
     """Show through which tokens and blocks of MODEL a fact passes, or the facts of FILE on average.
 
     causal-trace corrupts the subject and restores one hidden state at a time; logit-lens reads the answer off every
-    block. What is traced is the token that the model says next.
+    block. The traced token is the one that the model says next.
     """
     from editcore.authoring.settings import from_settings
     from editcore_causal_trace.hparams import TraceHparams

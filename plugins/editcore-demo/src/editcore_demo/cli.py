@@ -11,7 +11,7 @@ from editcore.authoring.commands import Output, with_output
 )
 @with_output
 def demo(out: Output, output: str | None) -> None:
-    """Edit two facts of a small model of an invented world, stack the patches, take one back, then both.
+    """Edit two facts of a small model of an invented world, stack the patches, revert one, then both.
 
     Offline, in under a minute on two cores. Everything it does can be done with the commands that it names.
     """

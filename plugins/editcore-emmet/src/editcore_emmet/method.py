@@ -26,7 +26,7 @@ def compute(
     layers = edited_layers(location, "EMMET")
     if hparams.slack == 0 and hparams.context_spread:
         message = "without slack EMMET cannot spare how keys differ from context to context: their differences sum to 0"
-        raise UsageError(message, hint="--set context_spread=false, or a slack above 0")
+        raise UsageError(message, hint="pass --set context_spread=false, or a slack above 0")
     own = hparams.mom2_weight
     ordinary = own if own is not None else default_lambda(session.anatomy.mlp_width) / (hparams.slack or SLACK)  # λ
     weight, add = hparams.slack * ordinary, hparams.norm_weight / ordinary

@@ -31,7 +31,7 @@ def compute_update(
     if not requests:
         raise UsageError("there is nothing to edit", hint="give at least one request")
     if not location.sites:
-        raise UsageError("the location names no site", hint="name another locator, or none")
+        raise UsageError("the location names no site", hint="choose another locator, or leave it out")
     contexts = _contexts(session, hparams)
     rows = examples(session, requests, contexts, hparams.objective)
     _warn_of_many_tokens(session, requests, rows, hparams)
@@ -116,8 +116,8 @@ def _warn_of_many_tokens(
     if hparams.objective == "last_token" and many:
         request = requests[min(example.index for example in many)]
         session.say(
-            f"{len(many)} of {len(rows)} targets have more than one token ({request.target_new.strip()!r}), and "
-            "last_token asks for all of them at one place, where one can stand. Use ft-m, or objective=target_only"
+            f"{len(many)} of {len(rows)} targets have more than one token ({request.target_new.strip()!r}), but "
+            "last_token trains all of them at one position, where one can stand. Use ft-m, or objective=target_only"
         )
 
 
@@ -130,6 +130,6 @@ def _say_open(
 ) -> None:
     worst = max(open_, key=lambda i: losses[i])
     session.say(
-        f"{len(open_)} of {len(requests)} edits did not converge: {requests[worst].subject!r} is left with a loss of "
-        f"{losses[worst]:.3g}, and {hparams.stop_loss:g} was asked for. Raise steps or lr, or widen the constraint"
+        f"{len(open_)} of {len(requests)} edits did not converge: the loss of {requests[worst].subject!r} is "
+        f"{losses[worst]:.3g} > {hparams.stop_loss:g}. Raise steps or lr, or widen the constraint"
     )

@@ -72,5 +72,7 @@ class _Run(nn.Module):
 def _matrix(session: "Session", site: Site) -> tuple[str, nn.Parameter, bool]:
     name, parameter, transposed = session.anatomy.parameter(site)
     if parameter.ndim != 2 or not parameter.is_floating_point():
-        raise UsageError(f"fine-tuning edits matrices, and {site} is not one", hint="name another locator, or none")
+        raise UsageError(
+            f"fine-tuning edits matrices, and {site} is not one", hint="choose another locator, or leave it out"
+        )
     return name, parameter, transposed

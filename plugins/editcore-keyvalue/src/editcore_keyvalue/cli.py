@@ -17,7 +17,7 @@ from editcore_hooks import UsageError
 @model_options
 @with_output
 def stats(out: Output, model: str, layers: str, corpus: str, tokens: int, seconds: float, **options: Any) -> None:
-    """Collect the second moments of the MLP keys of MODEL, which ROME and its kin need, and keep them.
+    """Collect and keep the second moments of the MLP keys of MODEL, which ROME and related methods need.
 
     `bundled` is English text that comes with this package, `self` text that the model writes, seeded, and `auto` the
     first of these that suits the model. A pass that is stopped is resumed by the next.
@@ -59,5 +59,5 @@ def parse_layers(text: str, n_layers: int) -> list[int]:
         raise UsageError(f"--layers {text!r} is not a list of layers", hint="write it like 3,5-7 or all") from None
     outside = sorted(layer for layer in layers if not 0 <= layer < n_layers)
     if outside:
-        raise UsageError(f"the model has no layer {outside[0]}", hint=f"its layers are 0 to {n_layers - 1}")
+        raise UsageError(f"the model has no layer {outside[0]}", hint=f"choose layers from 0 to {n_layers - 1}")
     return sorted(layers)

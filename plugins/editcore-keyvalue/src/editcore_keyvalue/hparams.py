@@ -50,9 +50,9 @@ class KeyValueHparams:
     )
     v_stop: Literal["loss", "target", "argmax", "settled", "never"] = hparam(
         "loss",
-        help="when to stop before v_steps: loss, below 0.05; target, once its part of the loss is; argmax, once every "
-        "target token is the likeliest in every context (sooner, with a smaller margin); settled, PMET's, once that "
-        "holds and the weighted divergence is below 0.01; never",
+        help="rule to stop before v_steps. loss: the loss is below 0.05; target: the target's part of the loss is; "
+        "argmax: every target token is the likeliest in every context (sooner, with a smaller margin); settled, as in "
+        "PMET: argmax, and the weighted divergence is below 0.01; never",
         source="code",
     )
     context_lengths: tuple[int, ...] = hparam(
@@ -88,8 +88,8 @@ class KeyValueHparams:
     )
     mom2_seconds: float = hparam(
         0.0,
-        help="time limit for collecting it; if it is too short, a half, a quarter, … of the tokens is read, with a "
-        "warning; 0: no limit",
+        help="time limit for collecting the moment; if it is too short, a half, a quarter, … of the tokens is read, "
+        "with a warning; 0: no limit",
         validator=not_negative,
     )
     mom2_ridge: float | None = hparam(
@@ -125,19 +125,19 @@ class SpreadHparams(KeyValueHparams):
     )
     context_spread: bool = hparam(
         False,
-        help="spare how a key differs from context to context: KKᵀ is then summed over contexts and not of their mean, "
-        "so that a small weight of ordinary keys does not blow those differences up; false: as published",
+        help="spare how a key differs from context to context: KKᵀ is summed over contexts, not taken of their mean, "
+        "so that a small weight of ordinary keys does not amplify the differences; false: as published",
     )
     key_contexts: int = hparam(
         0,
-        help="beginnings of sentences, sampled, in which keys are read too: with context_spread, what is written then "
-        "holds for a subject amid a sentence; they cost little, as values are not found in them",
+        help="number of sampled beginnings of sentences in which keys are also read; with context_spread, an edit then "
+        "also holds for a subject amid a sentence. They cost little, as no values are found in them",
         validator=not_negative,
     )
     history: bool = hparam(
         True,
-        help="keep the keys in the patch, and spare those of the method's patches that are on the model already; "
-        "false: as first published, later edits do not know of earlier ones",
+        help="keep the keys in the patch, and spare the keys of this method's patches on the model; "
+        "false, as first published: later edits ignore earlier ones",
         source="Fang et al. 2025, arXiv:2410.02355, for MEMIT as its baseline",
     )
 

@@ -43,7 +43,7 @@ def edited_layers(location: Location, name: str) -> list[int]:
     if len(layers) != len(location.sites) or len(set(layers)) != len(layers) or not layers:
         named = ", ".join(map(str, location.sites)) or "nothing"
         message = f"{name} edits MLP down projections of different layers, not {named}"
-        raise UsageError(message, hint="name another locator, or none")
+        raise UsageError(message, hint="choose another locator, or leave it out")
     return layers
 
 
@@ -93,7 +93,7 @@ def joint_update(
     if sites == (Site("block", layers[-1]),) and not enters_as_it_is(session, layers[-1]):
         if len(layers) > 1:
             session.say(
-                f"{name} writes layer {layers[-1]} alone: the blocks of this model rescale what an MLP puts out"
+                f"{name} writes layer {layers[-1]} alone: the blocks of this model rescale the output of an MLP"
             )
         layers = layers[-1:]
         sites = (Site("mlp_out", layers[-1]),)
@@ -174,9 +174,9 @@ def say_missing(session: "Session", shared: Sequence[Shared], written: Written, 
     if not far:
         return
     mean = float(written.missing.mean())
-    text = f"after {name} more than {FAR:.0%} of the way to the new value is missing for {far} ({mean:.0%} on average)"
+    text = f"{name} missed the new value of {far} by more than {FAR:.0%} of the way ({mean:.0%} on average)"
     if mean > FAR:
-        text += f": what it spares weighs too much for {written.missing.numel()} edits, or their keys are too alike"
+        text += f". What it spares weighs too much for {written.missing.numel()} edits, or their keys are too alike"
     session.say(text)
 
 

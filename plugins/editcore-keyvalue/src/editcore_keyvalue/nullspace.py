@@ -51,7 +51,7 @@ class Eigenbasis:
         f = len(self.values)
         if not 0 < free <= f:
             message = "no direction of the keys is free: ordinary text uses all of them more than the threshold"
-            raise UsageError(message, hint="raise --set nullspace_threshold, or give --set nullspace_share=0.7")
+            raise UsageError(message, hint="raise nullspace_threshold, or pass --set nullspace_share=0.7")
         if free > f // 2:
             return NullSpace(self.vectors[:, free:], True, free)
         return NullSpace(self.vectors[:, :free], False, free)

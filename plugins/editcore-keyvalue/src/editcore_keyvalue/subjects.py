@@ -46,8 +46,8 @@ def by_key(session: "Session", requests: Sequence[EditRequest], contexts: Sequen
     if joined:
         first = joined[0]
         session.say(
-            f"{sum(len(shared.requests) for shared in joined)} edits have their key in common with another, as the "
-            f"{len(first.requests)} of {first.requests[0].subject}: such edits get one value together"
+            f"{sum(len(shared.requests) for shared in joined)} edits share their key with another, such as the "
+            f"{len(first.requests)} of {first.requests[0].subject}: edits with one key get one value together"
         )
     return found
 
@@ -57,5 +57,5 @@ def _refuse_contradictions(requests: Sequence[EditRequest]) -> None:
     for request in requests:
         text, target = request.rendered().text, request.target_new.strip()
         if targets.setdefault(text, target) != target:
-            message = f"{text!r} is to be followed by {targets[text]!r} and by {target!r}"
+            message = f"two requests continue {text!r} differently: {targets[text]!r} and {target!r}"
             raise UsageError(message, hint="leave one of the two requests out")

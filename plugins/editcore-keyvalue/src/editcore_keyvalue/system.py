@@ -112,7 +112,7 @@ def _cholesky(matrix: Tensor) -> Tensor:
     lower, failed = torch.linalg.cholesky_ex(matrix)
     if failed or not bool(torch.isfinite(lower).all()):
         raise EditcoreError(
-            "the keys of these edits, and of earlier ones, depend on each other: not each can have its own value",
-            hint="edit fewer at a time, or let values be missed a little: a weight or slack above 0",
+            "the keys of these edits, and of earlier ones, depend on each other, so not each can have its own value",
+            hint="edit fewer at a time, or set a weight or slack above 0, which lets values be missed a little",
         )
     return lower

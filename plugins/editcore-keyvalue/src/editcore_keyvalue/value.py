@@ -176,7 +176,9 @@ class _Fit:
             loss = self.nll * layout.nll(logprobs[:n]) + s.kl * kl + s.weight_decay * decay  # (E,)
         losses = loss.detach().tolist()
         if not torch.isfinite(loss).all():
-            raise EditcoreError(f"the value optimisation diverged at step {step}", hint="lower it: --set v_lr=0.1")
+            raise EditcoreError(
+                f"the value optimisation diverged at step {step}", hint="lower the step size: --set v_lr=0.1"
+            )
         for value, one in zip(self.values, losses, strict=True):
             value.losses.append(one)
         match s.stop:

@@ -31,7 +31,7 @@ def compute(session: "Session", request: EditRequest, location: Location, hparam
     if wrong:
         raise UsageError(
             f"the units of KN are inputs of an MLP's down projection, not of {wrong[0]}",
-            hint="name another locator, or none",
+            hint="choose another locator, or leave it out",
         )
     asked = prompts_of(session, request, hparams)
     target = encode_request(session.tokenizer, request).target_ids
@@ -51,7 +51,7 @@ def compute(session: "Session", request: EditRequest, location: Location, hparam
     taken = common(theirs, hparams.common)
     chosen = shared([units - taken for units in own], hparams.share, hparams.fewest, hparams.most)
     if taken and not chosen.units:
-        session.say(f"no unit is that of {request.subject} alone; those that other subjects share are changed")
+        session.say(f"no unit belongs to {request.subject} alone; units that other subjects share are changed")
         taken, chosen = set(), shared(own, hparams.share, hparams.fewest, hparams.most)
     if not chosen.units:
         raise EditcoreError(

@@ -42,7 +42,7 @@ def load_tasks(names: Sequence[str], folder: Path | None = None) -> Any:
     for name in names:
         if name not in known.all_tasks:
             near = suggestion(name, known.all_tasks)
-            raise UsageError(f"there is no task {name!r}", hint=near or "lm-eval ls tasks lists them")
+            raise UsageError(f"there is no task {name!r}", hint=near or "list them with `lm-eval ls tasks`")
     return known
 
 
@@ -76,7 +76,7 @@ def run_tasks(session: Session, names: Sequence[str], tasks: Any, settings: Sett
         except Exception as error:  # of the library, of datasets, of the network
             raise EditcoreError(
                 f"lm-evaluation-harness stopped: {first_line(error)}",
-                hint="a task needs its dataset, here or on the hub; --debug shows where",
+                hint="check that the dataset of the task is here or on the hub, or see the cause with --debug",
             ) from error
     return dict(results or {})
 

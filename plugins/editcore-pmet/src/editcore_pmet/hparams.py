@@ -20,9 +20,9 @@ class PmetHparams(SpreadHparams):
     nll: float = hparam(1.0, help="weight of the target's likelihood", source="code", validator=positive)
     v_stop: Literal["loss", "argmax", "settled", "never"] = hparam(
         "settled",
-        help="when to stop before v_steps: settled, as published, below a loss of 0.05, or once every target token is "
-        "the likeliest in every context and the weighted divergence below 0.01, the target counting a tenth by then; "
-        "loss, argmax and never as in MEMIT",
+        help="rule to stop before v_steps. settled, as published: the loss is below 0.05, or every target token is the "
+        "likeliest in every context and the weighted divergence is below 0.01, where the target counts a tenth; "
+        "loss, argmax, never: as in MEMIT",
         source="code",
     )
     mom2_weight: float | None = hparam(

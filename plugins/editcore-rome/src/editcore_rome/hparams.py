@@ -29,9 +29,9 @@ class RomeHparams(KeyValueHparams):
     )
     v_stop: Literal["loss", "target", "argmax", "settled", "never"] = hparam(
         "target",
-        help="when to stop before v_steps: target, once its part of the loss is below 0.05; loss, as published, once "
-        "the whole is; argmax, once every target token is the likeliest in every context (sooner, with a smaller "
-        "margin); settled, as in PMET; never",
+        help="rule to stop before v_steps. target: the target's part of the loss is below 0.05; loss, as published: "
+        "the whole loss is; argmax: every target token is the likeliest in every context (sooner, with a smaller "
+        "margin); settled: as in PMET; never",
         source="this package, see its README",
     )
     key_mode: Literal["r-rome", "rome", "p-rome"] = hparam(

@@ -52,7 +52,9 @@ def compute_each(
     (site,) = location.sites
     layer = site.layer
     if site.role != "mlp_out" or layer is None:
-        raise UsageError(f"ROME edits an MLP down projection, not {site}", hint="name another locator, or none")
+        raise UsageError(
+            f"ROME edits an MLP down projection, not {site}", hint="choose another locator, or leave it out"
+        )
     contexts = [contexts_of(session, hparams, [request]) for request in requests]
     moment, asset = second_moments(session, [layer], MomentRequest.of(hparams))[layer]
     ridge = ridge_of(moment, hparams.mom2_ridge)

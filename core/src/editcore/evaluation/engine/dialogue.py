@@ -142,7 +142,7 @@ def over_cases(name: str, rows: Sequence[Row], *, share: bool = True) -> Report:
     for test, values in tests.items():
         cases.setdefault(test[0], []).append(max(values) if rules[test] == "any" else min(values))
     if not cases:
-        message = f"none of the cases has a prompt that {name} asks, or that counts for it"
+        message = f"no case has a prompt that counts for {name}"
         raise NothingAskedError(message, hint=_hint(rows))
     means = [fmean(values) for values in cases.values()]
     value = fmean(means)
@@ -152,4 +152,4 @@ def over_cases(name: str, rows: Sequence[Row], *, share: bool = True) -> Report:
 
 def _hint(rows: Sequence[Row]) -> str:
     reasons = sorted({row["why"] for row in rows if row.get("why")})
-    return f"of those asked: {'; '.join(reasons)}" if reasons else "add rephrases or probes for it to the cases"
+    return f"use other cases: {'; '.join(reasons)}" if reasons else "add rephrases or probes for it to the cases"

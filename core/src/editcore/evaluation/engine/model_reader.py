@@ -160,7 +160,7 @@ def _remembered(session: "OpenSession", question: Q, make: Callable[["OpenSessio
 
 
 def _too_long(session: "OpenSession", prompt: str, length: int) -> UsageError:
-    message = f"{prompt!r} with what follows is {length} tokens, and the model reads {session.max_length}"
+    message = f"{prompt!r} and its continuation are {length} tokens, but the model reads {session.max_length}"
     return UsageError(message, hint="leave the case out")
 
 

@@ -36,7 +36,9 @@ def evaluate_each(
     """The reports over all cases, each scored with its own patch on top of what is on the model."""
     cases = identified(cases)
     if len(cases) != len(patches):
-        raise UsageError(f"{len(patches)} patches for {len(cases)} cases", hint="edit_each makes one for each")
+        raise UsageError(
+            f"{len(patches)} patches for {len(cases)} cases", hint="make one patch for each case with edit_each"
+        )
     every = made(session, metrics)
     rows: list[list[Row]] = [[] for _ in every]
     at_once = _at_once(patches)

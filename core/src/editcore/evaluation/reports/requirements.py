@@ -46,6 +46,11 @@ def parse_requirement(text: str) -> Requirement:
 def check(requirements: Sequence[Requirement], reports: Sequence[Report]) -> None:
     """Raises `RequirementNotMetError` naming each figure that was not reached."""
     values = {report.metric: report.value for report in reports}
-    missed = [f"{r} but it is {values[r.metric]:.3g}" for r in requirements if not r.met_by(values[r.metric])]
+    missed = [
+        f"{r} is required, but it is {values[r.metric]:.3g}" for r in requirements if not r.met_by(values[r.metric])
+    ]
     if missed:
-        raise RequirementNotMetError(f"required {', '.join(missed)}", hint="the patch was not written")
+        raise RequirementNotMetError(
+            f"{'; '.join(missed)}. The patch was not written",
+            hint="choose other settings with --set, or a lower bound with --require",
+        )

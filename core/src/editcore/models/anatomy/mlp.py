@@ -67,13 +67,13 @@ def require_fit(mlp: Mlp, block: Site, shape: tuple[int, ...], gated: bool) -> N
     """Raise `EditcoreError` when units with keys of `shape` (n, d) are not of this MLP's kind."""
     if shape[1] != mlp.hidden_size:
         raise EditcoreError(
-            f"units of {block} read {shape[1]} numbers, and the MLP there {mlp.hidden_size}",
+            f"the units of {block} read {shape[1]} numbers, but its MLP reads {mlp.hidden_size}",
             hint="use the base that the patch was made for",
         )
     if gated != mlp.gated:
         kinds = ("a plain", "a gated")
         raise EditcoreError(
-            f"units of {block} are those of {kinds[gated]} MLP, and {kinds[mlp.gated]} one is there",
+            f"the units of {block} belong to {kinds[gated]} MLP, but the model has {kinds[mlp.gated]} one there",
             hint="use the base that the patch was made for",
         )
 
@@ -86,7 +86,9 @@ def _activation(holder: nn.Module, block: Site) -> nn.Module:
         if not isinstance(child, nn.Dropout) and not any(True for _ in child.parameters()) and not list(child.buffers())
     ]
     if len(found) != 1:
-        raise UsageError(f"no activation stands out in the MLP of {block}", hint="units need one; edit weights instead")
+        raise UsageError(
+            f"the MLP of {block} has no recognisable activation, and units need one", hint="edit weights instead"
+        )
     return found[0]
 
 

@@ -17,7 +17,9 @@ def counterpart(name: str, among: Collection[str], prefixes: Sequence[str], part
             return candidate
         found = sorted(_aliases(candidate, prefixes) & set(among))
         if len(found) > 1:
-            raise RefusedFileError(f"{name} may be any of {', '.join(found)}", hint="the checkpoint names it twice")
+            raise RefusedFileError(
+                f"the checkpoint names {name} twice: {', '.join(found)}", hint="use one that names it once"
+            )
         if found:
             return found[0]
     raise RefusedFileError(f"no tensor here corresponds to {name}", hint="compare config.json with the weights' keys")

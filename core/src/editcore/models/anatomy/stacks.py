@@ -33,7 +33,7 @@ class StackMap:
             self._require(site.role)
             return self.roles[site.role]
         if site.layer is None or not 0 <= site.layer < self.n_layers:
-            raise UsageError(f"there is no layer {site.layer}", hint=f"the layers are 0 to {self.n_layers - 1}")
+            raise UsageError(f"there is no layer {site.layer}", hint=f"choose a layer from 0 to {self.n_layers - 1}")
         block = f"{self.blocks}.{site.layer}"
         if site.role == "block":
             return block
@@ -57,4 +57,4 @@ class StackMap:
             message = f"{role} has no weight of its own here: {self.fused} is gate and input in one"
             raise UsageError(message, hint="edit mlp_out")
         known = ", ".join(known for known in get_args(Role) if known in self.roles)
-        raise UsageError(f"no {role} is known in this model", hint=f"there are {known}")
+        raise UsageError(f"no {role} is known in this model", hint=f"choose one of {known}")

@@ -92,7 +92,7 @@ def _stack(wanted: _Wanted, reader: "PreTrainedModel") -> StackMap:
     roles |= {role: where for role, where in named.items() if where is not None}
     roles |= _confirmed(wanted, path, roles)
     if "mlp_out" not in roles:
-        message = f"no MLP stands out in the blocks of {wanted.kind}: {structure.describe_lists(model)}"
+        message = f"no MLP was recognised in the blocks of {wanted.kind}: {structure.describe_lists(model)}"
         raise UsageError(message, hint=BY_FILE)
     fused = None if "mlp_in" in roles else structure.fused_input(blocks[0], roles["mlp_out"], hidden_size)
     return StackMap(path, roles, len(blocks), _mlp_width(wanted, blocks, roles["mlp_out"], hidden_size), fused)
@@ -105,11 +105,11 @@ def _choose_blocks(wanted: _Wanted) -> str:
         if wanted.blocks in candidates if doubted else structure.is_list(wanted.model, wanted.blocks):
             return wanted.blocks
         name = wanted.kind if wanted.table is None else wanted.table.name
-        found = candidates[0] if candidates else "no place that stands out"
+        found = candidates[0] if candidates else "no place that is clear"
         raise wanted.contradiction(f"the map of {name} has its blocks at {wanted.blocks}, the model at {found}")
     if len(candidates) != 1:
         found = structure.describe_lists(wanted.model)
-        raise UsageError(f"one list of blocks was expected in {wanted.kind}, there is {found}", hint=BY_FILE)
+        raise UsageError(f"expected one list of blocks in {wanted.kind}, found {found}", hint=BY_FILE)
     return candidates[0]
 
 

@@ -145,7 +145,7 @@ def _read_tokenizer(file: Path) -> "PreTrainedTokenizerBase":
 def _require_room(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder.parent).free
     if free < size + _ROOM:
-        message = f"{folder} needs {_size(size + _ROOM)}, and {_size(free)} are free on its disk"
+        message = f"{folder} needs {_size(size + _ROOM)}, but only {_size(free)} are free on its disk"
         raise EditcoreError(message, hint="make room, or give another folder")
 
 

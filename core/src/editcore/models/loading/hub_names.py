@@ -62,5 +62,5 @@ def _object_ids(listing: Any) -> Iterator[tuple[str, Any]]:
 def _refuse(host: str, name: str, value: object) -> None:
     raise RefusedFileError(
         f"{host} answers with the {name} {json.dumps(value)[:80]}, which is not a plain hash",
-        hint="use another endpoint: HF_ENDPOINT names it",
+        hint="set HF_ENDPOINT to another endpoint",
     )

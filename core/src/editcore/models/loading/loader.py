@@ -70,7 +70,7 @@ def load(
     found = find(source, revision=revision, code=trust_remote_code)
     config = read_config(found.folder)
     if _is_quantised(config) and base is None:
-        hint = "edit its base in 16 or 32 bits; to try patches on this one, name that as `base`"
+        hint = "edit its base in 16 or 32 bits; to try patches on this model, pass its base as `base`"
         raise RefusedFileError(f"{found.name} is quantised", hint=hint)
     quantised = _is_quantised(config) or quantization is not None
     stored = stored_dtype(weight_files(base or found.folder))
@@ -132,7 +132,7 @@ def _rows_of(model: "PreTrainedModel") -> int:
 def _refuse_if_any(name: str, what: str, keys: set[str]) -> None:
     if keys:
         some = ", ".join(sorted(keys)[:3]) + (f" and {len(keys) - 3} more" if len(keys) > 3 else "")
-        raise RefusedFileError(f"{name} {what} {some}", hint="its config.json must be the one of these weights")
+        raise RefusedFileError(f"{name} {what} {some}", hint="use the config.json of these weights")
 
 
 def _key(entry: Any) -> str:

@@ -93,7 +93,7 @@ def values_of(model: "PreTrainedModel", names: Sequence[str]) -> Values:
     places = [place for name in names if (place := _place(model, name)) is not None]
     if not places:
         hint = "load the model on one device, or with device_map through accelerate"
-        raise UsageError(f"{names[0]} is offloaded, and nothing tells where to", hint=hint)
+        raise UsageError(f"{names[0]} is offloaded to an unknown place", hint=hint)
     return Offloaded(places[0][0], tuple(key for _, key in places), parameter.dtype)
 
 

@@ -87,8 +87,8 @@ def forward(model: "PreTrainedModel", batch: Batch, at: Positions | None = None)
     """
     if model.config.is_encoder_decoder:
         raise UsageError(
-            f"{model.config.model_type} has an encoder and a decoder, and one text was given for both",
-            hint="choose a method that knows encoder-decoders",
+            f"{model.config.model_type} has an encoder and a decoder, but one text was given for both",
+            hint="choose a method that supports encoder-decoders",
         )
     options: dict[str, Any] = {"use_cache": False}
     if "position_ids" in accepted(model):

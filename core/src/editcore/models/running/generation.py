@@ -84,7 +84,7 @@ def sample(
     if model.config.is_encoder_decoder:
         raise UsageError(
             f"{model.config.model_type} has an encoder and a decoder, so no text can be sampled from a start",
-            hint="choose a method that knows encoder-decoders",
+            hint="choose a method that supports encoder-decoders",
         )
 
     def draw(logits: torch.Tensor) -> torch.Tensor:  # (B, V) → (B,)

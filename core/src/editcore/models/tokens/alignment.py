@@ -32,8 +32,8 @@ def subject_tokens(tokenizer: "PreTrainedTokenizerBase", tokens: Tokens, text: s
     for span in candidates:
         if _is_aligned(tokenizer, tokens.ids, span, text[:first], text[first:stop], text[stop:]):
             return span
-    message = f"the tokens of the subject {subject!r} in {text!r} could not be told"
-    raise UsageError(message, hint="the tokenizer may lack its characters; try another spelling")
+    message = f"the tokens of the subject {subject!r} in {text!r} could not be found"
+    raise UsageError(message, hint="try another spelling: the tokenizer may lack its characters")
 
 
 def _by_offsets(offsets: tuple[tuple[int, int], ...], first: int, stop: int) -> Iterator[range]:

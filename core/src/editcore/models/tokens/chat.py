@@ -30,7 +30,7 @@ def render_chat(tokenizer: "PreTrainedTokenizerBase", prompt: Rendered, template
     start, end = traced.find(opening), traced.find(closing) - 1
     if traced.replace(opening, "").replace(closing, "") != text or traced.count(opening) != 1 or start < 0:
         raise UsageError(
-            f"the chat template does not repeat the prompt {prompt.text!r} as it is", hint="take the template off"
+            f"the chat template does not repeat the prompt {prompt.text!r} as it is", hint="leave out the template"
         )
     return Rendered(text, start, end)
 
@@ -42,7 +42,7 @@ def _apply(tokenizer: "PreTrainedTokenizerBase", content: str, template: ChatTem
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     except (ValueError, TemplateError) as error:
         message = f"this tokenizer cannot put the prompt into a chat: {str(error).splitlines()[0].rstrip('.')}"
-        raise UsageError(message, hint="take the template off, or its system message") from error
+        raise UsageError(message, hint="leave out the template, or its system message") from error
     return str(text)
 
 

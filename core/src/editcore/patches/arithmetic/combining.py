@@ -95,7 +95,7 @@ def _require_memory(needed: int, shape: Shape) -> None:
     present = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     if needed > present:
         raise EditcoreError(
-            f"a sum of shape {shape} takes {needed / 2**30:.0f} GB of memory, of {present / 2**30:.0f} here",
+            f"a sum of shape {shape} needs {needed / 2**30:.0f} GB of memory, this machine has {present / 2**30:.0f}",
             hint="apply the patches one by one instead",
         )
 

@@ -38,7 +38,7 @@ def small_numbers_kept(elements: int) -> Iterator[None]:
         if _flushes(1):
             raise EditcoreError(
                 "this process rounds small numbers to zero, and a patch would get other bits",
-                hint="torch.set_flush_denormal(False) before editcore is used",
+                hint="call torch.set_flush_denormal(False) before you use editcore",
             )
         yield
     finally:

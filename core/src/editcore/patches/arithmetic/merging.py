@@ -15,7 +15,7 @@ def merge(rule: str, deltas: Sequence[torch.Tensor], density: float) -> torch.Te
     state. Raises `UsageError` for a density outside (0, 1] and `EditcoreError` without peft.
     """
     if not 0 < density <= 1:
-        raise UsageError(f"a density of {density} is out of range", hint="0 < --density <= 1")
+        raise UsageError(f"a density of {density} is out of range", hint="choose 0 < --density <= 1")
     try:
         from peft.utils import merge_utils
     except ImportError as error:

@@ -107,8 +107,10 @@ def decide(
     barred = {"refuse": counting, "warn": excluding, "last-wins": []}[rule]
     if barred:
         more = f" (and {len(barred) - 1} more)" if len(barred) > 1 else ""
-        goes_on = "last-wins drops the earlier" if excluding else "warn or last-wins goes on"
-        raise ConflictError(f"{barred[0].message}{more}", hint=f"see --dry-run for all; --on-conflict {goes_on}")
+        goes_on = "last-wins to drop the earlier" if excluding else "warn or last-wins to go on"
+        raise ConflictError(
+            f"{barred[0].message}{more}", hint=f"list all with --dry-run, or pass --on-conflict {goes_on}"
+        )
     losing = {c.earlier for c in deciding} if rule == "last-wins" else set()
     left = tuple(patch for patch in patches if patch.patch_id not in losing)
     gone = tuple(patch_id for patch_id in checkpoint.patch_ids if patch_id in losing)
@@ -117,7 +119,7 @@ def decide(
     for patch in left:
         if needed := sorted(losing & set(patch.requires)):
             raise ConflictError(
-                f"patch {short(patch.patch_id)} requires {short(needed[0])}, which loses against a later one",
+                f"patch {short(patch.patch_id)} requires {short(needed[0])}, which a later patch displaces",
                 hint="apply with --on-conflict warn, or leave one of them out",
             )
     notices = [c.message for c in counting if c not in deciding or rule == "warn"]
@@ -158,8 +160,8 @@ def facts_of(patch: Patch | PatchHeader) -> dict[str, str]:
 
 def _dropped(patch_id: str, titles: Mapping[str, str], conflicts: Sequence[Conflict]) -> str:
     lost = next(c for c in conflicts if c.earlier == patch_id)
-    how = {"fact": f"answers {lost.where!r}", "twice": "has a patch in common with it"}.get(
-        lost.kind, f"has {lost.where} to itself"
+    how = {"fact": f"answers {lost.where!r} differently", "twice": "has a patch in common with it"}.get(
+        lost.kind, f"must be alone on {lost.where}"
     )
     return f"patch {titled(patch_id, titles[patch_id])} is left out, with all its facts: {short(lost.later)} {how}"
 

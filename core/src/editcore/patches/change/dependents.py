@@ -31,7 +31,7 @@ def refuse_required(checkpoint: Checkpoint, gone: Collection[str]) -> None:
         raise ConflictError(
             f"{'patch' if len(staying) == 1 else 'patches'} {names} "
             f"{'requires' if len(staying) == 1 else 'require'} a patch that would be reverted",
-            hint=f"editcore revert {asked} --model {checkpoint.folder} --with-dependents reverts them too",
+            hint=f"revert them too: editcore revert {asked} --model {checkpoint.folder} --with-dependents",
         )
 
 

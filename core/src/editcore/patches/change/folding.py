@@ -92,12 +92,12 @@ def _width_name(anatomy: Anatomy, architectures: Sequence[type[Architecture]]) -
     table = next((table for table in architectures if table.name == anatomy.family), None)
     if table is None:
         raise UsageError(
-            f"no table knows what the configuration of a {anatomy.model.config.model_type} calls the width of its MLPs",
+            f"it is unknown how the configuration of a {anatomy.model.config.model_type} names the width of its MLPs",
             hint="keep the units in memory, or register an architecture with `width`",
         )
     if table.width is None:
         raise UsageError(
-            f"the MLPs of a {table.name} are as wide as its code says, and no number in config.json changes that",
+            f"the code of a {table.name} fixes the width of its MLPs, and config.json cannot change it",
             hint="keep the units in memory",
         )
     return table.width
@@ -133,7 +133,7 @@ def _pieces(anatomy: Anatomy, mlp: Mlp, neurons: _Neurons) -> Iterator[_Piece]:
         if module.bias is not None:
             yield _Piece(f"{path}.bias", 0, at, biases)
         elif bool(biases.any()):
-            raise UsageError(f"{path} has no bias, and the units have", hint="keep the units in memory")
+            raise UsageError(f"{path} has no bias, but the units have one", hint="keep the units in memory")
     turned = is_transposed(anatomy.model.get_submodule(mlp.out))
     yield _Piece(f"{mlp.out}.weight", int(not turned), mlp.width, neurons.values if turned else neurons.values.T)
 

@@ -174,12 +174,12 @@ def _refuse_runtime_kinds(patch: Patch) -> None:
     owner = owner_of(patch.core, patch.about)
     what = f"patch {short(patch.patch_id)} is of kind {patch.kind} ({patch.payload_kind})"
     if owner is not None and owner.folds():
-        hint = "editcore export PATCH --to merged --model DIR -o OUT folds it into one"
+        hint = "fold it into one: editcore export PATCH --to merged --model DIR -o OUT"
         raise ConflictError(f"{what}: {owner.unapplied}", hint=hint)
     method = patch.annotation("method")
     distribution = method.get("distribution")
     plugin = f"`pip install {distribution}`" if isinstance(distribution, str) else "install the plugin of its method"
     raise ConflictError(
         f"{what}: {(owner or PatchKind).unapplied}",
-        hint=f"{plugin} and put it on an open session",
+        hint=f"{plugin}, and apply the patch to an open session",
     )

@@ -153,7 +153,7 @@ def _refuse_foreign(folder: Path, journal: Journal) -> None:
             fault = f"it names {name}, which is not a shard of this folder"
     if fault is not None:
         raise RefusedFileError(
-            f"{journal_path(folder)} is not of a change of this folder: {fault}", hint=way_out(folder)
+            f"{journal_path(folder)} does not record a change of this folder: {fault}", hint=way_out(folder)
         )
 
 

@@ -55,7 +55,7 @@ def refuse_occupied(checkpoint: Checkpoint, rewrites: Iterable[Rewrite]) -> None
     for rewrite in rewrites:
         path = checkpoint.folder / rewrite.destination
         if rewrite.destination != rewrite.source and path.exists():
-            raise ConflictError(f"{path} blocks the change and belongs to nothing", hint="move it elsewhere")
+            raise ConflictError(f"{path} blocks the change, and nothing records it", hint="move it elsewhere")
 
 
 def new_index(plan: "Plan") -> bytes:

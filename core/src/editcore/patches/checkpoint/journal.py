@@ -87,7 +87,7 @@ def read_journal(folder: Path) -> Journal | None:
     try:
         document = load_json(path.read_bytes(), str(path))
         if document["format"] != _FORMAT or document["phase"] not in ("prepare", "commit"):
-            raise ValueError("it is of another format")
+            raise ValueError("it has another format")
         if document["format_version"] != _VERSION:
             raise ValueError(f"this version does not read its format {document['format_version']}")
         return _checked(

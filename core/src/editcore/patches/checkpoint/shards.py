@@ -51,7 +51,7 @@ def read_shards(folder: Path) -> Shards:
 
 
 _CONVERT: Final = (
-    "if you trust its source, load it with transformers and save_pretrained(FOLDER) it: that writes safetensors"
+    "if you trust its source, load it with transformers and call save_pretrained(FOLDER), which writes safetensors"
 )
 
 

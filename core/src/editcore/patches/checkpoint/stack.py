@@ -115,7 +115,7 @@ class Stack:
             )
             known = set(stack.patch_ids)
             if len(known) != len(stack.patches) or document["stack_hash"] != stack.hash:
-                raise ValueError("its ids do not give its hash")
+                raise ValueError("its hash does not match its ids")
             if any(not set(target.patches) <= known for target in stack.targets.values()):
                 raise ValueError("a target names a patch that is not applied")
             if not all(target.patches for target in stack.targets.values()):

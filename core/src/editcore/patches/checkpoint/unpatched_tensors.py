@@ -59,10 +59,10 @@ def compare_with_records(opened: Checkpoint, patches: Sequence[PatchHeader]) -> 
     ours = opened.stack.base.get("weights_root") in roots
     made_for = "that were there when it was patched" if ours else f"of the base that {roots.popitem()[1]} was made for"
     message = (
-        f"the {len(left)} tensors of {opened.folder} that no patch touches are not all those {made_for}"
-        f"{'' if ours else ': one was changed, or the patch was put on another base'}"
+        f"some of the {len(left)} tensors of {opened.folder} that no patch touches differ from those {made_for}"
+        f"{'' if ours else ': a tensor was changed, or the patch was put on another base'}"
     )
-    hint = f"`editcore verify {opened.folder} --base BASE` names file and tensor"
+    hint = f"find file and tensor with `editcore verify {opened.folder} --base BASE`"
     return Untouched(names, (), (Problem("", "", message, hint),))
 
 

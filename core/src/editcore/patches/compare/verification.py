@@ -156,12 +156,12 @@ def _target_problems(opened: Checkpoint, key: str, notices: list[str], sound: bo
     off = deviation(here, there, deltas)
     if off.beyond:
         message = (
-            f"{key} in {path} has the recorded hash and is not what its original and patches give: "
+            f"{key} in {path} has the recorded hash but is not what its original and patches give: "
             f"{off.beyond} of {off.total} elements differ by more than rounding, by {off.largest:.3g} at most"
         )
         return [Problem(path.name, key, message)]
     notices.append(
-        f"{key} is as recorded, but this machine computes {off.differing} of {off.total} elements otherwise, "
+        f"{key} is as recorded, but this machine computes {off.differing} of {off.total} elements differently, "
         f"by {off.largest:.3g} at most, which is within rounding"
     )
     return []

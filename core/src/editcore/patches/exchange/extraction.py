@@ -68,9 +68,12 @@ def extract(
     if base.patch_ids:
         raise UsageError(f"{base.folder} carries patches", hint="give their base, or a copy with them reverted")
     if tolerance < 0 or max_rank < 1:
-        raise UsageError("a tolerance is not negative, and a rank is 1 or more", hint="see editcore extract --help")
+        raise UsageError(
+            "tolerance {tolerance:g} and rank {max_rank} are invalid",
+            hint="choose a tolerance of 0 or more and a rank of 1 or more",
+        )
     if form != DELTA and form not in EXCLUSIVE:
-        raise UsageError(f"{form!r} is no form to extract", hint=f"use {DELTA}, {' or '.join(EXCLUSIVE)}")
+        raise UsageError(f"{form!r} is not a form that can be extracted", hint=f"use {DELTA}, {' or '.join(EXCLUSIVE)}")
     bits = EXCLUSIVE.get(form)
     pairs = pair(base, edited)
     targets: dict[str, Target] = {}

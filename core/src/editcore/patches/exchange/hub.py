@@ -65,5 +65,5 @@ def _only_patch(repository: str, files: list[str]) -> str:
         return FILE
     if len(patches) != 1:
         listed = ", ".join(sorted(patches)[:5]) or "none"
-        raise UsageError(f"{repository} holds no one patch: {listed}", hint="name it with --file")
+        raise UsageError(f"{repository} does not hold exactly one patch: {listed}", hint="name it with --file")
     return patches[0]

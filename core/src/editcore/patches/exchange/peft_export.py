@@ -100,7 +100,7 @@ def _linear(model: nn.Module, path: str, key: str) -> nn.Module:
     if module is None or not (isinstance(module, nn.Linear) or is_transposed(module)):
         what = "no module" if module is None else type(module).__name__
         raise UsageError(
-            f"{key} is the weight of {what}, and an adapter holds those of linear maps",
+            f"{key} is the weight of {what}, but an adapter holds only those of linear maps",
             hint="editcore export PATCH --to merged",
         )
     return module
@@ -118,7 +118,7 @@ def _factors(patch: Patch, key: str, tolerance: float, max_rank: int) -> Factors
     else:
         factors = factorise(dense_sum(deltas, target.shape), tolerance, max_rank)
     if not factors.residual < math.inf:
-        raise RefusedFileError(f"the factors of {key} overflow F32", hint="export --to merged")
+        raise RefusedFileError(f"the factors of {key} overflow F32", hint="editcore export PATCH --to merged")
     if factors.residual > tolerance:
         raise EditcoreError(
             f"{max_rank} factors miss {key} by {factors.residual:.3g}, more than the tolerance of {tolerance:g}",

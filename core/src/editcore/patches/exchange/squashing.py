@@ -48,7 +48,7 @@ def squash(
     if len(patches) < 2:
         raise UsageError("a squash needs two patches or more", hint="editcore squash P1 P2 -o P")
     if max_rank is not None and max_rank < 1:
-        raise UsageError(f"a rank of {max_rank} holds nothing", hint="--max-rank 1 or more")
+        raise UsageError(f"a rank of {max_rank} is too small", hint="pass --max-rank 1 or more")
     # The order of the arithmetic, whatever the order in which they were named.
     ordered = sorted(patches, key=lambda patch: patch.patch_id)
     _refuse_kinds(ordered)

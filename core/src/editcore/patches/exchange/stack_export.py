@@ -124,7 +124,7 @@ def read_export(path: Path | str) -> StackExport:
     """Read and check the JSON; the patches are read by `load`. Raises `UsageError` and `RefusedFileError`."""
     path = Path(path)
     if not path.is_file():
-        raise UsageError(f"there is no file {path}", hint="editcore stack export DIR -o FILE writes one")
+        raise UsageError(f"there is no file {path}", hint="write one with `editcore stack export DIR -o FILE`")
     document = load_json(path.read_bytes(), str(path))
     try:
         version = document["format_version"]
@@ -139,7 +139,7 @@ def read_export(path: Path | str) -> StackExport:
             path, {**document["base"], "weights_root": _hex(document["base"]["weights_root"])}, files, results
         )
         if not files or len(files) != len(document["patches"]) or document["stack_hash"] != export.hash:
-            raise ValueError("its ids do not give its hash")
+            raise ValueError("its hash does not match its ids")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RefusedFileError(f"{path} is not an exported stack, or is damaged ({error})", hint=_AGAIN) from error
     return export

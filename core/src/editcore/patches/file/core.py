@@ -87,7 +87,7 @@ class Core:
             refuse(where, "its scale is not a number")
         requires, assets = _requires(core["requires"], where), _assets(core["assets"], kind, where)
         if (kind == "weights") != bool(core["targets"]) or (kind == "weights") == ("payload" in core):
-            refuse(where, "weights patches have targets and no payload, the others a payload and no targets")
+            refuse(where, "a weights patch must have targets and no payload, other patches a payload and no targets")
         if not isinstance(core["targets"], dict):
             refuse(where, "its targets are not a JSON object")
         targets = {key: CoreTarget.read(key, target, where) for key, target in core["targets"].items()}

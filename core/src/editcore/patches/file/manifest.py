@@ -61,7 +61,7 @@ def read_manifest(metadata: Mapping[str, str], where: str) -> Manifest:
     expected = {"about", "about_sha256", "core", "format", "format_version", "patch_id"}
     missing, unknown = expected - set(document), set(document) - expected
     if missing or (unknown and not notices):
-        refuse(where, f"its manifest has not just the fields {sorted(expected)}")
+        refuse(where, f"its manifest must have exactly the fields {sorted(expected)}")
     core, about = document["core"], document["about"]
     if not isinstance(core, dict) or not isinstance(about, dict):
         refuse(where, "core and about are not JSON objects")

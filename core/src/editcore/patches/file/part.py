@@ -26,7 +26,7 @@ class Part:
 def read_parts(value: Any, where: str) -> dict[str, Part]:
     """Parts by name, of a target, a payload or a state. Raises `RefusedFileError`."""
     if not isinstance(value, dict):
-        refuse(where, "parts are no JSON object")
+        refuse(where, "parts are not a JSON object")
     parts = {}
     for name, part in value.items():
         if fault := name_fault(name):

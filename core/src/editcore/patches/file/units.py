@@ -74,7 +74,7 @@ def units_fault(data: Any, parts: Mapping[str, tuple[str, Shape]]) -> str | None
         if not _NAME.fullmatch(name):
             return f"has the part {name!r}, which does not match STACK.LAYER.{{{','.join(PARTS)}}}"
         if dtype != "F32":
-            return f"has {dtype} in its part {name}, and units are F32"
+            return f"has {dtype} in its part {name}, but units are F32"
         place, _, part = name.rpartition(".")
         by_place.setdefault(place, {})[part] = shape
     if not by_place:

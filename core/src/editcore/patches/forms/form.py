@@ -127,7 +127,7 @@ class Form(ABC):
 
     def support(self, parts: Parts) -> Support:
         """The places that are touched, and the values there. Raises `ConflictError` where a form is not `placed`."""
-        raise ConflictError(f"{self.name} names no places", hint="use sparse or rows")
+        raise ConflictError(f"{self.name} does not list single places", hint="use sparse or rows")
 
     def renumbered(self, parts: Parts, rows: "torch.Tensor", columns: "torch.Tensor | None") -> Parts:
         """The same delta on a matrix of only `rows` and `columns` (None: all), given in ascending order and holding
@@ -154,12 +154,16 @@ class Form(ABC):
 
         Which elements are zero is asked of the float64: a process that flushes small float32 to zero loses none.
         """
-        raise ConflictError(f"{self.name} cannot say a delta by its elements", hint="use dense, which says any")
+        raise ConflictError(
+            f"{self.name} cannot express a delta by its elements", hint="use dense, which expresses any delta"
+        )
 
     def of_update(self, update: TensorUpdate, transposed: bool) -> "tuple[Form, Parts]":
         """A canonical [out, in] update of the class `update` in stored orientation, and the form that says it: not
         always this one. Raises `ConflictError` of a form that no method hands over."""
-        raise ConflictError(f"{self.name} is not what a method hands over", hint="hand over one of editcore_hooks")
+        raise ConflictError(
+            f"a method cannot return {self.name}", hint="return LowRank, Dense, Sparse or Rows of editcore_hooks"
+        )
 
     def becomes(self, parts: Parts, base: "torch.Tensor") -> "torch.Tensor":
         """What an exclusive form makes of the base. Raises `ConflictError` of one that is added to it."""

@@ -50,7 +50,7 @@ def signer_of(message: BufferedReader, armoured: str, where: str) -> bytes:
     exceptions = library("cryptography.exceptions")
     reader = _Reader(_unarmoured(armoured, where), where)
     if reader.take(len(_MAGIC)) != _MAGIC or int.from_bytes(reader.take(4), "big") != _VERSION:
-        raise reader.malformed("it is no SSHSIG of version 1")
+        raise reader.malformed("it is not an SSHSIG of version 1")
     public, namespace, reserved, name, signature = (reader.text() for _ in range(5))
     reader.end()
     if namespace != NAMESPACE:

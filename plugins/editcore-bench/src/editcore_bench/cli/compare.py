@@ -22,7 +22,7 @@ DIFFERENT = 7
 @click.option("--all", "every", is_flag=True, help="Also show equal figures.")
 @with_output
 def compare(out: Output, a: str, b: str, tolerance: float, equal: bool, every: bool) -> int:
-    """Set run B beside run A, case by case: exit code 5 if something became worse, or a cell of A is not in B.
+    """Compare run B with run A, case by case. Exits with 5 if a figure became worse, or B lacks a cell of A.
 
     A figure is worse when the 95 % interval of its mean difference lies wholly on the bad side.
     """
@@ -42,7 +42,7 @@ def compare(out: Output, a: str, b: str, tolerance: float, equal: bool, every: b
     wrong = [f"{len(found.worse)} figures became worse"] if found.worse else []
     wrong += [f"{b} lacks {', '.join(found.missing)}"] if found.missing else []
     if wrong:
-        raise RequirementNotMetError(" and ".join(wrong), hint="the table names them; --tolerance accepts a small loss")
+        raise RequirementNotMetError(" and ".join(wrong), hint="see the table, or accept a small loss with --tolerance")
     return 0
 
 

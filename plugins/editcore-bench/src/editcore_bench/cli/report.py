@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--cases", default=200, show_default=True, help="Number of cases of each cell on the page.")
 @with_output
 def report(out: Output, run: str, html: str | None, csv_file: str | None, cases: int) -> None:
-    """Show what RUN, a folder, found, and write it as CSV and as one page that needs no network."""
+    """Show the figures of the run folder RUN, and write them as CSV and as one page that needs no network."""
     from editcore.authoring.files import write_atomically
     from editcore_bench.report.figures import cell_figures
     from editcore_bench.report.page import page
@@ -31,7 +31,7 @@ def report(out: Output, run: str, html: str | None, csv_file: str | None, cases:
     folder = RunFolder.open(Path(run))
     found = cell_figures(folder)
     if not found:
-        raise UsageError(f"no cell of {run} is finished yet", hint="repeat its command, which resumes it")
+        raise UsageError(f"no cell of {run} is finished yet", hint="run its command again to resume it")
     show(out, found)
     csv_path, html_path = Path(csv_file or folder.path / "figures.csv"), Path(html or folder.path / "report.html")
     write_atomically(csv_path, [as_csv(found).encode()])

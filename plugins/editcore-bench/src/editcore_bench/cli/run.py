@@ -55,7 +55,7 @@ def run(
     device: str,
     dtype: str | None,
 ) -> int:
-    """Run SPEC, a YAML file or the name of a spec that ships, and show what it found.
+    """Run SPEC, a YAML file or the name of a shipped spec, and show the figures.
 
     Stop it at any time: the same command resumes it and does not repeat finished cells.
     """
@@ -78,7 +78,7 @@ def run(
         out.detail(failure.trace)
     if found := cell_figures(ended.folder):
         show(out, found)
-        out.say(f"editcore bench report {place} makes a page of it")
+        out.say(f"make a page of it with: editcore bench report {place}")
     if ended.failed:
         raise EditcoreError(f"{len(ended.failed)} cells have no figures", hint="run the same command again to try them")
     return 0

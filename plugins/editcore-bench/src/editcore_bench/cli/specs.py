@@ -9,7 +9,7 @@ from editcore.authoring.commands import Output, with_output
 @click.argument("name", required=False)
 @with_output
 def specs(out: Output, name: str | None) -> None:
-    """List the specs that ship, or print the one called NAME, to begin your own with."""
+    """List the shipped specs, or print the spec NAME as a start for your own."""
     from editcore_bench.spec.shipped import find_spec, shipped_specs
 
     if name is not None:

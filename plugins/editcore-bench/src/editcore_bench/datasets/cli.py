@@ -40,7 +40,7 @@ def _list(out: Output) -> None:
 @click.option("--sample", is_flag=True, help="Print a small file in this layout.")
 @with_output
 def show(out: Output, name: str, sample: bool) -> None:
-    """Show the keys of the dataset NAME, the files that have them, and what can be set."""
+    """Show the keys of the dataset NAME, the files that have them, and its settings."""
     from editcore.authoring.settings import describe, registry
 
     cls = registry().dataset(name)
@@ -119,7 +119,7 @@ def convert(
     for line in lines:
         out.say(f"left out: {line}")
     if len(lines) < len(dataset.left_out):
-        out.say(f"left out: {len(dataset.left_out) - len(lines)} more. -v lists them")
+        out.say(f"left out: {len(dataset.left_out) - len(lines)} more; list them with -v")
 
 
 def _lines(cases: Iterable[Case], limit: int | None, progress: Progress, name: str) -> Iterator[bytes]:

@@ -77,4 +77,8 @@ class Layout(Dataset):
 
         fitting = [layout for layout in LAYOUTS if record.value.keys() >= set(layout.keys)]
         closest = max(fitting, key=lambda layout: len(layout.keys), default=None)
-        return f"editcore datasets show {self.name}" if closest is None else f"it has the keys of {closest.name}"
+        return (
+            f"editcore datasets show {self.name}"
+            if closest is None
+            else f"read it as {closest.name}, whose keys it has"
+        )

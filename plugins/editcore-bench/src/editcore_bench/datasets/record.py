@@ -72,6 +72,7 @@ class Record:
     def misfit(self, key: str, expected: str, hint: str | None = None) -> RefusedFileError:
         """The error to raise when the value under `key` is not what was expected."""
         said = f"not {_shown(self.value[key])}" if key in self.value else "and is missing"
+        hint = hint or "leave such records out with --set skip=true"
         return RefusedFileError(f"{self.where}: {self.path(key)!r} should be {expected}, {said}", hint=hint)
 
 

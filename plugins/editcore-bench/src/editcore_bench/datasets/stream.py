@@ -59,7 +59,9 @@ def _values(window: "_Window") -> Iterator[tuple[int, Any]]:
 def _no_json(window: "_Window") -> RefusedFileError:
     start = window.text[window.at : window.at + 40]
     if start.startswith("version https://git-lfs"):
-        return RefusedFileError(f"{window.name} is a pointer to a file kept elsewhere", hint="git lfs pull fetches it")
+        return RefusedFileError(
+            f"{window.name} is a pointer to a file kept elsewhere", hint="fetch it with `git lfs pull`"
+        )
     return RefusedFileError(f"{window.name} is not JSON: it starts with {start!r}", hint="give a .json or .jsonl file")
 
 

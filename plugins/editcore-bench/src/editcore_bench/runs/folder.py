@@ -38,12 +38,10 @@ class RunFolder:
         """A folder that holds a run. Raises `UsageError`, and `RefusedFileError` for one from the future."""
         folder = cls(path)
         if not folder._manifest.is_file():
-            raise UsageError(f"{path} holds no benchmark run", hint="editcore bench run SPEC makes one")
+            raise UsageError(f"{path} holds no benchmark run", hint="make one with `editcore bench run SPEC`")
         manifest = folder.manifest()
         if manifest.get("format") != FORMAT or manifest.get("version") != VERSION:
-            raise RefusedFileError(
-                f"{path} is a run of a version that is not known", hint="pip install -U editcore-bench"
-            )
+            raise RefusedFileError(f"{path} is a run of an unknown version", hint="pip install -U editcore-bench")
         return folder
 
     @property

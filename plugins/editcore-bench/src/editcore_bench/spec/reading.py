@@ -105,7 +105,7 @@ class _Reader:
             return self._method(at, at)
         at.mapping(("name", "label", "set", "transforms", "profile"), "the name of a method, or a mapping with `name`")
         if not at.has("name"):
-            raise at.refused("has no `name`", "editcore methods lists them")
+            raise at.refused("has no `name`", "see `editcore methods`")
         return self._method(at.at("name"), at)
 
     def _method(self, name: Cursor, at: Cursor) -> MethodChoice:
@@ -128,19 +128,19 @@ class _Reader:
     def _settings(self, at: Cursor, hparams: type, command: str) -> dict[str, Any]:
         settings = at.at("set")
         if not isinstance(settings.value, dict):
-            raise settings.expected("a mapping of settings", f"{command} lists them")
+            raise settings.expected("a mapping of settings", f"see `{command}`")
         for key, value in settings.value.items():
             try:
                 merge(hparams, ("set", {key: value}))
             except UsageError as error:
-                raise settings.at(key).refused(f"cannot be: {error.message}", error.hint) from None
+                raise settings.at(key).refused(f"is invalid: {error.message}", error.hint) from None
         return dict(settings.value)
 
     def dataset(self, at: Cursor) -> DatasetChoice:
         if not isinstance(at.value, str):
             at.mapping(_DATASET, "the name of a dataset, or a mapping with `name`")
             if not at.has("name"):
-                raise at.refused("has no `name`", "editcore datasets lists them")
+                raise at.refused("has no `name`", "see `editcore datasets`")
         named = at if isinstance(at.value, str) else at.at("name")
         name = named.word("the name of a dataset")
         if name not in (DEMO, CASES):
@@ -194,4 +194,4 @@ def _looked_up(at: Cursor, find: Callable[[str], Any]) -> Any:
     try:
         return find(name)
     except EditcoreError as error:
-        raise at.refused(f"cannot be: {error.message}", error.hint) from error
+        raise at.refused(f"is invalid: {error.message}", error.hint) from error
