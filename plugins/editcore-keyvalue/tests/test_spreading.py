@@ -127,7 +127,7 @@ def test_edits_of_one_subject_get_one_value(session: editcore.Session) -> None:
 
 def test_two_targets_of_one_prompt_are_refused(session: editcore.Session) -> None:
     other = EditRequest("{} works as a", "Ada Marlow", "poet", id="5")
-    with pytest.raises(UsageError, match="'pilot' and by 'poet'") as caught:
+    with pytest.raises(UsageError, match="'pilot' and 'poet'") as caught:
         by_key(session, [*REQUESTS, other], CONTEXTS, "subject_last")
     assert caught.value.hint
 
