@@ -73,22 +73,19 @@ def expected(base: torch.Tensor, patches: Sequence[Patch], key: str) -> torch.Te
     for patch in touching:
         target = patch.targets[key]
         parts = {name: patch.tensors[f"{key}/{name}"] for name in target.parts}
-        if (becomes := sample_patches.FORMS[target.form.name].becomes) is not None:
-            return becomes(base, parts)
+        form = sample_patches.FORMS[target.form.name]
+        if form.becomes is not None:
+            return form.becomes(base, parts)
+        assert form.delta is not None
         start = 0
-        for rank, scale in [(group.rank, group.scale) for group in target.groups] or [(None, 1.0)]:
-            delta = torch.zeros(base.shape, dtype=torch.float64)
-            match target.form.name:
-                case "low_rank":
-                    stop = None if rank is None else start + rank
-                    delta = parts["left"][:, start:stop].double() @ parts["right"][start:stop].double()
-                    start = stop or 0
-                case "dense":
-                    delta = parts["delta"].double()
-                case "sparse":
-                    delta[parts["index"][0], parts["index"][1]] = parts["values"].double()
-                case "rows":
-                    delta[parts["index"]] = parts["values"].double()
+        groups: list[tuple[int | None, float]] = [(group.rank, group.scale) for group in target.groups]
+        for rank, scale in groups or [(None, 1.0)]:
+            if rank is None:
+                delta = form.delta(base, parts)
+            else:  # only factors come in groups
+                stop = start + rank
+                delta = form.delta(base, {"left": parts["left"][:, start:stop], "right": parts["right"][start:stop]})
+                start = stop
             total = total + patch.scale * scale * delta
     return total.float().to(base.dtype) if touching else base
 

@@ -84,19 +84,37 @@ def replace(base: torch.Tensor, draw: Draw) -> StoredUpdate:
     return StoredUpdate("replace", {"stored": torch.randn(base.shape, generator=draw).to(base.dtype)})
 
 
+def whole(base: torch.Tensor, parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return parts["delta"].double()
+
+
+def placed(base: torch.Tensor, parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    """`index` names places (2, n) or rows (n,)."""
+    delta = torch.zeros(base.shape, dtype=torch.float64)
+    delta[tuple(parts["index"]) if parts["index"].dim() == 2 else parts["index"]] = parts["values"].double()
+    return delta
+
+
 def exchanged(base: torch.Tensor, parts: Mapping[str, torch.Tensor]) -> torch.Tensor:
     signed, _ = _INTEGERS[base.element_size()]
     return (base.view(signed) ^ parts["bits"].view(signed)).view(base.dtype)
 
 
+Rule = Callable[[torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor]
+"""From a base and the parts of a form: the table of the format page, written once more."""
+
+
 @frozen
 class Form:
-    """How a random update of one form is drawn for a tensor of one of `dims` dimensions; what a base `becomes` under a
-    form that excludes others, and so adds nothing."""
+    """How a random update of one form is drawn for a tensor of one of `dims` dimensions, and what it does.
+
+    `delta` is the matrix in float64 that it adds. A form that excludes others has `becomes` instead: the new tensor.
+    """
 
     make: Make
     dims: tuple[int, ...] = (2,)
-    becomes: Callable[[torch.Tensor, Mapping[str, torch.Tensor]], torch.Tensor] | None = None
+    delta: Rule | None = None
+    becomes: Rule | None = None
 
     @property
     def exclusive(self) -> bool:
@@ -104,13 +122,13 @@ class Form:
 
 
 FORMS: Final[Mapping[str, Form]] = {
-    "low_rank": Form(low_rank),
-    "dense": Form(dense, (1, 2)),
-    "sparse": Form(sparse),
-    "rows": Form(rows),
-    "dense f64": Form(wide(dense), (1, 2)),
-    "sparse f64": Form(wide(sparse)),
-    "rows f64": Form(wide(rows)),
+    "low_rank": Form(low_rank, delta=lambda base, parts: parts["left"].double() @ parts["right"].double()),
+    "dense": Form(dense, (1, 2), delta=whole),
+    "sparse": Form(sparse, delta=placed),
+    "rows": Form(rows, delta=placed),
+    "dense f64": Form(wide(dense), (1, 2), delta=whole),
+    "sparse f64": Form(wide(sparse), delta=placed),
+    "rows f64": Form(wide(rows), delta=placed),
     "xor": Form(xor, (1, 2), becomes=exchanged),
     "replace": Form(replace, (1, 2), becomes=lambda base, parts: parts["stored"]),
 }

@@ -8,7 +8,8 @@ from torch import nn
 from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForCausalLM, GPT2Config, GPT2Model
 from transformers.pytorch_utils import Conv1D
 
-from editcore.models.anatomy.families import ARCHITECTURES, GPT2
+from editcore.models.anatomy.families import ARCHITECTURES
+from editcore.models.anatomy.families.gpt import GPT2
 from editcore.models.anatomy.model_map import Anatomy
 from editcore.models.anatomy.stacks import AT_ROOT, IN_BLOCK
 from editcore_hooks import PluginError, Site, UsageError

@@ -17,7 +17,7 @@ UPGRADE: Final = "pip install --upgrade editcore"
 
 FORMS: Final[Mapping[str, Form]] = {form.name: form for form in (LOW_RANK, DENSE, SPARSE, ROWS, XOR, REPLACE)}
 
-EXCLUSIVE: Final[Mapping[str, Bits]] = {form.name: form for form in (XOR, REPLACE)}
+EXCLUSIVE: Final[Mapping[str, Bits]] = {name: form for name, form in FORMS.items() if isinstance(form, Bits)}
 """Forms that say what the bits become, not what is added: each excludes every other patch on its tensor."""
 
 SPELLINGS: Final = (DENSE, ROWS, SPARSE)

@@ -1,7 +1,7 @@
 """Falcon and BLOOM: one block, query, key and value in one matrix."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from editcore_hooks import Architecture
 
@@ -32,3 +32,6 @@ class Falcon(Bloom):
     name = "falcon"
     summary = "Falcon 7B, 40B, 180B and RW"
     width = "ffn_hidden_size"
+
+
+ARCHITECTURES: Final = [Falcon, Bloom]

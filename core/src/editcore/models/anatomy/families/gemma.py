@@ -6,7 +6,7 @@ norm, so a change of it is not the change of the residual.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from editcore.models.anatomy.families.llama import Llama
 
@@ -42,3 +42,6 @@ class Gemma3(Gemma):
         "embed": "model.language_model.embed_tokens",
     }
     prefixes = ("model.language_model.", "language_model.model.", "language_model.", "model.")
+
+
+ARCHITECTURES: Final = [Gemma, Gemma2, Gemma3, Gemma3Text]

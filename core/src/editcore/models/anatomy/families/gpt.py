@@ -1,7 +1,7 @@
 """GPT-2 and what EleutherAI made after it: a plain MLP with biases."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from editcore_hooks import Architecture
 
@@ -61,3 +61,6 @@ class GPTNeoX(Architecture):
     }
     prefixes = ("gpt_neox.", "lm_head.", "embed_out.")
     width = "intermediate_size"
+
+
+ARCHITECTURES: Final = [GPT2, GPTNeo, GPTJ, GPTNeoX]

@@ -1,7 +1,7 @@
 """Llama and the families that took over its block: a gated MLP, `down_proj(act(gate_proj(x)) * up_proj(x))`."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from editcore_hooks import Architecture
 
@@ -64,3 +64,6 @@ class Phi3(Llama):
     parts: ClassVar[Mapping[str, str]] = {
         role: path for role, path in Llama.parts.items() if role not in ("mlp_in", "mlp_gate")
     }
+
+
+ARCHITECTURES: Final = [Llama, Mistral, Qwen2, Qwen3, Qwen3Next, Qwen35, Phi3]

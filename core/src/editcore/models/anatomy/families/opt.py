@@ -1,7 +1,7 @@
 """OPT and Phi: a plain MLP of `fc1` and `fc2`."""
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from editcore_hooks import Architecture
 
@@ -40,3 +40,6 @@ class Phi(Architecture):
     }
     prefixes = ("model.",)
     width = "intermediate_size"
+
+
+ARCHITECTURES: Final = [OPT, Phi]

@@ -6,7 +6,7 @@ and later: the structure tells which.
 """
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from editcore_hooks import Architecture
 
@@ -32,3 +32,6 @@ class T5(Architecture):
         "embed": "encoder.embed_tokens",
     }
     width = "d_ff"
+
+
+ARCHITECTURES: Final = [T5]
