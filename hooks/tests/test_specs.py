@@ -26,7 +26,7 @@ def test_a_hook_is_marked(name):
 def test_a_hook_says_what_it_takes_and_returns_when_it_is_called_and_who_wraps_it(name):
     text = inspect.getdoc(HOOKS[name]) or ""
     assert re.search(r"\bcalled\b", text, re.I), "when it is called"
-    assert re.search(r"\bwraps? it\b", text), "who may wrap it"
+    assert re.search(r"\b(wraps? it|wrapped)\b", text), "who may wrap it"
     assert re.search(r"\b(returns?|compute|add|put|score|keep)\b", text, re.I), "what it gives"
     for parameter in inspect.signature(HOOKS[name]).parameters:
         assert f"`{parameter}" in text, f"what {parameter} is"

@@ -50,8 +50,8 @@ FAULTS: list[tuple[Callable[[], Any], str]] = [
     (lambda: LowRank(Array((2, 1)), None), "LowRank.in_ must be a tensor, not None"),
     (
         lambda: LowRank(Array((2,)), Array((3,))),
-        "LowRank.out must be (d_out, r) and LowRank.in_ (r, d_in) of one rank r, not (2,) and (3,). "
-        "for one vector each write LowRank(u[:, None], v[None])",
+        "LowRank.out must be (d_out, r) and LowRank.in_ (r, d_in) of one rank r, not (2,) and (3,) "
+        "(for one vector each write LowRank(u[:, None], v[None]))",
     ),
     (lambda: LowRank(Array((2, 2)), Array((1, 3))), "of one rank r, not (2, 2) and (1, 3)"),
     (lambda: LowRank(Array((2, 0)), Array((0, 3))), "of one rank r, not (2, 0) and (0, 3)"),

@@ -479,7 +479,7 @@ def test_intervals_by_hand() -> None:
 def test_a_requirement_is_met_or_refused_by_its_figure() -> None:
     report = score("pref.ps@1", EDITED, [case("A"), case("B")])
     check([parse_requirement("pref.ps@1>=0.75")], [report])
-    with pytest.raises(RequirementNotMetError, match=r"pref.ps@1>=0.8 but it is 0.75"):
+    with pytest.raises(RequirementNotMetError, match=r"pref.ps@1>=0.8 is required, but it is 0.75"):
         check([parse_requirement("pref.ps@1 >= 0.8")], [report])
 
 

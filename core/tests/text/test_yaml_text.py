@@ -10,18 +10,20 @@ from editcore_hooks import UsageError
 
 def test_many_keys_are_read_in_linear_time() -> None:
     lines = [f"key{i}: {i}" for i in range(4000)]
-    seconds = []
-    for count in (1000, 4000):
+
+    def seconds(count: int) -> float:
         started = time.process_time()
         assert len(parse("\n".join(lines[:count]), "it")) == count
-        seconds.append(time.process_time() - started)
-    assert seconds[1] < 10 * seconds[0]  # 16 times where it is quadratic
+        return time.process_time() - started
+
+    # 8 times where it is linear, 64 where it is quadratic; the least of three, since other work disturbs a time
+    assert min(seconds(4000) for _ in range(3)) < 24 * min(seconds(500) for _ in range(3))
 
 
 def test_a_key_twice_is_refused_with_its_line() -> None:
     with pytest.raises(UsageError, match=r"line 3: the key 'a' is there twice"):
         parse("a: 1\nb: 2\na: 3\n", "it")
-    with pytest.raises(UsageError, match="it is not YAML"):
+    with pytest.raises(UsageError, match="it is not (usable )?YAML"):
         parse("? [a]\n: 1\n", "it")
 
 
@@ -44,5 +46,5 @@ def test_aliases_are_counted_as_what_they_stand_for() -> None:
 
 def test_deep_nesting_is_an_error() -> None:
     for text in ("[" * 100_000, "- " * 20_000 + "a", "a: {" * 100_000):
-        with pytest.raises(UsageError, match="it is not YAML"):
+        with pytest.raises(UsageError, match="it is not (usable )?YAML"):
             parse(text, "it")

@@ -52,7 +52,7 @@ def test_a_model_without_facts_of_its_own_is_told_where_to_give_some(tmp_path: P
 
     folder = tiny_model("llama", tmp_path / "random", n_layers=4)
     random = editcore.open(folder, assets=AssetStore(tmp_path / "assets"), registry_=Registry.of(Plugin()))
-    with pytest.raises(UsageError, match="shows only") as caught:
+    with pytest.raises(UsageError, match="states only") as caught:
         tune(random, "push")
     assert "editcore tune random --method push --cases FILE" in str(caught.value.hint)
     assert "--no-tune" in str(caught.value.hint)

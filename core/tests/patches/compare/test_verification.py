@@ -158,7 +158,7 @@ def test_another_machine_s_rounding_is_a_notice_with_its_size(patched: Path, mon
     elsewhere(monkeypatch, up(1))
     result = verify(patched)
     assert result.problems == ()
-    assert re.search(r"computes 1 of 384 elements otherwise, by .* at most", result.notices[0])
+    assert re.search(r"computes 1 of 384 elements differently, by .* at most", result.notices[0])
 
 
 def test_more_than_rounding_is_a_problem(patched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
