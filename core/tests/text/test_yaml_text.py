@@ -23,7 +23,7 @@ def test_many_keys_are_read_in_linear_time() -> None:
 def test_a_key_twice_is_refused_with_its_line() -> None:
     with pytest.raises(UsageError, match=r"line 3: the key 'a' is there twice"):
         parse("a: 1\nb: 2\na: 3\n", "it")
-    with pytest.raises(UsageError, match="it is not (usable )?YAML"):
+    with pytest.raises(UsageError, match=r"it is not (usable )?YAML"):
         parse("? [a]\n: 1\n", "it")
 
 
@@ -46,5 +46,5 @@ def test_aliases_are_counted_as_what_they_stand_for() -> None:
 
 def test_deep_nesting_is_an_error() -> None:
     for text in ("[" * 100_000, "- " * 20_000 + "a", "a: {" * 100_000):
-        with pytest.raises(UsageError, match="it is not (usable )?YAML"):
+        with pytest.raises(UsageError, match=r"it is not (usable )?YAML"):
             parse(text, "it")
