@@ -25,7 +25,7 @@ class Anatomy(Protocol):
 
     @property
     def hidden_size(self) -> int:
-        """Numbers of one hidden state."""
+        """Width of a hidden state, d."""
         ...
 
     @property

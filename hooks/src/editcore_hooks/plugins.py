@@ -97,9 +97,11 @@ class EditMethod(Named):
 
     @classmethod
     def place_at(cls, location: Location) -> Mapping[str, Any]:
-        """Hyper-parameters, as in `Tunable.places`, that put the edit at a location; {} if there are none.
+        """Return the hyper-parameters that make the method edit at `location`; {} if it has none for that place.
 
-        By default its own `layer`, or its `layers`.
+        `tune` uses them to try first the place that a locator names; they have the form of `Tunable.places`.
+
+        By default the method's `layer`, or its `layers`.
         """
         layers = [site.layer for site in location.sites if site.layer is not None]
         names = {field.name for field in attrs.fields(cls.Hparams)} if attrs.has(cls.Hparams) else set()
@@ -146,6 +148,7 @@ class Transform(Named):
     """Changes an update after it was computed; opted into by name and recorded in the patch."""
 
     def transform(self, session: "Session", update: Update) -> Update:
+        """Return the update to seal in place of `update`, at the same sites and of the same shapes."""
         raise NotImplementedError
 
 
@@ -175,6 +178,7 @@ class Metric(Named):
         return tuple(need.words for need in cls.needs if not any(map(need.met, cases)))
 
     def score(self, session: "Session", cases: Sequence[Case]) -> Report:
+        """Return the figure over all `cases`, with its rows, on the current model of `session`."""
         raise NotImplementedError
 
 
@@ -198,6 +202,7 @@ class Dataset(Named):
         return ""
 
     def read(self, path: Path) -> Iterable[Case]:
+        """Yield the cases of a file. Raises `UsageError` with the line for a record that does not fit."""
         raise NotImplementedError
 
 
