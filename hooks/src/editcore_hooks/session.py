@@ -94,7 +94,7 @@ class Session(Protocol):
 
     @property
     def recalled(self) -> dict[Any, Any] | None:
-        """Results that the trials of one search share, such as values by edit, site and settings; None outside a search."""
+        """Results that the trials of one search share, such as the values of an edit; None outside a search."""
         ...
 
     @property
