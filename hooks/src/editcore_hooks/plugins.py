@@ -99,9 +99,8 @@ class EditMethod(Named):
     def place_at(cls, location: Location) -> Mapping[str, Any]:
         """Return the hyper-parameters that make the method edit at `location`; {} if it has none for that place.
 
-        `tune` uses them to try first the place that a locator names; they have the form of `Tunable.places`.
-
-        By default the method's `layer`, or its `layers`.
+        By default the method's `layer`, or its `layers`. `tune` uses them to try first the place that a locator names;
+        they have the form of `Tunable.places`.
         """
         layers = [site.layer for site in location.sites if site.layer is not None]
         names = {field.name for field in attrs.fields(cls.Hparams)} if attrs.has(cls.Hparams) else set()

@@ -1,4 +1,4 @@
-"""The metrics that are computed where nobody names any: they say so of themselves, and what they need of the cases."""
+"""The metrics of an evaluation for which no metric was named: those that are `usual` and whose needs the cases meet."""
 
 from collections.abc import Sequence
 
