@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from attrs import define
 
-from editcore.evaluation.engine.model_reader import Edit, Room, largest_rooms, read_all, room_for, text_of, write_all
+from editcore.evaluation.engine.model_reader import Edit, Room, largest_rooms, read_all, room_for, told, write_all
 from editcore.evaluation.engine.questions import (
+    Answer,
     Cost,
     Drift,
     Neutral,
@@ -52,8 +53,9 @@ class Present:
         answers |= self._read([one for one in readable if one[0] == UNEDITED], keep)
         answers |= self._read([one for one in readable if one[0] != UNEDITED], keep)
         answers |= self._compare([*kinds.get(Drift, ()), *kinds.get(Neutral, ())], keep)
-        answers |= self._write([one for one in kinds.get(Write, ()) if one[0] == UNEDITED], keep)
-        answers |= self._write([one for one in kinds.get(Write, ()) if one[0] != UNEDITED], keep)
+        written = [*kinds.get(Write, ()), *kinds.get(Answer, ())]
+        answers |= self._write([one for one in written if one[0] == UNEDITED], keep)
+        answers |= self._write([one for one in written if one[0] != UNEDITED], keep)
         answers |= {one: _cost(self.patches(one[0]), one[1].request) for one in kinds.get(Cost, ())}
         return [answers[one] for one in owned]
 
@@ -100,12 +102,12 @@ class Present:
         asked: list[tuple[int, Any]] = list(rooms)
         if asked and asked[0][0] == UNEDITED:
             ids = unedited_of(self.session).write([question for _, question in asked], list(rooms.values()), keep)
-            return {one: text_of(self.session, rooms[one], new) for one, new in zip(asked, ids, strict=True)}
+            return {one: told(self.session, one[1], rooms[one], new) for one, new in zip(asked, ids, strict=True)}
         rows = {one: (one[0], rooms[one].ids) for one in asked}
         largest: dict[Any, Room] = largest_rooms((rows[one], rooms[one]) for one in asked)
         new_ids = write_all(self.session, [(owner, room) for (owner, _), room in largest.items()], edit=self.edit)
         written = dict(zip(largest, new_ids, strict=True))
-        return {one: text_of(self.session, rooms[one], written[rows[one]]) for one in asked}
+        return {one: told(self.session, one[1], rooms[one], written[rows[one]]) for one in asked}
 
 
 @define
