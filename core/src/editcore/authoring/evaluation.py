@@ -23,11 +23,13 @@ from editcore.evaluation.metrics.rows import edit_prompt, facts, judged, probes,
 from editcore.evaluation.reports.intervals import normal, wilson
 from editcore.evaluation.reports.paired import PairedDifference, paired
 from editcore.text.neutral import OURS, NeutralText, read_neutral
+from editcore.tuning.common import Common, common_facts
 
 __all__ = [
     "OURS",
     "Answer",
     "Answered",
+    "Common",
     "Conversation",
     "DialogueMetric",
     "Drift",
@@ -43,6 +45,7 @@ __all__ = [
     "Unanswered",
     "Write",
     "case_to_json",
+    "common_facts",
     "edit_prompt",
     "facts",
     "harmonic",
