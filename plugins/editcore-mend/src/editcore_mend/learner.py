@@ -1,0 +1,127 @@
+"""How MEND's nets learn: L = c_e L_e + c_loc L_loc, over edits that run side by side in one batch.
+
+The gradient flows through the edited model into the patch and so into the nets; u and δ are constants. Mitchell et al.
+2022 (arXiv:2110.11309), section 3.3.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import torch
+from attrs import define, field
+from torch import Tensor, nn
+
+from editcore.authoring.training import Better
+from editcore_hooks import Case, Site
+from editcore_mend.episode import Episode, Reader
+from editcore_mend.factors import Factors, by_site, factors
+from editcore_mend.hparams import MendHparams
+from editcore_mend.losses import Patches, edit_loss, locality_loss
+from editcore_mend.nets import Editors, settings_of
+
+if TYPE_CHECKING:
+    from editcore_hooks import Session
+
+STATISTICS: Final = 512
+"""Most requests that the statistics of the inputs are taken from."""
+CHUNK: Final = 32
+
+
+@define(eq=False)
+class MendLearner:
+    """The nets of MEND for `sites` of the session's model."""
+
+    session: "Session"
+    hparams: MendHparams
+    sites: tuple[Site, ...]
+    owner: str = "editcore-mend"
+    method: str = "mend"
+    editors: Editors = field(init=False)
+    reader: Reader = field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        shapes = {site: tuple(self.session.anatomy.weight(site).shape) for site in self.sites}
+        h = self.hparams
+        self.editors = Editors(shapes, h.rank, h.blocks, h.edit_lr).to(self.session.device)
+        self.reader = Reader(self.session)
+
+    @property
+    def figures(self) -> Mapping[str, Better]:
+        return {"loss": "lower", "edit": "higher", "rephrase": "higher", "local": "higher"}
+
+    def module(self) -> nn.Module:
+        return self.editors
+
+    def settings(self) -> Mapping[str, Any]:
+        h = attrs.asdict(self.hparams)
+        return settings_of(self.sites, **{k: v for k, v in h.items() if k not in ("layers", "roles", "editor")})
+
+    def prepare(self, cases: Sequence[Case]) -> None:
+        items = [self.reader.texts(case).edit for case in cases[:STATISTICS]]
+        samples = []
+        for start in range(0, len(items), CHUNK):
+            some = items[start : start + CHUNK]
+            found, _ = factors(self.session.anatomy, some, self.sites)
+            samples += [by_site(self.sites, found, row) for row in range(len(some))]
+        self.editors.collect(samples)
+
+    def optimizer(self) -> torch.optim.Optimizer:
+        steps = [self.editors.step]
+        nets = list(self.editors.nets.parameters())
+        return torch.optim.Adam([{"params": nets, "lr": self.hparams.lr}, {"params": steps, "lr": self.hparams.step_lr}])
+
+    def add_gradients(self, cases: Sequence[Case], share: float, rng: random.Random) -> Mapping[str, float]:
+        together = rng.choice(self.hparams.together)
+        episode = self.reader.episode(cases, rng, self.hparams.local)
+        patches = self.patches(episode, together)
+        edit, local = self._losses(episode, patches, together)
+        (share * (self.hparams.c_edit * edit + self.hparams.c_loc * local)).backward()
+        return {"edit loss": float(edit.detach()), "locality loss": float(local.detach())}
+
+    def _losses(self, episode: Episode, patches: Patches, together: int) -> tuple[Tensor, Tensor]:
+        anatomy = self.session.anatomy
+        edit = edit_loss(anatomy, episode.outer, [e // together for e in episode.outer_of], patches).loss.mean()
+        if not episode.local:
+            return edit, torch.zeros_like(edit)
+        owners = [e // together for e in episode.local_of]
+        return edit, locality_loss(anatomy, episode.local, owners, patches).loss.mean()
+
+    def patches(self, episode: Episode, together: int = 1) -> Patches:
+        """The patches of the edits, `together` of them in each; the last has what is left."""
+        found, _ = factors(self.session.anatomy, episode.edits, self.sites)
+        return {site: self._patch(site, found[site], together) for site in self.sites}
+
+    def _patch(self, site: Site, one: Factors, together: int) -> tuple[Tensor, Tensor]:
+        out, in_ = self.editors(site, one.u, one.delta, one.kept)  # (E, T, d_out), (E, T, d_in)
+        missing = -len(out) % together
+        if missing:
+            out, in_ = (torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) for x in (out, in_))
+        joined = [x.reshape(-1, together * x.shape[1], x.shape[2]) for x in (out, in_)]
+        return joined[0].mT, joined[1]
+
+    @torch.no_grad()
+    def measure(self, cases: Sequence[Case]) -> Mapping[str, float]:
+        rows: dict[str, list[Tensor]] = {"edit": [], "rephrase": [], "local": [], "edit loss": [], "locality loss": []}
+        anatomy = self.session.anatomy
+        for start in range(0, len(cases), CHUNK):
+            episode = self.reader.whole(cases[start : start + CHUNK])
+            patches = self.patches(episode)
+            own = edit_loss(anatomy, episode.edits, range(len(episode.edits)), patches)
+            rows["edit"].append(own.exact)
+            rows["edit loss"].append(own.loss)
+            if episode.outer:
+                outer = edit_loss(anatomy, episode.outer, episode.outer_of, patches)
+                rows["rephrase"].append(outer.exact)
+                rows["edit loss"].append(outer.loss)
+            if episode.local:
+                local = locality_loss(anatomy, episode.local, episode.local_of, patches)
+                rows["local"].append(local.share)
+                rows["locality loss"].append(local.loss)
+        means = {name: float(torch.cat(values).mean()) for name, values in rows.items() if values}
+        loss = self.hparams.c_edit * means["edit loss"] + self.hparams.c_loc * means.get("locality loss", 0.0)
+        return {"loss": loss, **{name: means.get(name, 1.0) for name in ("edit", "rephrase", "local")}}
+
+    def stepped(self, measured: Mapping[str, float] | None) -> None:
+        """Nothing has to follow a step."""
