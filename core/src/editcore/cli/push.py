@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 def push(out: Output, patch: str, repository: str, yes: bool, redact: bool, private: bool) -> None:
     """Publish PATCH with a card as OWNER/NAME on the hub that HF_ENDPOINT names, by default huggingface.co.
 
-    PATCH may also be a trained editor that `editcore train -o` wrote. Asks before it publishes requests. Without them the weights still hold the fact.
+    PATCH may also be a trained editor that `editcore train -o` wrote. Asks before it publishes requests. Without them
+    the weights still hold the fact.
     """
     from editcore.patches.exchange.hub import is_asset, push_patch, push_trained
 

@@ -22,9 +22,12 @@ if TYPE_CHECKING:
 @click.argument("model")
 @click.option("--method", required=True, help="Method to train; see `editcore methods`.")
 @click.option(
-    "--data", required=True, metavar="FILE|LAYOUT:FILE", help="Cases to train on, or a file that `editcore datasets` reads."
+    "--data",
+    required=True,
+    metavar="FILE|LAYOUT:FILE",
+    help="Cases, or a file of a layout in `editcore datasets`.",
 )
-@click.option("-o", "--output", metavar="FILE", help="Also write the result to this file. It is always kept in the cache.")
+@click.option("-o", "--output", metavar="FILE", help="Also write the result to this file; the cache keeps it too.")
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="One hyper-parameter of the method.")
 @click.option("--steps", type=click.IntRange(1), help="Largest number of steps.  [default: the method's]")
 @click.option("--batch", type=click.IntRange(1), help="Cases a portion.")

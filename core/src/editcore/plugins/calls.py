@@ -186,9 +186,7 @@ def run_evaluate(
     return [_expect(report, Report, "editcore_evaluate") for reports in collected for report in reports]
 
 
-def run_train(
-    manager: StageManager, session: Session, examples: Sequence[Case], options: dict[str, Any]
-) -> Asset:
+def run_train(manager: StageManager, session: Session, examples: Sequence[Case], options: dict[str, Any]) -> Asset:
     """What the method trained. Raises `PluginError` when it returns none."""
     result = manager.run("editcore_train", session=session, examples=examples, options=options)
     return _expect(result, Asset, "editcore_train", manager)

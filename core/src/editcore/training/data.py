@@ -35,7 +35,7 @@ def read_data(registry: Registry, source: str) -> list[Case]:
 
 
 def usable(session: "OpenSession", cases: Sequence[Case]) -> list[Case]:
-    """The cases that the model can read, each once and each with rephrases. Says what was left out and what was made."""
+    """The cases that the model can read, each once and with rephrases. Says what was left out and what was made."""
     once = list({(case.request.rendered().text, case.request.target_new): case for case in cases}.values())
     found, refused = [], ""
     for case in once:

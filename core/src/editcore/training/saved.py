@@ -24,9 +24,7 @@ def to_tensors(module: nn.Module, best: Mapping[str, Tensor], optimizer: torch.o
     return found
 
 
-def restore(
-    tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, Tensor]:
+def restore(tensors: Mapping[str, Tensor], module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Put the state into module and optimiser, and return the best one."""
     module.load_state_dict(_under(tensors, NOW))
     state: dict[int, dict[str, Any]] = {}

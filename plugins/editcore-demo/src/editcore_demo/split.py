@@ -34,9 +34,7 @@ def _prompts(world: World, case: dict[str, Any]) -> Iterator[str]:
         yield template.replace("{}", case["subject"])
 
 
-def _without(
-    rows: list[dict[str, Any]], facts: set[tuple[str, str]], sentences: set[str]
-) -> Iterator[dict[str, Any]]:
+def _without(rows: list[dict[str, Any]], facts: set[tuple[str, str]], sentences: set[str]) -> Iterator[dict[str, Any]]:
     for row in rows:
         if (row["subject"], row["target_true"]) in facts or row["prompt"].replace("{}", row["subject"]) in sentences:
             continue

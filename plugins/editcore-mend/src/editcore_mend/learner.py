@@ -68,9 +68,9 @@ class MendLearner:
         self.editors.collect(samples)
 
     def optimizer(self) -> torch.optim.Optimizer:
-        steps = [self.editors.step]
-        nets = list(self.editors.nets.parameters())
-        return torch.optim.Adam([{"params": nets, "lr": self.hparams.lr}, {"params": steps, "lr": self.hparams.step_lr}])
+        h = self.hparams
+        nets = {"params": list(self.editors.nets.parameters()), "lr": h.lr}
+        return torch.optim.Adam([nets, {"params": [self.editors.step], "lr": h.step_lr}])
 
     def add_gradients(self, cases: Sequence[Case], share: float, rng: random.Random) -> Mapping[str, float]:
         together = rng.choice(self.hparams.together)

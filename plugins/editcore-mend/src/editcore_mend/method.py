@@ -155,7 +155,7 @@ def _update(used: Editor, patches: Sequence[Patch]) -> Update:
 
 
 def shortened(update: LowRank) -> LowRank:
-    """The same product with a rank of at most the smaller side of the matrix: out = Q R, and R joins the other factor."""
+    """The same product, of a rank no larger than the smaller side of the matrix: of out = Q R, R joins the other."""
     d_out, n = update.out.shape
     d_in = update.in_.shape[1]
     if n <= min(d_out, d_in):

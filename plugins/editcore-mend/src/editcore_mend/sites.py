@@ -1,8 +1,7 @@
 """Which matrices a new editor is trained for."""
 
-from typing import TYPE_CHECKING, Any, Final, get_args
-
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final, get_args
 
 from editcore_hooks import Site, UsageError
 from editcore_hooks.values import Stack
