@@ -18,7 +18,7 @@ from editcore_hooks import Case, Site
 from editcore_mend.episode import Episode, Reader
 from editcore_mend.factors import Factors, by_site, factors
 from editcore_mend.hparams import MendHparams
-from editcore_mend.losses import Patches, edit_loss, locality_loss
+from editcore_mend.losses import Patches, edit_loss, edited, locality_loss
 from editcore_mend.nets import Editors, settings_of
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class MendLearner:
     def __attrs_post_init__(self) -> None:
         shapes = {site: tuple(self.session.anatomy.weight(site).shape) for site in self.sites}
         h = self.hparams
-        self.editors = Editors(shapes, h.rank, h.blocks, h.edit_lr).to(self.session.device)
+        self.editors = Editors(shapes, h.rank, h.blocks, h.edit_lr, self.session.seed).to(self.session.device)
         self.reader = Reader(self.session)
 
     @property
@@ -82,11 +82,12 @@ class MendLearner:
 
     def _losses(self, episode: Episode, patches: Patches, together: int) -> tuple[Tensor, Tensor]:
         anatomy = self.session.anatomy
-        edit = edit_loss(anatomy, episode.outer, [e // together for e in episode.outer_of], patches).loss.mean()
+        owners = [e // together for e in episode.outer_of]
+        edit = edit_loss(anatomy, episode.outer, self.sites, edited(anatomy, patches, owners)).loss.mean()
         if not episode.local:
             return edit, torch.zeros_like(edit)
         owners = [e // together for e in episode.local_of]
-        return edit, locality_loss(anatomy, episode.local, owners, patches).loss.mean()
+        return edit, locality_loss(anatomy, episode.local, self.sites, edited(anatomy, patches, owners)).loss.mean()
 
     def patches(self, episode: Episode, together: int = 1) -> Patches:
         """The patches of the edits, `together` of them in each; the last has what is left."""
@@ -108,15 +109,18 @@ class MendLearner:
         for start in range(0, len(cases), CHUNK):
             episode = self.reader.whole(cases[start : start + CHUNK])
             patches = self.patches(episode)
-            own = edit_loss(anatomy, episode.edits, range(len(episode.edits)), patches)
+            under = edited(anatomy, patches, range(len(episode.edits)))
+            own = edit_loss(anatomy, episode.edits, self.sites, under)
             rows["edit"].append(own.exact)
             rows["edit loss"].append(own.loss)
             if episode.outer:
-                outer = edit_loss(anatomy, episode.outer, episode.outer_of, patches)
+                under = edited(anatomy, patches, episode.outer_of)
+                outer = edit_loss(anatomy, episode.outer, self.sites, under)
                 rows["rephrase"].append(outer.exact)
                 rows["edit loss"].append(outer.loss)
             if episode.local:
-                local = locality_loss(anatomy, episode.local, episode.local_of, patches)
+                under = edited(anatomy, patches, episode.local_of)
+                local = locality_loss(anatomy, episode.local, self.sites, under)
                 rows["local"].append(local.share)
                 rows["locality loss"].append(local.loss)
         means = {name: float(torch.cat(values).mean()) for name, values in rows.items() if values}

@@ -4,7 +4,7 @@ The edits run beside the weights, each row of a batch under its own, so that man
 """
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -34,26 +34,37 @@ def edited(anatomy: Anatomy, patches: Patches, owners: Sequence[int]) -> Abstrac
     return Branches(anatomy, patches).on(torch.tensor(owners, device=device))
 
 
-def edit_loss(anatomy: Anatomy, items: Sequence[Item], owners: Sequence[int], patches: Patches) -> Scored:
-    """The mean NLL a token of each item under its edit, (n,), differentiable in the patches."""
-    run = cached_logits(anatomy, items, list(patches))
-    with edited(anatomy, patches, owners):
+def edit_loss(
+    anatomy: Anatomy, items: Sequence[Item], sites: Sequence[Site], under: AbstractContextManager[Any]
+) -> Scored:
+    """The mean NLL a token of each item, (n,), with the edit that `under` puts on; differentiable in it."""
+    run = cached_logits(anatomy, items, sites)
+    with under:
         found = run()
     hits = (found.logits.argmax(-1) == found.labels).float()
     share = _means(hits, found.item, len(items))
     return Scored(mean_nll(found, len(items)), (share == 1).float(), share)
 
 
-def locality_loss(anatomy: Anatomy, items: Sequence[Item], owners: Sequence[int], patches: Patches) -> Scored:
-    """KL(p₀ ‖ p) in nats, the mean over the scored tokens of each item, (n,); hits are those of the unedited model."""
-    run = cached_logits(anatomy, items, list(patches))
-    with torch.no_grad():
-        before = run().logits.float().log_softmax(-1)  # (N, V)
-    with edited(anatomy, patches, owners):
+def locality_loss(
+    anatomy: Anatomy,
+    items: Sequence[Item],
+    sites: Sequence[Site],
+    under: AbstractContextManager[Any],
+    before: AbstractContextManager[Any] | None = None,
+) -> Scored:
+    """KL(p₀ ‖ p) in nats, the mean over the scored tokens of each item, (n,).
+
+    p₀ is of the model without the edit, inside `before` if that is given. Hits are where both find one token likeliest.
+    """
+    run = cached_logits(anatomy, items, sites)
+    with torch.no_grad(), before or nullcontext():
+        reference = run().logits.float().log_softmax(-1)  # (N, V)
+    with under:
         found = run()
     after = found.logits.float().log_softmax(-1)
-    kl = (before.exp() * (before - after)).sum(-1)  # (N,)
-    same = (after.argmax(-1) == before.argmax(-1)).float()
+    kl = (reference.exp() * (reference - after)).sum(-1)  # (N,)
+    same = (after.argmax(-1) == reference.argmax(-1)).float()
     share = _means(same, found.item, len(items))
     return Scored(_means(kl, found.item, len(items)), (share == 1).float(), share)
 

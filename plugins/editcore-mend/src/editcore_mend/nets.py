@@ -51,13 +51,13 @@ class Normaliser(nn.Module):
 class Net(nn.Module):
     """The net of one shape, for `slots` matrices."""
 
-    def __init__(self, d_in: int, d_out: int, slots: int, rank: int, blocks: int) -> None:
+    def __init__(self, d_in: int, d_out: int, slots: int, rank: int, blocks: int, generator: torch.Generator) -> None:
         super().__init__()
         d = d_in + d_out
         r = min(rank, d)
         self.d_in = d_in
         self.normaliser = Normaliser(d)
-        self.v = nn.Parameter(torch.randn(blocks, r, d) / d**0.5)
+        self.v = nn.Parameter(torch.randn(blocks, r, d, generator=generator) / d**0.5)
         self.u = nn.Parameter(torch.zeros(blocks, d, r))
         self.bias = nn.Parameter(torch.zeros(blocks, d))
         self.scale = nn.Parameter(torch.ones(blocks, slots, d))
@@ -75,15 +75,18 @@ class Net(nn.Module):
 class Editors(nn.Module):
     """The nets of all sites, by shape, and a step size η for each site: `edit_lr` times what is learnt."""
 
-    def __init__(self, shapes: Mapping[Site, tuple[int, int]], rank: int, blocks: int, edit_lr: float) -> None:
+    def __init__(
+        self, shapes: Mapping[Site, tuple[int, int]], rank: int, blocks: int, edit_lr: float, seed: int = 0
+    ) -> None:
         super().__init__()
         self.sites = list(shapes)
         self.edit_lr = edit_lr
         groups: dict[tuple[int, int], list[Site]] = {}
         for site, shape in shapes.items():
             groups.setdefault(shape, []).append(site)
+        drawn = torch.Generator().manual_seed(seed)
         self.nets = nn.ModuleDict(
-            {_name(shape): Net(shape[1], shape[0], len(sites), rank, blocks) for shape, sites in groups.items()}
+            {_name(shape): Net(shape[1], shape[0], len(sites), rank, blocks, drawn) for shape, sites in groups.items()}
         )
         self.place = {site: (_name(shape), slot) for shape, sites in groups.items() for slot, site in enumerate(sites)}
         self.step = nn.Parameter(torch.ones(len(shapes)))
