@@ -29,6 +29,7 @@ class Texts:
 class Episode:
     """Edits, and the items that are scored under them with the number of the edit of each."""
 
+    requests: tuple[EditRequest, ...]
     edits: tuple[Item, ...]
     outer: tuple[Item, ...]
     outer_of: tuple[int, ...]
@@ -63,13 +64,13 @@ class Reader:
             others = [text.whole for i, text in enumerate(every) if i != e]
             more = rng.sample(others, min(len(others), max(0, local - len(own))))
             local_items += [*own, *((e, item) for item in more)]
-        return _episode(every, outer, local_items)
+        return _episode(cases, every, outer, local_items)
 
     def whole(self, cases: Sequence[Case]) -> Episode:
         """Each case as one edit, with all its rephrases and the first probe of each facet."""
         every = [self.texts(case) for case in cases]
         outer = [(e, item) for e, one in enumerate(every) for item in one.outer]
-        return _episode(every, outer, [(e, item) for e, one in enumerate(every) for item, *_ in one.own])
+        return _episode(cases, every, outer, [(e, item) for e, one in enumerate(every) for item, *_ in one.own])
 
     def _read(self, case: Case) -> Texts:
         request = case.request
@@ -106,8 +107,14 @@ class Reader:
         return (found.prompt_ids, found.target_ids)
 
 
-def _episode(every: Sequence[Texts], outer: Sequence[tuple[int, Item]], local: Sequence[tuple[int, Item]]) -> Episode:
+def _episode(
+    cases: Sequence[Case],
+    every: Sequence[Texts],
+    outer: Sequence[tuple[int, Item]],
+    local: Sequence[tuple[int, Item]],
+) -> Episode:
     return Episode(
+        tuple(case.request for case in cases),
         tuple(one.edit for one in every),
         tuple(item for _, item in outer),
         tuple(e for e, _ in outer),

@@ -19,6 +19,7 @@ from editcore_mend.episode import Episode, Reader
 from editcore_mend.factors import Factors, by_site, factors
 from editcore_mend.hparams import MendHparams
 from editcore_mend.losses import Patches, edit_loss, edited, locality_loss
+from editcore_mend.measuring import measured
 from editcore_mend.nets import Editors, settings_of
 
 if TYPE_CHECKING:
@@ -104,28 +105,9 @@ class MendLearner:
 
     @torch.no_grad()
     def measure(self, cases: Sequence[Case]) -> Mapping[str, float]:
-        rows: dict[str, list[Tensor]] = {"edit": [], "rephrase": [], "local": [], "edit loss": [], "locality loss": []}
-        anatomy = self.session.anatomy
-        for start in range(0, len(cases), CHUNK):
-            episode = self.reader.whole(cases[start : start + CHUNK])
-            patches = self.patches(episode)
-            under = edited(anatomy, patches, range(len(episode.edits)))
-            own = edit_loss(anatomy, episode.edits, self.sites, under)
-            rows["edit"].append(own.exact)
-            rows["edit loss"].append(own.loss)
-            if episode.outer:
-                under = edited(anatomy, patches, episode.outer_of)
-                outer = edit_loss(anatomy, episode.outer, self.sites, under)
-                rows["rephrase"].append(outer.exact)
-                rows["edit loss"].append(outer.loss)
-            if episode.local:
-                under = edited(anatomy, patches, episode.local_of)
-                local = locality_loss(anatomy, episode.local, self.sites, under)
-                rows["local"].append(local.share)
-                rows["locality loss"].append(local.loss)
-        means = {name: float(torch.cat(values).mean()) for name, values in rows.items() if values}
-        loss = self.hparams.c_edit * means["edit loss"] + self.hparams.c_loc * means.get("locality loss", 0.0)
-        return {"loss": loss, **{name: means.get(name, 1.0) for name in ("edit", "rephrase", "local")}}
+        found = measured(self.session.anatomy, self.reader, cases, self.sites, self.patches)
+        loss = self.hparams.c_edit * found["edit loss"] + self.hparams.c_loc * found["locality loss"]
+        return {"loss": loss, **{name: found[name] for name in ("edit", "rephrase", "local")}}
 
     def stepped(self, measured: Mapping[str, float] | None) -> None:
         """Nothing has to follow a step."""
