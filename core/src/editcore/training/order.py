@@ -1,4 +1,4 @@
-"""The order of the cases: portion i depends on the seed and on i alone, so that a resumed training goes on with it."""
+"""The order of the cases: portion i depends on the seed and on i alone, so that a training can be resumed."""
 
 import random
 from typing import Final
