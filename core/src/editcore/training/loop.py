@@ -186,7 +186,7 @@ class _Run:
             self.progress["stale"] += 1
 
     def _stale(self) -> bool:
-        return 0 < self.plan.patience <= self.progress["stale"]
+        return 0 < self.plan.patience <= int(self.progress["stale"])
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         self.partial.save(to_tensors(self.learner.module(), self.best, optimizer), self.progress)

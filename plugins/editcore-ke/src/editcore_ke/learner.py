@@ -25,6 +25,7 @@ from editcore_mend.factors import factors
 from editcore_mend.losses import Patches, edited, locality_loss
 from editcore_mend.measuring import measured
 from editcore_mend.nets import settings_of
+from editcore_mend.sites import shapes_of
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -76,7 +77,7 @@ class KeLearner:
         edit = self._smoothed(episode, patches)
         local = self._divergence(episode, patches)
         alpha = self.net.multiplier.detach()
-        (share * (edit + alpha * local)).backward()
+        (share * (edit + alpha * local)).backward()  # type: ignore[no-untyped-call]
         ascent = -share * (local.detach() - self.net.margin)  # the optimiser goes down, and α up
         grown = self.net.multiplier.grad
         self.net.multiplier.grad = ascent if grown is None else grown + ascent
@@ -116,7 +117,7 @@ class KeLearner:
 
 def made(session: "Session", sites: Sequence[Site], settings: Mapping[str, Any], seed: int = 0) -> Hypernetwork:
     """A new hypernetwork by settings, on the device of the session."""
-    shapes = {site: tuple(session.anatomy.weight(site).shape) for site in sites}
+    shapes = shapes_of(session, sites)
     s = settings
     width = session.model.get_input_embeddings().weight.shape[1]
     net = Hypernetwork(shapes, width, s["hidden"], s["condition"], s["head"], s["scale"], s["margin"], seed)

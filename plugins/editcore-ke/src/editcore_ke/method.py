@@ -36,7 +36,7 @@ class Editor:
 
 def train(session: "Session", cases: Sequence[Case], hparams: KeHparams, options: Mapping[str, Any]) -> Asset:
     """Train the hypernetwork for the sites that the settings name. See `editcore.authoring.training.fit`."""
-    learner = KeLearner(session, hparams, chosen_sites(session, hparams))
+    learner = KeLearner(session, hparams, chosen_sites(session, hparams.layers, hparams.roles))
     return fit(session, learner, cases, plan_of((METHOD, PLAN), ("options", options)))
 
 

@@ -24,6 +24,7 @@ from editcore_malmen.solve import Solved, solve
 from editcore_mend.episode import Episode, Reader
 from editcore_mend.losses import Scored, edit_loss, locality_loss
 from editcore_mend.nets import settings_of
+from editcore_mend.sites import shapes_of
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -51,7 +52,7 @@ class MalmenLearner:
     reader: Reader = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        shapes = {site: tuple(self.session.anatomy.weight(site).shape) for site in self.sites}
+        shapes = shapes_of(self.session, self.sites)
         h = self.hparams
         self.nets = Residuals(shapes, h.rank, h.blocks, h.edit_lr, h.ridge, self.session.seed).to(self.session.device)
         self.reader = Reader(self.session)
@@ -113,7 +114,7 @@ class MalmenLearner:
             for some in chunks(items):
                 loss = score(anatomy, some, self.sites, branch(anatomy, updates)).loss.sum() / len(items)
                 losses[name] += float(loss.detach())
-                (share * weight * loss).backward()
+                (share * weight * loss).backward()  # type: ignore[no-untyped-call]
         zeros = {site: torch.zeros_like(leaf) for site, leaf in leaves.items()}
         return losses, {site: zeros[site] if leaf.grad is None else leaf.grad for site, leaf in leaves.items()}
 
@@ -129,11 +130,11 @@ class MalmenLearner:
             number = self.nets.sites.index(site)
             pick = torch.zeros_like(self.nets.log_ridge)
             pick[number] = of_lambda
-            (self.nets.log_ridge * pick).sum().backward()
+            (self.nets.log_ridge * pick).sum().backward()  # type: ignore[no-untyped-call]
             for start in range(0, len(u), ROWS):
                 cut = slice(start, start + ROWS)
                 residuals = self.nets.residuals(site, u[cut], delta[cut])
-                (residuals * of_residuals[cut]).sum().backward()
+                (residuals * of_residuals[cut]).sum().backward()  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def measure(self, cases: Sequence[Case]) -> Mapping[str, float]:

@@ -30,7 +30,7 @@ from editcore_malmen.nets import Residuals
 from editcore_malmen.sequence import RlEditLearner
 from editcore_malmen.solve import solve
 from editcore_mend.nets import sites_of
-from editcore_mend.sites import chosen_sites
+from editcore_mend.sites import chosen_sites, shapes_of
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -56,7 +56,7 @@ def train(
     session: "Session", method: str, cases: Sequence[Case], hparams: MalmenHparams, options: Mapping[str, Any]
 ) -> Asset:
     """Train nets for the sites that the settings name. See `editcore.authoring.training.fit`."""
-    sites = chosen_sites(session, hparams)
+    sites = chosen_sites(session, hparams.layers, hparams.roles)
     learner = (
         RlEditLearner(session, hparams, sites)
         if isinstance(hparams, RlEditHparams)
@@ -76,7 +76,7 @@ def _load(session: "Session", trained: Trained) -> Editor:
     try:
         s = trained.settings
         sites = sites_of(s)
-        shapes = {site: tuple(session.anatomy.weight(site).shape) for site in sites}
+        shapes = shapes_of(session, sites)
         nets = Residuals(shapes, s["rank"], s["blocks"], s["edit_lr"], s["ridge"])
         tensors = session.assets.load(trained.asset)
         nets.load_state_dict(tensors)

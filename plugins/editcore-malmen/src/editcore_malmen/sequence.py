@@ -66,14 +66,14 @@ class RlEditLearner(MalmenLearner):
             for some in chunks(episode.outer):
                 loss = edit_loss(anatomy, some, self.sites, self._on(so_far, updates)).loss.sum() / len(episode.outer)
                 losses["edit loss"] += weight * float(loss.detach())
-                (share * h.c_edit * weight * loss).backward()
+                (share * h.c_edit * weight * loss).backward()  # type: ignore[no-untyped-call]
             for some in chunks(episode.local):
                 loss = self._local(some, so_far, updates).sum() / len(episode.local)
                 losses["locality loss"] += weight * float(loss.detach())
-                (share * h.c_loc * weight * loss).backward()
+                (share * h.c_loc * weight * loss).backward()  # type: ignore[no-untyped-call]
         size = torch.stack([square(one) for one in updates.values()]).sum()
         if h.c_size:
-            (share * h.c_size * size).backward()
+            (share * h.c_size * size).backward()  # type: ignore[no-untyped-call]
         losses["size"] = float(size.detach())
         zeros = {site: torch.zeros_like(leaf) for site, leaf in leaves.items()}
         return losses, {site: zeros[site] if leaf.grad is None else leaf.grad for site, leaf in leaves.items()}
@@ -102,11 +102,15 @@ def _both(anatomy: Any, one: Mapping[Site, Dense], other: Mapping[Site, LowRank 
 
 def dense(update: LowRank | Dense) -> Tensor:
     """ΔW (d_out, d_in)."""
-    return update.delta if isinstance(update, Dense) else update.out @ update.in_
+    found: Tensor = update.delta if isinstance(update, Dense) else update.out @ update.in_
+    return found
 
 
 def square(update: LowRank | Dense) -> Tensor:
     """|ΔW|², of factors by their products with themselves."""
+    found: Tensor
     if isinstance(update, Dense):
-        return (update.delta**2).sum()
-    return ((update.out.T @ update.out) * (update.in_ @ update.in_.T)).sum()
+        found = (update.delta**2).sum()
+    else:
+        found = ((update.out.T @ update.out) * (update.in_ @ update.in_.T)).sum()
+    return found

@@ -21,6 +21,7 @@ from editcore_mend.hparams import MendHparams
 from editcore_mend.losses import Patches, edit_loss, edited, locality_loss
 from editcore_mend.measuring import measured
 from editcore_mend.nets import Editors, settings_of
+from editcore_mend.sites import shapes_of
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -43,7 +44,7 @@ class MendLearner:
     reader: Reader = field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        shapes = {site: tuple(self.session.anatomy.weight(site).shape) for site in self.sites}
+        shapes = shapes_of(self.session, self.sites)
         h = self.hparams
         self.editors = Editors(shapes, h.rank, h.blocks, h.edit_lr, self.session.seed).to(self.session.device)
         self.reader = Reader(self.session)
@@ -78,7 +79,7 @@ class MendLearner:
         episode = self.reader.episode(cases, rng, self.hparams.local)
         patches = self.patches(episode, together)
         edit, local = self._losses(episode, patches, together)
-        (share * (self.hparams.c_edit * edit + self.hparams.c_loc * local)).backward()
+        (share * (self.hparams.c_edit * edit + self.hparams.c_loc * local)).backward()  # type: ignore[no-untyped-call]
         return {"edit loss": float(edit.detach()), "locality loss": float(local.detach())}
 
     def _losses(self, episode: Episode, patches: Patches, together: int) -> tuple[Tensor, Tensor]:

@@ -11,8 +11,8 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.authoring.models import Branches, Item, cached_logits
-from editcore_hooks import Anatomy, Site
+from editcore.authoring.models import Branches, Item, branch, cached_logits
+from editcore_hooks import Anatomy, LowRank, Site
 from editcore_mend.factors import mean_nll
 
 Patches = dict[Site, tuple[Tensor, Tensor]]
@@ -29,8 +29,11 @@ class Scored:
 
 
 def edited(anatomy: Anatomy, patches: Patches, owners: Sequence[int]) -> AbstractContextManager[Any]:
-    """Inside it, row i of a batch runs with the edit `owners[i]`."""
-    device = next(iter(patches.values()))[0].device
+    """Inside it, row i of a batch runs with the edit `owners[i]`. A single edit is not copied for each row."""
+    first, _ = next(iter(patches.values()))
+    if len(first) == 1:
+        return branch(anatomy, {site: LowRank(out[0], in_[0]) for site, (out, in_) in patches.items()})
+    device = first.device
     return Branches(anatomy, patches).on(torch.tensor(owners, device=device))
 
 

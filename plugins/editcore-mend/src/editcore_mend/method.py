@@ -28,7 +28,7 @@ from editcore_mend.factors import by_site, factors
 from editcore_mend.hparams import MendHparams
 from editcore_mend.learner import MendLearner
 from editcore_mend.nets import Editors, sites_of
-from editcore_mend.sites import chosen_sites
+from editcore_mend.sites import chosen_sites, shapes_of
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -52,7 +52,7 @@ class Editor:
 
 def train(session: "Session", cases: Sequence[Case], hparams: MendHparams, options: Mapping[str, Any]) -> Asset:
     """Train nets for the sites that the settings name. See `editcore.authoring.training.fit`."""
-    learner = MendLearner(session, hparams, chosen_sites(session, hparams))
+    learner = MendLearner(session, hparams, chosen_sites(session, hparams.layers, hparams.roles))
     return fit(session, learner, cases, plan_of((METHOD, PLAN), ("options", options)))
 
 
@@ -67,7 +67,7 @@ def load(session: "Session", trained: Trained) -> Editor:
     try:
         settings = trained.settings
         sites = sites_of(settings)
-        shapes = {site: tuple(session.anatomy.weight(site).shape) for site in sites}
+        shapes = shapes_of(session, sites)
         editors = Editors(shapes, settings["rank"], settings["blocks"], settings["edit_lr"])
         tensors = session.assets.load(trained.asset)
         editors.load_state_dict(tensors)
@@ -129,7 +129,9 @@ def _patches(session: "Session", used: Editor, items: Sequence[Item]) -> list[Pa
 
 
 def _rows(used: Editor, site: Site, u: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
-    return used.editors(site, u, delta, torch.ones(len(u), dtype=torch.bool, device=u.device))
+    every = torch.ones(len(u), dtype=torch.bool, device=u.device)
+    found: tuple[Tensor, Tensor] = used.editors(site, u, delta, every)
+    return found
 
 
 def _update(used: Editor, patches: Sequence[Patch]) -> Update:

@@ -25,7 +25,8 @@ def trained_card(manifest: Manifest, file_name: str) -> str:
     """A README.md for a trained editor: method, base, and the figures of its training."""
     one, about = manifest.identity, manifest.about
     method = one.parameters.get("method")
-    kept = about.get("kept") if isinstance(about.get("kept"), dict) else {}
+    kept: Any = about.get("kept")
+    kept = kept if isinstance(kept, dict) else {}
     rows = [
         ("method", method),
         ("distribution", one.owner),
