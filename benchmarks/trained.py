@@ -21,7 +21,7 @@ from editcore.authoring.evaluation import parse_case
 from editcore.authoring.models import cached_logits
 from editcore_demo.split import training_cases
 from editcore_hooks import Case, Site
-from editcore_mend.factors import factors, mean_nll
+from editcore_mend.factors import by_site, factors, mean_nll
 from editcore_mend.hparams import MendHparams
 from editcore_mend.learner import MendLearner
 
@@ -65,9 +65,7 @@ def edit(learner: MendLearner, case: Case) -> None:
     row = learner.session.encode(case.request)
     found, _ = factors(learner.session.anatomy, [(row.prompt_ids, row.target_ids)], SITES)
     with torch.no_grad():
-        for site, one in found.items():
-            u, delta = one.of(0)
-            learner.editors(site, u, delta, torch.ones(len(u), dtype=torch.bool))
+        learner.editors.patch(by_site(SITES, found, 0))
 
 
 def floor(session: editcore.Session, learner: MendLearner, cases: Sequence[Case]) -> float:

@@ -123,15 +123,8 @@ def _patches(session: "Session", used: Editor, items: Sequence[Item]) -> list[Pa
     for start in range(0, len(items), CHUNK):
         some = items[start : start + CHUNK]
         found, _ = factors(session.anatomy, some, used.sites)
-        for row in range(len(some)):
-            patches.append({site: _rows(used, site, *one) for site, one in by_site(used.sites, found, row).items()})
+        patches += [used.editors.patch(by_site(used.sites, found, row)) for row in range(len(some))]
     return patches
-
-
-def _rows(used: Editor, site: Site, u: Tensor, delta: Tensor) -> tuple[Tensor, Tensor]:
-    every = torch.ones(len(u), dtype=torch.bool, device=u.device)
-    found: tuple[Tensor, Tensor] = used.editors(site, u, delta, every)
-    return found
 
 
 def _update(used: Editor, patches: Sequence[Patch]) -> Update:

@@ -63,8 +63,8 @@ class Net(nn.Module):
         self.scale = nn.Parameter(torch.ones(blocks, slots, d))
         self.shift = nn.Parameter(torch.zeros(blocks, slots, d))
 
-    def forward(self, u: Tensor, delta: Tensor, slot: int) -> tuple[Tensor, Tensor]:
-        """ũ (..., d_in) and δ̃ (..., d_out) of u and δ of the same shapes."""
+    def forward(self, u: Tensor, delta: Tensor, slot: int | Tensor) -> tuple[Tensor, Tensor]:
+        """ũ (..., d_in) and δ̃ (..., d_out) of u and δ of such shapes; `slot` is one for all, or one for each row."""
         h = self.normaliser(torch.cat([u, delta], -1))
         for k in range(len(self.v)):
             inner = h @ self.v[k].T @ self.u[k].T + self.bias[k]
@@ -110,6 +110,21 @@ class Editors(nn.Module):
         new_u, new_delta = self.transformed(site, u, delta)
         mask = kept[..., None]
         return -self.step_size(site) * new_delta * mask, new_u * mask
+
+    def patch(self, found: Mapping[Site, tuple[Tensor, Tensor]]) -> dict[Site, tuple[Tensor, Tensor]]:
+        """−η δ̃ (N, d_out) and ũ (N, d_in) of u and δ of every site, the sites of one shape in one go."""
+        patch: dict[Site, tuple[Tensor, Tensor]] = {}
+        for name, net in self.nets.items():
+            own = [site for site in found if self.place[site][0] == name]
+            if not own:
+                continue
+            counts = [len(found[site][0]) for site in own]
+            slots = torch.tensor([self.place[site][1] for site in own]).repeat_interleave(torch.tensor(counts))
+            joined = [torch.cat([found[site][i] for site in own]) for i in (0, 1)]
+            new_u, new_delta = net(*joined, slots.to(joined[0].device))
+            parts = zip(own, new_delta.split(counts), new_u.split(counts), strict=True)
+            patch |= {site: (-self.step_size(site) * out, in_) for site, out, in_ in parts}
+        return patch
 
     def collect(self, samples: Sequence[Mapping[Site, tuple[Tensor, Tensor]]]) -> None:
         """Take the statistics of the inputs from u and δ of many requests by site; those of one shape together."""
