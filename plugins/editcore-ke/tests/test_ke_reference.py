@@ -10,6 +10,7 @@ import torch
 
 import editcore
 from editcore import EditOptions, EditRequest
+from editcore.testing.tiny import tiny_model
 from editcore.testing.training import opened, shortly_trained, taught_cases
 from editcore_hooks import Site
 from editcore_ke.hparams import KeHparams
@@ -80,3 +81,10 @@ def test_the_margin_shrinks_where_edits_succeed_down_to_its_least(session: editc
     learner.stepped({"edit": 0.95})
     assert float(learner.net.margin) == pytest.approx(7e-4)
     assert {"margin", "multiplier"} <= learner.module().state_dict().keys()
+
+
+def test_encoder_and_decoder_of_a_t5_are_edited(tmp_path: Path) -> None:
+    session = opened(tiny_model("t5", tmp_path / "model"), tmp_path / "assets")
+    shortly_trained(session, "ke", {"steps": 2, "every": 2}, **{**SETTINGS, "layers": [1]})
+    patch = session.edit_all([REQUEST], EditOptions("ke"), measured=False)
+    assert {key.partition(".")[0] for key in patch.targets} == {"encoder", "decoder"}

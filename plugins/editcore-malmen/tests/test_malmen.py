@@ -10,6 +10,7 @@ from attrs import evolve
 
 import editcore
 from editcore import EditOptions
+from editcore.testing.tiny import tiny_model
 from editcore.testing.training import opened, shortly_trained, taught_cases
 from editcore_hooks import Site
 from editcore_malmen.hparams import MalmenHparams, RlEditHparams
@@ -110,3 +111,17 @@ def test_rledit_has_an_editor_of_its_own(session: editcore.Session) -> None:
     with session.patched(first):
         second = session.edit_all([taught_cases()[1].request], EditOptions("rledit"))
     assert first.patch_id != second.patch_id
+
+
+@pytest.mark.parametrize("method", ["malmen", "rledit"])
+def test_encoder_and_decoder_of_a_t5_are_edited(tmp_path: Path, method: str) -> None:
+    session = opened(tiny_model("t5", tmp_path / "model"), tmp_path / "assets")
+    shortly_trained(session, method, {"steps": 2, "every": 2}, rank=16, edit_lr=1e-2, layers=[1])
+    requests = [case.request for case in taught_cases()[:3]]
+    patch = session.edit_all(requests, EditOptions(method), measured=False)
+    assert len(patch.targets) == 2
+    asked = [(request.rendered().text, request.target_new, None, "auto") for request in requests]
+    before = [score.sum for score in session.score_targets(asked)]  # type: ignore[arg-type]
+    with session.patched(patch):
+        after = [score.sum for score in session.score_targets(asked)]  # type: ignore[arg-type]
+    assert sum(after) > sum(before)

@@ -18,6 +18,12 @@ class Ke(EditMethod):
     Hparams: ClassVar[type] = KeHparams
 
     @classmethod
+    def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
+        from editcore_ke.presets import find_preset
+
+        return find_preset(model, cls.name)
+
+    @classmethod
     def place_at(cls, location: Location) -> Mapping[str, Any]:
         return {}  # where it edits was decided when it was trained
 
