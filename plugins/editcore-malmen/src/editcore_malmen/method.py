@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 OWNER: Final = "editcore-malmen"
 PLANS: Final[Mapping[str, Mapping[str, Any]]] = {
-    "malmen": {"steps": 200, "batch": 64, "validation": 96, "every": 20},
+    "malmen": {"steps": 140, "batch": 64, "validation": 96, "every": 20},
     "rledit": {"steps": 100, "batch": 48, "validation": 96, "every": 10},
 }
 

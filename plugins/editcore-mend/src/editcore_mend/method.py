@@ -37,7 +37,7 @@ OWNER: Final = "editcore-mend"
 METHOD: Final = "mend"
 CHUNK: Final = 32
 """Requests of one forward."""
-PLAN: Final[Mapping[str, Any]] = {"steps": 2000, "batch": 16, "validation": 96, "every": 200, "patience": 0}
+PLAN: Final[Mapping[str, Any]] = {"steps": 900, "batch": 16, "validation": 96, "every": 150}
 """How MEND is trained by default."""
 
 
