@@ -147,3 +147,26 @@ def test_training_lowers_the_loss(session: editcore.Session) -> None:
     curve = session.assets.about(asset)["curve"]
     assert curve[-1]["losses"]["edit loss"] < curve[0]["losses"]["edit loss"]
     assert SETTINGS["rank"] == asset.parameters["settings"]["rank"]
+
+
+def test_a_killed_training_ends_in_the_bits_of_a_whole_one(
+    llama_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = {"steps": 6, "every": 2}
+    whole = shortly_trained(opened(llama_folder, tmp_path / "whole"), "mend", plan, **SETTINGS)
+    monkeypatch.setattr("editcore.training.loop.SAVE_SECONDS", -1.0)  # a work file after each step
+    calls: list[int] = []
+    real = MendLearner.add_gradients
+
+    def dying(self: MendLearner, *arguments: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return real(self, *arguments)
+
+    monkeypatch.setattr(MendLearner, "add_gradients", dying)
+    with pytest.raises(KeyboardInterrupt):
+        shortly_trained(opened(llama_folder, tmp_path / "killed"), "mend", plan, **SETTINGS)
+    resumed = shortly_trained(opened(llama_folder, tmp_path / "killed"), "mend", plan, **SETTINGS)
+    assert len(calls) == 4 + 3
+    assert resumed.sha256 == whole.sha256
