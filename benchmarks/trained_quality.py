@@ -6,7 +6,8 @@ cases, with the first probe of each facet. The editor is found in the cache, as 
 """
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from typing import Final
 
@@ -17,10 +18,12 @@ import editcore_demo
 from editcore import EditOptions
 from editcore.authoring.commands import Output
 from editcore.authoring.evaluation import normal, parse_case
+from editcore_demo.split import training_cases
 from editcore_hooks import Case, Report
 
 METRICS: Final = ("tf.exact@1", "tf.exact.rephrase@1", "loc.agree@1")
 SIZES: Final = (1, 3, 10, 30, 100)
+FEW: Final = 10
 NEWEST: Final = 10
 """Edits of a sequence that are also scored as the newest ones."""
 
@@ -30,23 +33,33 @@ def trimmed(case: Case) -> Case:
     return evolve(case, locality={facet: probes[:1] for facet, probes in case.locality.items()})
 
 
-def row(label: str, reports: Sequence[Sequence[Report]]) -> list[str]:
-    """Means over the cases of all groups, each with its 95 % interval and n."""
+def trained_relations() -> set[str]:
+    """The relations of which the training split has more than a handful of facts."""
+    counts = Counter(relation(case["id"]) for case in training_cases())
+    return {name for name, n in counts.items() if n > FEW}
+
+
+def relation(case_id: str) -> str:
+    return case_id.split("-")[1]
+
+
+def row(label: str, reports: Sequence[Sequence[Report]], only: Callable[[str], bool] = lambda case: True) -> list[str]:
+    """Means over the cases of all groups that `only` takes by their id, each with its 95 % interval and n."""
     cells = [label]
     for metric in METRICS:
         found = [one for group in reports for one in group if one.metric == metric]
-        values = [value for one in found for value in of_cases(one)]
+        values = [value for one in found for value in of_cases(one, only)]
         mean = sum(values) / len(values)
         low, high = normal(values)
         cells.append(f"{100 * mean:.1f} ({100 * max(0.0, low):.1f} to {100 * min(1.0, high):.1f}), n {len(values)}")
     return cells
 
 
-def of_cases(report: Report) -> Iterable[float]:
+def of_cases(report: Report, only: Callable[[str], bool]) -> Iterable[float]:
     """One value a case: the mean of its rows."""
     cases: dict[str, list[float]] = {}
     for each in report.rows:
-        if each["value"] is not None:
+        if each["value"] is not None and only(str(each["case"])):
             cases.setdefault(str(each["case"]), []).append(float(each["value"]))
     return [sum(values) / len(values) for values in cases.values()]
 
@@ -68,7 +81,10 @@ def main() -> None:
     if "single" in arguments.parts:
         chosen = cases[: arguments.n]
         patches = session.edit_each([case.request for case in chosen], options, measured=False)
-        rows.append(row("single", [session.evaluate_each(chosen, patches, METRICS)]))
+        found, seen = [session.evaluate_each(chosen, patches, METRICS)], trained_relations()
+        rows.append(row("single", found))
+        rows.append(row("single, relations of the training", found, lambda case: relation(case) in seen))
+        rows.append(row("single, other relations", found, lambda case: relation(case) not in seen))
     some = [trimmed(case) for case in cases[: arguments.together]]
     if "batch" in arguments.parts:
         for size in arguments.sizes:
