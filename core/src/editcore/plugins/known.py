@@ -12,9 +12,13 @@ METHODS: Final[Mapping[str, str]] = {
     "ft": "editcore-ft",
     "ft-l": "editcore-ft",
     "ft-m": "editcore-ft",
+    "ke": "editcore-ke",
     "kn": "editcore-kn",
+    "malmen": "editcore-malmen",
     "memit": "editcore-memit",
+    "mend": "editcore-mend",
     "pmet": "editcore-pmet",
+    "rledit": "editcore-malmen",
     "rome": "editcore-rome",
     "ultraedit": "editcore-ultraedit",
 }
