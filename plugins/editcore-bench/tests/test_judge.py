@@ -1,4 +1,4 @@
-"""A judge behind a stub endpoint: what it is asked, what is recorded, and what goes wrong with it."""
+"""A judge at a stub endpoint: what it is asked, what is recorded, and what goes wrong with it."""
 
 import json
 import threading
