@@ -9,6 +9,7 @@ from torch import Tensor
 
 from editcore.models.anatomy.model_map import Anatomy
 from editcore.models.loading.offload import Values
+from editcore.models.running.memories import Memories
 from editcore.models.running.prefix_tree import keep_apart, let_share
 from editcore.models.running.side_branches import SideBranches
 from editcore.patches.arithmetic.rebuilding import rebuild, result_sha256
@@ -44,8 +45,11 @@ class LiveStack:
     _handles: dict[str, Any] = field(factory=dict, repr=False)
     branches: SideBranches = field(factory=SideBranches, init=False, repr=False)
     """Branches beside the weights: units, and low-rank patches if no weight can be written."""
+    memories: Memories = field(init=False, repr=False)
+    """Memories that patches attached, in the order of the patches."""
 
     def __attrs_post_init__(self) -> None:
+        self.memories = Memories(self.anatomy, lambda: self.ids)
         self.folder = tuple(stored_whole(self.checkpoint, patch_id) for patch_id in self.checkpoint.patch_ids)
 
     @property
@@ -161,6 +165,9 @@ class LiveStack:
                 self._attach(next(patch for patch in memory if patch.patch_id == patch_id), kind)
 
     def _attach(self, patch: Patch, kind: PatchKind) -> None:
+        """Raises `WrongBaseError` for a patch of another base, where its kind works on its own alone."""
+        if not kind.any_base:
+            require_base(patch, self.checkpoint)
         self._handles[patch.patch_id] = (kind, kind.attach(self._session, patch))
         if not kind.reads_branches:
             keep_apart(self.anatomy.model, patch.patch_id)

@@ -4,7 +4,7 @@ A model gets ids, mask and positions and nothing else: the `token_type_ids` that
 silently add an embedding in GPT-2.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import torch
 from attrs import frozen
 
+from editcore.models.running.prompt_ends import prompts_end
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -24,20 +25,28 @@ Positions = tuple[torch.Tensor, torch.Tensor]
 
 @frozen(eq=False)
 class Batch:
-    """B rows padded to T: ids, mask (1 for a token, 0 for padding) and positions, each (B, T) int64; lengths (B,)."""
+    """B rows padded to T: ids, mask (1 for a token, 0 for padding) and positions, each (B, T) int64; lengths (B,).
+
+    `ends` (B,) is the column of the last token of each prompt, for memories; None: of the last token of the row.
+    """
 
     ids: torch.Tensor
     mask: torch.Tensor
     positions: torch.Tensor
     lengths: torch.Tensor
+    ends: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on a device."""
-        return Batch(self.ids.to(device), self.mask.to(device), self.positions.to(device), self.lengths.to(device))
+        return self._each(lambda tensor: tensor.to(device))
 
     def rows(self, index: torch.Tensor | slice) -> "Batch":
         """Some of the rows, with the padding that they have."""
-        return Batch(self.ids[index], self.mask[index], self.positions[index], self.lengths[index])
+        return self._each(lambda tensor: tensor[index])
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        ends = None if self.ends is None else change(self.ends)
+        return Batch(change(self.ids), change(self.mask), change(self.positions), change(self.lengths), ends)
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int = 0, side: Side = "right") -> Batch:
@@ -93,7 +102,7 @@ def forward(model: "PreTrainedModel", batch: Batch, at: Positions | None = None)
     options: dict[str, Any] = {"use_cache": False}
     if "position_ids" in accepted(model):
         options["position_ids"] = batch.positions
-    with head_at(model, at):
+    with prompts_end(model, batch.ends), head_at(model, at):
         logits: torch.Tensor = model(input_ids=batch.ids, attention_mask=batch.mask, **options).logits
     return logits if at is None else logits[0]
 
