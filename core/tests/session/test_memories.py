@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 import torch
-from core.tests.session.remembering import DECIDED, Remembered, open_with, patch_for
 
 import editcore
+from core.tests.session.remembering import DECIDED, Remembered, open_with, patch_for
 from editcore.models.running.batch import pad
 from editcore.models.running.scoring import target_logits
 from editcore.testing.snapshot import Snapshot
@@ -66,7 +66,7 @@ def test_it_decides_once_a_sequence_with_and_without_a_cache(session: editcore.S
         for use_cache in (True, False):
             DECIDED.clear()
             texts.append(written(session, ROWS, use_cache=use_cache))
-            assert DECIDED == [len(ROWS)]
+            assert [len(ROWS)] == DECIDED
     assert texts[0] == texts[1]
 
 
@@ -214,7 +214,7 @@ def test_an_encoder_decides_for_a_decoder_with_beams(tmp_path: Any) -> None:
 def test_a_memory_that_acts_before_it_decides_is_a_fault_of_its_plugin(llama: editcore.Session) -> None:
     with (
         llama.patched(patch_for(llama, KNOWN, reads=(2, "decoder"), acts=(0, "decoder"))),
-        pytest.raises(PluginError, match="acts at decoder.0.mlp_out, which runs before"),
+        pytest.raises(PluginError, match=r"acts at decoder\.0\.mlp_out, which runs before"),
     ):
         written(llama, [KNOWN])
 
@@ -262,4 +262,4 @@ def test_memories_of_a_group_are_joined_in_the_order_of_their_patches(llama: edi
         DECIDED.clear()
         written(session, ROWS)
     assert joins == [[float(patch.tensors["payload/value"][0]) for patch in patches]]
-    assert DECIDED == [len(ROWS)]
+    assert [len(ROWS)] == DECIDED

@@ -65,7 +65,7 @@ class Generation:
         names = ("inputs_embeds", "inputs", "input_ids")
         read = next((given[name] for name in names if given.get(name) is not None), None)
         mask = given.get("attention_mask")
-        prompt = real_tokens(mask, mask.shape).cpu() if isinstance(mask, Tensor) else None
+        prompt = real_tokens(mask, (len(mask), -1)).cpu() if isinstance(mask, Tensor) else None
         return cls(None if read is None else read.shape[1], prompt)
 
     def rows(self, n: int, seen: Callable[[], Tensor]) -> Tensor:
@@ -140,7 +140,7 @@ class Passes:
         return Pass.of(prompt_tokens(self.model, given, (rows, width)).cpu(), 0, width, Latched(), ids.device)
 
     def _answering(self, given: Mapping[str, Any]) -> Pass:
-        """The pass of a decoder beside an encoder: the prompt was read there, and here the start token stands for it."""
+        """The pass of a decoder beside an encoder, which read the prompt: the start token stands for it."""
         names = ("decoder_input_ids", "decoder_inputs_embeds", "labels")
         ids = next(given[name] for name in names if given.get(name) is not None)
         rows, width = ids.shape[:2]
@@ -151,8 +151,8 @@ class Passes:
         elif start:
             latched = self._begun(given["past_key_values"])
         else:
-            latched = self._sequences.get(encoded[0]) if encoded is not None else None
-            latched = latched or Latched()
+            read = self._sequences.get(encoded[0]) if encoded is not None else None
+            latched = Latched() if read is None else read
         return Pass.of(torch.ones(rows, 1, dtype=torch.bool), start, width, latched, ids.device)
 
     def _begin_encoder(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -160,8 +160,8 @@ class Passes:
         ids = next(given[name] for name in ("input_ids", "inputs_embeds") if given.get(name) is not None)
         rows, width = ids.shape[:2]
         outer = self.current.get("decoder")
-        begun = self._generation.latched if self._generation is not None else None
-        latched = begun or (outer.latched if outer is not None else Latched())
+        latched = outer.latched if outer is not None else Latched()
+        latched = self._generation.latched if self._generation is not None else latched
         tokens = real_tokens(given.get("attention_mask"), (rows, width))
         self.current["encoder"] = Pass.of(tokens.cpu(), 0, width, latched, ids.device)
 

@@ -156,7 +156,7 @@ def record(anatomy: "Anatomy", batch: Batch) -> Recorded:
     """
     _require_decoder(anatomy)
     if stands_apart(anatomy.model):
-        message = "a memory is attached, which decides on whole prompts, so no forward can start in the middle of a text"
+        message = "a memory is attached, which reads whole prompts, so no forward can start in the middle of a text"
         raise UsageError(message, hint="take the memories off first")
     if shares_keys(anatomy) or not keeps_columns(anatomy):
         kind = "blocks that share keys and values" if shares_keys(anatomy) else "linear attention, which keeps a state"
