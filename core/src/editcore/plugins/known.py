@@ -12,6 +12,7 @@ METHODS: Final[Mapping[str, str]] = {
     "ft": "editcore-ft",
     "ft-l": "editcore-ft",
     "ft-m": "editcore-ft",
+    "grace": "editcore-grace",
     "kn": "editcore-kn",
     "memit": "editcore-memit",
     "pmet": "editcore-pmet",

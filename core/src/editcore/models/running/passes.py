@@ -1,7 +1,7 @@
-"""The passes of one model, as memories see them: what each row's prompt is, and which sequence a pass goes on with.
+"""The passes of one model, as memories see them: what each row's prompt is, and which sequence a pass continues.
 
-A sequence begins with its prompt, in one pass, and goes on with a cache, or is read again as a whole for each token.
-`generate` says where it begins and ends. Outside of it a cache does: a pass with a filled cache goes on with the
+A sequence begins with its prompt, in one pass. It continues with a cache, or is read again as a whole for each token.
+`generate` says where it begins and ends. Outside of it a cache does: a pass with a filled cache continues the
 sequence that filled it.
 """
 
