@@ -79,6 +79,15 @@ class PatchKind(Named):
         """Whether patches of this kind can be folded into a checkpoint."""
         return cls.fold is not PatchKind.fold
 
+    def taken_back(self, patch: Patch) -> str:
+        """What a revert of the patch takes back, as a clause that `revert` prints first.
+
+        Say which edits go only together, and what residue stays. By default: all of them, exactly.
+        """
+        n = len(patch.about.get("requests") or ())
+        edits = f"its {n} edits go together" if n > 1 else "its edit goes"
+        return f"{edits}; the others answer as if it had never been attached"
+
     def card(self, patch: Patch, file_name: str) -> CardLines:
         """Lines of the model card; reads `patch.core` only."""
         what = "An addition to a language model, as a patch that leaves its weights as they are."

@@ -16,6 +16,7 @@ from editcore.patches.arithmetic.rebuilding import rebuild, result_sha256
 from editcore.patches.change.exclusive import require_alone, said_twice, twice
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.resolving import require_base
+from editcore.patches.checkpoint.runtime import runtime_patches
 from editcore.patches.checkpoint.stack import stack_hash
 from editcore.patches.checkpoint.stored import stored_whole
 from editcore.patches.file.patch import Patch
@@ -69,6 +70,15 @@ class LiveStack:
     def beside(self) -> tuple[str, ...]:
         """The ids of weight patches that run beside weights."""
         return tuple(p.patch_id for p in self._memory if p.kind == "weights" and p.patch_id in self.branches)
+
+    def attach_folder(self) -> None:
+        """Attach the patches that the folder carries beside its weights, as patches of the folder.
+
+        Raises `PluginError` for one whose plugin is not installed, and what reading it raises.
+        """
+        for patch in runtime_patches(self.checkpoint):
+            self._attach(patch, self._owner(patch)())
+            self.folder = (*self.folder, patch)
 
     def add(self, patch: Patch) -> Applied:
         """Put `patch` on. Raises `WrongBaseError`, and `ConflictError` when it exists already or lacks another."""
@@ -144,7 +154,7 @@ class LiveStack:
     @contextmanager
     def only(self, ids: Collection[str]) -> Iterator[None]:
         """The model with these of the present patches and no others for the body; then every bit as before."""
-        memory = list(self._memory)
+        present = self.patches
         handles = [(patch_id, kind) for patch_id, (kind, _) in self._handles.items() if patch_id not in ids]
         for patch_id, _ in reversed(handles):
             self._detach(patch_id)
@@ -162,7 +172,7 @@ class LiveStack:
             for key, values in weights_of.items():
                 values.put_back(kept[key])
             for patch_id, kind in handles:
-                self._attach(next(patch for patch in memory if patch.patch_id == patch_id), kind)
+                self._attach(next(patch for patch in present if patch.patch_id == patch_id), kind)
 
     def _attach(self, patch: Patch, kind: PatchKind) -> None:
         """Raises `WrongBaseError` for a patch of another base, where its kind works on its own alone."""
@@ -231,7 +241,8 @@ class LiveStack:
 
     def _changing(self, key: str, targets: Callable[[Patch], dict[str, str]]) -> list[tuple[Patch, str]]:
         pairs = []
-        for patch in sorted(self.patches, key=lambda patch: patch.patch_id):
+        weights = [patch for patch in self.patches if patch.kind == "weights"]
+        for patch in sorted(weights, key=lambda patch: patch.patch_id):
             pairs += [(patch, own) for own, actual in targets(patch).items() if actual == key]
         return pairs
 

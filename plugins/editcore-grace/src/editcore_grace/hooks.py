@@ -25,8 +25,8 @@ class Grace(EditMethod):
         layer = self.hparams.layer
         if layer is None:
             layer = round(DEPTH * (session.anatomy.n_layers - 1))
-        stack = "encoder" if session.encoder_decoder else "decoder"
-        return Location((Site(self.hparams.role, layer, stack=stack),), token="last")
+        site = Site(self.hparams.role, layer, "encoder" if session.encoder_decoder else "decoder")
+        return Location((site,), token="last")
 
     def compute_update(
         self, session: Session, requests: Sequence[EditRequest], location: Location, state: State

@@ -80,7 +80,7 @@ def train(
             if bool((lowest < stop_loss).all()):
                 break
             optimiser.zero_grad()
-            losses.sum().backward()
+            losses.sum().backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             progress.advance()
     return Trained(tuple(best), lowest)
