@@ -1,5 +1,5 @@
 """What a memory kind is made of. Imports torch."""
 
-from editcore.models.running.memory import Memory, Seen
+from editcore.models.running.memory import Memory, PromptMemory, Seen
 
-__all__ = ["Memory", "Seen"]
+__all__ = ["Memory", "PromptMemory", "Seen"]

@@ -8,14 +8,16 @@ by a rule of their own, and decide together.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 from attrs import define, field
 from torch import Tensor
 
-from editcore.models.running.memory import Memory, Seen
+from editcore.models.running.memory import Memory, PromptMemory, Seen
 from editcore.models.running.passes import Pass, Passes
 from editcore.models.running.prefix_tree import keep_apart, let_share
+from editcore.models.running.prompt_hooks import PromptHooks
 from editcore.models.running.tracing import Place, Tap, Trace
 from editcore_hooks import Anatomy, PluginError, Site
 
@@ -30,17 +32,17 @@ class Memories:
 
     anatomy: Anatomy
     order: Callable[[], Sequence[str]]
-    _owned: dict[str, tuple[Memory, ...]] = field(factory=dict)
+    _owned: dict[str, tuple[Memory | PromptMemory, ...]] = field(factory=dict)
     _trace: Trace | None = None
     _places: frozenset[Site] = frozenset()
     _passes: Passes | None = None
-    _all: tuple[Memory, ...] | None = None
+    _all: tuple[Memory | PromptMemory, ...] | None = None
+    _prompts: PromptHooks | None = None
 
-    def put(self, owner: str, *memories: Memory) -> None:
+    def put(self, owner: str, *memories: Memory | PromptMemory) -> None:
         """Let the memories of `owner` work from now on. Raises `UsageError` for a site that the model does not have."""
-        for memory in memories:
-            for site in (memory.reads, *memory.acts):
-                self.anatomy.module(site)
+        for site in _sites(memories):
+            self.anatomy.module(site)
         self._owned[owner] = memories
         keep_apart(self.anatomy.model, owner)
         self._renew()
@@ -52,7 +54,7 @@ class Memories:
         self._renew()
 
     @contextmanager
-    def trying(self, *memories: Memory) -> Iterator[None]:
+    def trying(self, *memories: Memory | PromptMemory) -> Iterator[None]:
         """In the body, these memories too, as the latest: for methods that train one."""
         self.put("", *memories)
         try:
@@ -64,7 +66,14 @@ class Memories:
         """Hooks are renewed only where sites came or went: a thousand patches at one site have one."""
         self._all = None
         owned = [memory for memories in self._owned.values() for memory in memories]
-        places = frozenset(site for memory in owned for site in (memory.reads, *memory.acts))
+        rewrites = any(isinstance(memory, PromptMemory) for memory in owned)
+        if rewrites and self._prompts is None:
+            self._prompts = PromptHooks(self.anatomy.model, self._rewritten)
+            self._prompts.on()
+        if not rewrites and self._prompts is not None:
+            self._prompts.off()
+            self._prompts = None
+        places = _sites(owned)
         if self._passes is not None:
             self._passes.forget()
         if places == self._places:
@@ -83,12 +92,22 @@ class Memories:
             taps: dict[Place, Tap] = {site: Tap(mix=partial(self._at, site)) for site in places}
             self._trace = Trace(self.anatomy, taps).__enter__()
 
-    def _ordered(self) -> tuple[Memory, ...]:
+    def _rewritten(self, prompts: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+        """Each prompt as the latest memory that rewrites it does."""
+        found: dict[int, tuple[int, ...]] = {}
+        for memory in reversed(self._ordered()):
+            left = [i for i in range(len(prompts)) if i not in found]
+            if isinstance(memory, PromptMemory) and left:
+                new = memory.rewrite([prompts[i] for i in left])
+                found |= {i: tuple(row) for i, row in zip(left, new, strict=True) if row is not None}
+        return [found.get(i, prompt) for i, prompt in enumerate(prompts)]
+
+    def _ordered(self) -> tuple[Memory | PromptMemory, ...]:
         """All of them, the latest last, each group as one at the place of its latest."""
         if self._all is None:
             place = {owner: i for i, owner in enumerate(self.order())}
             owners = sorted(self._owned, key=lambda owner: place.get(owner, len(place)))
-            groups: dict[object, list[Memory]] = {}
+            groups: dict[object, list[Any]] = {}
             for memory in (memory for owner in owners for memory in self._owned[owner]):
                 key = (type(memory), memory.group) if memory.group is not None else memory
                 groups[key] = [*groups.pop(key, ()), memory]  # popped: a group moves to the place of its latest
@@ -101,7 +120,7 @@ class Memories:
         if passing is None:
             return y
         seen = Seen(x, y, passing.prompt, passing.last)
-        memories = self._ordered()
+        memories = [memory for memory in self._ordered() if isinstance(memory, Memory)]
         decisions = passing.latched.decisions
         for number, memory in enumerate(memories):
             if memory.reads == site and number not in decisions and bool((passing.last >= 0).any()):
@@ -120,6 +139,11 @@ class Memories:
             new = memory.act(site, decision[rows], seen.rows(rows))
             y = y.index_copy(0, rows, new.to(y.dtype))
         return y
+
+
+def _sites(memories: Sequence[Memory | PromptMemory]) -> frozenset[Site]:
+    inside = [memory for memory in memories if isinstance(memory, Memory)]
+    return frozenset(site for memory in inside for site in (memory.reads, *memory.acts))
 
 
 def _decision(passing: Pass, number: int, memory: Memory, site: Site) -> Tensor:

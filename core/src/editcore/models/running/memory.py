@@ -38,6 +38,26 @@ class Seen:
         return Seen(self.inputs[index], self.outputs[index], self.prompt[index], self.last[index])
 
 
+class PromptMemory:
+    """What a `MemoryKind` attaches to rewrite prompts, such as facts that it puts before them.
+
+    The latest patch that rewrites a prompt does it, and no other. It is asked once a sequence; a method that computes
+    an edit inside the model sees the prompt as it was given.
+    """
+
+    group: Hashable = None
+    """As that of a `Memory`."""
+
+    def rewrite(self, prompts: Sequence[tuple[int, ...]]) -> Sequence[tuple[int, ...] | None]:
+        """The ids that are read in place of each prompt's, ending as the prompt does; None leaves a prompt as it is."""
+        raise NotImplementedError
+
+    @classmethod
+    def joined(cls, memories: Sequence[Any]) -> Self:
+        """One memory for several of a group, in the order of their patches. Needed where `group` is set."""
+        raise NotImplementedError
+
+
 class Memory:
     """What a `MemoryKind` attaches. Set `reads` and `acts`; implement `decide` and `act`.
 

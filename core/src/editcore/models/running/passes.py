@@ -7,7 +7,6 @@ sequence that filled it.
 
 from collections.abc import Callable, Mapping
 from copy import deepcopy
-from functools import wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,15 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakIdKeyDictionary
 
+from editcore.models.running.generate_calls import Call, unwrap, wrap
 from editcore.models.running.prompt_ends import last_true, prompt_tokens, real_tokens
 from editcore_hooks import ConflictError
 from editcore_hooks.values import Stack
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+_NAME = "b: passes"
 
 
 @define(eq=False)
@@ -101,14 +103,14 @@ class Passes:
         for module, before, after in watched:
             self._hooks.append(module.register_forward_pre_hook(before, with_kwargs=True))
             self._hooks.append(module.register_forward_hook(after, with_kwargs=True, always_call=True))
-        self.model.generate = self._generating(self.model.generate)  # type: ignore[assignment, method-assign]
+        wrap(self.model, _NAME, self._generate)
 
     def off(self) -> None:
         """End, and forget every sequence."""
         for hook in self._hooks:
             hook.remove()
         self._hooks.clear()
-        del self.model.generate
+        unwrap(self.model, _NAME)
         self.forget()
 
     def forget(self) -> None:
@@ -180,24 +182,17 @@ class Passes:
             )
         return latched
 
-    def _generating(self, plain: Any) -> Any:
-        names = tuple(signature(plain).parameters)
-
-        @wraps(plain)
-        def generate(*args: Any, **kwargs: Any) -> Any:
-            given = {**dict(zip(names, args, strict=False)), **kwargs}
-            # The prompt is read in one pass, by the hooks of this process, and whole: what another cache holds of it
-            # was read under another decision.
-            _set(given, prefill_chunk_size=None, disable_compile=True)
-            if _length(given.get("past_key_values")):
-                del given["past_key_values"]
-            before, self._generation = self._generation, Generation.of(given)
-            try:
-                return plain(**given)
-            finally:
-                self._generation = before
-
-        return generate
+    def _generate(self, given: dict[str, Any], call: Call) -> Any:
+        # The prompt is read in one pass, by the hooks of this process, and whole: what another cache holds of it was
+        # read under another decision.
+        _set(given, prefill_chunk_size=None, disable_compile=True)
+        if _length(given.get("past_key_values")):
+            del given["past_key_values"]
+        before, self._generation = self._generation, Generation.of(given)
+        try:
+            return call(given)
+        finally:
+            self._generation = before
 
 
 def _set(given: dict[str, Any], **settings: Any) -> None:

@@ -22,6 +22,7 @@ from editcore.models.loading.offload import device_of
 from editcore.models.running.batch import Batch, Positions, accepted, head_at, pad
 from editcore.models.running.prefix_tree import stands_apart
 from editcore.models.running.prompt_ends import prompts_end
+from editcore.models.running.rewriting import as_given
 from editcore.models.running.tracing import Place, Tap, Trace
 from editcore_hooks import Anatomy, Site, UsageError
 
@@ -71,7 +72,7 @@ class Resumed:
         options: dict[str, Any] = {"position_ids": tail.positions} if "position_ids" in accepted(model) else {}
         if self.start:
             options["past_key_values"] = _read_only(self.prefix, self.layer, self.start)
-        with self._skipping(), head_at(model, at), prompts_end(model, tail.ends):
+        with self._skipping(), head_at(model, at), as_given(model), prompts_end(model, tail.ends):
             output = model(input_ids=tail.ids, attention_mask=self.batch.mask, use_cache=self.start > 0, **options)
         logits: Tensor = output.logits
         return logits if at is None else logits[0]
@@ -238,7 +239,7 @@ def _run(anatomy: "Anatomy", batch: Batch, cache: Cache) -> None:
     model = anatomy.model
     options: dict[str, Any] = {"position_ids": batch.positions} if "position_ids" in accepted(model) else {}
     taps: dict[Place, Tap] = {Site("block", anatomy.n_layers - 1): Tap(output=True)}
-    with Trace(anatomy, taps, stop=True):
+    with as_given(model), Trace(anatomy, taps, stop=True):
         model(input_ids=batch.ids, attention_mask=batch.mask, past_key_values=cache, use_cache=True, **options)
 
 
