@@ -26,7 +26,7 @@ from editcore.plugins.selection import normalised
 from editcore.session.beside import Beside
 from editcore.storage.tensors import tensor_of
 from editcore.text.ids import short
-from editcore_hooks import Applied, ConflictError, PatchKind, PluginError, Session
+from editcore_hooks import Applied, ConflictError, PatchKind, PluginError, Session, WrongBaseError
 
 
 @define(eq=False)
@@ -178,9 +178,19 @@ class LiveStack:
         """Raises `WrongBaseError` for a patch of another base, where its kind works on its own alone."""
         if not kind.any_base:
             require_base(patch, self.checkpoint)
+            self._require_tokenizer(patch)
         self._handles[patch.patch_id] = (kind, kind.attach(self._session, patch))
         if not kind.reads_branches:
             keep_apart(self.anatomy.model, patch.patch_id)
+
+    def _require_tokenizer(self, patch: Patch) -> None:
+        """Raise `WrongBaseError` for a patch whose prompts were other tokens: what it remembers would never be met."""
+        made_with, here = patch.annotation("base").get("tokenizer_sha256"), self.checkpoint.tokenizer_sha256
+        if isinstance(made_with, str) and here is not None and made_with != here:
+            raise WrongBaseError(
+                f"patch {short(patch.patch_id)} was made with another tokenizer than that of {self.checkpoint.folder}",
+                hint="put the tokenizer of its base into the folder",
+            )
 
     def _detach(self, patch_id: str) -> None:
         kind, handle = self._handles.pop(patch_id)
