@@ -84,7 +84,7 @@ def compare_records(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> dict[st
 def _by_prompt(records: Sequence[tuple[str, ...]]) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for prompt, *rest in records:
-        found.setdefault(prompt, []).append(" | ".join(text.strip() for text in rest))
+        found.setdefault(prompt, []).append(" | ".join(text.strip() for text in rest if text.strip()))
     return {prompt: sorted(rest) for prompt, rest in found.items()}
 
 
