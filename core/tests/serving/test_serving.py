@@ -66,12 +66,15 @@ def test_the_stack_is_chosen_by_request(session: editcore.Session, client: Any) 
 
 
 def test_a_stream_gives_the_same_in_pieces(client: Any) -> None:
-    whole = said(client, max_tokens=40)
-    pieces = list(said(client, max_tokens=40, stream=True))
-    assert "".join(piece.choices[0].text for piece in pieces) == whole.choices[0].text
-    assert len(pieces) > 2
-    assert pieces[-1].choices[0].finish_reason == whole.choices[0].finish_reason == "length"
-    assert whole.usage.completion_tokens == 40
+    counts = []
+    for prompt in (PROMPT, "The mother tongue of Anna is", "In 1912 the", "Beats Music is owned by"):
+        whole = said(client, prompt=prompt, max_tokens=40)
+        pieces = list(said(client, prompt=prompt, max_tokens=40, stream=True))
+        assert "".join(piece.choices[0].text for piece in pieces) == whole.choices[0].text
+        assert pieces[-1].choices[0].finish_reason == whole.choices[0].finish_reason
+        assert (whole.choices[0].finish_reason == "length") == (whole.usage.completion_tokens == 40)
+        counts.append(len(pieces))
+    assert max(counts) > 2
 
 
 def test_a_text_that_stops_is_left_out(client: Any) -> None:

@@ -74,8 +74,8 @@ def test_demonstrations_are_of_all_kinds_and_the_most_similar_is_last(tmp_path: 
     rows = []
     for i in range(8):
         request = {"prompt": "{} is in", "subject": f"Town {i}", "target_new": f"Land {i}"}
-        probes = {"near": [{"prompt": f"Hill {i} is in", "targets": [f"Old {i}"]}]}
-        rows.append({"id": str(i), "requests": [request], "rephrases": [f"Where is Town {i}? In"], "locality": probes})
+        probes = {"neighbour": [{"prompt": f"Hill {i} is in", "target": [f"Old {i}"]}]}
+        rows.append({"id": str(i), **request, "rephrases": [f"Where is Town {i}? In"], "locality": probes})
     path.write_text("\n".join(json.dumps(row) for row in rows))
     cases = read_corpus(str(path))
     text = demonstrations(cases, torch.arange(8.0), 8, seed=0)

@@ -36,8 +36,9 @@ class TestIke(MethodConformance):
     @classmethod
     def _corpus(cls, tmp_path_factory: pytest.TempPathFactory) -> None:
         path: Path = tmp_path_factory.mktemp("corpus") / "cases.jsonl"
-        requests = [
-            {"prompt": "{} lives in", "subject": name, "target_new": "Rome"} for name in ("Dan Marlow", "Eve Quist")
+        rows = [
+            {"id": name, "prompt": "{} lives in", "subject": name, "target_new": "Rome"}
+            for name in ("Dan Marlow", "Eve Quist")
         ]
-        path.write_text("\n".join(json.dumps({"id": str(i), "requests": [one]}) for i, one in enumerate(requests)))
+        path.write_text("\n".join(map(json.dumps, rows)))
         cls.hparams = {"corpus": str(path), "demonstrations": 2}
