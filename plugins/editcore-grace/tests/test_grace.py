@@ -115,6 +115,13 @@ def test_it_says_what_it_holds_and_how_it_differs(patches: list[Patch]) -> None:
     found = kind.diff(patches[0], patches[1])
     assert found["removed.Ada Marlow works as a"] == (["pilot"], None)
     assert found["added.Ada Quist works as a"] == (None, ["poet"])
+    assert not any(name.startswith("conflict.") for name in found)
+
+
+def test_entries_whose_balls_overlap_are_shown_as_conflicts(session: editcore.Session) -> None:
+    wide = {"radius": 9.0, "steps": 1}
+    one, two = (session.edit_all([request], options(**wide), measured=False) for request in MANY[:2])
+    assert CodebookKind().diff(one, two)["conflict.Ada Marlow works as a"] == ("pilot", "Ada Quist works as a poet")
 
 
 @pytest.mark.parametrize(

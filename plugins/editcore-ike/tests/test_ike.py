@@ -167,6 +167,8 @@ def test_states_of_a_model_fit_that_model_alone(session: editcore.Session, tmp_p
 
 def test_it_says_what_it_holds_and_how_it_differs(session: editcore.Session) -> None:
     one, two = edit(session, "retrieval", FRANCE), edit(session, "retrieval", HAMLET)
+    other = edit(session, "retrieval", EditRequest("The capital city of {} is", "France", "Nice"))
+    assert FactsKind().diff(one, other)["conflict.The capital of France is"][1] == "The capital city of France is Nice"
     assert FactsKind().describe(one)["facts"] == 1
     assert FactsKind().diff(one, two)["removed.The capital of France is"] == (["Lyon"], None)
 

@@ -58,8 +58,12 @@ class CodebookKind(MemoryKind):
 
     def diff(self, a: Patch, b: Patch) -> Mapping[str, tuple[Any, Any]]:
         from editcore.authoring.records import compare_records
+        from editcore_grace.overlaps import overlaps
 
-        return {**super().diff(a, b), **compare_records(a.tensors, b.tensors)}
+        found = {**super().diff(a, b), **compare_records(a.tensors, b.tensors)}
+        if a.core["payload"]["data"] == b.core["payload"]["data"]:
+            found |= overlaps(a.tensors, b.tensors)
+        return found
 
     def card(self, patch: Patch, file_name: str) -> CardLines:
         return CardLines(

@@ -9,6 +9,8 @@ if TYPE_CHECKING:
     from editcore.authoring.memories import PromptMemory
 
 FORMS = ("ike", "sentences")
+LEAST = 0.5
+"""Cosine from which two facts with other targets are shown as conflicts, whatever their floor."""
 
 
 class FactsKind(MemoryKind):
@@ -71,8 +73,13 @@ class FactsKind(MemoryKind):
 
     def diff(self, a: Patch, b: Patch) -> Mapping[str, tuple[Any, Any]]:
         from editcore.authoring.records import compare_records
+        from editcore_ike.rivals import rivals
 
-        return {**super().diff(a, b), **compare_records(a.tensors, b.tensors)}
+        found = {**super().diff(a, b), **compare_records(a.tensors, b.tensors)}
+        data, other = a.core["payload"]["data"], b.core["payload"]["data"]
+        if data["encoder"] == other["encoder"]:
+            found |= rivals(a.tensors, b.tensors, max(data["floor"], other["floor"], LEAST))
+        return found
 
     def card(self, patch: Patch, file_name: str) -> CardLines:
         return CardLines(
