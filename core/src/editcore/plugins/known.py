@@ -13,9 +13,12 @@ METHODS: Final[Mapping[str, str]] = {
     "ft-l": "editcore-ft",
     "ft-m": "editcore-ft",
     "grace": "editcore-grace",
+    "ike": "editcore-ike",
+    "ike-prompt": "editcore-ike",
     "kn": "editcore-kn",
     "memit": "editcore-memit",
     "pmet": "editcore-pmet",
+    "retrieval": "editcore-ike",
     "rome": "editcore-rome",
     "ultraedit": "editcore-ultraedit",
 }

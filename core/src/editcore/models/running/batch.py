@@ -132,7 +132,7 @@ def rewritten(
 ) -> Rewritten:
     """The rows `ids` (B, T), of which `tokens` (B, T) bool are no padding, with their prompts rewritten.
 
-    The prompt of a row ends at its column in `ends` (B,), or is the whole row. What follows it stays behind it.
+    The prompt of a row ends at its column in `ends` (B,), or is the whole row. What follows it stays after it.
     """
     rewrite = rewriting(model)
     real = [row.nonzero()[:, 0].tolist() for row in tokens]
