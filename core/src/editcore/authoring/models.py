@@ -6,6 +6,7 @@ from editcore.models.running.cached_logits import cached_logits
 from editcore.models.running.generation import sample
 from editcore.models.running.resume import Recorded, Resumed, record, resume
 from editcore.models.running.scoring import Item, TargetLogits, target_logits, target_logprobs
+from editcore.models.running.states import mean_states
 from editcore.models.running.tracing import Place, Tap, Trace
 from editcore.models.tokens.chat import render_chat
 from editcore.models.tokens.spans import encode, encode_prompt, encode_request, token_index
@@ -31,6 +32,7 @@ __all__ = [
     "encode_prompt",
     "encode_request",
     "forward",
+    "mean_states",
     "pad",
     "record",
     "render_chat",

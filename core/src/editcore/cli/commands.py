@@ -25,6 +25,8 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "train": ("editcore.cli.train:train", "Train what a method needs before its first edit."),
     "eval": ("editcore.cli.eval:evaluate", "Score cases on a model, with or without patches; a gate for CI."),
     "generate": ("editcore.cli.generate:generate", "Generate text, with patches and without."),
+    "chat": ("editcore.cli.chat:chat", "Talk to a model with its patches, or side by side with its base."),
+    "serve": ("editcore.cli.serve:serve", "Serve a model with its patches over the OpenAI protocol, on this machine."),
     "methods": ("editcore.cli.methods:methods", "List editing methods, or the hyper-parameters of one."),
     "plugins": ("editcore.cli.plugins:plugins", "List plugins and find their faults."),
 }

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 
 from editcore.models.running.batch import encode_source, forward, forward_pair
+from editcore.models.running.prefix_tree import stands_apart
 from editcore.models.running.resume import resume
 from editcore.models.running.scoring import Item, TargetLogits, lay_out
 from editcore_hooks import Anatomy, Site
@@ -18,8 +19,8 @@ from editcore_hooks import Anatomy, Site
 def cached_logits(anatomy: "Anatomy", items: Sequence[Item], sites: Sequence[Site]) -> Callable[[], TargetLogits]:
     """`target_logits` of `items` by a call each time, with gradients if enabled; what is kept is (B, T, d) at most.
 
-    Right as long as no weight, hook or patch changes but weights of `sites`. A site without a layer, such as an
-    embedding, may be anywhere: then nothing is kept.
+    Right as long as no weight, hook or patch changes but weights of `sites`. Nothing is kept for a site without a
+    layer, such as an embedding, which may be anywhere, and while a memory is attached, which decides in every pass.
     """
     model = anatomy.model
     laid = lay_out(model, items)
@@ -29,7 +30,7 @@ def cached_logits(anatomy: "Anatomy", items: Sequence[Item], sites: Sequence[Sit
             encoded = encode_source(model, source) if _in_decoder(sites) else None
         return lambda: laid.scored(forward_pair(model, source, laid.batch, laid.at, encoded))
     lowest = min(site.layer or 0 for site in sites)
-    if lowest == 0:
+    if lowest == 0 or stands_apart(model):
         return lambda: laid.scored(forward(model, laid.batch, laid.at))
     resumed = resume(anatomy, laid.batch, lowest, through=lowest - 1)
     return lambda: laid.scored(resumed.forward(laid.at))
