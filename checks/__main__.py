@@ -28,6 +28,7 @@ from checks import (
     published,
     quality,
     refusals,
+    template,
     writers,
 )
 
@@ -48,6 +49,7 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "bench": bench.run,
     "published": published.run,
     "killed bench": killed_bench.run,
+    "template": template.run,
 }
 
 

@@ -25,5 +25,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "eval": ("editcore.cli.eval:evaluate", "Score cases on a model, with or without patches; a gate for CI."),
     "generate": ("editcore.cli.generate:generate", "Generate text, with patches and without."),
     "methods": ("editcore.cli.methods:methods", "List editing methods, or the hyper-parameters of one."),
+    "new-plugin": ("editcore.cli.new_plugin:new_plugin", "Write the repository of a new plugin."),
+    "update-plugin": ("editcore.cli.new_plugin:update_plugin", "Update a plugin to the present template."),
     "plugins": ("editcore.cli.plugins:plugins", "List plugins and find their faults."),
 }
