@@ -15,6 +15,7 @@ from unittest import mock
 from checks import (
     attacks,
     bench,
+    conformance,
     crashes,
     failing_disk,
     families,
@@ -50,6 +51,7 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "published": published.run,
     "killed bench": killed_bench.run,
     "template": template.run,
+    "conformance": conformance.run,
 }
 
 

@@ -47,8 +47,8 @@ def _all(place: Path) -> list[str]:
         options = [word for kind in kinds for word in ("--kind", kind)]
         _call([editcore, "new-plugin", name, "--to", str(folder), *options], place, environment)
         _commit(folder, "From the template", environment)
-        _call([sys.executable, "-m", "build", "--no-isolation", "--outdir", str(index / f"editcore-{name}"), str(folder)],
-              place, environment)  # fmt: skip
+        build = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(index / f"editcore-{name}")]
+        _call([*build, str(folder)], place, environment)
         _listed(index)
         _call([*into, "--index-url", index.as_uri(), f"editcore-{name}"], place, environment)
         listed = json.loads(_call([editcore, "plugins", "list", "--json"], place, environment))
@@ -89,7 +89,7 @@ def _updated(folder: Path, bare: Path, environment: dict[str, str]) -> str:
     changed = shipped / "template" / ".gitignore"
     changed.write_text(changed.read_text("utf-8") + "build/\n", "utf-8")
     _call([str(bare / "editcore"), "new-plugin", "later", "--to", str(folder.parent / "later")], folder, environment)
-    _call([sys.executable, "-m", "copier", "update", "--defaults", "--overwrite", str(folder)], folder, environment)
+    _call([sys.executable, "-m", "copier", "update", "--defaults", str(folder)], folder, environment)
     assert "build/" in (folder / ".gitignore").read_text("utf-8")
     assert "A line of the author." in readme.read_text("utf-8")
     _commit(folder, "Updated", environment)

@@ -25,7 +25,11 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "eval": ("editcore.cli.eval:evaluate", "Score cases on a model, with or without patches; a gate for CI."),
     "generate": ("editcore.cli.generate:generate", "Generate text, with patches and without."),
     "methods": ("editcore.cli.methods:methods", "List editing methods, or the hyper-parameters of one."),
+    "locators": ("editcore.cli.kinds:locators", "List locators, or the hyper-parameters of one."),
+    "transforms": ("editcore.cli.kinds:transforms", "List transforms, or the hyper-parameters of one."),
+    "metrics": ("editcore.cli.kinds:metrics", "List metrics and what their cases need."),
+    "kinds": ("editcore.cli.kinds:kinds", "List kinds of patches and what can be done with them."),
     "new-plugin": ("editcore.cli.new_plugin:new_plugin", "Write the repository of a new plugin."),
     "update-plugin": ("editcore.cli.new_plugin:update_plugin", "Update a plugin to the present template."),
-    "plugins": ("editcore.cli.plugins:plugins", "List plugins and find their faults."),
+    "plugins": ("editcore.cli.plugins:plugins", "List, install and uninstall plugins, and find their faults."),
 }

@@ -43,7 +43,9 @@ def new_plugin(
     license_ = None if license_ is None else known_choice(license_, LICENSES, "licence")
     answers = {"name": name, "kinds": chosen, "summary": summary, "license": license_, "author": author}
     folder = free_folder(to or f"editcore-{name}")
-    render(folder, {key: value for key, value in answers.items() if value is not None}, version("editcore"), template, ask)
+    render(
+        folder, {key: value for key, value in answers.items() if value is not None}, version("editcore"), template, ask
+    )
     git(folder, "init", "--quiet", "--initial-branch", "main")
     git(folder, "add", "--all")
     files = sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if _own(path, folder))

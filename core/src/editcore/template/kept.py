@@ -47,9 +47,7 @@ def git(folder: Path, *arguments: str) -> str:
     """Run git in `folder` and return its output. Raises `UsageError` with its message."""
     # a repository that this process was started in, such as by a hook, must not be meant
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    done = subprocess.run(
-        ["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["git", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr or done.stdout).strip().splitlines()
         raise UsageError(f"git {arguments[0]} failed in {folder}: {reason[-1] if reason else done.returncode}")

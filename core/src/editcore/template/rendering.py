@@ -59,7 +59,9 @@ def known_choice(given: str, choices: tuple[str, ...], what: str) -> str:
 
 def _require_copier() -> None:
     if find_spec("copier") is None:
-        raise UsageError("copier, which renders the template, is not installed", hint="pip install 'editcore[template]'")
+        raise UsageError(
+            "copier, which renders the template, is not installed", hint="pip install 'editcore[template]'"
+        )
 
 
 def _reason(error: Exception) -> str:

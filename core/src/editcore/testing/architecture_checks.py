@@ -49,7 +49,7 @@ class ArchitectureChecks(DeclaredChecks):
     def test_weights_are_in_the_files(self, session: Session) -> None:
         keys = session.checkpoint.entries
         for site in (Site("mlp_out", 0), Site("attn_out", 0), Site("embed")):
-            name, parameter, _ = session.anatomy.parameter(site)
+            name, _, _ = session.anatomy.parameter(site)
             assert session.anatomy.key_of(name, keys) in keys, f"{name} has no tensor in the files: see `prefixes`"
 
     def test_a_canonical_weight_maps_its_input(self, session: Session) -> None:

@@ -84,5 +84,3 @@ def _records(sample: str) -> tuple[list[dict[str, Any]], Callable[[list[dict[str
     if not isinstance(whole, list):
         pytest.skip("its sample is no list of records")
     return whole, json.dumps
-
-

@@ -8,6 +8,7 @@ import torch
 
 from editcore.facade import Session
 from editcore.models.running.generation import continuations
+from editcore.models.running.prefix_tree import WORTH
 from editcore.patches.file.patch import Patch
 from editcore.testing.declared_checks import DeclaredChecks
 from editcore.testing.running import Method, logprobs
@@ -79,7 +80,9 @@ class PatchKindChecks(DeclaredChecks):
 
     def test_texts_read_as_a_tree_answer_alike(self, session: Session) -> None:
         prompts = [request.rendered().text for request in self.requests]
-        asked: Any = [(f"{one} {two}", "pilot", None, "auto") for one in prompts for two in prompts for _ in "ab"]
+        asked: Any = [(f"{one} {two}", "pilot", None, "auto") for one in prompts for two in prompts]
+        while sum(len(session.tokenizer(prompt)["input_ids"]) for prompt, *_ in asked) < 2 * WORTH:
+            asked += [(f"{prompt} {target}", *rest) for prompt, target, *rest in [(*a[:2], *a[1:]) for a in asked]]
         with session.patched(self.made(session, self.requests[0])):
             together = session.score_targets(asked)
             alone = [session.score_targets([question])[0] for question in asked]

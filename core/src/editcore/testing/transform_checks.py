@@ -74,9 +74,10 @@ class TransformChecks(DeclaredChecks):
 
     def test_the_form_of_an_update_does_not_matter(self, session: Session) -> None:
         update = self.update(session)
+        whole = {site: delta.clone() for site, delta in _whole(update, session).items()}
         expected = _whole(self.transformed(session, update), session)
         for name, form in (("Dense", Dense), ("Sparse", _sparse), ("Rows", _rows)):
-            other = evolve(update, tensors={site: form(delta) for site, delta in _whole(update, session).items()})
+            other = evolve(update, tensors={site: form(delta.clone()) for site, delta in whole.items()})
             found = _whole(self.transformed(session, other), session)
             for site, delta in expected.items():
                 assert float((found[site] - delta).norm()) <= 1e-3 * float(delta.norm()), f"as {name} it differs"
