@@ -25,10 +25,8 @@ MODULES: Final = (
     "editcore.testing.fixtures",
     "editcore.testing.taught",
     "editcore.testing.tiny",
-    *(f"editcore.authoring.{name}" for name in (
-        "arithmetic", "assets", "commands", "evaluation", "files", "models", "patches", "running", "settings", "sources",
-    )),
-)  # fmt: skip
+    *(f"editcore.authoring.{path.stem}" for path in sorted((ROOT / "core/src/editcore/authoring").glob("[a-z]*.py"))),
+)
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-f]+")
 
 
@@ -53,18 +51,19 @@ def _lines(path: str, value: Any) -> Iterator[str]:
     if inspect.isclass(value):
         yield f"{path}{_arguments(value)}"
         for name in dir(value):
-            member = inspect.getattr_static(value, name)
-            foreign = (
-                getattr(inspect.unwrap(getattr(value, name, None)), "__module__", "editcore")
-                if callable(member)
-                else ""
-            )
-            if not name.startswith("_") and not (foreign and not str(foreign).startswith("editcore")):
-                yield f"{path}.{name}{_arguments(getattr(value, name, None)) if callable(member) else ''}"
+            member = getattr(value, name, None)
+            if name.startswith("_") or (callable(member) and not _ours(member)):
+                continue
+            yield f"{path}.{name}{_arguments(member) if callable(member) else ''}"
     elif callable(value):
         yield f"{path}{_arguments(value)}"
     else:
         yield path
+
+
+def _ours(member: Any) -> bool:
+    """Whether a method is one of this project, and none that a base class of a library brings."""
+    return str(getattr(member, "__module__", None) or "editcore").startswith("editcore")
 
 
 def _arguments(value: Any) -> str:
@@ -73,11 +72,11 @@ def _arguments(value: Any) -> str:
         signature = inspect.signature(value)
     except (TypeError, ValueError):
         return "(…)"
+    empty = inspect.Parameter.empty
     shown = [
-        parameter.replace(annotation=inspect.Parameter.empty, default="…" if parameter.default is not inspect.Parameter.empty
-                          else inspect.Parameter.empty)
-        for parameter in signature.parameters.values()
-    ]  # fmt: skip
+        one.replace(annotation=empty, default=empty if one.default is empty else "…")
+        for one in signature.parameters.values()
+    ]
     return _ADDRESS.sub("", str(inspect.Signature(shown))).replace("'…'", "…")
 
 

@@ -1,6 +1,7 @@
 """A plugin with one of every kind, written against contract 1.0."""
 
 import os
+from typing import ClassVar
 
 from attrs import frozen
 
@@ -154,7 +155,7 @@ class Family(Architecture):
     name = "family_1_0"
     summary = "Llama under another name"
     blocks = "model.layers"
-    parts = {"mlp_in": "mlp.up_proj", "mlp_out": "mlp.down_proj"}
+    parts: ClassVar = {"mlp_in": "mlp.up_proj", "mlp_out": "mlp.down_proj"}
     prefixes = ("model.",)
 
 
