@@ -28,5 +28,11 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "chat": ("editcore.cli.chat:chat", "Talk to a model with its patches, or side by side with its base."),
     "serve": ("editcore.cli.serve:serve", "Serve a model with its patches over the OpenAI protocol, on this machine."),
     "methods": ("editcore.cli.methods:methods", "List editing methods, or the hyper-parameters of one."),
-    "plugins": ("editcore.cli.plugins:plugins", "List plugins and find their faults."),
+    "locators": ("editcore.cli.kinds:locators", "List locators, or the hyper-parameters of one."),
+    "transforms": ("editcore.cli.kinds:transforms", "List transforms, or the hyper-parameters of one."),
+    "metrics": ("editcore.cli.kinds:metrics", "List metrics and what their cases need."),
+    "kinds": ("editcore.cli.kinds:kinds", "List kinds of patches and what can be done with them."),
+    "new-plugin": ("editcore.cli.new_plugin:new_plugin", "Write the repository of a new plugin."),
+    "update-plugin": ("editcore.cli.new_plugin:update_plugin", "Update a plugin to the present template."),
+    "plugins": ("editcore.cli.plugins:plugins", "List, install and uninstall plugins, and find their faults."),
 }

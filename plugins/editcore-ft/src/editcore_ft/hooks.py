@@ -18,7 +18,7 @@ class Ft(EditMethod):
     summary = "fine-tuning of one matrix, unconstrained"
     paper = "Meng et al. 2022, arXiv:2202.05262"
     Hparams: ClassVar[type] = FtHparams
-    capabilities = frozenset({"batch"})
+    capabilities = frozenset({"batch", "encoder-decoder"})
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
