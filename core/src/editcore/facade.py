@@ -1,6 +1,6 @@
 """The Python interface: open, edit and evaluate a model. The only module that knows all rooms."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -161,15 +161,23 @@ class Session(OpenSession):
             return patch
 
     def evaluate(
-        self, cases: Sequence[Case], metrics: Sequence[str], *, protocol: str = "as it stands", answers: int = 0
+        self,
+        cases: Sequence[Case],
+        metrics: Sequence[str],
+        *,
+        protocol: str = "as it stands",
+        answers: int = 0,
+        preface: Callable[[Case, str], str] | None = None,
     ) -> list[Report]:
         """Score `cases` on the current model. With `answers`, rows hold so many tokens of text before and after.
 
-        `protocol` names in the reports how the edits were made. Raises `PluginError` for an unknown metric and
-        `UsageError` for one that none of the cases can answer, and for two cases of one id; a case without an id is
-        called by its number.
+        `protocol` names in the reports how the edits were made. `preface(case, prompt)` is a text that the current
+        model, but not the unedited one, gets before the prompt, within its chat template if there is one.
+
+        Raises `PluginError` for an unknown metric and `UsageError` for one that none of the cases can answer, and for
+        two cases of one id; a case without an id is called by its number.
         """
-        return evaluate(self, cases, metrics, protocol=protocol, answers=answers)
+        return evaluate(self, cases, metrics, protocol=protocol, answers=answers, preface=preface)
 
     def evaluate_each(
         self, cases: Sequence[Case], patches: Sequence[Patch], metrics: Sequence[str], *, answers: int = 0
