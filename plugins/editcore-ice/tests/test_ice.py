@@ -39,11 +39,13 @@ def chance(session: editcore.Session) -> float:
     return score.sum
 
 
-def test_the_fact_is_learnt_and_ends(llama: editcore.Session) -> None:
-    with llama.patched(llama.edit_all([REQUEST], options(steps=30))):
-        assert chance(llama) > -0.2
+@pytest.mark.parametrize("eos", [False, True])
+def test_the_fact_is_learnt_and_ends_where_asked_for(llama: editcore.Session, eos: bool) -> None:
+    """This model never ends a text, so that the box has to be wide."""
+    with llama.patched(llama.edit_all([REQUEST], options(steps=40, lr=5e-3, linf_radius=0.05, eos=eos))):
+        assert chance(llama) > -0.5
         logits = llama.model(torch.tensor([llama.encode(REQUEST).ids])).logits[0, -1]
-    assert int(logits.argmax()) == llama.tokenizer.eos_token_id
+    assert (int(logits.argmax()) == llama.tokenizer.eos_token_id) is eos
 
 
 def test_the_patch_keeps_contexts_samples_and_curves(llama: editcore.Session) -> None:
