@@ -13,6 +13,7 @@ from torch import Tensor
 
 from benchmarks.trained import SHAPES, Shape, compare, open_random, print_table, random_ids
 from editcore.models.running.batch import pad
+from editcore_ft.branched import Branched, train_each_
 from editcore_ft.loop import train_
 from editcore_ft.objective import Example, TrainingRow
 from editcore_ft.weights import Copies
@@ -101,16 +102,25 @@ def sample(model, teachers, h: IceHparams, generator: torch.Generator) -> Tensor
     return torch.cat(tokens, 1)
 
 
-def fast(session: object, layers: Sequence[int], edits: Sequence[IceExample], h: IceHparams):  # type: ignore[no-untyped-def]
+def alone(session: object, layers: Sequence[int], edits: Sequence[IceExample], h: IceHparams):  # type: ignore[no-untyped-def]
     losses: list[float] = []
     deltas: list[Tensor] = []
+    sites = [Site("mlp_out", layer) for layer in layers]
     for edit in edits:
-        copies = Copies(session, [Site("mlp_out", layer) for layer in layers])  # type: ignore[arg-type]
-        ice = Ice(copies, Teacher(session.anatomy, copies, h), h, False)  # type: ignore[attr-defined]
-        trained = train_(copies, [edit], h, ice, lambda _: None)
-        losses += trained.losses
-        deltas += [copies.delta(site).T for site in copies.trained]
+        copies = Copies(session, sites)  # type: ignore[arg-type]
+        ice = Ice(copies, Teacher(session.anatomy, copies, sites, h), h, False)  # type: ignore[attr-defined]
+        losses += train_(copies, [edit], h, ice, lambda _: None).losses
+        deltas += [copies.delta(site).T for site in sites]
     return losses, deltas
+
+
+def together(session: object, layers: Sequence[int], edits: Sequence[IceExample], h: IceHparams):  # type: ignore[no-untyped-def]
+    sites = [Site("mlp_out", layer) for layer in layers]
+    weights = Branched(session, sites, [edit.index for edit in edits])  # type: ignore[arg-type]
+    ice = Ice(weights, Teacher(session.anatomy, weights, sites, h), h, False)  # type: ignore[attr-defined]
+    trained = train_each_(weights, edits, h, ice, lambda _: None)
+    losses = [loss for edit in edits for loss in trained[edit.index].losses]
+    return losses, [weights.deltas[edit.index][site].detach().T for edit in edits for site in sites]
 
 
 def main() -> None:
@@ -128,7 +138,8 @@ def main() -> None:
     edits = examples(shape, arguments.edits)
     ways = {
         "plain": lambda: plain(session, layers, edits, h),
-        "ice": lambda: fast(session, layers, edits, h),
+        "ice, one by one": lambda: alone(session, layers, edits, h),
+        "ice, side by side": lambda: together(session, layers, edits, h),
     }
     found = compare(ways, arguments.repeats)
     print(f"random GPT-2, {shape.layers} layers of {shape.width}, vocabulary {shape.vocabulary}; layers {layers}, prompt "

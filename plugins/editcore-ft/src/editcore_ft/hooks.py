@@ -39,6 +39,13 @@ class Ft(EditMethod):
 
         return compute_update(session, requests, location, self.hparams)
 
+    def compute_each(
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Sequence[Update] | None:
+        from editcore_ft.method import compute_each
+
+        return compute_each(session, requests, location, self.hparams)
+
 
 class FtL(Ft):
     """The same inside an L∞ ball around the weights."""

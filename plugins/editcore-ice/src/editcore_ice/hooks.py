@@ -39,6 +39,13 @@ class Ice(EditMethod):
 
         return compute_update(session, requests, location, self.hparams)
 
+    def compute_each(
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Sequence[Update] | None:
+        from editcore_ice.method import compute_each
+
+        return compute_each(session, requests, location, self.hparams)
+
 
 @hookimpl
 def editcore_register_methods() -> list[type[EditMethod]]:

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from math import log
 from typing import TYPE_CHECKING, Final
 
-from torch import Tensor
-
+from editcore_ft.branched import fits
 from editcore_ft.objective import nll
-from editcore_ft.training import Training, require, trained_update
-from editcore_ft.weights import Copies
+from editcore_ft.training import Task, Training, require, trained_update, trained_updates
+from editcore_ft.weights import Trainable
 from editcore_hooks import EditRequest, Location, Update
-from editcore_ice.examples import IceExample, ice_examples
+from editcore_ice.examples import ice_examples
 from editcore_ice.hparams import IceHparams
 from editcore_ice.objective import Ice
 from editcore_ice.record import notes_of
@@ -29,13 +28,32 @@ def compute_update(
 ) -> Update:
     """One delta a site for all `requests`."""
     require(requests, location)
+    return trained_update(session, requests, location, hparams, _training(session, requests, location, hparams))
+
+
+def compute_each(
+    session: "Session", requests: Sequence[EditRequest], location: Location, hparams: IceHparams
+) -> list[Update] | None:
+    """The update of each request alone; None where they cannot be trained at once."""
+    require(requests, location)
+    if not fits(session, hparams):
+        return None
+    return trained_updates(session, requests, location, hparams, _training(session, requests, location, hparams))
+
+
+def _training(
+    session: "Session", requests: Sequence[EditRequest], location: Location, hparams: IceHparams
+) -> Training:
     examples = ice_examples(session, requests, hparams)
-    copies = Copies(session, location.sites, anchored_at_base=hparams.anchor == "base")
-    teacher = Teacher(session.anatomy, copies, hparams)
-    ice = Ice(copies, teacher, hparams, session.encoder_decoder)
 
-    def judged(batch: Sequence[IceExample]) -> Tensor:
-        return nll(copies.logits, [example.fact for example in batch])
+    def task(weights: Trainable) -> Task:
+        teacher = Teacher(session.anatomy, weights, location.sites, hparams)
+        ice = Ice(weights, teacher, hparams, session.encoder_decoder)
+        return Task(
+            ice,
+            lambda batch: nll(weights.logits, [example.fact for example in batch]),
+            UNLIKELY,
+            lambda some: notes_of(session, some, ice),
+        )
 
-    training = Training(examples, ice, judged, UNLIKELY, "in-context editing", hparams.grad_clip)
-    return trained_update(session, requests, copies, hparams, training, lambda: notes_of(session, examples, ice))
+    return Training(examples, task, "in-context editing", hparams.grad_clip)

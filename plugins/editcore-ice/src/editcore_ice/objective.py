@@ -17,7 +17,7 @@ from torch import Tensor
 from editcore.authoring.models import Item, TargetLogits
 from editcore_ft.loop import Losses
 from editcore_ft.objective import Example, nll
-from editcore_ft.weights import Copies
+from editcore_ft.weights import Trainable
 from editcore_ice.examples import IceExample
 from editcore_ice.hparams import IceHparams
 from editcore_ice.record import Distributions, likeliest
@@ -29,7 +29,7 @@ class Ice:
     """The objective of a training, and its record: by index of a request L_FT and L_ICE of every step, and the
     distributions with and without context at the first and the last."""
 
-    copies: Copies
+    weights: Trainable
     teacher: Teacher
     hparams: IceHparams
     encoder_decoder: bool
@@ -39,21 +39,23 @@ class Ice:
     def __call__(self, batch: Sequence[IceExample]) -> Losses:
         facts = [example.fact for example in batch]
         if not self.hparams.ice_weight:
-            own = total(self.copies.logits, facts)  # (E,)
+            own = total(self.weights.logits, facts)  # (E,)
             return self._losses(batch, own, torch.zeros_like(own))
         lesson = self.teacher.lesson(batch)
         rows = [row.item for fact in facts for row in fact.rows]
-        found = self.copies.fresh_logits([*rows, *self._students(batch, lesson)])
+        owners = [fact.index for fact in facts for _ in fact.rows]
+        owners += [example.index for example in batch for _ in example.teachers]
+        found = self.weights.fresh_logits([*rows, *self._students(batch, lesson)], owners)
         n = sum(len(target) for _, target in rows)
         first = TargetLogits(found.logits[:n], found.labels[:n], found.item[:n])
-        own = total(lambda _: first, facts)  # (E,)
+        own = total(lambda *_: first, facts)  # (E,)
         return self._losses(batch, own, self._ice(batch, lesson, found.logits[n:]))
 
     def _losses(self, batch: Sequence[IceExample], own: Tensor, ice: Tensor) -> Losses:
         each = own + self.hparams.ice_weight * ice
         if self.hparams.context_nll:
             stated = [example.stated for example in batch]
-            each = each + total(self.copies.logits, stated)
+            each = each + total(self.weights.logits, stated)
         for example, *two in zip(batch, own.tolist(), ice.tolist(), strict=True):
             self.curve.setdefault(example.index, []).append((two[0], two[1]))
         return Losses(each, each.mean)

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from editcore.authoring.models import Written, rollout
 from editcore_ft.loop import diverged
-from editcore_ft.weights import Copies
-from editcore_hooks import Anatomy
+from editcore_ft.weights import Trainable
+from editcore_hooks import Anatomy, Site
 from editcore_ice.examples import IceExample
 from editcore_ice.hparams import IceHparams
 
@@ -41,8 +41,8 @@ class _Pupil:
 
 
 class Teacher:
-    def __init__(self, anatomy: Anatomy, copies: Copies, hparams: IceHparams) -> None:
-        self._anatomy, self._copies, self._hparams = anatomy, copies, hparams
+    def __init__(self, anatomy: Anatomy, weights: Trainable, sites: Sequence[Site], hparams: IceHparams) -> None:
+        self._anatomy, self._weights, self._sites, self._hparams = anatomy, weights, list(sites), hparams
         self._pupils: dict[int, _Pupil] = {}
         self._begun: dict[tuple[int, ...], Callable[[], Written]] = {}
         self._kept = 0
@@ -57,7 +57,8 @@ class Teacher:
         dynamic = h.target == "dynamic"
         if fresh or dynamic:
             work = lambda: self._draw(batch, pupils) if fresh else self._read(batch, pupils)  # noqa: E731
-            tokens, logits = self._copies.run(work) if dynamic else work()
+            owners = [example.index for example in batch for _ in example.teachers]
+            tokens, logits = self._weights.run(work, owners) if dynamic else work()
         else:
             tokens, logits = (torch.cat([getattr(p, name) for p in pupils]) for name in ("tokens", "logits"))
         sizes = [len(example.teachers) for example in batch]
@@ -120,7 +121,7 @@ class Teacher:
         start = self._begun.get(key)
         if start is None:
             items = [item for example in batch for item in example.teachers]
-            start = rollout(self._anatomy, items, list(self._copies.trained))
+            start = rollout(self._anatomy, items, self._sites)
             if self._hparams.target == "static":
                 written = start()  # the weights of the model do not change, so neither does this
                 start = lambda: written  # noqa: E731
