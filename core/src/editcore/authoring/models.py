@@ -1,7 +1,7 @@
 """Tokenise a prompt, run a model on it, read and replace what flows through it. Imports torch."""
 
 from editcore.models.running.batch import Batch, Positions, align, forward, pad
-from editcore.models.running.branches import branch
+from editcore.models.running.branches import Branches, branch
 from editcore.models.running.cached_logits import cached_logits
 from editcore.models.running.generation import sample
 from editcore.models.running.resume import Recorded, Resumed, record, resume
@@ -14,6 +14,7 @@ from editcore.models.tokens.tokenising import bare, decode, tokenise
 
 __all__ = [
     "Batch",
+    "Branches",
     "Item",
     "Place",
     "Positions",

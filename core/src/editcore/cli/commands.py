@@ -22,6 +22,7 @@ COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "sign": ("editcore.cli.sign:sign", "Sign a patch or a stack with an ssh key."),
     "verify": ("editcore.cli.verify:verify", "Recompute the hashes of a patch or a model folder."),
     "tune": ("editcore.cli.tune:tune", "Find settings of a method for a model."),
+    "train": ("editcore.cli.train:train", "Train what a method needs before its first edit."),
     "eval": ("editcore.cli.eval:evaluate", "Score cases on a model, with or without patches; a gate for CI."),
     "generate": ("editcore.cli.generate:generate", "Generate text, with patches and without."),
     "chat": ("editcore.cli.chat:chat", "Talk to a model with its patches, or side by side with its base."),
