@@ -125,10 +125,12 @@ class Memories:
         for number, memory in enumerate(memories):
             if memory.reads == site and number not in decisions and bool((passing.last >= 0).any()):
                 with torch.no_grad():
-                    decisions[number] = _checked(memory.decide(seen), len(y), memory)
+                    decisions[number] = decision = _checked(memory.decide(seen), len(y), memory)
+                if not bool((decision >= 0).any()):
+                    passing.latched.idle.add(number)
         free = torch.ones(len(y), dtype=torch.bool, device=y.device)
         for number, memory in reversed(list(enumerate(memories))):
-            if site not in memory.acts:
+            if site not in memory.acts or number in passing.latched.idle:
                 continue
             decision = _decision(passing, number, memory, site).to(y.device)
             decision = decision.repeat_interleave(len(y) // len(decision))  # beams of an encoder's rows

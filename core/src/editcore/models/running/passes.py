@@ -29,9 +29,10 @@ _NAME = "b: passes"
 
 @define(eq=False)
 class Latched:
-    """Decisions that hold for a sequence, by number of the memory: (B,) int64 each."""
+    """Decisions that hold for a sequence, by number of the memory: (B,) int64 each; `idle` are those without a hit."""
 
     decisions: dict[int, Tensor] = field(factory=dict)
+    idle: set[int] = field(factory=set)
 
 
 @frozen(eq=False)
