@@ -16,6 +16,7 @@ from editcore_mend.learner import MendLearner
 
 def plain_step(learner: MendLearner, cases: Sequence[Case], rng: random.Random) -> Mapping[str, float]:
     """The mean losses over `cases`, their gradients in the nets, one edit after another."""
+    rng.choice(learner.hparams.together)  # as the learner draws, so that both have the same texts
     episode = learner.reader.episode(cases, rng, learner.hparams.local)
     totals = {"edit loss": 0.0, "locality loss": 0.0}
     h = learner.hparams

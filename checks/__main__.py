@@ -15,6 +15,7 @@ from unittest import mock
 from checks import (
     attacks,
     bench,
+    conformance,
     crashes,
     failing_disk,
     families,
@@ -29,6 +30,7 @@ from checks import (
     published,
     quality,
     refusals,
+    template,
     writers,
 )
 
@@ -50,6 +52,8 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "bench": bench.run,
     "published": published.run,
     "killed bench": killed_bench.run,
+    "template": template.run,
+    "conformance": conformance.run,
 }
 
 

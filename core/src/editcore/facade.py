@@ -79,7 +79,22 @@ def open_model(
     anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()), given)
     checkpoint = base_checkpoint(loaded, before)
     text = OURS if neutral is None else read_neutral(Path(neutral))
-    return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed, beside, text)
+    kept, silent = assets or AssetStore(), talk or Silence()
+    session = Session(loaded, anatomy, checkpoint, plugins, kept, silent, seed, beside, text)
+    session.live.attach_folder()
+    return session
+
+
+def load_model(source: str | Path, *patches: str | Path, **options: Any) -> tuple[Any, Any]:
+    """The model and the tokenizer of a folder, with the patches that it carries beside its weights, and `patches`.
+
+    The model is one of transformers: `generate` and forward passes answer with the patches. `options` are those of
+    `editcore.open`. Raises what that and `Session.apply` raise.
+    """
+    session = open_model(source, **options)
+    for path in patches:
+        session.apply(Patch.load(path))
+    return session.model, session.tokenizer
 
 
 @define(eq=False)

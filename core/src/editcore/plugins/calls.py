@@ -10,6 +10,7 @@ from editcore.plugins.digest import digest
 from editcore.plugins.raising import Actor, noted
 from editcore.plugins.registry import Registry
 from editcore.plugins.selection import VARIABLE
+from editcore.plugins.tracing import traced
 from editcore_hooks import (
     PROJECT,
     Applied,
@@ -42,6 +43,7 @@ class StageManager(pluggy.PluginManager):
         super().__init__(PROJECT)
         self.add_hookspecs(specs)
         self.witness = _Witness()
+        traced(self)
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         options = super().parse_hookimpl_opts(plugin, name)
