@@ -21,7 +21,7 @@ from editcore.plugins.registry import Registry
 from editcore_demo import cases, model_path, neutral_path
 from editcore_hooks import Case, EditMethod, Report
 
-CASES: Final = 8
+CASES: Final = 16
 METRICS: Final = (
     "tf.token@1",
     "tf.exact@1",
@@ -127,5 +127,5 @@ def _outcome(known: Registry, metric: str, right: Mapping[str, float], other: Ma
 
 
 def _cell(one: Outcome) -> str:
-    text = f"{one.value:.3g}"
+    text = f"{one.value:.4g}"
     return f"**{text}**" if one.caught else text

@@ -28,5 +28,5 @@ def test_a_quick_edit_does_not_tune_and_names_its_settings_and_the_time_not_spen
 
 def test_a_profile_and_quick_exclude_each_other(llama_folder: Path, tmp_path: Path) -> None:
     patch = str(tmp_path / "oslo.safetensors")
-    assert main(["edit", str(llama_folder), *FACT, "--quick", "--profile", "default", "-o", patch]) == 1
+    assert main(["edit", str(llama_folder), *FACT, "--quick", "--profile", "default", "-o", patch]) == 2
     assert not Path(patch).exists()

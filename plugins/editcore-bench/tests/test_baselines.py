@@ -57,7 +57,7 @@ def test_a_preface_is_given_to_the_current_model_and_not_to_the_unedited_one(lla
     empty = {one.metric: one.value for one in session.evaluate([case], metrics, preface=lambda *_: "")}
     assert empty == pytest.approx({name: one.value for name, one in plain.items()})
     told = {one.metric: one for one in session.evaluate([case], metrics, preface=lambda *_: "Eve Tolland works as a ")}
-    assert told["loc.kl@1"].value > 0.01 > abs(plain["loc.kl@1"].value)
+    assert told["loc.kl@1"].value > 1e-4 > abs(plain["loc.kl@1"].value)
     assert told["damage.ppl@1"].value == pytest.approx(1)
     (row,) = told["gen1.loc.agree@1"].rows
     assert row["prompt"] == "Bo Quist lives in"

@@ -1,4 +1,4 @@
-"""A judge behind a stub endpoint: what it is asked, what is recorded, and what goes wrong with it."""
+"""A judge at a stub endpoint: what it is asked, what is recorded, and what goes wrong with it."""
 
 import json
 import threading
@@ -134,7 +134,7 @@ def test_the_command_records_the_judge_its_date_and_its_prompt(
     )
     assert not run_spec(spec, tmp_path / "out").failed
     command = ["bench", "judge", str(tmp_path / "out"), "--url", stub.url, "--model", "grader"]
-    assert main([*command, "--key-variable", "NO_SUCH_KEY"]) == 1
+    assert main([*command, "--key-variable", "NO_SUCH_KEY"]) == 2
     monkeypatch.setenv("A_KEY", "secret")
     assert main([*command, "--key-variable", "A_KEY", "--n", "4"]) == 0
     assert "judged right" in capsys.readouterr().out

@@ -39,8 +39,8 @@ def is_answer(text: str, answers: Sequence[str]) -> bool:
 def says(text: str, answers: Sequence[str], apart_from: Sequence[str] = ()) -> bool:
     """Whether the text has one of the answers in it, as whole words.
 
-    A phrase of `apart_from` that has the answer in it does not count where it stands: Paris is not said by a text that
-    says Paris Hilton.
+    A phrase of `apart_from` that has the answer in it does not count where it stands: Paris is not found in a text with
+    Paris Hilton alone.
     """
     return any(_says(normal(text), normal(answer), [normal(phrase) for phrase in apart_from]) for answer in answers)
 

@@ -1,4 +1,4 @@
-"""An optional judge: a language model behind an OpenAI-compatible endpoint grades the answers of a run.
+"""An optional judge: a language model at an OpenAI-compatible endpoint grades the answers of a run.
 
 Figures of a judge hold for its name, its date and its prompt alone, so all three are recorded, with how often it agrees
 with the exact match on the same answers.

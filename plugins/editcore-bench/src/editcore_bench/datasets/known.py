@@ -119,8 +119,8 @@ def known_cases(
 ) -> Found:
     """The first `n` of the candidates whose true answer the model gives, and not the new target; one a subject.
 
-    Each gets what else is known near it: other facts of its relation as neighbours, other facts of its subject as
-    other attributions. `advance` counts the facts that were found.
+    A quarter more are looked for, to ask about beside the edits: each case gets known facts that are no case, of its
+    relation as neighbours, of its subject as other attributions. `advance` counts the facts that were found.
     """
     known: list[Candidate] = []
     first: dict[str, Candidate] = {}
@@ -133,10 +133,11 @@ def known_cases(
         for one in new:
             first.setdefault(one.case.request.subject, one)
         advance(min(n, len(first)) - before)
-        if len(first) >= n:
+        if len(first) >= n + n // 4:
             break
     chosen = list(first.values())[:n]
-    return Found(tuple(_with_near(one, known) for one in chosen), number)
+    others = [one for one in known if one not in chosen]
+    return Found(tuple(_with_near(one, others) for one in chosen), number)
 
 
 def _known(session: "Session", some: Sequence[Candidate]) -> list[Candidate]:
@@ -145,25 +146,19 @@ def _known(session: "Session", some: Sequence[Candidate]) -> list[Candidate]:
     return [one for one in some if one.case.request.id in right]
 
 
-def _with_near(one: Candidate, known: Sequence[Candidate]) -> Case:
+def _with_near(one: Candidate, others: Sequence[Candidate]) -> Case:
     """Its own neighbours, and known facts of its relation, those of the same answer first, none of the new target; and
     known facts of its subject."""
     request = one.case.request
-    others = [
-        other.case.request
-        for other in known
-        if other.relation == one.relation
-        and other is not one
-        and request.target_new not in (other.case.request.target_true, other.case.request.target_new)
-    ]
-    same_first = sorted(others, key=lambda other: other.target_true != request.target_true)
+    known = [(other.relation, other.case.request) for other in others]
+    alike = [other for relation, other in known if relation == one.relation and other.target_true != request.target_new]
+    same_first = sorted(alike, key=lambda other: other.target_true != request.target_true)
     own = one.case.locality.get("neighbour", ())
-    more = tuple(
-        Probe(other.rendered().text, (str(other.target_true),)) for other in same_first[: max(0, NEIGHBOURS - len(own))]
-    )
-    same = [other for other in known if other is not one and other.case.request.subject == request.subject]
-    others_of = tuple(
-        Probe(other.case.request.rendered().text, (str(other.case.request.target_true),)) for other in same
-    )
+    more = tuple(map(_probe, same_first[: max(0, NEIGHBOURS - len(own))]))
+    others_of = tuple(_probe(other) for _, other in known if other.subject == request.subject)
     near = {"neighbour": (*own, *more), "other_attribution": others_of}
     return evolve(one.case, locality={**one.case.locality, **{facet: some for facet, some in near.items() if some}})
+
+
+def _probe(request: EditRequest) -> Probe:
+    return Probe(request.rendered().text, (str(request.target_true),))

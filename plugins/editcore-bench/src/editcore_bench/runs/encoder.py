@@ -47,7 +47,10 @@ class Encoder:
             raise UsageError(f"{folder} holds no model.safetensors", hint="convert the encoder to safetensors")
         digest = sha256(weights.read_bytes()).hexdigest()[:12]
         model = AutoModel.from_pretrained(folder, use_safetensors=True, local_files_only=True).eval()
-        return cls(f"{folder.name} {digest}", model, AutoTokenizer.from_pretrained(folder, local_files_only=True))
+        tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        if tokenizer.pad_token is None:  # padding is masked, so any token will do
+            tokenizer.pad_token = tokenizer.convert_ids_to_tokens(0)
+        return cls(f"{folder.name} {digest}", model, tokenizer)
 
     def vectors(self, texts: Sequence[str]) -> Any:
         """(n, d) of norm one."""
