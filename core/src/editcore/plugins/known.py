@@ -8,6 +8,7 @@ from typing import Final
 
 METHODS: Final[Mapping[str, str]] = {
     "alphaedit": "editcore-alphaedit",
+    "crispedit": "editcore-crispedit",
     "emmet": "editcore-emmet",
     "ft": "editcore-ft",
     "ft-l": "editcore-ft",
