@@ -1,7 +1,7 @@
 """The edited matrices as float32 copies, and the model run with them instead of its own, which are never written."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,9 @@ from editcore_hooks import Site, UsageError
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
+
+
+T = TypeVar("T")
 
 
 class Copies:
@@ -38,10 +41,18 @@ class Copies:
         key = tuple(items)
         if key not in self._kept:
             self._kept[key] = cached_logits(self._anatomy, items, list(self.trained))
+        return self.run(self._kept[key])
+
+    def fresh_logits(self, items: Sequence[Item]) -> TargetLogits:
+        """The same of items that will not come again: nothing is kept."""
+        return self.run(cached_logits(self._anatomy, items, list(self.trained)))
+
+    def run(self, work: Callable[[], T]) -> T:
+        """What `work` gives with the copies in the model."""
         swapped = {
             f"model.{name}": self.trained[site].to(live.dtype) for site, (name, live, _) in self._parameters.items()
         }
-        found: TargetLogits = functional_call(self._model, swapped, (self._kept[key],))
+        found: T = functional_call(self._model, swapped, (work,))
         return found
 
     def delta(self, site: Site) -> Tensor:
@@ -65,7 +76,7 @@ class _Run(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, run: Callable[[], TargetLogits]) -> TargetLogits:
+    def forward(self, run: Callable[[], T]) -> T:
         return run()
 
 

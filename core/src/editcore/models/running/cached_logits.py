@@ -2,16 +2,18 @@
 
 What these weights cannot reach is run once: in a decoder the blocks below the lowest site, in a model with an encoder
 the encoder, where all sites are in the decoder. Every column of every row is run from there on: a weight changes what
-its block does with each token, so there is no prefix to keep.
+its block does with each token, so there is no prefix to keep. Items that begin alike share a row where that leaves
+less to read.
 """
 
 from collections.abc import Callable, Sequence
 
 import torch
 
-from editcore.models.running.batch import encode_source, forward, forward_pair
+from editcore.models.running.batch import Batch, Positions, encode_source, forward, forward_pair
+from editcore.models.running.prefix_tree import batch_of, rows_for
 from editcore.models.running.resume import resume
-from editcore.models.running.scoring import Item, TargetLogits, lay_out
+from editcore.models.running.scoring import Item, Laid, TargetLogits, lay_out
 from editcore_hooks import Anatomy, Site
 
 
@@ -26,15 +28,32 @@ def cached_logits(anatomy: "Anatomy", items: Sequence[Item], sites: Sequence[Sit
     if laid.source is not None:
         source = laid.source
         with torch.no_grad():
-            encoded = encode_source(model, source) if _in_decoder(sites) else None
+            encoded = encode_source(model, source) if in_decoder(sites) else None
         return lambda: laid.scored(forward_pair(model, source, laid.batch, laid.at, encoded))
+    batch, at = _shared(anatomy, items, laid)
     lowest = min(site.layer or 0 for site in sites)
     if lowest == 0:
-        return lambda: laid.scored(forward(model, laid.batch, laid.at))
-    resumed = resume(anatomy, laid.batch, lowest, through=lowest - 1)
-    return lambda: laid.scored(resumed.forward(laid.at))
+        return lambda: laid.scored(forward(model, batch, at))
+    resumed = resume(anatomy, batch, lowest, through=lowest - 1)
+    return lambda: laid.scored(resumed.forward(at))
 
 
-def _in_decoder(sites: Sequence[Site]) -> bool:
+def in_decoder(sites: Sequence[Site]) -> bool:
     """Whether all sites are blocks of the decoder: an embedding is often shared with the encoder."""
     return all(site.stack == "decoder" and site.layer is not None for site in sites)
+
+
+def _shared(anatomy: Anatomy, items: Sequence[Item], laid: Laid) -> tuple[Batch, Positions]:
+    """The batch and its scored places, with common beginnings read once where the padded batch is smaller so."""
+    rows = rows_for(anatomy.model, [(0, (*prompt, *target)[:-1]) for prompt, target in items], worth=1)
+    if len(rows) * max(len(row.ids) for row in rows) >= laid.batch.ids.numel():
+        return laid.batch, laid.at
+    found = {number: (r, columns) for r, row in enumerate(rows) for number, columns in row.columns.items()}
+    where = [
+        (found[i][0], column)
+        for i, (prompt, target) in enumerate(items)
+        for column in found[i][1][len(prompt) - 1 :][: len(target)]
+    ]
+    device = laid.batch.ids.device
+    row_of, column_of = torch.tensor(where, device=device).unbind(1)
+    return batch_of(anatomy.model, rows).to(device), (row_of, column_of)
