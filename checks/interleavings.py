@@ -226,9 +226,10 @@ class Interleaving(RuleBasedStateMachine):
         self.place.cleanup()
 
     def _conflicting(self, patches: Sequence[Patch]) -> bool:
-        """Whether one would be there twice, or beside a form that excludes it."""
+        """Whether one would be there twice, alone or inside a squash, or beside a form that excludes it."""
+        there = frozenset[str]().union(*(one.inside for one in self.present))
         everyone = [*(one.patch for one in self.present), *patches]
-        if len({patch.patch_id for patch in everyone}) < len(everyone):
+        if len({patch.patch_id for patch in everyone}) < len(everyone) or any(p.patch_id in there for p in patches):
             return True
         forms: dict[str, list[str]] = {}
         for patch in everyone:

@@ -1,4 +1,4 @@
-"""How many threads a process computes with. It is settled before torch is loaded, which reads it then.
+"""The number of threads of this process. It is settled before torch is loaded, which reads it then.
 
 The count depends on what a process may use and on settings, never on how busy the machine is: sums depend on the number
 of threads in their last digits, so a busy machine would give another edit. It costs no time either, because threads

@@ -33,3 +33,13 @@ def test_weights_are_found_under_any_name(tmp_path: Path) -> None:
     folder = preset(tmp_path, "weights_root: ab12")
     assert _matching(folder, {"weights_root": "ab12", "name": "renamed"}) is not None
     assert _matching(folder, {"weights_root": "ab13", "name": "tiny-gpt"}) is None
+
+
+def test_the_longest_name_and_weights_before_names_win(tmp_path: Path) -> None:
+    for file, match in (("a", "names: [qwen2]"), ("b", "names: [qwen2.5]"), ("c", "weights_root: ab12")):
+        (tmp_path / f"{file}.yaml").write_text(f"match: {{{match}}}\nhparams: {{layer: 1}}\n")
+    chosen = [
+        _matching(tmp_path, model)
+        for model in ({"name": "qwen2-7b"}, {"name": "Qwen2.5-7B"}, {"name": "Qwen2.5-7B", "weights_root": "ab12"})
+    ]
+    assert [each and each[0] for each in chosen] == ["a", "b", "c"]

@@ -91,7 +91,7 @@ def _some(kinds: type | tuple[type, ...]) -> tuple[type, ...]:
 
 
 def _called(value: object) -> str:
-    """What a value is, in words: `None`, `a list`, `an int`."""
+    """Name a value's type in words: `None`, `a list`, `an int`."""
     if value is None:
         return "None"
     name = type(value).__name__

@@ -134,7 +134,7 @@ class Locator(Named):
         require_stages(cls, Locator, _LOCATE)
 
     def locate(self, session: "Session", requests: Sequence[EditRequest], state: State) -> Location | None:
-        """Where to edit; None leaves it to the method. See `editcore_locate` for the promises."""
+        """The place to edit; None leaves it to the method. See `editcore_locate` for the promises."""
         raise NotImplementedError
 
     @hookimpl
@@ -159,7 +159,7 @@ class Metric(Named):
     """
 
     needs: ClassVar[tuple[Need, ...]] = ()
-    """What the cases must have; one case that meets a need is enough."""
+    """Needs of the cases; one case that meets a need is enough."""
     usual: ClassVar[bool] = False
     """Whether it is computed by default, if the cases meet its needs."""
     better: ClassVar[Better] = "neither"

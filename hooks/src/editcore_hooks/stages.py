@@ -1,4 +1,4 @@
-"""Which stages a class must have, checked when the class is defined, so that a misspelt one fails in its own file."""
+"""The stages that a class must have. Checked where the class is defined, so a misspelt one fails in its own file."""
 
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -24,7 +24,7 @@ def require_stages(cls: type, base: type, stages: Mapping[str, str]) -> None:
 
 
 def _depth(cls: type, base: type, name: str) -> int | None:
-    """How far up the classes above `cls` the name is defined first; None where only `base` has it."""
+    """The position among the classes above `cls` that defines the name first; None if only `base` has it."""
     above = cls.__mro__[: cls.__mro__.index(base)]
     return next((depth for depth, one in enumerate(above) if name in vars(one)), None)
 

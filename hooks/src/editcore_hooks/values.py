@@ -166,7 +166,7 @@ class Patch:
 
 @frozen
 class State:
-    """What a sequential method knows of earlier edits: its increments, folded over the patches that are present."""
+    """A sequential method's knowledge of earlier edits: its increments, folded over the patches that are present."""
 
     stack_hash: str
     patch_ids: tuple[str, ...] = ()

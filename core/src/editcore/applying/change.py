@@ -60,7 +60,7 @@ class Change:
         return tuple(patch_id for patch_id in self.checkpoint.patch_ids if patch_id in self.plan.removed)
 
     def conflicts(self) -> "list[Conflict]":
-        """Where the patches to add meet those that stay, and each other. Raises what `find_conflicts` raises."""
+        """The conflicts of the patches to add with those that stay, and with each other. Raises as `find_conflicts`."""
         from editcore.patches.change.conflicts import find_conflicts
 
         return find_conflicts(self.plan)

@@ -30,7 +30,7 @@ class CorruptAssetError(RefusedFileError):
 
 @frozen
 class Manifest:
-    """What the header says, checked against itself. `entries` are the places of the tensors in the file."""
+    """A checked header. `entries` are the places of the tensors in the file."""
 
     identity: Identity
     about: Mapping[str, Any]

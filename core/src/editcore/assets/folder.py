@@ -1,4 +1,4 @@
-"""Where caches are. Light: the command line asks for it before anything is imported."""
+"""The cache folder. Light: the command line asks for it before anything is imported."""
 
 import os
 

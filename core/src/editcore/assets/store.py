@@ -56,7 +56,7 @@ class AssetStore:
     def __init__(self, folder: Path | str | None = None) -> None:
         self.folder = Path(folder) if folder is not None else cache_folder() / "assets"
         self.seconds = 0.0
-        """How long locks were held so far, that is, how long assets took to compute."""
+        """Seconds for which locks were held so far, that is, the time to compute assets."""
         self._held = 0
         self._looked_at = False
 

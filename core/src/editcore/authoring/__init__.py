@@ -1,4 +1,4 @@
-"""What a plugin may import of the host, covered by `API_VERSION` like `editcore_hooks` itself.
+"""The public surface of the host for plugins, covered by `API_VERSION` like `editcore_hooks` itself.
 
 Everything else of `editcore` may move or change at any time, but for `editcore` itself and `editcore.testing`.
 docs/plugins.md lists every name. `models`, `arithmetic` and `running` import torch: import them in a stage.

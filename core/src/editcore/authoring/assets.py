@@ -1,4 +1,4 @@
-"""What an asset is kept under."""
+"""The identity of an asset."""
 
 from editcore.assets.identity import Identity
 

@@ -1,4 +1,4 @@
-"""What a command of a plugin is made of: options, output, patches and cases named on the command line."""
+"""Parts for a plugin's command: options, output, patches and cases named on the command line."""
 
 from editcore.cli.inspect import show
 from editcore.cli.model import model_options, open_session

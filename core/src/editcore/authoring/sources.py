@@ -1,4 +1,4 @@
-"""Where models and files come from, and the threads of this machine."""
+"""Sources of models and files, and the threads of this machine."""
 
 from editcore.models.loading.hub_names import plain_names
 from editcore.models.loading.source import find, first_line, reaching

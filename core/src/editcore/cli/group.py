@@ -17,7 +17,7 @@ BUILTIN = ""
 
 
 class Command(NamedTuple):  # not of attrs, which takes longer to import than click
-    """Where a command is, one line on it, and who brought it (a plugin and its distribution; empty, the core)."""
+    """The module of a command, its line of help, and its source (a plugin and its distribution; empty: the core)."""
 
     target: str
     help: str

@@ -135,7 +135,7 @@ def _short(value: Any) -> str:
 
 
 def _described(header: "PatchHeader") -> Mapping[str, Any]:
-    """What the owner of the kind says of the patch."""
+    """The description of the patch by the owner of its kind."""
     if header.kind == "weights":
         return {}
     owner = owner_of(header.core, header.about)

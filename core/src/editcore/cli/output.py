@@ -70,8 +70,8 @@ class Output:
 
     @contextmanager
     def progress(self, label: str, total: int | None = None) -> Iterator["Progress"]:
-        """What `.advance(n)` moves on stderr, without `-q`: on a terminal a bar, once the work lasts a second;
-        elsewhere a plain line every ten seconds."""
+        """Show progress on stderr, moved by `.advance(n)`, without `-q`: on a terminal a bar, once the work lasts a
+        second; elsewhere a plain line every ten seconds."""
         progress = Progress(label, total, shown=not self.quiet, terminal=sys.stderr.isatty())
         try:
             yield progress

@@ -1,4 +1,4 @@
-"""Where a command writes, checked before anything is loaded or computed."""
+"""Output paths of commands, checked before anything is loaded or computed."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ _TO_GGUF: Final = "convert the patched folder with convert_hf_to_gguf.py of llam
 
 
 def patch_output(name: str, *, overwrite: bool = False, folders: bool = False) -> Path:
-    """Where to write a patch, or with `folders` also a folder of patches. Raises `UsageError`.
+    """The path for a patch, or with `folders` also a folder of patches. Raises `UsageError`.
 
     A name with another ending than .safetensors could mean either, so it is refused unless it is a folder already or
     ends in a slash.

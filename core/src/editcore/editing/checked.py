@@ -1,4 +1,4 @@
-"""What a method answers, held against its location and the model, and refused by method, site and shapes.
+"""Checks of a method's answer against its location and the model; a refusal names method, site and shapes.
 
 Types, dtypes and ranks were checked where the values were made, see `editcore_hooks.values`.
 """

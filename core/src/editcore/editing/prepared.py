@@ -49,7 +49,7 @@ class PreparedMethod:
 
     @property
     def source(self) -> str | None:
-        """What its settings are, in words; None where they are the method's defaults and what the call says."""
+        """Its settings in words; None where they are the method's defaults and what the call says."""
         if self.profile is not None:
             return f"profile {self.profile.name}"
         return None if self.preset is None else f"preset {self.preset}"

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def fold_state(session: "OpenSession", method: EditMethod) -> State:
-    """What `method` finds of earlier edits of its own on the model, in the order they were put on."""
+    """The increments of earlier edits by `method`, in the order in which they were applied."""
     distribution, _ = session.registry.source_of(type(method))
 
     def own(patch: Patch) -> bool:

@@ -159,7 +159,7 @@ def _admit(manager: StageManager, instance: Any, what: str, stages: frozenset[st
 
 
 def run_locate(manager: StageManager, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
-    """Where to edit: the locator's answer, else the method's. Raises `PluginError` when neither gives one."""
+    """The place of the edit: the locator's answer, else the method's. Raises `PluginError` when neither gives one."""
     result = manager.run("editcore_locate", session=session, requests=requests, state=state)
     return _expect(result, Location, "editcore_locate", manager)
 

@@ -68,7 +68,7 @@ class Catalogue(Generic[T]):
         return {self.written(cls): cls for cls, _ in self.offers()}
 
     def written(self, cls: type[Named]) -> str:
-        """What to write for a class: its name, or `distribution:name` where two plugins share it."""
+        """The name to write for a class, or `distribution:name` where two plugins share it."""
         shared = [plugin for offered, plugin in self.offers() if offered.name == cls.name]
         owner = self.plugin_of(cls)
         return cls.name if len(shared) < 2 or owner is None else f"{owner.record.distribution}:{cls.name}"

@@ -21,7 +21,7 @@ _CAPABILITIES: Final = ("batch", "sequential")
 
 
 def class_problems(cls: type[Named]) -> list[str]:
-    """What is wrong with a class that a plugin registers, one sentence each.
+    """Faults of a class that a plugin registers, one sentence each.
 
     That a method or locator has every stage is checked where its class is defined.
     """

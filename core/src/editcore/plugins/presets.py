@@ -28,9 +28,10 @@ def preset_name(cls: type, model: Mapping[str, Any]) -> str | None:
 
 
 def matching_preset(package: str, model: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The first preset in `package`, by file name, whose `match` fits `model`; {} if none.
+    """The preset in `package` whose `match` fits `model` best; {} if none fits.
 
-    `names` fits where one of them is part of the name of the model, every other field where it is equal. Raises
+    `names` fits where one of them is part of the name of the model, every other field where it is equal. Weights fit
+    better than names, and a longer name better than a shorter one: qwen2.5 before qwen2. Raises
     `UsageError` on a file that is no YAML, and `PluginError` on one that matches a shape alone.
     """
     found = _matching(files(package), model)
@@ -38,21 +39,23 @@ def matching_preset(package: str, model: Mapping[str, Any]) -> Mapping[str, Any]
 
 
 def _matching(folder: Traversable, model: Mapping[str, Any]) -> tuple[str, Mapping[str, Any]] | None:
+    best, found = 0, None
     for path in _files(folder):
         preset: Mapping[str, Any] = parse(path.read_text("utf-8"), f"the preset {path.name}")
         match = dict(preset["match"])
         if not match.keys() & {"names", "weights_root"}:
             message = f"the preset {path.name} matches a shape alone, which other models share"
             raise PluginError(message, hint="add to its match: names: [RELEASE], or weights_root: HASH")
-        if _named(match.pop("names", None), model) and all(model.get(key) == value for key, value in match.items()):
-            return path.name.removesuffix(".yaml"), preset
-    return None
+        fit = _fit(match.pop("names", None), model)
+        if fit > best and all(model.get(key) == value for key, value in match.items()):
+            best, found = fit, (path.name.removesuffix(".yaml"), preset)
+    return found
 
 
-def _named(names: Sequence[str] | None, model: Mapping[str, Any]) -> bool:
-    """Whether one of `names` is part of the name of the model; any model where none are given."""
+def _fit(names: Sequence[str] | None, model: Mapping[str, Any]) -> int:
+    """Length of the longest of `names` that is part of the model's name; 0: none is; without names, the most."""
     own = str(model.get("name", "")).lower()
-    return names is None or any(name.lower() in own for name in names)
+    return sys.maxsize if names is None else max((len(name) for name in names if name.lower() in own), default=0)
 
 
 def _folder(cls: type) -> Traversable | None:

@@ -37,7 +37,7 @@ class LiveStack:
     registry: Registry
     _aside: Beside = field(repr=False)
     _session: Session = field(repr=False)
-    """What patch kinds are handed to attach themselves to. Nothing else here knows it."""
+    """The session that patch kinds attach to. Nothing else here knows it."""
     folder: tuple[Patch, ...] = field(init=False)
     _memory: list[Patch] = field(factory=list)
     _saved: dict[str, Any] = field(factory=dict, repr=False)

@@ -24,7 +24,7 @@ Question = tuple[str, str, ChatTemplate | None, TargetPrefix]
 
 @define(eq=False)
 class OpenSession(OpenModel):
-    """What methods, metrics and tuning work on. `editcore.Session` adds editing and evaluating to it.
+    """An open model for methods, metrics and tuning. `editcore.Session` adds editing and evaluation.
 
     Nothing here is global: two sessions share no state but kept assets.
     """

@@ -1,4 +1,4 @@
-"""As much of a hub as a push, a pull or the download of a dataset needs, on loopback; for tests."""
+"""A hub on loopback for tests: enough for a push, a pull and the download of a dataset."""
 
 import base64
 import contextlib

@@ -29,7 +29,7 @@ class MethodUnderTest:
     hparams: ClassVar[Mapping[str, Any]] = {}
     requests: ClassVar[tuple[EditRequest, ...]] = REQUESTS
     registry: ClassVar[Registry | None] = None
-    """Where the method is found; None: among what is installed."""
+    """The registry of the method; None: the installed plugins."""
     not_applicable: ClassVar[Mapping[str, str]] = {}
     """Name of a check, without `test_`, to the reason why it does not apply to this method."""
     delta_tolerance: ClassVar[float] = 0.02

@@ -1,4 +1,4 @@
-"""How the conformance suite runs a method: through the host, or its stages alone, without the host's safety net."""
+"""Runs a method for the conformance suite: through the host, or its stages alone, without the host's safety net."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ class Method:
         return prepare(session, self.options)
 
     def located(self, session: "Session") -> Location:
-        """Where it edits by its settings."""
+        """The place that its settings name."""
         instance = self.run(session).method
         manager = stage_manager(session.registry, instance)
         return run_locate(manager, session, self.asked(session), fold_state(session, instance))

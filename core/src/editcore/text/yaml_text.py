@@ -56,7 +56,7 @@ class _CoreLoader(yaml.SafeLoader):
 
 
 def _expanded(node: Any, known: dict[int, int]) -> int:
-    """How many nodes a node stands for once its aliases are written out. Raises `ConstructorError` beyond `_MOST`."""
+    """The number of nodes of a node once its aliases are written out. Raises `ConstructorError` beyond `_MOST`."""
     if (size := known.get(id(node))) is not None:
         if size == 0:
             raise yaml.constructor.ConstructorError(None, None, "a value that contains itself", node.start_mark)

@@ -1,4 +1,4 @@
-"""How long tuning takes, from the time of one forward: nothing else is known of the machine before it starts."""
+"""Estimates of tuning time from the time of one forward; nothing else is known of the machine before it starts."""
 
 import time
 from typing import TYPE_CHECKING, Final
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 TOKENS_A_TRIAL: Final = 3_500
 TOKENS_A_CHECK: Final = 1_800
-"""Of one fact: forward and backward of its rows in every step, and its questions; rough counts. Searches try settings
-of more steps than the defaults have."""
+"""Cost of one fact: forward and backward of its rows in every step, and its questions; rough counts. Searches try
+settings of more steps than the defaults have."""
 SHALLOW: Final = 0.15
 """Share of the statistics' cost for the default place alone: fewer blocks run, on one text."""
 TOKENS_A_FACT: Final = 150

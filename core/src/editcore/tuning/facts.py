@@ -132,7 +132,7 @@ def _confident(session: "OpenSession", sentences: Sequence[Words]) -> list[tuple
 
 
 def _with_subjects(session: "OpenSession", sure: Sequence[tuple[Words, str]], begins: Counter[str]) -> list[Fact]:
-    """Of each sentence the run of words with the largest sum of surprise above its own mean, a few words at most.
+    """In each sentence, the run of words with the largest sum of surprise above its mean, a few words at most.
 
     A word's surprise is −log p given the words before it; of the first word, which has none, given the sentences.
     """
@@ -146,7 +146,7 @@ def _with_subjects(session: "OpenSession", sure: Sequence[tuple[Words, str]], be
 
 
 def _subject(words: Words, surprise: Sequence[float]) -> tuple[int, int]:
-    """Where the subject begins and ends. A capital joins the parts of a name, where the script has capitals."""
+    """Start and end of the subject. A capital joins the parts of a name, where the script has capitals."""
     mean, n = fmean(surprise), len(words)
     runs = [(i, j) for i in range(n) for j in range(i + 1, min(i + LONGEST_SUBJECT, n) + 1)]
     start, end = max(runs, key=lambda run: sum(surprise[slice(*run)]) - mean * (run[1] - run[0]))

@@ -65,7 +65,7 @@ def _sampled(session: "OpenSession", starts: Sequence[Sequence[int]]) -> Iterato
 
 
 def _shared(one: Words, other: Words) -> int:
-    """How many words two sentences end in alike, short of the whole of either."""
+    """The number of last words that two sentences share, short of the whole of either."""
     n = 0
     while n < min(len(one), len(other)) - 1 and one[-1 - n] == other[-1 - n]:
         n += 1

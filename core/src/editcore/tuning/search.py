@@ -157,7 +157,7 @@ class Search:
         return [arm for arm, _ in sorted(seen, key=lambda pair: (-len(pair[1].outcomes), -pair[1].score))[:n]]
 
     def _safest(self, ranked: Sequence[int]) -> int:
-        """Of the best, which is the first, and of all that are as good, one of the place that the method names first;
+        """Among the best and all that are as good, one of the place that the method names first;
         of several there the one that disturbs other text least."""
         best = self.trials[ranked[0]].outcomes
         good = [arm for arm in ranked[1:] if as_good(self.trials[arm].outcomes, best)]
@@ -183,7 +183,7 @@ def _error(differences: Sequence[float]) -> float:
 
 
 def looks(space: Tunable, n: int) -> int:
-    """How many edits a search on n facts tries when nothing is left out."""
+    """The number of edits that a search on n facts tries if it skips nothing."""
     alive, seen, total = 1 + len(space.places) * len(space.recipes), 0, 0
     for facts, keep in (*RUNGS, (n, 1)):
         size = _whole(space, facts, n)

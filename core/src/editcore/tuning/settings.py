@@ -1,4 +1,4 @@
-"""Where the settings of an edit come from: a profile that was measured, a preset that was shipped, or trying now."""
+"""The source of an edit's settings: a measured profile, a shipped preset, or a search now."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""How good edits are, without weights being written: the target, generalisation, other facts, unrelated text."""
+"""Scores of edits without writing weights: the target, generalisation, other facts, unrelated text."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext

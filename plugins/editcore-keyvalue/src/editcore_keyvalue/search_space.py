@@ -1,4 +1,4 @@
-"""What `editcore tune` tries for methods that write many facts at once: runs of layers, and recipes of each method.
+"""The search space for methods that write many facts at once: runs of layers, and recipes of each method.
 
 A weight costs little to try: values are found once for all weights of a place. Light: no torch.
 """

@@ -18,11 +18,11 @@ class SpreadMethod(EditMethod):
     presets: ClassVar[str]
     """Package that holds the presets."""
     most_layers: ClassVar[int] = 5
-    """How many are edited in a model without a preset."""
+    """The number of layers edited in a model without a preset."""
 
     @staticmethod
     def space(model: Mapping[str, Any]) -> Tunable | None:
-        """What `editcore tune` tries on a model of these facts; None: nothing."""
+        """The search space of `editcore tune` on a model of these facts; None: no search."""
         return None
 
     @classmethod

@@ -18,7 +18,7 @@ from editcore_keyvalue.rows import EditRows, Layout, Part, lay_out
 
 STOP_LOSS: Final = 0.05
 GROWTH: Final = 1.05
-"""Of the step size from one step to the next, where it goes by `pace`: small values are found by small steps, and large
+"""Growth of the step size from one step to the next under `pace`: small values are found by small steps, and large
 ones in few."""
 TOKENS_PER_BATCH: Final = 4096
 """Enough to fill the matrix products of a small model on a processor; an edit alone has a few hundred."""

@@ -55,7 +55,7 @@ class DialogueMetric(Metric):
         return cls()
 
     def questions(self, case: Case) -> Sequence[Question]:
-        """What to ask about a case, all at once."""
+        """The questions about a case, all at once."""
         raise NotImplementedError
 
     def judgement(self, case: Case, answers: Sequence[Any]) -> list[Row]:

@@ -72,7 +72,7 @@ def read_all(
     keeps_top_k: bool = False,
     against: Sequence[TopKDistribution] | None = None,
 ) -> list[Found | Unanswered]:
-    """What the model finds for each question of an owner; `against` has distributions for each. See `packed_reading`.
+    """The model's answer to each question of an owner; `against` has distributions for each. See `packed_reading`.
 
     `edit(owners)` is entered for each batch; row i of it belongs to `owners[i]`.
     """
@@ -142,8 +142,8 @@ def largest_rooms(asked: Iterable[tuple[K, Room]]) -> dict[K, Room]:
 
 
 def _remembered(session: "OpenSession", question: Q, make: Callable[["OpenSession", Q], M]) -> M | Unanswered:
-    """What `make` makes of a question; the edited and the unedited model, and a model that is edited on, are asked the
-    same. One prompt that a model cannot be asked is no reason to ask none: its row says why."""
+    """The result of `make` for a question; the edited and the unedited model, and a model that is edited on, are asked
+    the same. One prompt that a model cannot be asked is no reason to ask none: its row says why."""
     memo: dict[Any, Any] = session.cached("token rows", dict, base=True)
     key = evolve(question, unedited=False) if isinstance(question, Score | Write) else question
     if key not in memo:

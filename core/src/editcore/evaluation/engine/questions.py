@@ -65,7 +65,7 @@ class Unshifted:
 
 @frozen
 class Cost:
-    """What did the patch with this request cost? Answered by what the patch says, or None."""
+    """What did the patch with this request cost? Answered by the patch's record, or None."""
 
     request: EditRequest
 

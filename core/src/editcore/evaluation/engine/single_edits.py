@@ -144,7 +144,7 @@ def _update(session: "OpenSession", patch: Patch) -> Update | None:
 
 
 def _at_once(patches: Sequence[Patch]) -> int:
-    """How many patches are held together: as many as fit whole into a fixed room, which low-rank ones hardly need."""
+    """The number of patches held together: as many as fit into a fixed space; low-rank patches hardly need any."""
     sizes: list[int] = [sum(4 * prod(target.shape) for target in patch.targets.values()) for patch in patches]
     return max(1, min(TOGETHER, ROOM // max([1, *sizes])))
 

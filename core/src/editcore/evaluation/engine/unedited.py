@@ -36,7 +36,7 @@ _OF_THE_FILE: Final = frozenset({"_name_or_path", "transformers_version", "dtype
 
 @define
 class Unedited:
-    """Of one session. `answers` are by the text that stands for the question; of what is written, the ids."""
+    """The answers of one session, by the text that stands for the question; a written answer is kept as ids."""
 
     session: "OpenSession"
     _found: dict[str, Found] = field(factory=dict, repr=False)
@@ -44,7 +44,7 @@ class Unedited:
     _loaded: bool = False
 
     def read(self, questions: Sequence[Readable], keep: bool) -> list[Found | Unanswered]:
-        """What is found for each; of a `Drift` or `Neutral` with the distributions."""
+        """The answer to each question; of a `Drift` or `Neutral` with the distributions."""
         refused: dict[str, Unanswered] = {}
         keys = [_key(question) for question in questions]
         self._load()
@@ -143,7 +143,7 @@ class Unedited:
 
 
 def unedited_of(session: "OpenSession") -> Unedited:
-    """What the model of a session answers without any patch."""
+    """The answers of a session's model without any patch."""
     return session.cached("unedited", lambda: Unedited(session), base=True)
 
 

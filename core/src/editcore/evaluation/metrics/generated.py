@@ -1,4 +1,4 @@
-"""Whether what the model writes, greedily and with nothing given to it, is or contains the new target, by any name."""
+"""Does the model's own greedy answer equal or contain the new target, by any of its names?"""
 
 from collections.abc import Sequence
 from functools import partial

@@ -1,1 +1,1 @@
-"""What the parts of a model are, where they are, and what its files call them."""
+"""The parts of a model, their places, and their names in its files."""

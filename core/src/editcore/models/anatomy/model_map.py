@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 @frozen(eq=False)
 class Anatomy:
-    """Where everything is. `blocks`, `roles`, `n_layers` and `mlp_width` are those of the decoder; an encoder has its
-    own in `stacks["encoder"]`.
+    """The place of every part. `blocks`, `roles`, `n_layers` and `mlp_width` are those of the decoder; an encoder has
+    its own in `stacks["encoder"]`.
 
     `tied` groups names of parameters that share storage; `family` names the table that confirmed the map, if any;
     `given` is the map by file that decided it, if any.

@@ -83,7 +83,7 @@ def is_list(model: nn.Module, path: str) -> bool:
 
 
 def expert_path(block: nn.Module) -> str | None:
-    """Where a block keeps experts: a list of like modules, or one weight of three dimensions; None without."""
+    """The place of a block's experts: a list of like modules, or one weight of three dimensions; None without."""
     for path, module in block.named_modules():
         if isinstance(module, nn.ModuleList) and len(module) > 1 and _is_uniform(module):
             return str(path)

@@ -124,7 +124,7 @@ def _tokenizer(folder: Path, name: str, trust: bool) -> "PreTrainedTokenizerBase
 
 
 def _rows_of(model: "PreTrainedModel") -> int:
-    """How many tokens the embedding knows; of a quantised one its weight does not tell."""
+    """The number of tokens of the embedding; the weight of a quantised one does not tell."""
     embedding: Any = model.get_input_embeddings()  # type: ignore[no-untyped-call]
     return int(getattr(embedding, "num_embeddings", None) or embedding.weight.shape[0])
 

@@ -104,7 +104,7 @@ def identity(model: "PreTrainedModel", name: str, parameter: nn.Parameter) -> An
 
 
 def device_of(model: "PreTrainedModel") -> torch.device:
-    """Where rows go in and logits come out: the accelerator of a model that is partly offloaded, else the weights'."""
+    """The device of inputs and logits: the accelerator if a model is partly offloaded, else that of the weights."""
     for device in getattr(model, "hf_device_map", {}).values():
         if device not in ("cpu", "disk"):
             return torch.device(device)

@@ -1,4 +1,4 @@
-"""Where a model first gives NaN or infinity. Asked only once something has failed, so it costs nothing otherwise."""
+"""The place where a model first gives NaN or infinity. Asked only after a failure, so it costs nothing otherwise."""
 
 import re
 from collections.abc import Callable, Iterator, Sequence

@@ -56,7 +56,7 @@ class TreeRow:
         return self.columns[next(reversed(self.columns))]
 
     def shares(self, ids: Sequence[int]) -> int:
-        """How many tokens at the beginning are those of the member added last."""
+        """The number of first tokens shared with the member added last."""
         count = 0
         for token, column in zip(ids, self.last, strict=False):
             if token != self.ids[column]:

@@ -1,4 +1,4 @@
-"""How likely a model finds given answers, token by token."""
+"""Probabilities of given answers, token by token."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

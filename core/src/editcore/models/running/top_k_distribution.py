@@ -21,7 +21,7 @@ class TopKDistribution:
 
 
 def top_k(logprobs: Tensor) -> TopKDistribution:
-    """Of log-probabilities (n, V), in CPU memory."""
+    """Take log-probabilities (n, V) into CPU memory."""
     top, ids = logprobs.topk(min(LIKELIEST, logprobs.shape[-1]), dim=-1)  # (n, K)
     return TopKDistribution(ids.to("cpu", torch.int32), top.cpu(), _rest(logprobs, ids).cpu())
 

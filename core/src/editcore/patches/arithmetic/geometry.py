@@ -1,4 +1,4 @@
-"""How two deltas of one tensor lie to each other: inner product, cosine, directions, angles. Factors stay factors.
+"""Geometry of two deltas of one tensor: inner product, cosine, directions, angles. Factors stay factors.
 
 A low-rank delta L R, (d, r) times (r, k), is never multiplied out: what is asked of it follows from QR and Gram
 matrices of its factors, in O((d + k) r²) instead of O(d k).
@@ -88,7 +88,7 @@ def _on(delta: Delta, rows: torch.Tensor, columns: torch.Tensor | None) -> Delta
 
 
 def _touched(delta: Delta, rows: int, step: int) -> Sequence[int]:
-    """Where the blocks begin in which a delta is not zero."""
+    """Starts of the blocks in which a delta is not zero."""
     if not delta.form.placed:
         return range(0, rows, step)
     blocks: list[int] = torch.unique(delta.support.rows // step).tolist()  # type: ignore[no-untyped-call]
@@ -120,7 +120,7 @@ class Spectrum:
 
     @property
     def effective_rank(self) -> int | None:
-        """How many directions hold 99 % of the squared norm; None when that is more than were computed."""
+        """The number of directions that hold 99 % of the squared norm; None if that is more than were computed."""
         held = self.values.square().cumsum(0)
         enough = (held >= ENERGY * self.total * (1 - 1e-9)).nonzero()
         if self.total == 0:

@@ -1,4 +1,4 @@
-"""How far a result may differ between machines: the last bit of a float64 product is the hardware's."""
+"""Bounds on differences between machines: the last bit of a float64 product is the hardware's."""
 
 from collections.abc import Sequence
 from typing import Final

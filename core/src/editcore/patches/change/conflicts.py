@@ -1,4 +1,4 @@
-"""Where patches get in each other's way: one fact with two answers, keys that collide, deltas that point one way.
+"""Conflicts between patches: one fact with two answers, keys that collide, deltas that point one way.
 
 Weight patches add up, so two of them on one tensor are no conflict by themselves: rank-one edits of one layer always
 share it. Forms that exclude others on their tensor cannot be added up, so of two only the later can win.

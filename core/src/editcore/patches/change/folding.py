@@ -117,7 +117,7 @@ def _side_by_side(units: Sequence[Units], more: int, d: int) -> _Neurons:
 
 
 def _pieces(anatomy: Anatomy, mlp: Mlp, neurons: _Neurons) -> Iterator[_Piece]:
-    """Where neurons go: keys and gate become rows of the projections inwards, values columns of the one outwards."""
+    """The places of neurons: keys and gate become rows of the inward projections, values columns of the outward one."""
     no_biases = torch.zeros_like(neurons.biases)
     inward = [(mlp.inner[-1], neurons.keys, neurons.biases, mlp.width)]
     if mlp.gated:

@@ -1,4 +1,4 @@
-"""How deltas of several patches meet in one tensor. All low-rank pairs at once: two Gram matrices of the factors."""
+"""Overlaps of the deltas of several patches in one tensor. Low-rank pairs at once: two Gram matrices of the factors."""
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache

@@ -50,7 +50,7 @@ class Plan:
         return files + sum(entry.end - entry.start for entry in fresh)
 
     def deltas(self, key: str) -> "list[Delta]":
-        """What a tensor has on its base after the change, in the order in which it is added: that of the ids."""
+        """The patches of a tensor after the change, in the order in which they are added: that of the ids."""
         added = {patch.patch_id: patch for patch in self.added}
         return [
             delta

@@ -165,7 +165,7 @@ def _original_names(folder: Path) -> Iterator[str]:
 
 
 def _is_committed(folder: Path, journal: Journal) -> bool:
-    """Whether the rename happened: asked of the weights themselves, not of the names that lie about alone."""
+    """Whether the rename happened, read from the weights themselves and not from names alone."""
     if journal.phase == "prepare":
         return False
     if not (folder / journal.staged).exists() and _holds(folder, journal.new, journal, journal.new_files):

@@ -1,4 +1,4 @@
-"""Which weight files a change writes, under which names, and the index that names them."""
+"""The weight files that a change writes, their names, and the index that names them."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -28,7 +28,7 @@ class Rewrite:
 
 
 def original_files(checkpoint: Checkpoint) -> Mapping[str, str]:
-    """Which file of the base holds each tensor; a patched shard has another name than its original."""
+    """The file of the base that holds each tensor; a patched shard has another name than its original."""
     if checkpoint.shards.index is None or not checkpoint.patch_ids:
         return checkpoint.shards.files
     return read_index(original_index_path(checkpoint.folder))["weight_map"]  # type: ignore[no-any-return]

@@ -14,7 +14,7 @@ from editcore.storage.safetensors_reader import Entry
 
 @frozen
 class Replacement:
-    """Where a tensor lies, and how to get its new bytes, called once so that one tensor is in memory at a time."""
+    """The place of a tensor and a call for its new bytes, made once, so that one tensor is in memory at a time."""
 
     entry: Entry
     produce: Callable[[], bytes]

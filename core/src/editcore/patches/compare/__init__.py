@@ -1,1 +1,1 @@
-"""What differs, and whether every hash still holds."""
+"""Differences of patches and folders, and verification of hashes."""

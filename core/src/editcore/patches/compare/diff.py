@@ -1,4 +1,4 @@
-"""How patches, model folders and written stacks differ, any two: in what they say, and in every tensor."""
+"""Differences of any two patches, model folders or written stacks: in their manifests and in every tensor."""
 
 import math
 from collections.abc import Iterator

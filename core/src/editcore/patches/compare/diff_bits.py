@@ -24,7 +24,7 @@ class BitFigures:
 
 @frozen
 class Changed:
-    """How one side changes a tensor: its target in the manifest, which a folder has not, and the deltas in the order of
+    """One side's change of a tensor: its target in the manifest, which a folder has not, and the deltas in the order of
     the arithmetic."""
 
     target: CoreTarget | None

@@ -32,7 +32,7 @@ def manifest_differences(a: Side, b: Side) -> tuple[FieldDifference, ...]:
 
 
 def _of_one_kind(a: Side, b: Side) -> Iterator[FieldDifference]:
-    """What the owner of the kind says of two patches that have the same kind."""
+    """The difference of two patches of one kind, from the owner of the kind."""
     if not (isinstance(a, PatchHeader) and isinstance(b, PatchHeader)) or a.kind == "weights" or b.kind == "weights":
         return
     kind = a.core["payload"]["kind"]

@@ -73,7 +73,7 @@ def verify_patch(path: Path | str, base: Path | str | None = None) -> Verificati
 
 
 def _unknown_results(patch: Patch, path: Path | str) -> tuple[str, ...]:
-    """What some forms make of a tensor depends on every bit of the base, so that it can be NaN on no other."""
+    """Values that depend on every bit of the base, as some forms give; they can be NaN on no other base."""
     keys = sorted(key for key, target in patch.targets.items() if target.form.needs_base)
     if not keys:
         return ()

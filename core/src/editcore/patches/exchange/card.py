@@ -75,7 +75,7 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
 
 
 def _lines(patch: Described, patch_id: str, file_name: str) -> CardLines:
-    """What the patch is and how it is used, as the owner of its kind says."""
+    """The card's lines on what the patch is and how to use it, from the owner of its kind."""
     if patch.kind != "weights":
         return (owner_of(patch.core, patch.about) or PatchKind()).card(as_patch(patch), file_name)
     return CardLines(

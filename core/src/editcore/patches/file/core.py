@@ -33,7 +33,7 @@ class CoreAsset:
 
 @frozen
 class CorePayload:
-    """What a patch of modules or memory holds: the patch kind that owns it, its data, and its parts by name."""
+    """Contents of a patch of modules or memory: the patch kind that owns it, its data, and its parts by name."""
 
     kind: Any
     data: Any
@@ -42,7 +42,7 @@ class CorePayload:
 
 @frozen
 class Core:
-    """What changes a model, checked: targets by checkpoint key for `weights`, a payload for the other kinds.
+    """The checked content of a patch: targets by checkpoint key for `weights`, a payload for the other kinds.
 
     Raises `Fault` where these do not fit together.
     """

@@ -37,7 +37,7 @@ def payload_fault(
     tensors: "Mapping[str, Tensor] | None" = None,
     plugins: "Registry | None" = None,
 ) -> str | None:
-    """What the owner of a patch finds wrong with it, as a clause; None when nothing is, or nobody owns it."""
+    """The fault that the owner of a patch finds in it, as a clause; None without a fault or an owner."""
     owner = owner_of(core, about, plugins)
     if owner is None:
         return None

@@ -1,4 +1,4 @@
-"""How a patch is refused that says something it must not."""
+"""Refusals of patches with invalid content."""
 
 import re
 from typing import Any, Final, NoReturn
@@ -11,7 +11,7 @@ _AGAIN: Final = "get the patch again from where it came"
 
 
 class Fault(ValueError):
-    """What is wrong with a part of the core, as the end of a sentence that its reader begins."""
+    """A fault of a part of the core, as the end of a sentence that its reader begins."""
 
 
 def refuse(where: str, fault: str) -> NoReturn:

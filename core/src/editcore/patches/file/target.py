@@ -56,7 +56,7 @@ class CoreTarget:
 
     @property
     def rank(self) -> int:
-        """How many factors there are; 0 of a form that has none."""
+        """The number of factors; 0 for a form without any."""
         return self.form.rank({name: part.shape for name, part in self.parts.items()})
 
     @classmethod

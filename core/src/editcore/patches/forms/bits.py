@@ -1,4 +1,4 @@
-"""What the forms that set bits have in common: there is no delta, so nothing is asked of one."""
+"""The shared answers of forms that set bits: they have no delta."""
 
 from abc import abstractmethod
 from typing import TYPE_CHECKING, NoReturn

@@ -1,4 +1,4 @@
-"""What a form of a patch answers: which parts it has, what is wrong with them, and what they do to a tensor.
+"""The interface of a form: which parts it has, what is wrong with them, and what they do to a tensor.
 
 Each form is one class in a file of its own beside this one, and `table` names them all. Nobody outside this folder asks
 which form it is: they ask one of the questions below. What a manifest alone tells needs no torch.
@@ -27,7 +27,7 @@ MAX_ELEMENTS: Final = 2**40
 
 
 class Form(ABC):
-    """How the parts of a target describe what happens to its tensor; the parts are in its stored orientation.
+    """Describe a change of a tensor by the parts of a target; the parts are in its stored orientation.
 
     A form is exactly one of four things: `exclusive`, `factored`, `placed`, or `full`.
     """
@@ -41,7 +41,7 @@ class Form(ABC):
     exclusive: ClassVar[bool] = False
     """It says what the bits become, not what is added, and so excludes every other patch on its tensor."""
     needs_base: ClassVar[bool] = False
-    """What the bits become cannot be told without those of the base."""
+    """The new bits cannot be computed without those of the base."""
     factored: ClassVar[bool] = False
     """The delta is a product of factors: it has a rank, may come in groups, and can run beside a weight."""
     placed: ClassVar[bool] = False
@@ -58,7 +58,7 @@ class Form(ABC):
     # What a manifest tells.
 
     def fault(self, shape: Shape, parts: Mapping[str, tuple[str, Shape]]) -> str | None:
-        """What is wrong with parts (name to dtype and shape) of a target of `shape`, or None."""
+        """The fault of parts (name to dtype and shape) of a target of `shape`, or None."""
         if 0 in shape:
             return f"is an empty tensor {shape}"
         if math.prod(shape) > MAX_ELEMENTS:
@@ -72,20 +72,20 @@ class Form(ABC):
 
     @abstractmethod
     def shape_fault(self, shape: Shape, parts: Mapping[str, Shape]) -> str | None:
-        """What is wrong with the shapes of its parts, which are all there, or None."""
+        """The fault in the shapes of its parts, which are all there, or None."""
 
     def base_fault(self, dtypes: Mapping[str, str], base_dtype: str) -> str | None:
         """Why parts of these dtypes do not fit a base of `base_dtype`, or None."""
         return None
 
     def rank(self, parts: Mapping[str, Shape]) -> int:
-        """How many factors there are, by the shapes of the parts; 0 of a form that has none."""
+        """The number of factors, by the shapes of the parts; 0 for a form without any."""
         return 0
 
     # What the numbers tell. All of it is of the delta before its scale.
 
     def value_fault(self, shape: Shape, parts: Parts) -> str | None:
-        """What is wrong with the numbers of a target whose dtypes and shapes are right, or None."""
+        """The fault in the numbers of a target whose dtypes and shapes are right, or None."""
         import torch
 
         for name, part in parts.items():
@@ -94,7 +94,7 @@ class Form(ABC):
         return self.index_fault(shape, parts)
 
     def index_fault(self, shape: Shape, parts: Parts) -> str | None:
-        """What is wrong with the places that it names, or None."""
+        """The fault in the places that it names, or None."""
         return None
 
     @abstractmethod
@@ -113,7 +113,7 @@ class Form(ABC):
         """A bound: no element of the delta is larger, either way."""
 
     def magnitude(self, parts: Parts, start: int, stop: int, columns: int) -> "torch.Tensor":
-        """Of the rows of `block`, the sums that make each element, taken of absolute values: what rounding goes by."""
+        """Bounds for rounding: for the rows of `block`, the sums of absolute values that make each element."""
         return self.block(parts, start, stop, columns).abs()
 
     def factors(self, parts: Parts) -> "tuple[torch.Tensor, torch.Tensor]":
@@ -145,7 +145,7 @@ class Form(ABC):
         return None
 
     def size_of(self, delta: "torch.Tensor", values: "torch.Tensor") -> int | None:
-        """How many bytes a delta in float64 takes in this form, with its elements stored as `values` has them; None
+        """Bytes of a delta in float64 in this form, with its elements stored as `values` has them; None
         where this form cannot say it."""
         return None
 
@@ -166,7 +166,7 @@ class Form(ABC):
         )
 
     def becomes(self, parts: Parts, base: "torch.Tensor") -> "torch.Tensor":
-        """What an exclusive form makes of the base. Raises `ConflictError` of one that is added to it."""
+        """Apply an exclusive form to the base. Raises `ConflictError` of one that is added to it."""
         raise ConflictError(f"{self.name} is added to its base, and sets no bits", hint="add it to the base")
 
     def changed(self, parts: Parts) -> "torch.Tensor | None":
@@ -175,7 +175,7 @@ class Form(ABC):
 
 
 def in_float32(tensor: Any) -> "torch.Tensor":
-    """As patches store what a method computed: float32, on the CPU."""
+    """Convert a method's tensor as patches store it: float32, on the CPU."""
     import torch
 
     found: torch.Tensor = tensor.detach().to("cpu", torch.float32).contiguous()

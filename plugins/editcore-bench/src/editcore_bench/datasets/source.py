@@ -1,4 +1,4 @@
-"""Where a dataset is read from: a file of this machine, or one of a dataset repository."""
+"""Sources of a dataset: a file of this machine, or one of a dataset repository."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Where a subject stands in a prompt that does not mark it."""
+"""Finds the subject in a prompt that does not mark it."""
 
 import re
 

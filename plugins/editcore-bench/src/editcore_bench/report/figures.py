@@ -92,13 +92,13 @@ def _figures(cell: Cell, rows: Sequence[Row], metrics: Sequence[str]) -> Iterato
 
 
 def early(cell: Cell) -> int:
-    """How many edits are the beginning of a sequence, of which it is asked what is left of them."""
+    """The number of first edits of a sequence whose survival is measured."""
     return min(EARLY, cell.protocol.size // 2)
 
 
 @cache
 def is_share(metric: str) -> bool:
-    """Whether a value is a share between 0 and 1, and is written in percent: the metric says it of itself."""
+    """Whether a value is a share between 0 and 1, written in percent; the metric says so."""
     known = registry().metrics.find(metric)
     return known is not None and known.share
 

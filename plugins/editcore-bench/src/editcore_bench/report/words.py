@@ -1,4 +1,4 @@
-"""How figures are written: the same words in a terminal, in CSV and on the page."""
+"""The wording of figures: the same in a terminal, in CSV and on the page."""
 
 import math
 from functools import cache
@@ -9,7 +9,7 @@ from editcore_hooks.plugins import Better
 
 
 def good_side(metric: str) -> Better:
-    """Which values are good, as the metric says; `neither` of a metric that is not installed."""
+    """The metric's word on which values are good; `neither` for a metric that is not installed."""
     known = registry().metrics.find(metric)
     return known.better if known is not None else "neither"
 

@@ -1,4 +1,4 @@
-"""Where cells are run: in this process, or in several of this machine. An engine only runs; it writes nothing."""
+"""Engines run cells in this process, or in several of this machine. They write nothing."""
 
 import multiprocessing
 import os

@@ -21,7 +21,7 @@ from editcore_hooks import Case, UsageError
 
 @frozen
 class Machine:
-    """Where models run: part of what identifies a run, for numbers depend on it."""
+    """The devices of models: part of a run's identity, because numbers depend on it."""
 
     device: str = "cpu"
     dtype: str | None = None

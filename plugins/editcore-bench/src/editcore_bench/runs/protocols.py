@@ -1,4 +1,4 @@
-"""How edits meet the model: alone, in batches, one after another. The only place that says when a case is scored."""
+"""Protocols of edits: alone, in batches, one after another. The only place that says when a case is scored."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -15,8 +15,8 @@ from editcore_hooks import Case
 
 @define
 class Trace:
-    """What a cell did, as it goes: scores, the cases and the patch of each edit, what its first patch says of how it
-    was made, and what the edits cost."""
+    """The record of a cell while it runs: scores, the cases and the patch of each edit, how its first patch was
+    made, and what the edits cost."""
 
     tick: Callable[[int], None]
     rows: list[Row] = field(factory=list)

@@ -1,4 +1,4 @@
-"""Where something ran: the machine, the versions, the moment. No name of a person or a folder."""
+"""The machine, versions and time of a run. No name of a person or a folder."""
 
 import platform
 import re

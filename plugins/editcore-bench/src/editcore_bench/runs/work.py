@@ -33,7 +33,7 @@ class Task:
 
     @property
     def edits(self) -> int:
-        """How many cases the cell edits, to show how far it is."""
+        """The number of cases that the cell edits, for progress."""
         size = self.cell.protocol.size
         return {"single": len(self.cases), "batch": len(self.cases) // size * size, "sequential": size}[
             self.cell.protocol.kind
@@ -41,7 +41,7 @@ class Task:
 
     @property
     def together(self) -> int:
-        """How many facts are edited at once: settings are found, and statistics collected, for so many."""
+        """The number of facts edited at once, for which settings are found and statistics collected."""
         size = self.cell.protocol.size if self.cell.protocol.kind == "batch" else 1
         return sum(len(case.requests) for case in self.cases[:size])
 

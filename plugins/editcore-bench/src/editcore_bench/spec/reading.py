@@ -27,7 +27,7 @@ _DATASET: Final = ("name", "label", "path", "file", "set", "n", "start")
 
 @frozen
 class Choice:
-    """What a person says over the spec: other models, by name where the files of its datasets are, other methods, and
+    """A person's changes to the spec: other models, by name where the files of its datasets are, other methods, and
     how many cases of each dataset.
 
     A file of another layout than the dataset's is `LAYOUT:FILE`. A method that the spec has keeps its settings.

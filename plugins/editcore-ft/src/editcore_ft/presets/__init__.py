@@ -10,7 +10,7 @@ DEPTH: Final = 1 / 4
 
 
 def find_preset(model: Mapping[str, Any], method: str) -> Mapping[str, Any]:
-    """What the preset for `model` gives for `method`; {} when there is none."""
+    """The settings of the preset for `model` and `method`; {} without one."""
     from editcore.authoring.settings import matching_preset
 
     return dict(matching_preset(__name__, model).get(method, {}))
