@@ -70,7 +70,15 @@ def plain(folder: Path) -> Plain:
 
 
 def settings(**more: Any) -> CrispEditHparams:
-    values = {"layers": LAYERS, "lr": 1e-3, "steps": STEPS, "energy": 0.9, "mom2_tokens": 1000, "gradient_tokens": 500}
+    values = {
+        "layers": LAYERS,
+        "lr": 1e-3,
+        "steps": STEPS,
+        "energy": 0.9,
+        "eos": False,
+        "mom2_tokens": 1000,
+        "gradient_tokens": 500,
+    }
     return CrispEditHparams(**{**values, **more})
 
 
@@ -191,7 +199,7 @@ def test_a_later_edit_spares_what_earlier_ones_read(session: editcore.Session, p
         second = deltas(session, edited(session, REQUESTS[2:], h))
         forgetful = deltas(session, edited(session, REQUESTS[2:], settings(history=False)))
     model = copy.deepcopy(plain.model)
-    for (n, name), delta in zip(plain.down.items(), deltas(session, first), strict=True):
+    for name, delta in zip(plain.down.values(), deltas(session, first), strict=True):
         model.get_parameter(f"{name}.weight").data += (delta.T if plain.transposed else delta).float()
     moments, positions = ordinary(session)
     rows = [plain.ids(f"{request.rendered().text} {request.target_new}") for request in REQUESTS[:2]]

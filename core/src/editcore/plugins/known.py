@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from typing import Final
 
 METHODS: Final[Mapping[str, str]] = {
+    "adalora": "editcore-lora",
     "alphaedit": "editcore-alphaedit",
     "crispedit": "editcore-crispedit",
     "emmet": "editcore-emmet",
     "ft": "editcore-ft",
     "ft-l": "editcore-ft",
     "ft-m": "editcore-ft",
+    "ft-t": "editcore-ft",
     "kn": "editcore-kn",
+    "locft": "editcore-ft",
+    "lora": "editcore-lora",
     "memit": "editcore-memit",
     "pmet": "editcore-pmet",
     "rome": "editcore-rome",

@@ -52,8 +52,8 @@ def curvature(
     assets: list[Asset] = []
     for layer in layers:
         own = earlier.get(layer)
-        a, used_a = _basis(session, layer, keys[layer], KEYS, own and own.keys, own, hparams)
-        b, used_b = _basis(session, layer, gradients[layer], GRADIENTS, own and own.gradients, own, hparams)
+        a, used_a = _basis(session, layer, keys[layer], KEYS, own, hparams)
+        b, used_b = _basis(session, layer, gradients[layer], GRADIENTS, own, hparams)
         found[layer] = flat(b, a, hparams.energy)
         assets += [*used_a, *used_b]
     notes = {
@@ -77,19 +77,17 @@ def _basis(
     layer: int,
     kept: tuple[Moment, Asset],
     statistic: Statistic,
-    columns: Tensor | None,
     own: Own | None,
     hparams: CrispEditHparams,
 ) -> tuple[tuple[Tensor, Tensor], list[Asset]]:
     """Eigenvalues (n,) and eigenvectors (n, n) of a moment, those of ordinary text alone from the store."""
     moment, asset = kept
-    if own is None or columns is None:
+    if own is None:
         basis, cached = eigenbasis(session, layer, moment.mean, asset, statistic)
         device = session.device
         return (basis.values.to(device), basis.vectors.to(device)), [asset, cached]
-    mean = merged(
-        moment.mean.to(session.device), moment.weight, columns.to(session.device), own.count, hparams.history_weight
-    )
+    columns = (own.keys if statistic is KEYS else own.gradients).to(session.device)
+    mean = merged(moment.mean.to(session.device), moment.weight, columns, own.count, hparams.history_weight)
     key = ("merged eigenbasis", statistic.kind, asset.sha256, hparams.history_weight)
     values, vectors = session.cached(key, lambda: tuple(torch.linalg.eigh(mean)))
     return (values, vectors), [asset]

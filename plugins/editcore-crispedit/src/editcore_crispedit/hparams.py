@@ -47,6 +47,11 @@ class CrispEditHparams:
         1e-2, help="loss of each request below which a batch is skipped and training ends", source=_CODE,
         validator=not_negative,
     )  # fmt: skip
+    eos: bool = hparam(
+        True,
+        help="end the answer with the token that ends a text, or in a chat the turn, if the tokenizer has one",
+        source=f"arXiv:2509.22072; {_CODE}: false",
+    )
     batch_size: int = hparam(32, help="requests a step, each in all its contexts", source=_CODE, validator=positive)
     context_templates: tuple[str, ...] = hparam(
         (), help="contexts for training each prompt, in addition to none, each with one {} for the prompt"

@@ -14,7 +14,10 @@ from editcore_crispedit.curvature import curvature
 from editcore_crispedit.hparams import CrispEditHparams
 from editcore_crispedit.own import increment, read
 from editcore_ft.hparams import FtHparams
-from editcore_ft.method import compute_update
+from editcore_ft.loop import Losses
+from editcore_ft.method import ROUNDED, contexts_for
+from editcore_ft.objective import Example, examples, nll
+from editcore_ft.training import Training, require, trained_update
 from editcore_hooks import EditRequest, Location, State, Update, UsageError
 from editcore_keyvalue.joint import edited_layers
 
@@ -26,8 +29,7 @@ def compute(
     session: "Session", requests: Sequence[EditRequest], location: Location, state: State, hparams: CrispEditHparams
 ) -> Update:
     """One update of all `requests`, from the current model."""
-    if not requests:
-        raise UsageError("there is nothing to edit", hint="give at least one request")
+    require(requests, location)
     if session.encoder_decoder:
         raise UsageError("crispedit reads ordinary text, and an encoder-decoder writes none", hint="--method ft-m")
     layers = edited_layers(location, "crispedit")
@@ -39,14 +41,27 @@ def compute(
         raise UsageError(f"no direction of {empty[0]} is flat at this energy", hint="lower it: --set energy=0.9")
     kind = RotatedCopies if hparams.adam == "eigenbasis" else ProjectedCopies
     copies = kind(session, location.sites, flat)
-    update = compute_update(session, requests, location, training(hparams), copies)
-    notes = {
-        **update.notes,
-        **found.notes,
-        "leak": {str(site): round(share, 6) for site, share in copies.leak.items()},
-    }
+    update = _trained(session, requests, copies, training(hparams))
+    leak = {str(site): round(share, 6) for site, share in copies.leak.items()}
     kept = increment(read(session, copies, location.sites, requests)) if hparams.history else {}
+    notes = {**update.notes, **found.notes, "leak": leak}
     return evolve(update, notes=notes, state_increment=kept, assets=found.assets)
+
+
+def _trained(
+    session: "Session", requests: Sequence[EditRequest], copies: ProjectedCopies | RotatedCopies, hparams: FtHparams
+) -> Update:
+    """The training of FT-M on these copies."""
+    contexts = contexts_for(session, hparams)
+    rows = examples(session, requests, contexts, hparams)
+
+    def objective(batch: Sequence[Example]) -> Losses:
+        each = nll(copies.logits, batch)  # (E,)
+        return Losses(each, each.mean)
+
+    limit = ROUNDED * hparams.stop_loss
+    loop = Training(rows, objective, lambda batch: nll(copies.logits, batch), limit, "fine-tuning")
+    return trained_update(session, requests, copies, hparams, loop, lambda: {"contexts": list(contexts)})
 
 
 def training(hparams: CrispEditHparams) -> FtHparams:
@@ -57,6 +72,7 @@ def training(hparams: CrispEditHparams) -> FtHparams:
         steps=hparams.steps,
         stop_loss=hparams.stop_loss,
         batch_size=hparams.batch_size,
+        eos=hparams.eos,
         context_templates=hparams.context_templates,
         context_count=hparams.context_count,
         context_length=hparams.context_length,

@@ -7,21 +7,22 @@ positions of A and of B; ω `history_weight`. With ω = 1 these are the moments 
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from attrs import frozen
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from editcore.authoring.models import Item, Tap, Trace
+from editcore.authoring.models import Item, Place, Tap, Trace, target_logits
 from editcore_ft.weights import Copies
 from editcore_hooks import EditRequest, Site
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
 
-TOGETHER = 16
+TOGETHER: Final = 16
 """Texts of one forward."""
 
 
@@ -40,24 +41,23 @@ def read(session: "Session", copies: Copies, sites: Sequence[Site], requests: Se
     items: list[Item] = [(ids[:1], ids[1:]) for ids in texts if len(ids) > 1]
     keys: dict[Site, list[Tensor]] = {site: [] for site in sites}
     gradients: dict[Site, list[Tensor]] = {site: [] for site in sites}
+    taps: dict[Place, Tap] = {site: Tap(input=True, output=True) for site in sites}
     for start in range(0, len(items), TOGETHER):
         some = items[start : start + TOGETHER]
-        taps = {site: Tap(input=True, output=True) for site in sites}
         with torch.enable_grad(), Trace(session.anatomy, taps, detach=False) as trace:
-            found = copies.logits(some)
+            found = copies.run(partial(target_logits, session.model, some))
             loss = cross_entropy(found.logits.float(), found.labels, reduction="sum")
-            outputs = [trace.output(site) for site in sites]
-            slopes = torch.autograd.grad(loss, outputs)  # (B, T, d) each
+            slopes = torch.autograd.grad(loss, [trace.output(site) for site in sites])  # (B, T, d) each
         rows, columns = _positions(some, loss.device)
         for site, slope in zip(sites, slopes, strict=True):
             keys[site].append(trace.input(site).detach()[rows, columns].float())  # (m, f)
             gradients[site].append(slope[rows, columns].float())  # (m, d)
-    found_: dict[int, Own] = {}
+    own: dict[int, Own] = {}
     for site in sites:
         assert site.layer is not None
         k, g = torch.cat(keys[site]).T, torch.cat(gradients[site]).T
-        found_[site.layer] = Own(fewer(k), fewer(g), k.shape[1])
-    return found_
+        own[site.layer] = Own(fewer(k), fewer(g), k.shape[1])
+    return own
 
 
 def _positions(items: Sequence[Item], device: torch.device) -> tuple[Tensor, Tensor]:
@@ -74,7 +74,8 @@ def fewer(columns: Tensor) -> Tensor:
         return columns.contiguous()
     x = columns.double()
     values, vectors = torch.linalg.eigh(x @ x.T)
-    return (vectors * values.clamp(min=0).sqrt()).float().contiguous()
+    found: Tensor = vectors * values.clamp(min=0).sqrt()
+    return found.float().contiguous()
 
 
 def increment(own: Mapping[int, Own]) -> dict[str, Tensor]:
@@ -93,14 +94,12 @@ def increment(own: Mapping[int, Own]) -> dict[str, Tensor]:
 def folded(increments: Sequence[Mapping[str, Any]]) -> dict[int, Own]:
     """All of them together, by layer."""
     layers = sorted({int(name.partition(".")[2]) for each in increments for name in each})
-    return {
-        layer: Own(
-            *(torch.cat([one[f"{name}.{layer}"] for one in having], 1) for name in ("keys", "gradients")),
-            int(sum(float(one[f"count.{layer}"]) for one in having)),
-        )
-        for layer in layers
-        for having in [[each for each in increments if f"keys.{layer}" in each]]
-    }
+    found = {}
+    for layer in layers:
+        having = [each for each in increments if f"keys.{layer}" in each]
+        keys, gradients = (torch.cat([one[f"{name}.{layer}"] for one in having], 1) for name in ("keys", "gradients"))
+        found[layer] = Own(keys, gradients, sum(int(one[f"count.{layer}"]) for one in having))
+    return found
 
 
 def merged(mean: Tensor, n: int, columns: Tensor, m: int, weight: float) -> Tensor:

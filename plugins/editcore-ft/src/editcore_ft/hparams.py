@@ -118,9 +118,7 @@ class FtHparams(TrainingHparams):
 class FtLHparams(FtHparams):
     """Settings of `ft-l`."""
 
-    constraint: Constraint = hparam(
-        "linf", help=CONSTRAINT_HELP, source=f"{_ROME}; Zhu et al. 2020, arXiv:2012.00363"
-    )
+    constraint: Constraint = hparam("linf", help=CONSTRAINT_HELP, source=f"{_ROME}; Zhu et al. 2020, arXiv:2012.00363")
 
 
 @frozen

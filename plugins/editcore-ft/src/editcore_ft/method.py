@@ -25,7 +25,7 @@ def compute_update(
 ) -> Update:
     """One delta a site for all `requests`."""
     require(requests, location)
-    contexts = _contexts(session, hparams)
+    contexts = contexts_for(session, hparams)
     rows = examples(session, requests, contexts, hparams)
     _warn_of_many_tokens(session, requests, rows, hparams)
     copies = Copies(session, location.sites, anchored_at_base=hparams.anchor == "base")
@@ -41,7 +41,8 @@ def compute_update(
     return trained_update(session, requests, copies, hparams, training, lambda: {"contexts": list(contexts)})
 
 
-def _contexts(session: "Session", hparams: FtHparams) -> tuple[str, ...]:
+def contexts_for(session: "Session", hparams: FtHparams) -> tuple[str, ...]:
+    """The contexts that the settings name or have sampled, the same all session long; at least the clean one."""
     if hparams.context_templates:
         return check_contexts(hparams.context_templates)
     if not hparams.context_count:

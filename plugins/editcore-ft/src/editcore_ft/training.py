@@ -57,6 +57,7 @@ def trained_update(
             copies, training.examples, hparams, training.objective, progress.advance, seed=session.seed,
             clip=training.clip,
         )  # fmt: skip
+    copies.settle_()
     norms = {site: float(copies.delta(site).norm() / copies.start[site].norm()) for site in copies.trained}
     if not all(map(isfinite, norms.values())):
         raise diverged(hparams)
@@ -64,10 +65,10 @@ def trained_update(
     for site, part in parts.items():
         if isinstance(part.update, LowRank):
             copies.set_delta_(site, part.update.out @ part.update.in_)
-    losses = _final_losses(training.nll, batches, len(requests))
+    losses = final_losses(training.nll, batches, len(requests))
     open_ = [i for i, loss in enumerate(losses) if not loss < training.limit]
     if open_:
-        _say_open(session, requests, losses, open_, training.limit)
+        say_open(session, requests, losses, open_, training.limit)
     left_out = {str(site): part.residual for site, part in parts.items() if part.residual is not None}
     return Update(
         tensors={site: part.update for site, part in parts.items()},
@@ -102,7 +103,7 @@ def _update_of(delta: Tensor, rank: int | None) -> _Part:
 
 
 @torch.no_grad()
-def _final_losses(nll: Callable[[Sequence[Any]], Tensor], batches: Sequence[Sequence[Any]], n: int) -> list[float]:
+def final_losses(nll: Callable[[Sequence[Any]], Tensor], batches: Sequence[Sequence[Any]], n: int) -> list[float]:
     """The NLL of every request with what is returned, in the order of the requests."""
     losses = [0.0] * n
     for batch in batches:
@@ -111,9 +112,10 @@ def _final_losses(nll: Callable[[Sequence[Any]], Tensor], batches: Sequence[Sequ
     return losses
 
 
-def _say_open(
+def say_open(
     session: "Session", requests: Sequence[EditRequest], losses: Sequence[float], open_: Sequence[int], limit: float
 ) -> None:
+    """Report how many edits did not converge, and the subject of the worst."""
     worst = max(open_, key=lambda i: losses[i])
     session.say(
         f"{len(open_)} of {len(requests)} edits did not converge: the loss of {requests[worst].subject!r} is "

@@ -13,7 +13,7 @@ from attrs import define
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from editcore.authoring.models import Tap, Trace, forward, pad
+from editcore.authoring.models import Place, Tap, Trace, forward, pad
 from editcore_hooks import Site
 from editcore_keyvalue.moments import Accumulator, Moment
 
@@ -58,18 +58,19 @@ class GradientAccumulator(Accumulator):
 def gradients(session: "Session", layers: Sequence[int], rows: Sequence[Sequence[int]]) -> dict[int, Tensor]:
     """g (n, d), float32, of each layer, at the n positions of `rows` that have a next token."""
     batch = pad(rows).to(session.device)
-    at = batch.mask[:, 1:].nonzero(as_tuple=True)  # of each, the row and the column before its next token
-    labels = batch.ids[:, 1:][at]  # (n,)
+    row, column = batch.mask[:, 1:].nonzero().unbind(1)  # (n,): those whose next column holds a token
+    labels = batch.ids[row, column + 1]  # (n,)
     sites = {layer: Site("mlp_out", layer) for layer in layers}
-    start = torch.zeros(
-        (), device=session.device, requires_grad=True
-    )  # weights need no gradient: the graph begins here
+    # weights need no gradient: the graph begins here
+    start = torch.zeros((), device=session.device, requires_grad=True)
     lowest = sites[min(layers)]
-    taps = {site: Tap(output=True, edit=_plus(start) if site == lowest else None) for site in sites.values()}
+    taps: dict[Place, Tap] = {
+        site: Tap(output=True, edit=_plus(start) if site == lowest else None) for site in sites.values()
+    }
     with torch.enable_grad(), Trace(session.anatomy, taps, detach=False) as trace:
-        loss = cross_entropy(forward(session.model, batch, at).float(), labels, reduction="sum")
+        loss = cross_entropy(forward(session.model, batch, (row, column)).float(), labels, reduction="sum")
         found = torch.autograd.grad(loss, [trace.output(site) for site in sites.values()])  # (B, T, d) each
-    return {layer: g[at].float() for layer, g in zip(sites, found, strict=True)}
+    return {layer: g[row, column].float() for layer, g in zip(sites, found, strict=True)}
 
 
 def _plus(start: Tensor) -> Callable[[Tensor], Tensor]:
