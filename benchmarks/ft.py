@@ -20,7 +20,9 @@ from editcore_hooks import Site
 
 
 def examples(shape: Shape, edits: int) -> list[Example]:
-    rows = [(random_ids(shape, shape.prompt, 10 * i), random_ids(shape, shape.target, 10 * i + 1)) for i in range(edits)]
+    rows = [
+        (random_ids(shape, shape.prompt, 10 * i), random_ids(shape, shape.target, 10 * i + 1)) for i in range(edits)
+    ]
     return [Example(i, (TrainingRow((q, x), x),)) for i, (q, x) in enumerate(rows)]
 
 

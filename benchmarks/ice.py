@@ -35,7 +35,9 @@ def examples(shape: Shape, edits: int) -> list[IceExample]:
         fact, stated = ((q, x), x), [((row, x), x) for row in taught]
         found.append(
             IceExample(
-                index, Example(index, (TrainingRow(*fact),)), Example(index, tuple(TrainingRow(*row) for row in stated)),
+                index,
+                Example(index, (TrainingRow(*fact),)),
+                Example(index, tuple(TrainingRow(*row) for row in stated)),
                 (q, x), tuple((row, x) for row in taught), (), False, index, (),
             )
         )  # fmt: skip
@@ -142,8 +144,9 @@ def main() -> None:
         "ice, side by side": lambda: together(session, layers, edits, h),
     }
     found = compare(ways, arguments.repeats)
-    print(f"random GPT-2, {shape.layers} layers of {shape.width}, vocabulary {shape.vocabulary}; layers {layers}, prompt "
-          f"{shape.prompt} tokens, target {shape.target}, {CONTEXTS} contexts of {shape.context}, {shape.steps} steps\n")  # fmt: skip
+    model = f"random GPT-2, {shape.layers} layers of {shape.width}, vocabulary {shape.vocabulary}; layers {layers}"
+    rows = f"prompt {shape.prompt} tokens, target {shape.target}, {CONTEXTS} contexts of {shape.context}"
+    print(f"{model}, {rows}, {shape.steps} steps\n")
     print_table(found, session.model, arguments.threads, arguments.edits)
 
 

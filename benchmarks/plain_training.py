@@ -48,8 +48,12 @@ def open_random(shape: Shape) -> Any:
     """What the methods read of a session: model and anatomy."""
     torch.manual_seed(0)
     config = GPT2Config(
-        bos_token_id=0, eos_token_id=0,
-        n_layer=shape.layers, n_embd=shape.width, n_head=max(shape.width // 64, 1), vocab_size=shape.vocabulary
+        bos_token_id=0,
+        eos_token_id=0,
+        n_layer=shape.layers,
+        n_embd=shape.width,
+        n_head=max(shape.width // 64, 1),
+        vocab_size=shape.vocabulary,
     )
     model = GPT2LMHeadModel(config).eval().requires_grad_(False)
     return SimpleNamespace(model=model, anatomy=Anatomy.of(model), live=SimpleNamespace(patches=()), seed=0)
@@ -82,7 +86,9 @@ def print_table(found: Mapping[str, tuple[list[Run], float]], model: Any, thread
     """A line for each way, and the ratio of the first to every other."""
     size = sum(parameter.numel() * parameter.element_size() for parameter in model.parameters()) / 2**20
     print(describe_machine(threads))
-    print(f"model {size:.0f} MiB; {edits} edits; processor seconds count what this process was given, wall seconds wait\n")
+    print(
+        f"model {size:.0f} MiB; {edits} edits; processor seconds count what this process was given, wall seconds wait\n"
+    )
     print("| way | processor seconds, best | wall seconds, best | peak above the model | first loss | last loss |")
     print("|---|---|---|---|---|---|")
     best = {way: min(run.processor for run in runs) for way, (runs, _) in found.items()}

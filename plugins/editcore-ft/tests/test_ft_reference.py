@@ -66,9 +66,7 @@ def plain(folder: Path) -> Plain:
     return Plain(model, tokenizer, names, False, [tokenizer.bos_token_id])
 
 
-def prompt_and_target(
-    plain: Plain, request: EditRequest, context: str, eos: bool
-) -> tuple[list[int], list[int]]:
+def prompt_and_target(plain: Plain, request: EditRequest, context: str, eos: bool) -> tuple[list[int], list[int]]:
     prompt = context.replace("{}", request.rendered().text)
     before, whole = plain.ids(prompt), plain.ids(f"{prompt} {request.target_new}")
     assert whole[: len(before)] == before

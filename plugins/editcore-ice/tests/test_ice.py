@@ -63,7 +63,11 @@ def test_the_patch_keeps_contexts_samples_and_curves(llama: editcore.Session) ->
 @pytest.mark.parametrize(
     ("request_", "values", "contexts"),
     [
-        (REQUEST, {"context_templates": ["So: {}", "{}"]}, ["So: Ada Marlow works as a pilot.", "Ada Marlow works as a pilot."]),
+        (
+            REQUEST,
+            {"context_templates": ["So: {}", "{}"]},
+            ["So: Ada Marlow works as a pilot.", "Ada Marlow works as a pilot."],
+        ),
         (GIVEN, {"context_source": "templates", "context_count": 1}, ["Ada Marlow works as a pilot."]),
         (GIVEN, {"context_count": 1}, [GIVEN.contexts[0]]),
         (GIVEN, {"in_context": False}, [""]),
@@ -114,9 +118,7 @@ def test_other_seeds_give_other_samples(llama_folder: Path) -> None:
         ({"lr": 1e30, "constraint": "none"}, "diverged"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(
-    llama: editcore.Session, values: dict[str, Any], message: str
-) -> None:
+def test_settings_that_cannot_work_are_refused(llama: editcore.Session, values: dict[str, Any], message: str) -> None:
     with pytest.raises(EditcoreError, match=message):
         llama.edit_all([REQUEST], options(**values))
 

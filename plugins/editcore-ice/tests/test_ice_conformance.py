@@ -16,7 +16,7 @@ class TestIce(MethodConformance):
 
 class TestIceOnGpt2(MethodConformance):
     method = "ice"
-    hparams = {**QUICK, "form": "samples", "context_source": "model", "context_length": 6, "rank": 8}  # noqa: RUF012
+    hparams = {**QUICK, "form": "samples", "context_source": "model", "context_length": 6, "rank": 8}
 
     @classmethod
     def model(cls, folder: Path) -> Path:

@@ -48,7 +48,11 @@ def session(request: pytest.FixtureRequest) -> editcore.Session:
 def plain(session: editcore.Session) -> Plain:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(session.checkpoint.folder, dtype=torch.float32).eval().requires_grad_(False)
+    model = (
+        AutoModelForCausalLM.from_pretrained(session.checkpoint.folder, dtype=torch.float32)
+        .eval()
+        .requires_grad_(False)
+    )
     tokenizer = AutoTokenizer.from_pretrained(session.checkpoint.folder)
     if model.config.model_type == "gpt2":
         return Plain(model, tokenizer, tuple(f"transformer.h.{n}.mlp.c_proj.weight" for n in LAYERS), True, [])
@@ -118,10 +122,7 @@ def losses(plain: Plain, model: Any, start: Any, one: Request, h: IceHparams, st
     for i, p in enumerate(known):
         q = logprobs(model, (one.q + given + one.drawn[i])[:-1], h.sample_length)
         sampled = torch.tensor(one.drawn[i])
-        if h.form == "divergence":
-            values = (p.exp() * (p - q)).sum(1)
-        else:
-            values = -q.gather(1, sampled[:, None])[:, 0]
+        values = (p.exp() * (p - q)).sum(1) if h.form == "divergence" else -q.gather(1, sampled[:, None])[:, 0]
         first = 1 if given and one.end else 0
         ended = [place for place, token in enumerate(one.drawn[i]) if token == plain.tokenizer.eos_token_id]
         last = ended[0] if ended else h.sample_length - 1

@@ -285,7 +285,7 @@ def test_the_time_limit_is_kept_and_what_it_cut_is_a_warning(session: editcore.S
     moment, _ = second_moments(session, [0], MomentRequest(tokens=100_000, seconds=0.0))[0]
     assert (moment.count, moment.wanted) == (512, 100_000)
     assert "reading 512 tokens sampled" in said[0]
-    assert said[-1].startswith("warning: the second moments of layer 0 are over 512 of 100,000 tokens")
+    assert said[-1].startswith("warning: the second moments of the keys of layer 0 are over 512 of 100,000 tokens")
 
 
 def test_the_time_that_a_search_leaves_is_kept_too(session: editcore.Session) -> None:

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from typing import Final
 
 METHODS: Final[Mapping[str, str]] = {
+    "adalora": "editcore-lora",
     "alphaedit": "editcore-alphaedit",
+    "crispedit": "editcore-crispedit",
     "emmet": "editcore-emmet",
     "ft": "editcore-ft",
     "ft-l": "editcore-ft",
@@ -20,6 +22,7 @@ METHODS: Final[Mapping[str, str]] = {
     "ke": "editcore-ke",
     "kn": "editcore-kn",
     "locft": "editcore-ft",
+    "lora": "editcore-lora",
     "malmen": "editcore-malmen",
     "memit": "editcore-memit",
     "mend": "editcore-mend",

@@ -40,7 +40,7 @@ def compute_each(
 
 
 def _training(session: "Session", requests: Sequence[EditRequest], hparams: FtHparams) -> Training:
-    contexts = _contexts(session, hparams)
+    contexts = contexts_for(session, hparams)
     rows = examples(session, requests, contexts, hparams)
     _warn_of_many_tokens(session, requests, rows, hparams)
     penalty = divergence(session, hparams)
@@ -58,7 +58,8 @@ def _training(session: "Session", requests: Sequence[EditRequest], hparams: FtHp
     return Training(rows, task, "fine-tuning")
 
 
-def _contexts(session: "Session", hparams: FtHparams) -> tuple[str, ...]:
+def contexts_for(session: "Session", hparams: FtHparams) -> tuple[str, ...]:
+    """The contexts that the settings name or have sampled, the same all session long; at least the clean one."""
     if hparams.context_templates:
         return check_contexts(hparams.context_templates)
     if not hparams.context_count:

@@ -43,7 +43,9 @@ def _under(session: "Session", path: str) -> list[Site]:
     """The matrices at or below the path: whole components count, so that layers.2 is not layers.20."""
     names = [name for name, _ in session.model.named_parameters() if name.startswith(f"{path}.")]
     if not names:
-        raise UsageError(f"the model has no parameters at {path!r}", hint="see `editcore inspect MODEL` for its modules")
+        raise UsageError(
+            f"the model has no parameters at {path!r}", hint="see `editcore inspect MODEL` for its modules"
+        )
     found = {session.anatomy.site_of(name) for name in names}
     sites = [site for site in found if site is not None and site.role in _MATRICES]
     if not sites:

@@ -53,9 +53,13 @@ def trained_update(
     location: Location,
     hparams: TrainingHparams,
     training: Training,
+    copies: Copies | None = None,
 ) -> Update:
-    """One delta a site for all `requests`. What did not converge is reported, and noted with its final loss."""
-    copies = Copies(session, location.sites, anchored_at_base=hparams.anchor == "base")
+    """One delta a site for all `requests`. What did not converge is reported, and noted with its final loss.
+
+    `copies` are those of the sites where a method brings a kind of its own.
+    """
+    copies = copies or Copies(session, location.sites, anchored_at_base=hparams.anchor == "base")
     task = training.task(copies)
     batches = in_batches(training.examples, hparams)
     passes = hparams.steps * (len(batches) if hparams.schedule == "depth" else 1)
@@ -63,13 +67,14 @@ def trained_update(
         trained = train_(
             copies, training.examples, hparams, task.objective, progress.advance, seed=session.seed, clip=training.clip
         )
+    copies.settle_()
     norms = {site: float(value.norm()) for site, value in copies.start.items()}
     parts = _parts({site: copies.delta(site) for site in copies.trained}, norms, hparams)
     for site, part in parts.items():
         if part.kept is not None:
             copies.set_delta_(site, part.kept)
-    losses = _final_losses(task, batches, len(requests))
-    _say_open(session, requests, losses, task.limit)
+    losses = final_losses(task.nll, batches, len(requests))
+    say_open(session, requests, losses, task.limit)
     return _update(parts, trained, losses, task, training.examples)
 
 
@@ -104,7 +109,7 @@ def trained_updates(
                     e = example.index
                     losses[e] = loss
                     found[e] = _update(parts[e], runs[e], [loss], task, [example])
-    _say_open(session, requests, losses, limit)
+    say_open(session, requests, losses, limit)
     return [found[e] for e in range(len(requests))]
 
 
@@ -155,16 +160,17 @@ def _update(
 
 
 @torch.no_grad()
-def _final_losses(task: Task, batches: Sequence[Sequence[Any]], n: int) -> list[float]:
+def final_losses(nll: Callable[[Sequence[Any]], Tensor], batches: Sequence[Sequence[Any]], n: int) -> list[float]:
     """The figure of every request with what is returned, in the order of the requests."""
     losses = [0.0] * n
     for batch in batches:
-        for example, loss in zip(batch, task.nll(batch).tolist(), strict=True):
+        for example, loss in zip(batch, nll(batch).tolist(), strict=True):
             losses[example.index] = loss
     return losses
 
 
-def _say_open(session: "Session", requests: Sequence[EditRequest], losses: Sequence[float], limit: float) -> None:
+def say_open(session: "Session", requests: Sequence[EditRequest], losses: Sequence[float], limit: float) -> None:
+    """Report how many edits did not converge, and the subject of the worst."""
     open_ = [i for i, loss in enumerate(losses) if not loss < limit]
     if open_:
         worst = max(open_, key=lambda i: losses[i])

@@ -54,6 +54,13 @@ class Copies:
                 self.anchor = self._float32()
         self.trained = {site: value.clone().requires_grad_() for site, value in self.start.items()}
 
+    def current(self, site: Site) -> Tensor:
+        """The matrix that the model runs with, stored orientation, float32; differentiable in what is trained."""
+        return self.trained[site]
+
+    def settle_(self) -> None:
+        """Called once when training has ended: what a subclass still has to do to the copies."""
+
     def logits(self, items: Sequence[Item], owners: Sequence[int] = ()) -> TargetLogits:
         key = tuple(items)
         if key not in self._kept:
@@ -65,7 +72,7 @@ class Copies:
 
     def run(self, work: Callable[[], T], owners: Sequence[int] = ()) -> T:
         swapped = {
-            f"model.{name}": self.trained[site].to(live.dtype) for site, (name, live, _) in self._parameters.items()
+            f"model.{name}": self.current(site).to(live.dtype) for site, (name, live, _) in self._parameters.items()
         }
         found: T = functional_call(self._model, swapped, (work,))
         return found

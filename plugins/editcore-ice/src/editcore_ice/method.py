@@ -41,9 +41,7 @@ def compute_each(
     return trained_updates(session, requests, location, hparams, _training(session, requests, location, hparams))
 
 
-def _training(
-    session: "Session", requests: Sequence[EditRequest], location: Location, hparams: IceHparams
-) -> Training:
+def _training(session: "Session", requests: Sequence[EditRequest], location: Location, hparams: IceHparams) -> Training:
     examples = ice_examples(session, requests, hparams)
 
     def task(weights: Trainable) -> Task:

@@ -46,9 +46,7 @@ def notes_of(session: "Session", examples: Sequence[IceExample], ice: "Ice") -> 
             name: [fmean(curve[step][part] for curve in curves) for step in range(steps)]
             for part, name in enumerate(("target", "ice"))
         },
-        "distributions": [
-            [_shown(session, seen) for seen in ice.seen.get(example.index, [])] for example in ordered
-        ],
+        "distributions": [[_shown(session, seen) for seen in ice.seen.get(example.index, [])] for example in ordered],
     }
 
 

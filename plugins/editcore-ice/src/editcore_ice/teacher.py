@@ -97,9 +97,7 @@ class Teacher:
             logits.append(written.read(tokens[:, :-1]).logits.float())
         return tokens, torch.cat(logits, 1)
 
-    def _choose(
-        self, logits: Tensor, batch: Sequence[IceExample], pupils: Sequence[_Pupil], first: bool
-    ) -> Tensor:
+    def _choose(self, logits: Tensor, batch: Sequence[IceExample], pupils: Sequence[_Pupil], first: bool) -> Tensor:
         """One token a row, (R,). Each example has its own generator: what is edited beside it changes nothing."""
         h = self._hparams
         if not torch.isfinite(logits).all():

@@ -160,6 +160,11 @@ def tokens_by_width(width: int) -> int:
     return max(TOKENS_PER_WIDTH * width, LEAST_TOKENS)
 
 
+def tokens_of_gradients(width: int) -> int:
+    """Default number of tokens of a second moment of output gradients: they cost three times as much as keys."""
+    return TOKENS_PER_WIDTH * width
+
+
 def layers_by_depth(n_layers: int, most: int = 5) -> tuple[int, ...]:
     """Up to `most` layers that end at 0.28 of the depth: what published settings of models of 28 to 48 layers share."""
     last = int(n_layers * 0.28)

@@ -66,8 +66,8 @@ class EditRows:
 def edit_rows(
     session: "Session", request: EditRequest, contexts: Sequence[str], token: str, *, eos: bool = False
 ) -> EditRows:
-    """Build the rows of `request`; `token` names the position that is edited. With `eos` the answer ends: the token that
-    ends a text, or in a chat the turn, is the last of the target where there is one."""
+    """Build the rows of `request`; `token` names the position that is edited. With `eos` the answer ends: the token
+    that ends a text, or in a chat the turn, is the last of the target where there is one."""
     end = end_ids(session.tokenizer, request.template) if eos else ()
     rows = []
     for context in contexts:
