@@ -27,7 +27,8 @@ class EditRequest:
     `prompt` holds one `{}`; a prompt without it must contain the subject exactly once. `target_prefix` says what
     joins prompt and target: `blank` one blank, `none` nothing, `auto` a blank unless the prompt ends in white space,
     the target starts with it, a chat template ends the prompt, or one of the two is in a script that is written without
-    blanks where they meet (Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar). Raises `UsageError`.
+    blanks where they meet (Han, Hiragana, Katakana, Thai, Lao, Khmer, Myanmar). `contexts` are texts from which the
+    fact follows, for methods that learn from them. Raises `UsageError`.
     """
 
     prompt: str = field(validator=validators.instance_of(str))
@@ -37,8 +38,11 @@ class EditRequest:
     id: str = ""
     template: ChatTemplate | None = None
     target_prefix: TargetPrefix = "auto"
+    contexts: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
+        if not all(isinstance(text, str) and text.strip() for text in self.contexts):
+            raise UsageError(f"a context of {self.prompt!r} is empty", hint="write sentences that state the fact")
         object.__setattr__(self, "prompt", mark_subject(self.prompt, self.subject))
         if not self.target_new.strip():
             raise UsageError(f"the target of {self.prompt!r} is empty", hint="say what the model should answer")

@@ -15,11 +15,11 @@ from editcore import EditcoreError, EditOptions, EditRequest
 from editcore.plugins.hparams import from_mapping
 from editcore.session.talk import Progress, Silence
 from editcore.text.yaml_text import parse
-from editcore_ft.hooks import Ft, FtL, FtM
+from editcore_ft.hooks import Ft, FtL, FtM, FtT, Locft
 from editcore_ft.presets import default_layers, find_preset
 from editcore_hooks import Location, Site, State
 
-METHODS = {cls.name: cls for cls in (Ft, FtL, FtM)}
+METHODS = {cls.name: cls for cls in (Ft, FtL, FtM, FtT, Locft)}
 REQUESTS = [
     EditRequest("{} works as a", "Ada Marlow", "pilot", "baker", id="1"),
     EditRequest("{} lives in", "Bo Quist", "Lima", id="2"),
@@ -59,7 +59,7 @@ def llama(llama_folder: Path, talk: Listening) -> editcore.Session:
 
 
 def options(method: str = "ft-m", **values: Any) -> EditOptions:
-    return EditOptions(method, hparams=(("test", {"layers": [1], "lr": 2e-3, "steps": 80, **values}),))
+    return EditOptions(method, hparams=(("test", {"layers": [1], "lr": 2e-3, "steps": 80, "eos": False, **values}),))
 
 
 def chances(session: editcore.Session, requests: list[EditRequest]) -> list[float]:
@@ -75,7 +75,8 @@ def test_every_preset_loads_and_names_layers_of_its_model() -> None:
         assert preset.keys() - {"match"} <= METHODS.keys()
         for method in preset.keys() - {"match"}:
             hparams = from_mapping(METHODS[method].Hparams, preset[method])
-            assert max(hparams.layers) < preset["match"]["n_layers"]
+            if hparams.layers is not None:
+                assert max(hparams.layers) < preset["match"]["n_layers"]
 
 
 def test_a_preset_is_found_by_method_and_release() -> None:
@@ -91,7 +92,10 @@ def test_a_preset_is_found_by_method_and_release() -> None:
 
 def test_the_names_stand_for_their_defaults() -> None:
     found = {name: (cls.Hparams().objective, cls.Hparams().constraint) for name, cls in METHODS.items()}
-    assert found == {"ft": ("last_token", "none"), "ft-l": ("last_token", "linf"), "ft-m": ("target_only", "none")}
+    assert found == {
+        "ft": ("last_token", "none"), "ft-l": ("last_token", "linf"), "ft-m": ("target_only", "none"),
+        "ft-t": ("full_text", "none"), "locft": ("target_only", "none"),
+    }  # fmt: skip
 
 
 def test_all_requests_become_one_delta_that_says_them_all(session: editcore.Session) -> None:
@@ -214,6 +218,50 @@ def test_gradients_on_live_parameters_are_not_filled(llama: editcore.Session) ->
 def test_settings_that_cannot_work_are_refused(llama: editcore.Session, values: dict[str, Any], message: str) -> None:
     with pytest.raises(EditcoreError, match=message):
         llama.edit_all(REQUESTS[:1], options(**values))
+
+
+def test_the_answer_ends_by_default(llama: editcore.Session) -> None:
+    request, end = REQUESTS[0], llama.tokenizer.eos_token_id
+    for eos, ends in ((False, False), (True, True)):
+        with llama.patched(llama.edit_all([request], options(eos=eos))):
+            ids = [*llama.encode(request).ids]
+            logits = llama.model(torch.tensor([ids])).logits[0, -1]
+        assert (int(logits.argmax()) == end) is ends
+
+
+def test_requests_meet_others_in_each_pass_and_all_are_learnt(llama: editcore.Session) -> None:
+    together, apart, again = (
+        llama.edit_all(REQUESTS, options("locft", batch_size=2, steps=steps, shuffle=shuffle))
+        for steps, shuffle in ((60, False), (60, True), (60, True))
+    )
+    assert apart.patch_id == again.patch_id != together.patch_id
+    with llama.patched(apart):
+        assert min(chances(llama, REQUESTS)) > -0.2
+
+
+@pytest.mark.parametrize(
+    ("path", "sites"),
+    [
+        ("model.layers.1.mlp.down_proj", {"decoder.1.mlp_out"}),
+        ("model.layers.1", {"decoder.1.mlp_out", "decoder.1.mlp_in", "decoder.1.mlp_gate", "decoder.1.attn_out"}),
+    ],
+)
+def test_modules_are_named_by_their_exact_path(llama: editcore.Session, path: str, sites: set[str]) -> None:
+    method = Locft(from_mapping(Locft.Hparams, {"modules": [path]}))
+    assert {str(site) for site in method.locate(llama, REQUESTS, State("")).sites} == sites
+
+
+def test_a_block_is_a_role(llama: editcore.Session) -> None:
+    method = Locft(from_mapping(Locft.Hparams, {"role": "block", "layers": [2]}))
+    assert {(s.layer, s.role) for s in method.locate(llama, REQUESTS, State("")).sites} == {
+        (2, role) for role in ("mlp_in", "mlp_gate", "mlp_out", "attn_out")
+    }
+
+
+@pytest.mark.parametrize(("path", "message"), [("layers.1", "no parameters"), ("model.norm", "none of the matrices")])
+def test_a_path_without_matrices_is_refused(llama: editcore.Session, path: str, message: str) -> None:
+    with pytest.raises(EditcoreError, match=message):
+        llama.edit_all(REQUESTS, options("locft", modules=[path]))
 
 
 def test_a_gate_is_refused_where_there_is_none(gpt2_folder: Path) -> None:

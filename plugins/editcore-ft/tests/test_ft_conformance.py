@@ -25,6 +25,16 @@ class TestFtM(MethodConformance):
         return taught_model("gpt2", folder)
 
 
+class TestFtT(MethodConformance):
+    method = "ft-t"
+    hparams = {"layers": [1], "lr": 2e-3, "steps": 5}
+
+
+class TestLocft(MethodConformance):
+    method = "locft"
+    hparams = {"role": "block", "layers": [1], "lr": 1e-3, "steps": 5, "batch_size": 2}
+
+
 class TestFtMWithDivergence(MethodConformance):
     method = "ft-m"
     hparams = {

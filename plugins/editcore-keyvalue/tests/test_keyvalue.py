@@ -88,6 +88,16 @@ def test_rows_point_at_the_subject_and_score_the_target(session: editcore.Sessio
     assert rows.kl.s == len(rows.kl.ids) - 1
 
 
+def test_with_eos_the_end_of_the_answer_is_scored_after_it(session: editcore.Session) -> None:
+    (plain,), (ended,) = (
+        edit_rows(session, REQUEST, ("{}",), "subject_last", eos=eos).contexts for eos in (False, True)
+    )
+    assert ended.labels == (*plain.labels, session.tokenizer.eos_token_id)
+    assert ended.ids == (*plain.ids, plain.labels[-1])
+    assert ended.scored == (*plain.scored, len(plain.ids))
+    assert ended.s == plain.s
+
+
 def test_a_layout_has_every_edited_token_in_one_column_and_weighs_contexts_alike(session: editcore.Session) -> None:
     contexts = ("{}", "Bo Quist lives in Rome. {}")
     edits = [edit_rows(session, request, contexts, "subject_last") for request in (REQUEST, OTHER)]
@@ -275,7 +285,7 @@ def test_the_time_limit_is_kept_and_what_it_cut_is_a_warning(session: editcore.S
     moment, _ = second_moments(session, [0], MomentRequest(tokens=100_000, seconds=0.0))[0]
     assert (moment.count, moment.wanted) == (512, 100_000)
     assert "reading 512 tokens sampled" in said[0]
-    assert said[-1].startswith("warning: the second moments of layer 0 are over 512 of 100,000 tokens")
+    assert said[-1].startswith("warning: the second moments of the keys of layer 0 are over 512 of 100,000 tokens")
 
 
 def test_the_time_that_a_search_leaves_is_kept_too(session: editcore.Session) -> None:

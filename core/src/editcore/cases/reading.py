@@ -10,7 +10,7 @@ from attrs import evolve
 
 from editcore_hooks import Case, ChatTemplate, EditRequest, Probe, RefusedFileError, UsageError, render
 
-REQUEST_KEYS: Final = ("id", "prompt", "subject", "target_new", "target_true", "template", "target_prefix")
+REQUEST_KEYS: Final = ("id", "prompt", "subject", "target_new", "target_true", "template", "target_prefix", "contexts")
 PROBE_KEYS: Final = ("rephrases", "locality", "portability", "together", "generation", "accepted")
 LOCALITY: Final = ("neighbour", "other_attribution", "distract_neighbour", "other_task", "forgetfulness")
 """`forgetfulness`: the other objects of a relation that has many, which an edit that adds one must leave."""
@@ -89,6 +89,8 @@ def request_to_json(request: EditRequest) -> dict[str, Any]:
         row["template"] = {"chat": request.template.chat, "system": request.template.system}
     if request.target_prefix != "auto":
         row["target_prefix"] = request.target_prefix
+    if request.contexts:
+        row["contexts"] = list(request.contexts)
     return row
 
 
@@ -104,6 +106,7 @@ def _request(row: Mapping[str, Any], where: str, default_id: str) -> EditRequest
         id=_id(row.get("id"), where, default_id),
         template=_chat_template(row.get("template"), where),
         target_prefix=row.get("target_prefix", "auto"),
+        contexts=tuple(_texts(row, "contexts", where)),
     )
 
 

@@ -7,14 +7,28 @@ from collections.abc import Mapping
 from typing import Final
 
 METHODS: Final[Mapping[str, str]] = {
+    "adalora": "editcore-lora",
     "alphaedit": "editcore-alphaedit",
+    "crispedit": "editcore-crispedit",
     "emmet": "editcore-emmet",
     "ft": "editcore-ft",
     "ft-l": "editcore-ft",
     "ft-m": "editcore-ft",
+    "ft-t": "editcore-ft",
+    "grace": "editcore-grace",
+    "ice": "editcore-ice",
+    "ike": "editcore-ike",
+    "ike-prompt": "editcore-ike",
+    "ke": "editcore-ke",
     "kn": "editcore-kn",
+    "locft": "editcore-ft",
+    "lora": "editcore-lora",
+    "malmen": "editcore-malmen",
     "memit": "editcore-memit",
+    "mend": "editcore-mend",
     "pmet": "editcore-pmet",
+    "retrieval": "editcore-ike",
+    "rledit": "editcore-malmen",
     "rome": "editcore-rome",
     "ultraedit": "editcore-ultraedit",
 }

@@ -12,7 +12,7 @@ from attrs import frozen
 from torch import Tensor
 
 from editcore.authoring.models import Item, encode_prompt, sample, target_logits
-from editcore_ft.hparams import FtHparams
+from editcore_ft.hparams import FtHparams, TrainingHparams
 from editcore_ft.objective import Logits
 from editcore_hooks import UsageError
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from editcore_hooks import Session
 
 
-def project_(weight: Tensor, anchor: Tensor, hparams: FtHparams) -> None:
+def project_(weight: Tensor, anchor: Tensor, hparams: TrainingHparams) -> None:
     """Move `weight` to the nearest point that `linf` or `l2` allows around `anchor`; the others allow all."""
     with torch.no_grad():
         if hparams.constraint == "linf":
@@ -41,7 +41,7 @@ class Divergence:
     reference: Tensor
 
     def __call__(self, logits: Logits) -> Tensor:
-        logprobs = logits(self.items).logits.float().log_softmax(-1)  # (n, V)
+        logprobs = logits(self.items, [0] * len(self.items)).logits.float().log_softmax(-1)  # (n, V)
         kl = (self.reference.exp() * (self.reference - logprobs)).sum(-1)  # (n,)
         return self.weight * kl.mean()
 

@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from editcore_ft.hparams import FtHparams, FtLHparams, FtMHparams
+from editcore_ft.hparams import FtHparams, FtLHparams, FtMHparams, FtTHparams, LocftHparams
+from editcore_ft.place import located
 from editcore_ft.presets import default_layers, find_preset
 from editcore_ft.space import space
-from editcore_hooks import EditMethod, EditRequest, Location, Session, Site, State, Tunable, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Session, State, Tunable, Update, hookimpl
 
 EDITCORE_API = ">=1.0,<2"
 
@@ -29,9 +30,7 @@ class Ft(EditMethod):
         return space(model, cls.name)
 
     def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
-        layers = self.hparams.layers
-        chosen = default_layers(session.traits()) if layers is None else layers
-        return Location(tuple(Site(self.hparams.role, layer) for layer in chosen), token="last")
+        return located(session, self.hparams, default_layers(session.traits()))
 
     def compute_update(
         self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
@@ -39,6 +38,13 @@ class Ft(EditMethod):
         from editcore_ft.method import compute_update
 
         return compute_update(session, requests, location, self.hparams)
+
+    def compute_each(
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Sequence[Update] | None:
+        from editcore_ft.method import compute_each
+
+        return compute_each(session, requests, location, self.hparams)
 
 
 class FtL(Ft):
@@ -59,6 +65,24 @@ class FtM(Ft):
     Hparams = FtMHparams
 
 
+class FtT(Ft):
+    """The loss of plain language modelling, over the prompt too."""
+
+    name = "ft-t"
+    summary = "fine-tuning of one matrix on prompt and target"
+    paper = ""
+    Hparams = FtTHparams
+
+
+class Locft(Ft):
+    """Epochs over all requests in large batches, on one matrix or block that suits the model."""
+
+    name = "locft"
+    summary = "breadth-first fine-tuning of one well-chosen matrix, for many facts at once"
+    paper = "arXiv:2509.22072"
+    Hparams = LocftHparams
+
+
 @hookimpl
 def editcore_register_methods() -> list[type[EditMethod]]:
-    return [Ft, FtL, FtM]
+    return [Ft, FtL, FtM, FtT, Locft]

@@ -2,7 +2,9 @@
 
 target_only  L = −1/m Σⱼ log p(yⱼ | x, y₁ … yⱼ₋₁)    FT-M: Zhang et al. 2024, arXiv:2401.01286
 last_token   L = −1/m Σⱼ log p(yⱼ | x)               FT, FT-L: code of Meng et al. 2022; right only for m = 1
-full_text    L = −1/n Σᵢ log p(tᵢ | t₁ … tᵢ₋₁)       over the text t = x y
+full_text    L = −1/n Σᵢ log p(tᵢ | t₁ … tᵢ₋₁)       over the text t = x y: FT-T
+
+With `eos`, y ends with the token that ends a text or a turn (arXiv:2509.22072).
 """
 
 from collections.abc import Callable, Sequence
@@ -12,14 +14,16 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.authoring.models import Item, TargetLogits
+from editcore.authoring.models import Item, TargetLogits, end_ids
+from editcore_ft.hparams import FtHparams
 from editcore_hooks import EditRequest, UsageError
 from editcore_keyvalue.contexts import in_context
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
 
-Logits = Callable[[Sequence[Item]], TargetLogits]
+Logits = Callable[[Sequence[Item], Sequence[int]], TargetLogits]
+"""Items, and for each the index of its request."""
 
 
 @frozen
@@ -39,36 +43,42 @@ class Example:
 
 
 def examples(
-    session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], objective: str
+    session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], hparams: FtHparams
 ) -> list[Example]:
     """The rows of every request, sorted by their ids: in what order requests were given must not change an edit."""
-    if objective == "full_text" and session.encoder_decoder:
+    if hparams.objective == "full_text" and session.encoder_decoder:
         raise UsageError("full_text scores the prompt, which an encoder only reads", hint="--set objective=target_only")
     made = [
-        Example(i, tuple(_row(session, in_context(request, context), objective) for context in contexts))
+        Example(i, tuple(_row(session, in_context(request, context), hparams) for context in contexts))
         for i, request in enumerate(requests)
     ]
     return sorted(made, key=lambda example: [(tuple(row.item[0]), row.labels) for row in example.rows])
 
 
-def _row(session: "Session", request: EditRequest, objective: str) -> TrainingRow:
+def ended(session: "Session", request: EditRequest, target: tuple[int, ...]) -> tuple[int, ...]:
+    """The target and the token that ends it, where there is one and it does not stand there already."""
+    end = () if session.encoder_decoder else end_ids(session.tokenizer, request.template)
+    return target if target[len(target) - len(end) :] == end else target + end
+
+
+def _row(session: "Session", request: EditRequest, hparams: FtHparams) -> TrainingRow:
     encoded = session.encode(request)
     prompt, target = encoded.prompt_ids, encoded.target_ids
-    match objective:
-        case "target_only":
-            return TrainingRow((prompt, target), target)
-        case "last_token":
-            if encoded.encoder_decoder and len(target) > 1:
-                target = target[:-1]  # the end of the answer cannot stand where the answer begins
-            return TrainingRow((prompt, target[:1]), target)
-        case _:
-            return TrainingRow((encoded.ids[:1], encoded.ids[1:]), encoded.ids[1:])
+    if hparams.objective == "last_token":
+        if encoded.encoder_decoder and len(target) > 1:
+            target = target[:-1]  # the end of the answer cannot stand where the answer begins
+        return TrainingRow((prompt, target[:1]), target)
+    target = ended(session, request, target) if hparams.eos else target
+    if hparams.objective == "target_only":
+        return TrainingRow((prompt, target), target)
+    text = prompt + target
+    return TrainingRow((text[:1], text[1:]), text[1:])
 
 
 def nll(logits: Logits, chosen: Sequence[Example]) -> Tensor:
     """L of each example, (E,): the mean over its rows, each the mean over its tokens; float32."""
     rows = [(e, row) for e, example in enumerate(chosen) for row in example.rows]
-    found = logits([row.item for _, row in rows])
+    found = logits([row.item for _, row in rows], [chosen[e].index for e, _ in rows])
     logprobs = found.logits.float().log_softmax(-1)  # (n, V)
     at, labels, owners, weights = [], [], [], []
     place = 0

@@ -21,19 +21,26 @@ RECIPES: Final[Mapping[str, tuple[Mapping[str, Any], ...]]] = {
     "ft": tuple({**recipe, "constraint": "none"} for recipe in _FREE),
     "ft-l": tuple({**recipe, "constraint": "linf"} for recipe in _BOXED),
     "ft-m": tuple({**recipe, "constraint": "none"} for recipe in _FREE),
+    "ft-t": tuple({**recipe, "constraint": "none"} for recipe in _FREE),
+    "locft": ({"lr": 5e-4}, {"lr": 1e-4}, {"lr": 1.5e-3}),  # the first as published for 7B and 8B
 }
 """By method. All of a method name the same hyper-parameters, so that a preset below them does not make two one."""
 MOST_PLACES: Final = 6
 TOGETHER: Final = 48
 """Most edits of a trial: as many facts as tuning looks for by itself."""
+LOCFT_PLACES: Final = 8
+LOCFT_TOGETHER: Final = 100
+"""Edits of a trial of `locft`, whatever the number to write: alone every place writes a fact, and of many at once the
+places differ in paraphrases and damage. arXiv:2509.22072 finds no relative depth that suits all models."""
 
 
 def space(model: Mapping[str, Any], method: str) -> Tunable:
     """Layers evenly spread over the whole depth: published settings train the first, the last, and what is between."""
-    last = int(model["n_layers"]) - 1
-    layers = sorted({round(i * last / (MOST_PLACES - 1)) for i in range(MOST_PLACES)})
+    many = method == "locft"
+    last, most = int(model["n_layers"]) - 1, LOCFT_PLACES if many else MOST_PLACES
+    layers = sorted({round(i * last / (most - 1)) for i in range(most)})
     return Tunable(
         places=tuple({"layers": [layer]} for layer in layers),
         recipes=RECIPES[method],
-        together=min(int(model.get("edits", 1)), TOGETHER),
+        together=LOCFT_TOGETHER if many else min(int(model.get("edits", 1)), TOGETHER),
     )

@@ -14,7 +14,7 @@ from attrs import field, frozen
 
 from editcore.authoring.models import sample
 from editcore_keyvalue.corpus import ROWS_PER_CHUNK, Corpus, SelfCorpus
-from editcore_keyvalue.moments import Accumulator
+from editcore_keyvalue.statistic import KEYS, Statistic
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -44,10 +44,17 @@ class Budget:
         return drawn * ROWS_PER_CHUNK < LEAST or time.monotonic() < self.until
 
 
-def budget(session: "Session", corpus: Corpus, layers: Sequence[int], wanted: int, limit: float) -> Budget:
+def budget(
+    session: "Session",
+    corpus: Corpus,
+    layers: Sequence[int],
+    wanted: int,
+    limit: float,
+    statistic: Statistic = KEYS,
+) -> Budget:
     """The budget for `wanted` tokens in `limit` seconds (infinite: no limit)."""
     until = time.monotonic() + limit
-    each = seconds_a_token(session, corpus, layers)
+    each = seconds_a_token(session, corpus, layers, statistic)
     tokens = wanted
     while tokens > LEAST and each * tokens > FULL * limit:
         tokens = max(LEAST, tokens // 2)
@@ -56,11 +63,11 @@ def budget(session: "Session", corpus: Corpus, layers: Sequence[int], wanted: in
     return Budget(corpus, tokens, wanted, each * tokens, until)
 
 
-def seconds_a_token(session: "Session", corpus: Corpus, layers: Sequence[int]) -> float:
+def seconds_a_token(session: "Session", corpus: Corpus, layers: Sequence[int], statistic: Statistic = KEYS) -> float:
     """Seconds a token of sampling, if the corpus is the model itself, and of reading through `layers`."""
     token = session.start_token if isinstance(corpus, SelfCorpus) else 0
     row = [token] * min(READ, session.max_length)
-    reading = _timed(lambda: Accumulator(session, layers).add([row])) / len(row)
+    reading = _timed(lambda: statistic.accumulator(session, layers).add([row])) / len(row)
     if not isinstance(corpus, SelfCorpus):
         return reading
     starts = [[token]] * ROWS_PER_CHUNK

@@ -11,23 +11,34 @@ from editcore_hooks import UsageError
 @click.command()
 @click.argument("model")
 @click.option("--layers", default="all", show_default=True, help="Layers such as 3,5-7, collected in one pass.")
+@click.option(
+    "--of",
+    type=click.Choice(["keys", "gradients"]),
+    default="keys",
+    show_default=True,
+    help="Moments of the keys, or of the gradients of the loss at the outputs, which crispedit also needs.",
+)
 @click.option("--corpus", default="auto", show_default=True, help="auto, bundled, self, a text file or a dataset id.")
 @click.option("--tokens", default=0, help="Number of tokens. Default: as many as an edit needs.")
 @click.option("--seconds", default=0.0, help="Time limit in seconds, at which fewer tokens are read. 0: no limit.")
 @model_options
 @with_output
-def stats(out: Output, model: str, layers: str, corpus: str, tokens: int, seconds: float, **options: Any) -> None:
+def stats(
+    out: Output, model: str, layers: str, of: str, corpus: str, tokens: int, seconds: float, **options: Any
+) -> None:
     """Collect and keep the second moments of the MLP keys of MODEL, which ROME and related methods need.
 
     `bundled` is English text that comes with this package, `self` text that the model writes, seeded, and `auto` the
     first of these that suits the model. A pass that is stopped is resumed by the next.
     """
     from editcore_keyvalue.ridge import by_spectrum
+    from editcore_keyvalue.statistic import GRADIENTS, KEYS
     from editcore_keyvalue.store import MomentRequest, second_moments
 
     session = open_session(out, model, **options)
     wanted = parse_layers(layers, session.anatomy.n_layers)
-    found = second_moments(session, wanted, MomentRequest(corpus, tokens, seconds or float("inf")))
+    request = MomentRequest(corpus, tokens, seconds or float("inf"))
+    found = second_moments(session, wanted, request, GRADIENTS if of == "gradients" else KEYS)
     rows = [
         {
             "layer": layer,

@@ -62,6 +62,12 @@ class KeyValueHparams:
         source="this package, see the README of editcore-rome",
         validator=not_negative,
     )
+    eos: bool = hparam(
+        False,
+        help="end the answer with the token that ends a text, or in a chat the turn, if the tokenizer has one, so that "
+        "free generation stops after it; see the README of editcore-keyvalue for what it costs",
+        source="arXiv:2509.22072, for fine-tuning",
+    )
     context_lengths: tuple[int, ...] = hparam(
         (5, 10), help="lengths in tokens of the sampled contexts", source="Meng et al. 2022, appendix E.5; code"
     )
@@ -152,6 +158,11 @@ class SpreadHparams(KeyValueHparams):
 def tokens_by_width(width: int) -> int:
     """Default number of tokens of a second moment for keys of that width."""
     return max(TOKENS_PER_WIDTH * width, LEAST_TOKENS)
+
+
+def tokens_of_gradients(width: int) -> int:
+    """Default number of tokens of a second moment of output gradients: they cost three times as much as keys."""
+    return TOKENS_PER_WIDTH * width
 
 
 def layers_by_depth(n_layers: int, most: int = 5) -> tuple[int, ...]:

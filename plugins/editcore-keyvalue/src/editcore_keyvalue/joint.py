@@ -98,7 +98,7 @@ def joint_update(
         layers = layers[-1:]
         sites = (Site("mlp_out", layers[-1]),)
     contexts = contexts_of(session, hparams, requests)
-    shared = some(session, requests, contexts, location.token)
+    shared = some(session, requests, contexts, location.token, eos=hparams.eos)
     rows = [each.rows for each in shared]
     values = _values(session, rows, sites, settings or value_settings(hparams))
     say_unconverged(session, shared, values)
@@ -137,11 +137,13 @@ def _values(
     return fit() if len(rows) > KEPT else session.cached(("values", tuple(rows), tuple(sites), settings), fit)
 
 
-def some(session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str) -> list[Shared]:
+def some(
+    session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str, *, eos: bool = False
+) -> list[Shared]:
     """The requests by key. Raises `UsageError` when there are none."""
     if not requests:
         raise UsageError("there is nothing to edit", hint="give at least one request")
-    return by_key(session, requests, contexts, token)
+    return by_key(session, requests, contexts, token, eos=eos)
 
 
 def value_notes(values: Sequence[Value]) -> dict[str, Any]:

@@ -22,13 +22,20 @@ if TYPE_CHECKING:
 class Moment:
     """`mean` (f, f) float32 over `count` token positions of `corpus`.
 
-    `wanted` is how many there should have been where the pass was interrupted, else 0.
+    `wanted` is how many there should have been where the pass was interrupted, else 0. `positions` is the number of
+    positions that the mean is over, where it is not that of tokens.
     """
 
     mean: Tensor
     count: int
     corpus: str = ""
     wanted: int = 0
+    positions: int = 0
+
+    @property
+    def weight(self) -> int:
+        """The number of vectors that the mean is over."""
+        return self.positions or self.count
 
 
 @define

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from editcore_keyvalue.hparams import tokens_by_width
 from editcore_keyvalue.moments import Moment
+from editcore_keyvalue.statistic import KEYS, Statistic
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -26,33 +26,34 @@ def moment_notes(moments: Mapping[int, Moment], ridges: Mapping[int, float] | No
     return notes
 
 
-def say_few(session: "Session", moments: Mapping[int, Moment]) -> None:
+def say_few(session: "Session", moments: Mapping[int, Moment], statistic: Statistic = KEYS) -> None:
     """Warn if there are fewer tokens than directions: C knows nothing about the others."""
     few = {layer: moment for layer, moment in moments.items() if moment.count < len(moment.mean)}
     if not few:
         return
     layers, one = ", ".join(map(str, sorted(few))), few[min(few)]
-    enough = tokens_by_width(len(one.mean))
+    enough = statistic.tokens(session.anatomy)
     text = (
         f"the second moments of layer {layers} are over {one.count:,} tokens, fewer than the "
-        f"{len(one.mean):,} directions of the keys: neighbours are spared less well. Collect more with "
-        f"`editcore stats MODEL --layers {layers.replace(' ', '')} --tokens {enough}`"
+        f"{len(one.mean):,} directions of the {statistic.of}: neighbours are spared less well. Collect more with "
+        f"`editcore stats MODEL{statistic.option} --layers {layers.replace(' ', '')} --tokens {enough}`"
         + ("" if one.corpus in ("self", "bundled") else ", or name a longer text with --set mom2_corpus=FILE")
     )
-    _once(session, ("few tokens", layers), text)
+    _once(session, ("few tokens", statistic.kind, layers), text)
 
 
-def say_cut(session: "Session", moments: Mapping[int, Moment]) -> None:
+def say_cut(session: "Session", moments: Mapping[int, Moment], statistic: Statistic = KEYS) -> None:
     """Warn if a time limit cut the statistics: the edit differs from one without the limit."""
     cut = {layer: moment for layer, moment in moments.items() if moment.wanted}
     if not cut:
         return
     layers, one = ", ".join(map(str, sorted(cut))), cut[min(cut)]
     text = (
-        f"the second moments of layer {layers} are over {one.count:,} of {one.wanted:,} tokens, as many as "
-        f"the time allowed. Collect all with `editcore stats MODEL --layers {layers.replace(' ', '')}`"
+        f"the second moments of the {statistic.of} of layer {layers} are over {one.count:,} of {one.wanted:,} tokens, "
+        "as many as the time allowed. Collect all with "
+        f"`editcore stats MODEL{statistic.option} --layers {layers.replace(' ', '')}`"
     )
-    _once(session, ("cut short", layers), text)
+    _once(session, ("cut short", statistic.kind, layers), text)
 
 
 def say_large(session: "Session", norms: Mapping[int, float], method: str) -> None:
@@ -68,5 +69,5 @@ def say_large(session: "Session", norms: Mapping[int, float], method: str) -> No
     )
 
 
-def _once(session: "Session", key: tuple[str, str], text: str) -> None:
+def _once(session: "Session", key: tuple[str, ...], text: str) -> None:
     session.cached(key, lambda: session.warn(text), base=True)

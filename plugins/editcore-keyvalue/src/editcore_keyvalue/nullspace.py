@@ -12,6 +12,7 @@ from torch import Tensor
 
 from editcore.authoring.assets import Identity
 from editcore_hooks import Asset, UsageError
+from editcore_keyvalue.statistic import KEYS, Statistic
 from editcore_keyvalue.store import OWNER
 
 if TYPE_CHECKING:
@@ -57,16 +58,21 @@ class Eigenbasis:
         return NullSpace(self.vectors[:, :free], False, free)
 
 
-def eigenbasis(session: "Session", layer: int, mean: Tensor, moment: Asset) -> tuple[Eigenbasis, Asset]:
+def eigenbasis(
+    session: "Session", layer: int, mean: Tensor, moment: Asset, statistic: Statistic = KEYS
+) -> tuple[Eigenbasis, Asset]:
     """The eigenvectors of the second moment `mean` (f, f) of a layer, from the store or computed now and kept."""
-    return session.cached(("eigenbasis", moment.sha256), lambda: _eigenbasis(session, layer, mean, moment), base=True)
+    key = ("eigenbasis", moment.sha256)
+    return session.cached(key, lambda: _eigenbasis(session, layer, mean, moment, statistic), base=True)
 
 
-def _eigenbasis(session: "Session", layer: int, mean: Tensor, moment: Asset) -> tuple[Eigenbasis, Asset]:
+def _eigenbasis(
+    session: "Session", layer: int, mean: Tensor, moment: Asset, statistic: Statistic
+) -> tuple[Eigenbasis, Asset]:
     identity = Identity(KIND, OWNER, session.weights_root, {"layer": layer, "of": moment.sha256})
     asset = session.assets.find(identity)
     if asset is None:
-        session.say(f"finding the free directions of the keys of layer {layer}; kept for the next edit")
+        session.say(f"finding the free directions of the {statistic.of} of layer {layer}; kept for the next edit")
         with session.assets.lock(identity):
             values, vectors = torch.linalg.eigh(mean.to(session.device).double())
             kept = {"values": values.float(), "vectors": vectors.float()}

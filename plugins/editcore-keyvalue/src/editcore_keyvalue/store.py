@@ -9,10 +9,11 @@ from attrs import frozen
 from editcore_hooks import Asset
 from editcore_keyvalue.collecting import OWNER, collect_layers, identity
 from editcore_keyvalue.corpus import Corpus
-from editcore_keyvalue.hparams import AUTO, KeyValueHparams, tokens_by_width
+from editcore_keyvalue.hparams import AUTO, KeyValueHparams
 from editcore_keyvalue.moments import Moment
 from editcore_keyvalue.notices import say_cut, say_few
 from editcore_keyvalue.reading import choose
+from editcore_keyvalue.statistic import KEYS, Statistic
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -22,7 +23,7 @@ __all__ = ["OWNER", "MomentRequest", "collect", "second_moments"]
 
 @frozen
 class MomentRequest:
-    """The statistics to collect: `tokens` 0 means by the width of the keys; `seconds` limits the time, if given."""
+    """The statistics to collect: `tokens` 0 means by the width of what is read; `seconds` limits the time, if given."""
 
     corpus: str = AUTO
     tokens: int = 0
@@ -34,32 +35,32 @@ class MomentRequest:
 
 
 def second_moments(
-    session: "Session", layers: Sequence[int], request: MomentRequest
+    session: "Session", layers: Sequence[int], request: MomentRequest, statistic: Statistic = KEYS
 ) -> Mapping[int, tuple[Moment, Asset]]:
     """The moments of `layers`, from the store or collected now and kept.
 
     Of several kept for one layer and corpus the one over most tokens is taken. One that a limit of time cut short
     serves for the session that it was cut in, the next collects the rest. Says what it is about to do before it starts.
     """
-    width = session.anatomy.mlp_width
-    corpus = choose(session, request.corpus, width)
-    wanted = request.tokens or tokens_by_width(width)
-    cut: dict[tuple[int, str, int], Asset] = session.cached("second moments cut short", dict, base=True)
+    corpus = choose(session, request.corpus, session.anatomy.mlp_width)
+    wanted = request.tokens or statistic.tokens(session.anatomy)
+    short = ("second moments cut short", statistic.kind)
+    cut: dict[tuple[int, str, int], Asset] = session.cached(short, dict, base=True)
     found: dict[int, Asset] = {}
     for layer in layers:
-        asset = cut.get((layer, request.corpus, wanted)) or _largest(session, layer, corpus, request.tokens)
+        asset = cut.get((layer, request.corpus, wanted)) or _largest(session, layer, corpus, request.tokens, statistic)
         if asset is not None:
             found[layer] = asset
     missing = sorted(set(layers) - set(found))
     if missing:
         limit = max(0.0, min(request.seconds, session.seconds_left))
-        found |= collect_layers(session, missing, corpus, wanted, limit)
+        found |= collect_layers(session, missing, corpus, wanted, limit, statistic)
     moments = {layer: (_read(session, asset, wanted), asset) for layer, asset in found.items()}
     for layer, (moment, asset) in moments.items():
         if moment.wanted:
             cut[layer, request.corpus, wanted] = asset
-    say_cut(session, {layer: moment for layer, (moment, _) in moments.items()})
-    say_few(session, {layer: moment for layer, (moment, _) in moments.items()})
+    say_cut(session, {layer: moment for layer, (moment, _) in moments.items()}, statistic)
+    say_few(session, {layer: moment for layer, (moment, _) in moments.items()}, statistic)
     return moments
 
 
@@ -73,9 +74,9 @@ def collect(session: "Session", wanted: Iterable[tuple[KeyValueHparams, Iterable
             second_moments(session, sorted(named), request)
 
 
-def _largest(session: "Session", layer: int, corpus: Corpus, tokens: int) -> Asset | None:
+def _largest(session: "Session", layer: int, corpus: Corpus, tokens: int, statistic: Statistic) -> Asset | None:
     """The whole asset over most tokens: at least `tokens`, or all of its text; for 0, one that was not cut short."""
-    wanted = identity(session, layer, corpus)
+    wanted = identity(session, layer, corpus, statistic)
     counts = [
         asset.parameters["count"]
         for asset in session.assets.list()
@@ -83,7 +84,9 @@ def _largest(session: "Session", layer: int, corpus: Corpus, tokens: int) -> Ass
         and {key: value for key, value in asset.parameters.items() if key != "count"} == wanted.parameters
         and _enough(asset.parameters["count"], session.assets.about(asset), tokens)
     ]
-    found = (session.assets.find(identity(session, layer, corpus, count=n)) for n in sorted(counts, reverse=True))
+    found = (
+        session.assets.find(identity(session, layer, corpus, statistic, count=n)) for n in sorted(counts, reverse=True)
+    )
     return next((asset for asset in found if asset is not None), None)
 
 
@@ -94,5 +97,7 @@ def _enough(count: int, about: Mapping[str, object], tokens: int) -> bool:
 def _read(session: "Session", asset: Asset, wanted: int) -> Moment:
     """The moment; cut short where it is, and where more tokens than it has are wanted."""
     corpus = str(asset.parameters["corpus"]).partition(":")[0]
-    count, aim = int(asset.parameters["count"]), int(session.assets.about(asset).get("wanted", 0))
-    return Moment(session.assets.load(asset)["mean"], count, corpus, aim if count < min(aim, wanted) else 0)
+    about = session.assets.about(asset)
+    count, aim = int(asset.parameters["count"]), int(about.get("wanted", 0))
+    short = aim if count < min(aim, wanted) else 0
+    return Moment(session.assets.load(asset)["mean"], count, corpus, short, int(about.get("positions", 0)))

@@ -30,11 +30,13 @@ class Shared:
     requests: tuple[EditRequest, ...]
 
 
-def by_key(session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str) -> list[Shared]:
+def by_key(
+    session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str, *, eos: bool = False
+) -> list[Shared]:
     """One entry a key, in the order of first requests. Raises `UsageError` on one prompt with two targets."""
     groups: dict[tuple[int, ...], list[tuple[EditRequest, EditRows]]] = {}
     for request in requests:
-        rows = edit_rows(session, request, contexts, token)
+        rows = edit_rows(session, request, contexts, token, eos=eos)
         clean = rows.contexts[0]
         groups.setdefault(clean.ids[: clean.s + 1], []).append((request, rows))
     found = []

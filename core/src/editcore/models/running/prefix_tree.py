@@ -120,9 +120,16 @@ def let_share(model: "PreTrainedModel", patch_id: str) -> None:
     _apart.get(model, set()).discard(patch_id)
 
 
-def rows_for(model: "PreTrainedModel", members: Sequence[tuple[Hashable, Sequence[int]]]) -> list[TreeRow]:
-    """`rows_of`, with branches where they save something and the model reads them; see `keep_apart` for the rest."""
-    if _apart.get(model):
+def stands_apart(model: "PreTrainedModel") -> bool:
+    """Whether something is attached for which `keep_apart` was called."""
+    return bool(_apart.get(model))
+
+
+def rows_for(
+    model: "PreTrainedModel", members: Sequence[tuple[Hashable, Sequence[int]]], worth: int = WORTH
+) -> list[TreeRow]:
+    """`rows_of`, with branches where they save `worth` tokens and the model reads them; see `keep_apart`."""
+    if stands_apart(model):
         rows = [TreeRow(owner) for owner, _ in members]
         for number, (row, (_, ids)) in enumerate(zip(rows, members, strict=True)):
             row.add(number, ids, 0)
@@ -130,7 +137,7 @@ def rows_for(model: "PreTrainedModel", members: Sequence[tuple[Hashable, Sequenc
     plain = rows_of(members, branching=False)
     trees = rows_of(members, branching=True)
     saved = sum(len(row.ids) for row in plain) - sum(len(row.ids) for row in trees)
-    return trees if saved >= WORTH and reads_trees(model) else plain
+    return trees if saved >= worth and reads_trees(model) else plain
 
 
 def batch_of(model: "PreTrainedModel", rows: Sequence[TreeRow]) -> Batch:

@@ -20,6 +20,9 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from editcore.models.loading.offload import device_of
 from editcore.models.running.batch import Batch, Positions, accepted, head_at, pad
+from editcore.models.running.prefix_tree import stands_apart
+from editcore.models.running.prompt_ends import prompts_end
+from editcore.models.running.rewriting import as_given
 from editcore.models.running.tracing import Place, Tap, Trace
 from editcore_hooks import Anatomy, Site, UsageError
 
@@ -56,10 +59,13 @@ class Resumed:
     @property
     def tail(self) -> Batch:
         b, cut = self.batch, slice(self.start, None)
-        return Batch(b.ids[:, cut], b.mask[:, cut], b.positions[:, cut], b.mask[:, cut].sum(1))
+        ends = None if b.ends is None else b.ends - self.start
+        return Batch(b.ids[:, cut], b.mask[:, cut], b.positions[:, cut], b.mask[:, cut].sum(1), ends)
 
-    def forward(self, at: Positions | None = None) -> Tensor:
+    def forward(self, at: Positions | None = None, *, into: Cache | None = None) -> Tensor:
         """Logits of the tail, (B, T − start, V), or (n, V) at n of its positions; with gradients if enabled.
+
+        Without a prefix, `into` is given keys and values of the blocks that run.
 
         Hooks on sites from `layer` up see tensors of the tail's columns, and so do those on the block before, whose
         output is what enters, unless they were on when it was kept. Sites inside skipped blocks are never reached.
@@ -68,8 +74,12 @@ class Resumed:
         options: dict[str, Any] = {"position_ids": tail.positions} if "position_ids" in accepted(model) else {}
         if self.start:
             options["past_key_values"] = _read_only(self.prefix, self.layer, self.start)
-        with self._skipping(), head_at(model, at):
-            output = model(input_ids=tail.ids, attention_mask=self.batch.mask, use_cache=self.start > 0, **options)
+        elif into is not None:
+            options["past_key_values"] = into
+        with self._skipping(), head_at(model, at), as_given(model), prompts_end(model, tail.ends):
+            output = model(
+                input_ids=tail.ids, attention_mask=self.batch.mask, use_cache="past_key_values" in options, **options
+            )
         logits: Tensor = output.logits
         return logits if at is None else logits[0]
 
@@ -94,10 +104,10 @@ class Resumed:
                 f"a batch resumed at layer {self.layer}, column {self.start} cannot continue at layer {layer}"
             )
         last: dict[Place, Tap] = {Site("block", layer): Tap(output=True)}
-        heard = _hooks_on(self.anatomy, layer - 1)
-        with _output_of(self.anatomy, layer - 1) as below, Trace(self.anatomy, last, stop=True):
+        heard = hooks_on(self.anatomy, layer - 1)
+        with output_of(self.anatomy, layer - 1) as below, Trace(self.anatomy, last, stop=True):
             self.forward()
-        if shares_keys(self.anatomy):
+        if stands_apart(self.anatomy.model) or shares_keys(self.anatomy):
             return self
         return evolve(self, layer=layer, entering=below[0] if below else None, heard=heard)
 
@@ -149,17 +159,20 @@ def record(anatomy: "Anatomy", batch: Batch) -> Recorded:
     """Run `batch` once, up to the head, and keep what forwards from any block and column need.
 
     What traces of the caller replace is kept as replaced. Raises `UsageError` for a model with an encoder, with linear
-    attention, or with blocks that share keys and values.
+    attention, or with blocks that share keys and values, and while a memory is attached.
     """
     _require_decoder(anatomy)
+    if stands_apart(anatomy.model):
+        message = "a memory is attached, which reads whole prompts, so no forward can start in the middle of a text"
+        raise UsageError(message, hint="take the memories off first")
     if shares_keys(anatomy) or not keeps_columns(anatomy):
         kind = "blocks that share keys and values" if shares_keys(anatomy) else "linear attention, which keeps a state"
         message = f"{anatomy.model.config.model_type} has {kind}, so no forward can start in the middle of a text"
         raise UsageError(message, hint="choose another method; rome, memit and ft-m work on it")
-    cache = _all_columns()
-    heard = tuple(_hooks_on(anatomy, layer) for layer in range(anatomy.n_layers))
+    cache = all_columns()
+    heard = tuple(hooks_on(anatomy, layer) for layer in range(anatomy.n_layers))
     with ExitStack() as entered:
-        returned = [entered.enter_context(_output_of(anatomy, layer)) for layer in range(anatomy.n_layers)]
+        returned = [entered.enter_context(output_of(anatomy, layer)) for layer in range(anatomy.n_layers)]
         _run(anatomy, batch, cache)
     layers: list[Any] = list(cache.layers)
     kept = tuple((layer.keys, layer.values) for layer in layers)
@@ -174,20 +187,20 @@ def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through
     (none: up to the head), so that sites that the caller traces are reached: where `start` is not 0, with the tail's
     columns. `layer` may be the number of blocks: what is left is the head. `start` must not be after a row's first
     token that is to change. `start` of what is returned is 0 where the model keeps no columns, and `layer` is 0 where
-    its blocks share keys and values. Raises `UsageError` for a model with an encoder, which reads a prompt in both
-    directions.
+    its blocks share keys and values; both are 0 while a memory is attached, which decides in every pass. Raises
+    `UsageError` for a model with an encoder, which reads a prompt in both directions.
     """
     _require_decoder(anatomy)
-    if start and not keeps_columns(anatomy):
+    if start and (stands_apart(anatomy.model) or not keeps_columns(anatomy)):
         start = 0
-    if shares_keys(anatomy):
+    if stands_apart(anatomy.model) or shares_keys(anatomy):
         layer = 0
     before = _prefix(anatomy, batch, start) if start else ()
     last = anatomy.n_layers - 1 if through is None else max(through, layer - 1, 0)
     whole = Resumed(anatomy, batch, 0, start, None, before)
-    heard = _hooks_on(anatomy, layer - 1)
+    heard = hooks_on(anatomy, layer - 1)
     taps: dict[Place, Tap] = {Site("block", last): Tap(output=True)}
-    with _output_of(anatomy, layer - 1) as below, Trace(anatomy, taps, stop=True):
+    with output_of(anatomy, layer - 1) as below, Trace(anatomy, taps, stop=True):
         whole.forward()
     entering = below[0] if below else None
     return evolve(whole, layer=layer, entering=entering, prefix=before[layer:], heard=heard)
@@ -222,7 +235,7 @@ def _prefix(anatomy: "Anatomy", batch: Batch, start: int) -> tuple[tuple[Tensor,
     """Keys and values of the columns before `start` in every block."""
     cut = slice(None, start)
     lengths = batch.mask[:, cut].sum(1)
-    cache: Any = _all_columns()
+    cache: Any = all_columns()
     _run(anatomy, Batch(batch.ids[:, cut], batch.mask[:, cut], batch.positions[:, cut], lengths), cache)
     return tuple((kept.keys, kept.values) for kept in cache.layers)
 
@@ -232,7 +245,7 @@ def _run(anatomy: "Anatomy", batch: Batch, cache: Cache) -> None:
     model = anatomy.model
     options: dict[str, Any] = {"position_ids": batch.positions} if "position_ids" in accepted(model) else {}
     taps: dict[Place, Tap] = {Site("block", anatomy.n_layers - 1): Tap(output=True)}
-    with Trace(anatomy, taps, stop=True):
+    with as_given(model), Trace(anatomy, taps, stop=True):
         model(input_ids=batch.ids, attention_mask=batch.mask, past_key_values=cache, use_cache=True, **options)
 
 
@@ -245,7 +258,7 @@ def _require_decoder(anatomy: "Anatomy") -> None:
 
 
 @contextmanager
-def _output_of(anatomy: "Anatomy", layer: int) -> Iterator[list[Any]]:
+def output_of(anatomy: "Anatomy", layer: int) -> Iterator[list[Any]]:
     """The block's output, in its own form, once it has run; nothing for a layer below the first."""
     found: list[Any] = []
     if layer < 0:
@@ -258,7 +271,7 @@ def _output_of(anatomy: "Anatomy", layer: int) -> Iterator[list[Any]]:
         handle.remove()
 
 
-def _hooks_on(anatomy: "Anatomy", layer: int) -> frozenset[int]:
+def hooks_on(anatomy: "Anatomy", layer: int) -> frozenset[int]:
     """The hooks that see what a block returns; none for a layer below the first."""
     return frozenset(anatomy.module(Site("block", layer))._forward_hooks) if layer >= 0 else frozenset()
 
@@ -287,7 +300,7 @@ def _map(output: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return None if output is None else change(output)
 
 
-def _all_columns() -> Cache:
+def all_columns() -> Cache:
     """Keeps every column of every block: a cache made from a configuration forgets what a sliding window leaves."""
     return Cache(layer_class_to_replicate=DynamicLayer)
 
@@ -308,6 +321,16 @@ class _ReadOnly(DynamicLayer):  # type: ignore[no-untyped-call]
 
     def get_seq_length(self) -> int:
         return self._length
+
+
+class Growing(_ReadOnly):
+    """The same for one forward, after which `grown` holds both."""
+
+    grown: tuple[Tensor, Tensor]
+
+    def update(self, key_states: Tensor, value_states: Tensor, *_: Any, **__: Any) -> tuple[Tensor, Tensor]:
+        self.grown = super().update(key_states, value_states)
+        return self.grown
 
 
 def _read_only(prefix: tuple[tuple[Tensor, Tensor], ...], layer: int, length: int) -> Cache:

@@ -29,7 +29,14 @@ class KnowEdit(Layout):
         prompt, subject = marked(record, self.prompt_key, self.subject_key)
         true = answers(record, "ground_truth")
         return Case(
-            EditRequest(prompt, subject, record.text(self.target_key), true[0] if true else None, id=id),
+            EditRequest(
+                prompt,
+                subject,
+                record.text(self.target_key),
+                true[0] if true else None,
+                id=id,
+                contexts=record.texts("context"),  # in the files published with ICE
+            ),
             record.texts("rephrase_prompt") or record.texts("rephrase"),
             self._facets(record, "locality", LOCALITY),
             self._facets(record, "portability", PORTABILITY),

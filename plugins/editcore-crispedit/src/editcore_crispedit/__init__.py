@@ -1,0 +1,1 @@
+"""CrispEdit: fine-tuning in directions along which the loss on ordinary text hardly curves."""

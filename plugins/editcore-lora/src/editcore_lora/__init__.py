@@ -1,0 +1,1 @@
+"""LoRA and AdaLoRA: a fresh low-rank adapter for each edit."""
