@@ -35,7 +35,7 @@ def test_every_kind_still_works(
     assert len(offered) == 8
 
     session = editcore.open(llama_folder, registry_=known)
-    options = EditOptions("step-1.0", locate="second-1.0", transforms=("whole-1.0",))
+    options = EditOptions("step-1.0", locator="second-1.0", transforms=("whole-1.0",))
     first = session.edit_all([REQUEST], options)
     assert list(first.targets) == ["model.layers.2.mlp.down_proj.weight"]
     with session.patched(first):

@@ -93,7 +93,7 @@ def test_its_ranges_are_those_of_this_version() -> None:
 
 def test_bad_answers_are_refused_before_anything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(tmp_path / "made")
-    for arguments in (["Nudge"], ["editcore-nudge"], ["nudge", "--kind", "methd"], ["nudge", "--license", "GPL"]):
+    for arguments in (["Nudge"], ["editcore-nudge"], ["nudge", "--kind", "meth0d"], ["nudge", "--license", "GPL"]):
         assert main(["new-plugin", *arguments, "--to", folder]) == 2
         assert capsys.readouterr().err.startswith("error:")
         assert not Path(folder).exists()

@@ -26,7 +26,7 @@ def test_the_example_in_the_file_is_a_whole_entry() -> None:
         ("https://", "http://", "no https address"),
         ("method nudge", "nudge", "offers 'nudge'"),
         ("editcore-nudge]", "editcore-rome]", "of this repository"),
-        ("summary", "sumary", "unknown key sumary"),
+        ("summary", "summary2", "unknown key summary2"),
     ],
 )
 def test_what_does_not_fit_is_named(old: str, new: str, reason: str) -> None:

@@ -79,10 +79,11 @@ class PatchKindChecks(DeclaredChecks):
         torch.testing.assert_close(left, right, rtol=0, atol=self.score_tolerance)
 
     def test_texts_read_as_a_tree_answer_alike(self, session: Session) -> None:
-        prompts = [request.rendered().text for request in self.requests]
-        asked: Any = [(f"{one} {two}", "pilot", None, "auto") for one in prompts for two in prompts]
+        # texts that differ in their last token alone, so that a column's neighbour is another text's
+        ends = ("", *(f" {letter}" for letter in "abcdefghijklmno"))
+        asked: Any = [(f"{one.rendered().text}{end}", "pilot", None, "auto") for one in self.requests for end in ends]
         while sum(len(session.tokenizer(prompt)["input_ids"]) for prompt, *_ in asked) < 2 * WORTH:
-            asked += [(f"{prompt} {target}", *rest) for prompt, target, *rest in [(*a[:2], *a[1:]) for a in asked]]
+            asked = [*asked, *((f"Bo {prompt}", *rest) for prompt, *rest in asked)]
         with session.patched(self.made(session, self.requests[0])):
             together = session.score_targets(asked)
             alone = [session.score_targets([question])[0] for question in asked]

@@ -70,7 +70,8 @@ class MetricChecks(DeclaredChecks):
     def test_a_case_is_scored_alike_alone_and_among_others(self, session: Session) -> None:
         if self.cls.of_model or self.cls.of_patch:
             pytest.skip("it does not score single cases")
-        together, alone = _by_case(self.scored(session)), {}
+        together = _by_case(self.scored(session))
+        alone: dict[Any, float] = {}
         for case in self.cases:
             try:
                 alone |= _by_case(self.scored(session, [case]))
