@@ -7,7 +7,7 @@ SOURCES := $(addsuffix /src,$(DISTRIBUTIONS))
 # the ends of the ranges are tested with the methods; these three bring tools and data that have ranges of their own
 ENDS := $(filter-out hooks core $(addprefix plugins/editcore-,bench demo lm-eval),$(DISTRIBUTIONS))
 
-.PHONY: install demo test lint types lists tests docs check lowest newest wheels release-check draft clean
+.PHONY: install demo test lint types lists tests docs check lowest newest catalogue template api site wheels release-check draft clean
 # the type checker has one core, beside the tests
 MAKEFLAGS += --jobs=2
 # pip leaves compiling to the first import; some environments forbid writing .pyc files
@@ -62,6 +62,18 @@ wheels: install  # the wheel and the source archive of every distribution, as th
 	for folder in $(DISTRIBUTIONS); do $(BIN)/python -m build --no-isolation --outdir dist $$folder > /dev/null || exit 1; done
 	$(BIN)/python -m twine check --strict dist/*
 
+catalogue: install  # install every plugin of docs/catalogue.toml and run the conformance suites on it
+	$(BIN)/python -m upkeep.catalogue
+
+template: install  # the plugin template from outside: built, installed by name, its tests, an edit, an update
+	$(BIN)/python -m checks template
+
+api: install  # what the public interface lost since the last tag
+	$(BIN)/python -m upkeep.api
+
+site: install  # the documentation as a site in build/site, without network
+	$(BIN)/python -m upkeep.site
+
 release-check: install  # make release-check TAG=v0.1.0
 	$(BIN)/python -m upkeep.release $(TAG)
 
@@ -69,4 +81,4 @@ draft: install  # what the next section of the changelog would say
 	$(BIN)/towncrier build --draft --version next
 
 clean:
-	rm -rf dist $(VENV) $(VENV)-lowest $(VENV)-newest
+	rm -rf dist build $(VENV) $(VENV)-lowest $(VENV)-newest

@@ -15,6 +15,7 @@ from unittest import mock
 from checks import (
     attacks,
     bench,
+    conformance,
     crashes,
     failing_disk,
     families,
@@ -25,9 +26,11 @@ from checks import (
     kernels,
     killed_bench,
     kills,
+    metrics,
     published,
     quality,
     refusals,
+    template,
     writers,
 )
 
@@ -45,9 +48,12 @@ CHECKS: dict[str, Callable[[], list[str]]] = {
     "kernels": kernels.run,
     "families": families.run,
     "quality": quality.run,
+    "metrics": metrics.run,
     "bench": bench.run,
     "published": published.run,
     "killed bench": killed_bench.run,
+    "template": template.run,
+    "conformance": conformance.run,
 }
 
 

@@ -82,6 +82,18 @@ def forged(change: Callable[[Forgery], object], **save: Any) -> Build:
     return build
 
 
+def remembered(number: int, change: Callable[[Forgery], object]) -> Build:
+    """One of the memories after `change`, with ids and hashes that fit, and verified."""
+
+    def build(bench: Bench) -> list[str]:
+        made = forgery(sample_patches.memories(bench.model)[number])
+        change(made)
+        made.save(bench.file)
+        return ["verify", str(bench.file)]
+
+    return build
+
+
 def raw(content: bytes) -> Build:
     return lambda bench: bench.raw(content)
 
@@ -305,6 +317,24 @@ ATTACKS: Final[dict[str, Attack]] = {
     ),
     "field of a megabyte": Attack(6, "does not know", forged(lambda made: made.core.update({"a" * 10**6: 1}))),
     "message with terminal codes": Attack(6, "does not read it", target(form="\x1b]0;x\x07\x1b[2J")),
+    "memory whose texts end beyond its bytes": Attack(
+        6, "does not divide", remembered(0, lambda m: m.set("payload/offsets", m.tensors["payload/offsets"] * 2**40))
+    ),
+    "memory whose texts are not UTF-8": Attack(
+        6, "does not hold UTF-8", remembered(0, lambda m: m.set("payload/text", m.tensors["payload/text"] | 128))
+    ),
+    "memory with a key that is not a number": Attack(
+        6, "not finite", remembered(0, lambda m: m.set("payload/keys", m.tensors["payload/keys"] * torch.nan))
+    ),
+    "memory of a layer that is a text": Attack(
+        6, "its layer is not a number", remembered(0, lambda m: m.core["payload"]["data"].update(layer="../1"))
+    ),
+    "memory whose encoder is a path": Attack(
+        6, "not a block", remembered(1, lambda m: m.core["payload"]["data"].update(encoder="../../encoder"))
+    ),
+    "memory with fewer vectors than texts": Attack(
+        6, "a row for each text", remembered(1, lambda m: m.set("payload/vectors", m.tensors["payload/vectors"][:1]))
+    ),
     "a journal that names a file elsewhere": Attack(6, "is not a file name", _journal),
     "an index that names a file elsewhere": Attack(6, "which is not a file of its folder", _index),
 }

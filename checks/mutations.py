@@ -32,14 +32,14 @@ Change = Callable[[random.Random, Forgery, Sequence[Patch]], object]
 
 
 def corpus(model: Path) -> list[Patch]:
-    """A patch in order of every form, of several tensors, of a squash and of units."""
+    """A patch in order of every form, of several tensors, of a squash, of units and of memories."""
     matrix, other, _, vector = sample_patches.KEYS
     single = [sample_patches.patch(model, {matrix: form}, seed=i) for i, form in enumerate(sample_patches.FORMS)]
     several = sample_patches.patch(model, {matrix: "low_rank", other: "rows", vector: "dense"}, seed=50, scale=0.5)
     pair = [
         sample_patches.patch(model, {matrix: "low_rank", other: "sparse"}, seed=60 + i, scale=i + 1.0) for i in range(2)
     ]
-    return [*single, several, squash(pair).patch, sample_patches.units(model)]
+    return [*single, several, squash(pair).patch, sample_patches.units(model), *sample_patches.memories(model)]
 
 
 def mutate(rng: random.Random, data: bytes) -> bytes:

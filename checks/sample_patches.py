@@ -17,12 +17,13 @@ from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.identity import base_identity
 from editcore.patches.checkpoint.shards import INDEX, SINGLE
 from editcore.patches.file.patch import Patch
+from editcore.patches.file.records import record_parts
 from editcore.patches.file.sealing import Target, seal
 from editcore.patches.file.units import Units, units_payload
 from editcore.patches.forms.deltas import StoredUpdate
 from editcore.storage.tensors import tensor_of
 from editcore.testing.tiny import tiny_model
-from editcore_hooks import Site
+from editcore_hooks import Payload, Site
 
 KEYS: Final = (
     "model.layers.0.mlp.down_proj.weight",
@@ -174,6 +175,21 @@ def units(base: Path, seed: int = 0, block: int = 1) -> Patch:
     keys, values, gate = (torch.randn(3, HIDDEN, generator=draw) for _ in range(3))
     payload = units_payload({Site("block", block): Units(keys, values, gate=gate)})
     return seal({}, base_identity(Checkpoint.open(base), "tiny"), {"title": f"units {seed}"}, "modules", payload)
+
+
+def memories(base: Path) -> list[Patch]:
+    """A codebook and a set of facts, with two records each."""
+    draw = torch.Generator().manual_seed(0)
+    identity, about = base_identity(Checkpoint.open(base), "tiny"), {"title": "memory"}
+    keys, values = (torch.randn(2, size, generator=draw) for size in (HIDDEN, HIDDEN))
+    site = {"role": "mlp_out", "layer": 1, "stack": "decoder", "replace": "last", "expand": True}
+    texts = record_parts([("Rome is in", "Italy"), ("Lima is in", "Peru")])
+    parts = {"keys": keys, "values": values, "radii": torch.ones(2), **texts}
+    codebook = Payload("grace.codebook", site, parts)
+    rule = {"form": "ike", "facts": 1, "floor": 0.5, "encoder": 1}
+    texts = record_parts([("Rome is in", "Italy", ""), ("Lima is in", "Peru", "")])
+    facts = Payload("ike.facts", rule, {"vectors": keys, "centre": torch.zeros(HIDDEN), **texts})
+    return [seal({}, identity, about, "memory", payload) for payload in (codebook, facts)]
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

@@ -186,7 +186,11 @@ def test_the_table_of_metrics_has_every_metric() -> None:
     }
     for base, facets in (("loc.agree", LOCALITY), ("loc.correct", LOCALITY), ("loc.kl", LOCALITY)):
         listed |= {f"{base}.{facet}@1" for facet in facets}
-    for base, version in (("port", 1), ("port.gen", 2)):
+    for base in ("gen1.loc.agree", "gen1.loc.correct"):
+        listed |= {f"{base}.{facet}@1" for facet in LOCALITY}
+    for measure in ("em", "contains", "old_contains", "strict", "stop", "over"):
+        listed |= {f"gen1.{measure}{about}{form}@1" for about in ("", ".rephrase") for form in ("", ".plain", ".qa")}
+    for base, version in (("port", 1), ("port.gen", 2), ("gen1.port", 1)):
         listed |= {f"{base}.{facet}@{version}" for facet in PORTABILITY}
     assert listed == {metric.name for metric in METRICS}
     assert all(facet in section for facet in (*LOCALITY, *PORTABILITY))

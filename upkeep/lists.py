@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from upkeep import api, catalogue
 from upkeep.distributions import ROOT, Distribution, distributions, plugins
 from upkeep.faults import faults
 
@@ -66,6 +67,8 @@ LISTS: dict[str, Callable[[str], str]] = {
     "pyproject.toml": mypy_path,
     "core/src/editcore/plugins/known.py": known,
     "README.md": table,
+    "docs/catalogue.md": catalogue.page,
+    "docs/api.txt": api.dump,
 }
 
 _KNOWN = '''"""Distributions by method and by command. Read only to word a hint, never to find a class.
@@ -102,7 +105,7 @@ def main() -> int:
     if not checking:
         for path, text in different.items():
             path.write_text(text, "utf-8")
-    found = faults()
+    found = [*faults(), *catalogue.faults()]
     if checking:
         found += [f"{path.relative_to(ROOT)} is out of date" for path in different]
     for fault in found:

@@ -12,8 +12,9 @@ from editcore.models.anatomy.model_map import Anatomy
 from editcore.models.running.batch import forward, pad
 from editcore.models.running.tracing import Tap, Trace
 from editcore_hooks import Site
+from editcore_keyvalue.fit import STOP_LOSS
 from editcore_keyvalue.rows import EditRows
-from editcore_keyvalue.value import STOP_LOSS, ValueSettings
+from editcore_keyvalue.value import ValueSettings
 
 
 @define(eq=False)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from upkeep import distributions, faults, lists
+from upkeep import catalogue, distributions, faults, lists
 
 
 def test_every_list_is_what_the_distributions_say() -> None:
@@ -25,7 +25,10 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         )
     for name in ("requirements-dev.txt", "pyproject.toml", "README.md"):
         shutil.copy(distributions.ROOT / name, tmp_path)
-    for module in (distributions, faults, lists):
+    (tmp_path / "docs").mkdir()
+    for name in ("docs/catalogue.md", "docs/catalogue.toml", "docs/api.txt"):
+        shutil.copy(distributions.ROOT / name, tmp_path / name)
+    for module in (distributions, faults, lists, catalogue):
         monkeypatch.setattr(module, "ROOT", tmp_path)
     return tmp_path
 
@@ -43,7 +46,8 @@ def test_another_licence_is_named(copy: Path) -> None:
 
 
 def test_a_new_distribution_makes_every_list_stale(copy: Path) -> None:
-    assert {path.name for path in lists.stale()} == {"requirements-dev.txt", "pyproject.toml", "README.md", "known.py"}
+    written = {"requirements-dev.txt", "pyproject.toml", "README.md", "known.py", "catalogue.md"}
+    assert {path.name for path in lists.stale()} == written
     for path, text in lists.stale().items():
         path.write_text(text)
     assert "-e ./plugins/editcore-kn\n" in (copy / "requirements-dev.txt").read_text()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from editcore.editing.prepared import EditOptions
     from editcore.facade import Session
+    from editcore.facade import load_model as load
     from editcore.facade import open_model as open
     from editcore.patches.file.patch import Patch
     from editcore_hooks import Case, ChatTemplate, EditcoreError, EditRequest
@@ -25,10 +26,11 @@ _HOMES = {
     "EditOptions": ("editcore.editing.prepared", "EditOptions"),
     "Patch": ("editcore.patches.file.patch", "Patch"),
     "Session": ("editcore.facade", "Session"),
+    "load": ("editcore.facade", "load_model"),
     "open": ("editcore.facade", "open_model"),
 }
 
-__all__ = ["Case", "ChatTemplate", "EditOptions", "EditRequest", "EditcoreError", "Patch", "Session", "open"]
+__all__ = ["Case", "ChatTemplate", "EditOptions", "EditRequest", "EditcoreError", "Patch", "Session", "load", "open"]
 
 
 def __getattr__(name: str) -> Any:

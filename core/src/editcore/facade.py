@@ -1,6 +1,6 @@
 """The Python interface: open, edit and evaluate a model. The only module that knows all rooms."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +79,22 @@ def open_model(
     anatomy = Anatomy.of(loaded.model, tuple(plugins.architectures.classes().values()), given)
     checkpoint = base_checkpoint(loaded, before)
     text = OURS if neutral is None else read_neutral(Path(neutral))
-    return Session(loaded, anatomy, checkpoint, plugins, assets or AssetStore(), talk or Silence(), seed, beside, text)
+    kept, silent = assets or AssetStore(), talk or Silence()
+    session = Session(loaded, anatomy, checkpoint, plugins, kept, silent, seed, beside, text)
+    session.live.attach_folder()
+    return session
+
+
+def load_model(source: str | Path, *patches: str | Path, **options: Any) -> tuple[Any, Any]:
+    """The model and the tokenizer of a folder, with the patches that it carries beside its weights, and `patches`.
+
+    The model is one of transformers: `generate` and forward passes answer with the patches. `options` are those of
+    `editcore.open`. Raises what that and `Session.apply` raise.
+    """
+    session = open_model(source, **options)
+    for path in patches:
+        session.apply(Patch.load(path))
+    return session.model, session.tokenizer
 
 
 @define(eq=False)
@@ -146,15 +161,23 @@ class Session(OpenSession):
             return patch
 
     def evaluate(
-        self, cases: Sequence[Case], metrics: Sequence[str], *, protocol: str = "as it stands", answers: int = 0
+        self,
+        cases: Sequence[Case],
+        metrics: Sequence[str],
+        *,
+        protocol: str = "as it stands",
+        answers: int = 0,
+        preface: Callable[[Case, str], str] | None = None,
     ) -> list[Report]:
         """Score `cases` on the current model. With `answers`, rows hold so many tokens of text before and after.
 
-        `protocol` names in the reports how the edits were made. Raises `PluginError` for an unknown metric and
-        `UsageError` for one that none of the cases can answer, and for two cases of one id; a case without an id is
-        called by its number.
+        `protocol` names in the reports how the edits were made. `preface(case, prompt)` is a text that the current
+        model, but not the unedited one, gets before the prompt, within its chat template if there is one.
+
+        Raises `PluginError` for an unknown metric and `UsageError` for one that none of the cases can answer, and for
+        two cases of one id; a case without an id is called by its number.
         """
-        return evaluate(self, cases, metrics, protocol=protocol, answers=answers)
+        return evaluate(self, cases, metrics, protocol=protocol, answers=answers, preface=preface)
 
     def evaluate_each(
         self, cases: Sequence[Case], patches: Sequence[Patch], metrics: Sequence[str], *, answers: int = 0

@@ -15,7 +15,7 @@ from editcore import authoring
 
 ROOT = Path(__file__).parents[3]
 MODULES = sorted(module.name for module in iter_modules(authoring.__path__))
-TORCH = {"arithmetic", "models", "running"}
+TORCH = {"arithmetic", "memories", "models", "running", "training"}
 
 
 def listed() -> dict[str, set[str]]:

@@ -131,7 +131,7 @@ def test_a_method_that_may_be_of_a_plugin_left_out_says_so(editcore, site):
 def test_methods_are_listed_with_their_summary(editcore, site):
     site.put("dist-toy", METHOD)
     lines = editcore("methods").stdout.splitlines()
-    assert lines[1].split() == ["toy", "dist-toy", "1.0", "does", "little"]
+    assert lines[1].split() == ["toy", "dist-toy", "batch", "does", "little"]
     (method,) = json.loads(editcore("methods", "--json").stdout)
     assert (method["name"], method["paper"], method["capabilities"]) == ("toy", "arXiv:0000.00000", ["batch"])
 

@@ -16,7 +16,8 @@ from editcore.assets.store import AssetStore
 from editcore.evaluation.engine import model_reader, single_edits, unedited
 from editcore.evaluation.engine.answerers import Present
 from editcore.evaluation.engine.dialogue import NothingAskedError
-from editcore.evaluation.engine.questions import Drift, Unshifted
+from editcore.evaluation.engine.questions import Answer, Answered, Drift, Unshifted, Write
+from editcore.models.running.generation import continuations
 from editcore.models.running.packed_reading import PADDING, batches, read, reading_of
 from editcore.models.running.scoring import target_logprobs
 from editcore.models.running.top_k_distribution import LIKELIEST, divergence, top_k
@@ -38,6 +39,12 @@ METRICS = (
     "loc.correct@1",
     "loc.kl@1",
     "port.gen.alias@2",
+    "gen1.em@1",
+    "gen1.stop@1",
+    "gen1.over.qa@1",
+    "gen1.port.alias@1",
+    "gen1.loc.agree@1",
+    "gen1.check@1",
     "fluency.ngram@2",
     "ppl_r@1",
 )
@@ -122,6 +129,33 @@ def test_single_edits_at_once_are_scored_as_one_after_another(
     mine = [row["value"] for row in by_metric["loc.kl@1"].rows if row["case"] == "Anna Maria"]
     assert [row["value"] for row in report.rows] == pytest.approx(mine, rel=1e-3, abs=1e-5)
     assert (report.protocol, report.dtype) == ("batch", "float32")
+
+
+def written(session: Session) -> tuple[int, ...]:
+    row = tuple(session.tokenizer("Paris")["input_ids"])
+    return continuations(session.model, session.tokenizer, [row], 6)[0]
+
+
+def test_an_answer_says_whether_the_model_ended_it(session: Session) -> None:
+    ids = written(session)
+    session.model.generation_config.eos_token_id = ids[3]
+    first = ids.index(ids[3])
+    asked = [Answer("Paris", tokens) for tokens in (first, first + 1, 6)] + [Write("Paris", 6)]
+    cut, ended, early, plain = Present(session).answer([(0, one) for one in asked], keep=False)
+    assert [one.stopped for one in (cut, ended, early)] == [False, True, True]
+    assert cut.text == ended.text == early.text == plain
+    unedited = Present(session).answer([(0, attrs.evolve(one, unedited=True)) for one in asked], keep=True)
+    assert unedited == [cut, ended, early, plain]
+
+
+def test_an_answer_ends_with_the_turn_though_the_model_is_not_said_to_end_there(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = written(session)
+    monkeypatch.setattr(model_reader, "turn_ends", lambda tokenizer: frozenset({ids[2]}))
+    (answer,) = Present(session).answer([(0, Answer("Paris", 6))], keep=False)
+    (shorter,) = Present(session).answer([(0, Write("Paris", ids.index(ids[2])))], keep=False)
+    assert answer == Answered(shorter, stopped=True)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])

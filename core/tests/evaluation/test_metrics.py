@@ -10,6 +10,8 @@ from attrs import evolve, field, frozen
 from editcore.cases.reading import LOCALITY, PORTABILITY
 from editcore.evaluation.engine.dialogue import DialogueMetric, NothingAskedError, rows_of
 from editcore.evaluation.engine.questions import (
+    Answer,
+    Answered,
     Cost,
     Drift,
     Neutral,
@@ -58,6 +60,8 @@ class Table:
             case Score(prompt, target):
                 value = self.logprobs.get((prompt, target or ""), -9.0)
                 return Scored((value, value), self.said.get(prompt, (0, 0)), (value > -1, value > -3))
+            case Answer(prompt):
+                return Answered(self.written.get(prompt, ""), stopped=False)
             case Write(prompt):
                 return self.written.get(prompt, "")
             case Drift(prompt):
@@ -121,7 +125,7 @@ WRONG = evolve(
     ),
     said=dict.fromkeys(NEIGHBOURS, (7, 8)),
     written=dict.fromkeys([*PROMPTS, "Mr A is", "Mr B is"], " no no no no no"),
-    unedited=Table(said=dict.fromkeys(NEIGHBOURS, (1, 2))),
+    unedited=Table(said=dict.fromkeys(NEIGHBOURS, (1, 2)), written=dict.fromkeys(NEIGHBOURS, "older")),
 )
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from editcore.evaluation.engine.dialogue import DialogueMetric
 from editcore.evaluation.metrics.builtin import METRICS
-from editcore.evaluation.metrics.usual import usual_metrics
+from editcore.evaluation.metrics.usual import named_metrics, usual_metrics
 from editcore.plugins.registry import Registry
 from editcore_hooks import Case, EditRequest, Metric, Need, Probe, hookimpl
 
@@ -61,10 +61,12 @@ def test_every_metric_says_which_side_is_good() -> None:
     for metric in METRICS:
         by_side.setdefault(metric.better, set()).add(metric.name)
     assert by_side["near 1"] == {"damage.ppl@1"}
-    assert by_side["neither"] == {"fluency.ngram@2", "ppl_r@1", "ppl_r.ice2024@1"}
+    over = {metric.name for metric in METRICS if metric.name.startswith("gen1.over")}
+    assert by_side["neither"] == {"fluency.ngram@2", "ppl_r@1", "ppl_r.ice2024@1"} | over
     divergences = {metric.name for metric in METRICS if metric.name.startswith("loc.kl")}
-    assert by_side["lower"] == {"damage.kl@1", "cost.seconds@1", "cost.peak_bytes@1"} | divergences
-    assert {metric.better for metric in METRICS if metric.share} == {"higher"}
+    old = {metric.name for metric in METRICS if metric.name.startswith("gen1.old_contains")}
+    assert by_side["lower"] == {"damage.kl@1", "cost.seconds@1", "cost.peak_bytes@1"} | divergences | old
+    assert {metric.better for metric in METRICS if metric.share and metric.name not in old} == {"higher"}
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
@@ -72,3 +74,14 @@ def test_a_metric_has_nothing_to_ask_about_a_case_that_meets_none_of_its_needs(m
     for case in (PLAIN, TRUE, REPHRASED, UNANSWERED, NEAR, FAR):
         if metric.needs and not any(need.met(case) for need in metric.needs):
             assert list(next(metric().ask(case))) == []
+
+
+def test_the_name_of_the_protocol_stands_for_its_metrics_that_the_cases_can_answer() -> None:
+    found = named_metrics(Registry.of(), [TRUE], ["tf.exact@1", "gen-1", "gen1.em.qa@1", "gen1.em@1"])
+    assert found == [
+        "tf.exact@1",
+        *(f"gen1.{name}@1" for name in ("em", "contains", "old_contains", "strict", "stop", "over", "check")),
+        *(f"gen1.check.{cell}@1" for cell in ("true_new", "false_new", "true_old", "false_old")),
+        "gen1.em.qa@1",
+    ]
+    assert {"gen1.loc.agree@1", "gen1.loc.near@1"} <= set(named_metrics(Registry.of(), [NEAR], ["gen-1"]))

@@ -2,6 +2,7 @@
 
 import pytest
 
+from editcore.models.tokens.chat import turn_ends
 from editcore.models.tokens.spans import encode, encode_prompt, encode_request, joined_target
 from editcore_hooks import ChatTemplate, EditRequest, UsageError
 
@@ -174,3 +175,15 @@ def test_a_template_that_refuses_a_system_message_is_an_error_of_one_line(chatti
     )
     with pytest.raises(UsageError, match="cannot put the prompt into a chat: no"):
         encode_prompt(chatting, "Hello", template=ChatTemplate(system="Be brief."))
+
+
+@pytest.mark.parametrize(
+    ("after", "special"),
+    [("{{ bos_token }}", True), ("\n{{ bos_token }}\n", True), ("[SEP] plain", False), ("", False)],
+)
+def test_the_end_of_a_turn_is_the_special_token_that_the_template_puts_there(chatting, monkeypatch, after, special):
+    template = "{% for message in messages %}[{{ message.role }}] {{ message.content }}" + after + "{% endfor %}"
+    monkeypatch.setattr(chatting, "chat_template", template)
+    assert turn_ends(chatting) == (frozenset({chatting.bos_token_id}) if special else frozenset())
+    monkeypatch.setattr(chatting, "chat_template", "{{ raise_exception('no') }}")
+    assert turn_ends(chatting) == frozenset()

@@ -129,8 +129,8 @@ def test_it_folds_its_patches_and_one_that_cannot_is_refused(folder, tmp_path, k
     ("kind", "why", "hint"),
     [
         ("toy.notes", "notes are no weights", "fold it into one"),
-        ("toy.hidden", "a plain load of the folder would silently go without it", "to an open session"),
-        ("toy.unknown", "a plain load of the folder would silently go without it", "to an open session"),
+        ("toy.hidden", "a plain load of the folder would silently go without it", "--runtime"),
+        ("toy.unknown", "a plain load of the folder would silently go without it", "--runtime"),
     ],
 )
 def test_it_says_why_it_is_not_written_into_a_folder(folder, kind, why, hint):

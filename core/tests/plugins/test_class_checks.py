@@ -99,7 +99,7 @@ class NoAttrs:
 
 @attrs.frozen
 class Mapping:
-    rates: dict[str, float] = hparam({}, help="rates")  # noqa: RUF009
+    rates: dict[str, float] = hparam({}, help="rates")
 
 
 @attrs.frozen
@@ -109,7 +109,7 @@ class Misfit:
 
 @attrs.frozen
 class Unknown:
-    layer: "Nothing" = hparam(5, help="block")  # type: ignore[name-defined] # noqa: F821, RUF009
+    layer: "Nothing" = hparam(5, help="block")  # type: ignore[name-defined] # noqa: F821
 
 
 @pytest.mark.parametrize(

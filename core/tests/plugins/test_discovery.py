@@ -112,7 +112,7 @@ def test_a_plugin_of_another_contract_is_incompatible_not_broken(install):
     install("editcore-old", GOOD.replace(">=1.0,<2", ">=0.1,<1"), name="good")
     registry = Registry()
     assert record(registry, "good").status == "incompatible"
-    assert "this is 1.0" in record(registry, "good").reason
+    assert "this is 1.1: pip install --upgrade editcore-old" in record(registry, "good").reason
     with pytest.raises(PluginError, match=r"is incompatible: written for API >=0\.1,<1"):
         registry.method("good")
 

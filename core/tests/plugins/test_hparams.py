@@ -318,3 +318,20 @@ def test_a_file_that_is_no_text_is_refused(tmp_path):
         read_mapping(path)
     with pytest.raises(UsageError, match="Is a directory"):
         read_mapping(tmp_path)
+
+
+@attrs.frozen
+class Renamed:
+    size: float = hparam(0.5, help="length", formerly="step")
+
+
+def test_a_former_name_is_taken_with_a_warning() -> None:
+    with pytest.warns(UserWarning, match="step is now called size"):
+        assert from_mapping(Renamed, {"step": 2.0}).size == 2.0
+    with pytest.warns(UserWarning, match="step is now called size"):
+        assert from_settings(Renamed, ["step=3"]).size == 3.0
+
+
+def test_both_names_at_once_are_refused() -> None:
+    with pytest.warns(UserWarning, match="now called"), pytest.raises(UsageError, match="set twice"):
+        from_mapping(Renamed, {"step": 2.0, "size": 1.0})

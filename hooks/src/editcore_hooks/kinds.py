@@ -34,6 +34,8 @@ class PatchKind(Named):
     """Whether the attached part changes each token by that token and its attention alone. The host may then read
     several texts with a common beginning as one row with a 4-D mask. Otherwise every text is a row of its own, to the
     last token, with a 2-D mask."""
+    any_base: ClassVar[bool] = False
+    """Whether its patches work on any model. Otherwise the host attaches them to the base of the patch alone."""
     unapplied: ClassVar[str] = "a plain load of the folder would silently go without it"
     """Why `apply` cannot write its patches into a folder; printed after a colon."""
 
@@ -77,7 +79,35 @@ class PatchKind(Named):
         """Whether patches of this kind can be folded into a checkpoint."""
         return cls.fold is not PatchKind.fold
 
+    def taken_back(self, patch: Patch) -> str:
+        """What a revert of the patch takes back, as a clause that `revert` prints first.
+
+        Say which edits go only together, and what residue stays. By default: all of them, exactly.
+        """
+        n = len(patch.about.get("requests") or ())
+        edits = f"its {n} edits go together" if n > 1 else "its edit goes"
+        return f"{edits}; the others answer as if it had never been attached"
+
     def card(self, patch: Patch, file_name: str) -> CardLines:
         """Lines of the model card; reads `patch.core` only."""
         what = "An addition to a language model, as a patch that leaves its weights as they are."
         return CardLines(what, (f"editcore generate BASE --patch {file_name} --prompt TEXT   # in memory",))
+
+
+class MemoryKind(PatchKind):
+    """A kind whose patches are memories of the host's runtime: implement `memory`.
+
+    The runtime decides for each row once, on the prompt, and holds the decision for the whole generation. See
+    `editcore.authoring.memories.Memory`.
+    """
+
+    def memory(self, session: "Session", patch: Patch) -> Any:
+        """The `Memory` of a patch. Called whenever the patch is attached."""
+        raise NotImplementedError
+
+    def attach(self, session: "Session", patch: Patch) -> Any:
+        session.live.memories.put(patch.patch_id, self.memory(session, patch))
+        return patch.patch_id
+
+    def detach(self, session: "Session", handle: Any) -> None:
+        session.live.memories.take(handle)

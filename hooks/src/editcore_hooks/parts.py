@@ -162,6 +162,22 @@ class Loaded(Protocol):
         ...
 
 
+class Memories(Protocol):
+    """The memories on the model, in the order of their patches."""
+
+    def put(self, owner: str, *memories: Any) -> None:
+        """Attach `Memory` objects under an owner, the id of a patch. Raises `UsageError` for an unknown site."""
+        ...
+
+    def take(self, owner: str) -> None:
+        """Detach those of an owner; nothing of them remains."""
+        ...
+
+    def trying(self, *memories: Any) -> AbstractContextManager[None]:
+        """Attach more within the context, as the latest: for a method that trains one."""
+        ...
+
+
 class LivePatches(Protocol):
     """The patches that are on the model: those of its folder, then those put on in memory."""
 
@@ -178,6 +194,11 @@ class LivePatches(Protocol):
     @property
     def hash(self) -> str:
         """One hash of all of them."""
+        ...
+
+    @property
+    def memories(self) -> Memories:
+        """The memories that patches attached."""
         ...
 
 

@@ -38,7 +38,8 @@ class EditMethod(Named):
     """An editing method: override `locate` and `compute_update`.
 
     Keep the class light: it lives in the plugin's `hooks.py`, and imports its maths inside the stage that runs it.
-    `capabilities` may hold `batch` (many requests in one update) and `sequential` (reads the state of earlier edits).
+    `capabilities` may hold `batch` (many requests in one update), `sequential` (reads the state of earlier edits) and
+    `encoder-decoder` (edits T5 and its like too).
     A class that has a `name` and lacks a stage is a `TypeError` where it is defined.
 
     The hooks `editcore_locate` and `editcore_compute_update` call the plain methods. Override a hook with `@hookimpl`

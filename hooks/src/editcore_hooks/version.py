@@ -7,4 +7,4 @@ that it was written for as `EDITCORE_API = ">=1.0,<2"` in its entry module.
 
 from typing import Final
 
-API_VERSION: Final = "1.0"
+API_VERSION: Final = "1.1"

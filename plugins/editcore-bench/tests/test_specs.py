@@ -12,7 +12,7 @@ from editcore.plugins.registry import registry
 from editcore_bench.runs.prepared import prepare
 from editcore_bench.spec.reading import Choice, read_spec
 from editcore_bench.spec.shipped import find_spec, shipped_specs
-from editcore_bench.spec.values import DatasetChoice, Protocol, Spec
+from editcore_bench.spec.values import DatasetChoice, Pair, Protocol, Spec
 from editcore_hooks import Case, EditcoreError, UsageError
 
 LOCALITY = ("counterfact", "knowedit-counterfact", "zsre")
@@ -103,6 +103,9 @@ def test_a_shipped_spec_runs_on_the_bundled_model_and_on_any_other_with_its_file
     assert prepare(small, registry()).cases["demo"]
     if name == "demo":
         return
+    if name == "survey":  # its facts are the model's own
+        assert [one.path for one in read_spec(path, registry(), Choice(("some/model",))).datasets] == [None]
+        return
     with pytest.raises(UsageError, match="--data"):
         read_spec(path, registry(), Choice(("some/model",)))
     names = ("zsre", "counterfact", "rippleedits", "knowedit-recent", "knowedit-zsre", "knowedit-wikibio",
@@ -128,7 +131,7 @@ def test_every_metric_of_a_shipped_spec_has_something_to_ask_of_its_datasets(nam
 
 def some_cases(dataset: DatasetChoice) -> list[Case]:
     if dataset.path is None:
-        return [parse_case(row, "the demo's cases") for row in editcore_demo.cases(20)]
+        return [parse_case(row, "the demo's cases") for row in editcore_demo.cases(60)]
     cls = registry().dataset(dataset.name)
     return list(cls(from_mapping(cls.Hparams, dataset.settings)).read(Path(dataset.path)))
 
@@ -146,8 +149,30 @@ def asks(metric: Any, case: Case) -> bool:
 
 
 def test_every_table_has_a_spec() -> None:
-    wanted = "basic batch demo ice-continual ice-main locality locate-then-edit memory portability sequential time"
+    wanted = (
+        "basic batch demo ice-continual ice-main locality locate-then-edit memory portability sequential survey time"
+    )
     assert [one.name for one in shipped_specs()] == wanted.split()
+
+
+def test_pairs_are_two_metrics_that_the_run_computes(tmp_path: Path) -> None:
+    spec = read(f"{GOOD}\npairs:\n  reliability: [tf.token@1, gen1.strict@1]\n", tmp_path)
+    assert spec.pairs == (Pair("reliability", "tf.token@1", "gen1.strict@1"),)
+    assert spec.metrics[-2:] == ("tf.token@1", "gen1.strict@1")
+    assert "pairs" not in prepare(read(GOOD, tmp_path), registry()).identity()["spec"]
+    for wrong, says in (("[tf.token@1]", "two metrics"), ("[tf.token@1, nothing@1]", r"pairs\.a\[1\] is invalid")):
+        with pytest.raises(UsageError, match=says):
+            read(f"{GOOD}\npairs:\n  a: {wrong}\n", tmp_path)
+
+
+def test_a_model_s_own_facts_are_those_that_it_gives(tmp_path: Path, llama_folder: Path) -> None:
+    text = GOOD.replace("name: demo", "name: own")
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UsageError, match="run one model at a time"):
+        read_spec(tmp_path / "mine.yaml", registry(), Choice(("a", "b")))
+    spec = read_spec(tmp_path / "mine.yaml", registry(), Choice((str(llama_folder),)))
+    with pytest.raises(UsageError, match=r"states \d common facts, and 12 are asked for"):
+        prepare(spec, registry())
 
 
 def test_a_file_may_be_in_another_layout_than_the_spec_names() -> None:

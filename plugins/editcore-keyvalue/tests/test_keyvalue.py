@@ -88,6 +88,16 @@ def test_rows_point_at_the_subject_and_score_the_target(session: editcore.Sessio
     assert rows.kl.s == len(rows.kl.ids) - 1
 
 
+def test_with_eos_the_end_of_the_answer_is_scored_after_it(session: editcore.Session) -> None:
+    (plain,), (ended,) = (
+        edit_rows(session, REQUEST, ("{}",), "subject_last", eos=eos).contexts for eos in (False, True)
+    )
+    assert ended.labels == (*plain.labels, session.tokenizer.eos_token_id)
+    assert ended.ids == (*plain.ids, plain.labels[-1])
+    assert ended.scored == (*plain.scored, len(plain.ids))
+    assert ended.s == plain.s
+
+
 def test_a_layout_has_every_edited_token_in_one_column_and_weighs_contexts_alike(session: editcore.Session) -> None:
     contexts = ("{}", "Bo Quist lives in Rome. {}")
     edits = [edit_rows(session, request, contexts, "subject_last") for request in (REQUEST, OTHER)]

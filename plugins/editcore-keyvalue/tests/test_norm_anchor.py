@@ -23,7 +23,7 @@ from editcore_keyvalue.system import Preserved
 
 SITE = Site("mlp_out", 1)
 HPARAMS = SpreadHparams(
-    v_steps=6, v_lr=0.3, v_weight_decay=0.0, context_count=0, layers=(1,), norm_anchor=True, norm_anchor_length=3.0
+    v_steps=6, v_lr=0.3, v_weight_decay=0.0, context_count=0, layers=(1,), norm_anchor=True, norm_anchor_length=100.0
 )
 REQUESTS = [
     EditRequest("{} works as a", "Ada Marlow", "pilot", id="1"),
@@ -48,7 +48,7 @@ def test_what_the_mlp_puts_out_has_the_length_of_the_anchor(session: editcore.Se
         update_of(session, h).tensors[SITE].out.double() for h in (evolve(HPARAMS, norm_anchor=False), HPARAMS)
     )
     new = v + scaled
-    torch.testing.assert_close(new.norm(dim=0), torch.full((2,), 3.0).double(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(new.norm(dim=0), torch.full((2,), 100.0).double(), rtol=1e-3, atol=1e-3)
     along = torch.cosine_similarity(new, v + plain, dim=0)
     torch.testing.assert_close(along, torch.ones(2).double(), rtol=1e-3, atol=1e-3)
 

@@ -51,12 +51,12 @@ def session(tmp_path: Path) -> editcore.Session:
 def test_edits_are_put_together(
     session: editcore.Session, merge: Merge, groups: list[list[str]], keys: list[int]
 ) -> None:
-    found = by_key(session, REQUESTS, ("{}", "So. {}"), "subject_last", merge)
+    found = by_key(session, REQUESTS, ("{}", "So. {}"), "subject_last", merge=merge)
     assert [[request.id for request in each.requests] for each in found] == groups
     assert [len(each.by_key) for each in found] == keys
     assert [len(each.rows.contexts) for each in found] == [2 * len(group) for group in groups]
     with pytest.raises(UsageError, match="differently"):
-        by_key(session, [*REQUESTS, evolve(REQUESTS[0], target_new="judge")], ("{}",), "subject_last", merge)
+        by_key(session, [*REQUESTS, evolve(REQUESTS[0], target_new="judge")], ("{}",), "subject_last", merge=merge)
 
 
 def test_one_subject_gets_one_change_at_each_of_its_keys(session: editcore.Session) -> None:

@@ -5,7 +5,11 @@ from pathlib import Path
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
 
-SHARED = {"other_facts_keep_their_answers": "it rewrites whole neurons, and a small model shares them between facts"}
+SHARED = {
+    "other_facts_keep_their_answers": "it rewrites whole neurons, and a small model shares them between facts",
+    "a_model_in_16_bits_is_edited": "other neurons pass its threshold there, and these settings are for one model",
+    "weights_stored_the_other_way_round_are_edited": "these settings are for one model",
+}
 
 
 class TestKn(MethodConformance):

@@ -1,12 +1,13 @@
 """Tokenise a prompt, run a model on it, read and replace what flows through it. Imports torch."""
 
 from editcore.models.running.batch import Batch, Positions, align, forward, pad
-from editcore.models.running.branches import branch
+from editcore.models.running.branches import Branches, branch
 from editcore.models.running.cached_logits import cached_logits
 from editcore.models.running.generation import sample
 from editcore.models.running.resume import Recorded, Resumed, record, resume
 from editcore.models.running.rollout import Written, rollout
 from editcore.models.running.scoring import Item, TargetLogits, target_logits, target_logprobs
+from editcore.models.running.states import mean_states
 from editcore.models.running.tracing import Place, Tap, Trace
 from editcore.models.tokens.chat import render_chat
 from editcore.models.tokens.ends import end_ids
@@ -15,6 +16,7 @@ from editcore.models.tokens.tokenising import bare, decode, tokenise
 
 __all__ = [
     "Batch",
+    "Branches",
     "Item",
     "Place",
     "Positions",
@@ -35,6 +37,7 @@ __all__ = [
     "end_ids",
     "forward",
     "joined_target",
+    "mean_states",
     "pad",
     "record",
     "render_chat",

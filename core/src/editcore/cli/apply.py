@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="OUT", help="Write a patched copy of the folder.")
 @click.option("--in-place", is_flag=True, help="Patch the folder itself; undo with `editcore revert`.")
 @click.option("--dry-run", is_flag=True, help="Check, print the planned changes, and write nothing.")
+@click.option(
+    "--runtime",
+    is_flag=True,
+    help="Put memories and modules beside the weights, for editcore.load; a plain from_pretrained goes without.",
+)
 @click.option("--strict", is_flag=True, help="Check the whole base, not only the touched tensors.")
 @click.option(
     "--on-conflict",
@@ -42,6 +47,7 @@ def apply(
     output: str | None,
     in_place: bool,
     dry_run: bool,
+    runtime: bool,
     strict: bool,
     on_conflict: "OnConflict",
 ) -> None:
@@ -61,6 +67,11 @@ def apply(
     loaded = export.load() if export else load_patches(out, patches)
     folder = find(model or base_of(loaded[0])).folder
     checkpoint = Checkpoint.open(folder)
+    if runtime:
+        from editcore.cli.apply_runtime import run
+
+        run(out, checkpoint, loaded, output, dry_run)
+        return
     if export:
         export.require_clean(checkpoint)
     change = Change.open(checkpoint, loaded, strict=strict)

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 )
 @click.option("--profile", help="Profile that `editcore tune` kept under this name.")
 @click.option("--tune/--no-tune", default=True, show_default=True, help="Tune first if no settings are known.")
+@click.option("--quick", is_flag=True, help="Edit at once with settings by depth, and show what that costs.")
 @click.option("--hparams", "file", metavar="FILE", help="YAML file of hyper-parameters.")
 @click.option(
     "--set",
@@ -58,6 +59,7 @@ def edit(
     output: str,
     profile: str | None,
     tune: bool,
+    quick: bool,
     file: str | None,
     settings: tuple[str, ...],
     transforms: tuple[str, ...],
@@ -84,6 +86,8 @@ def edit(
     """
     from editcore.evaluation.reports.requirements import parse_requirement
 
+    if quick and profile is not None:
+        raise UsageError("--quick and --profile exclude each other", hint="a profile takes no time: leave out --quick")
     cases = read_requests(**request)
     requirements = [parse_requirement(text) for text in require]
     path = patch_output(output, overwrite=overwrite, folders=True)
@@ -93,11 +97,12 @@ def edit(
     from editcore.editing.prepared import EditOptions
     from editcore.plugins.registry import registry
     from editcore.tuning.prepare import prepare
+    from editcore.tuning.quick import cost_of_quick
 
     options = EditOptions(
         method=registry().methods.written(cls),
         profile=profile,
-        tune=tune,
+        tune=tune and not quick,
         hparams=layers,
         transforms=transforms,
         locator=locator,
@@ -114,7 +119,10 @@ def edit(
         architecture=architecture,
         trust_remote_code=trust_remote_code,
     )
-    run = prepare(session, options, len(cases) if single else 1)
+    together = len(cases) if single else 1
+    run = prepare(session, options, together)
+    for line in cost_of_quick(session, run, together) if quick else ():
+        out.say(line)
     if run.source is not None:
         tuned = f"; to find them on the model itself: editcore tune {model} --method {run.method.name}"
         out.say(f"settings: {run.source}{tuned if run.preset else ''}")

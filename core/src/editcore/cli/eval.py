@@ -26,7 +26,9 @@ SHOWN: Final = 10
 @click.argument("model")
 @click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Apply this patch first, in memory.")
 @click.option("--cases", metavar="FILE", required=True, help="File of cases (JSON lines); - reads standard input.")
-@click.option("--metrics", metavar="A,B", help="Ids of metrics. Default: the usual ones that the cases can answer.")
+@click.option(
+    "--metrics", metavar="A,B", help="Ids of metrics, or gen-1. Default: the usual ones that the cases can answer."
+)
 @click.option(
     "--gate",
     metavar="FILE",
@@ -55,7 +57,7 @@ def evaluate(
 
     Locality and portability compare with the model without any patch; its answers are cached.
     """
-    from editcore.evaluation.metrics.usual import usual_metrics
+    from editcore.evaluation.metrics.usual import named_metrics, usual_metrics
     from editcore.evaluation.reports.gate import missed, read_gate
     from editcore.text.neutral import read_neutral
 
@@ -68,7 +70,8 @@ def evaluate(
     named = [name.strip() for name in metrics.split(",") if name.strip()] if metrics else None
     if named is None:
         named = [requirement.metric for requirement in requirements] or usual_metrics(session.registry, asked)
-    named = list(dict.fromkeys([*named, *(requirement.metric for requirement in requirements)]))
+    asked_for = [*named, *(requirement.metric for requirement in requirements)]
+    named = named_metrics(session.registry, asked, asked_for)
     with session.patched(*loaded):
         reports = session.evaluate(asked, named, answers=answers)
         ids, stack_hash = session.live.ids, session.live.hash

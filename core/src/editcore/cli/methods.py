@@ -20,6 +20,7 @@ def methods(out: Output, name: str | None) -> None:
 
 
 def _list(out: Output) -> None:
+    from editcore.plugins.abilities import Abilities
     from editcore.plugins.registry import registry
 
     known = registry()
@@ -30,14 +31,18 @@ def _list(out: Output) -> None:
         out.json([_as_json(*method) for method in found])
     elif found:
         out.table(
-            ["name", "distribution", "version", "summary"],
-            [[known.methods.written(cls), distribution, version, cls.summary] for cls, distribution, version in found],
+            ["name", "distribution", "can do", "summary"],
+            [
+                [known.methods.written(cls), distribution, ", ".join(Abilities.of(cls).words), cls.summary]
+                for cls, distribution, _ in found
+            ],
         )
     else:
         out.say("no method is installed. Install one: pip install editcore-rome")
 
 
 def _show(out: Output, name: str) -> None:
+    from editcore.plugins.abilities import Abilities
     from editcore.plugins.hparams import describe
     from editcore.plugins.presets import preset_names
     from editcore.plugins.registry import registry
@@ -46,6 +51,7 @@ def _show(out: Output, name: str) -> None:
     cls = known.method(name)
     distribution, version = known.source_of(cls)
     rows = describe(cls.Hparams)
+    abilities = Abilities.of(cls)
     presets = preset_names(cls)
     if out.as_json:
         import attrs
@@ -63,6 +69,8 @@ def _show(out: Output, name: str) -> None:
         ("paper", cls.paper),
         ("from", f"{distribution} {version}"),
         ("edits", ", ".join(sorted(cls.capabilities))),
+        ("needs first", abilities.needs),
+        ("revert", abilities.reverts),
         ("presets", ", ".join(presets)),
     ):
         if text:
@@ -75,6 +83,9 @@ def _show(out: Output, name: str) -> None:
 
 
 def _as_json(cls: Any, distribution: str, version: str) -> dict[str, Any]:
+    from editcore.plugins.abilities import Abilities
+
+    abilities = Abilities.of(cls)
     return {
         "name": cls.name,
         "summary": cls.summary,
@@ -82,4 +93,6 @@ def _as_json(cls: Any, distribution: str, version: str) -> dict[str, Any]:
         "distribution": distribution,
         "version": version,
         "capabilities": sorted(cls.capabilities),
+        "needs": abilities.needs,
+        "reverts": abilities.reverts,
     }

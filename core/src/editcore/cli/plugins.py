@@ -8,6 +8,7 @@ import click
 from editcore.cli.group import Command
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+from editcore.cli.plugins_install import install, uninstall
 
 
 class Duplicate(NamedTuple):
@@ -28,7 +29,11 @@ class Duplicate(NamedTuple):
 
 @click.group(no_args_is_help=False)
 def plugins() -> None:
-    """List plugins and find their faults."""
+    """List, install and uninstall plugins, and find their faults."""
+
+
+plugins.add_command(install)
+plugins.add_command(uninstall)
 
 
 @plugins.command("list")

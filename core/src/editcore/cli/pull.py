@@ -1,4 +1,4 @@
-"""`editcore pull`: a patch from a model hub."""
+"""`editcore pull`: a patch or a trained editor from a model hub."""
 
 import click
 
@@ -12,7 +12,7 @@ _POSITIVE = click.FloatRange(0, min_open=True)
 
 @click.command()
 @click.argument("repository", metavar="OWNER/NAME[@REVISION]")
-@click.option("-o", "--output", required=True, metavar="FILE", help="Patch file to write.")
+@click.option("-o", "--output", required=True, metavar="FILE", help="File to write.")
 @click.option("--file", metavar="NAME", help="File to read, if the repository has several.")
 @click.option("--overwrite", is_flag=True, help="Overwrite an existing patch.")
 @click.option(
@@ -40,17 +40,23 @@ def pull(
     max_seconds: float,
     max_pages: int,
 ) -> None:
-    """Download a patch and check its ids, hashes, forms and values before writing it."""
+    """Download a patch or a trained editor, and check its ids, hashes, forms and values before writing it."""
     from editcore.patches.exchange.fetching import Limits
-    from editcore.patches.exchange.hub import pull_patch
+    from editcore.patches.exchange.hub import pull_file
+    from editcore.patches.file.patch import Patch
 
     path = patch_output(output, overwrite=overwrite)
     name, _, revision = repository.partition("@")
     limits = Limits(max_megabytes, max_seconds, max_pages)
-    patch = pull_patch(name, path, revision=revision or None, file=file, limits=limits)
-    for notice in patch.notices:
-        out.warn(notice)
+    found = pull_file(name, path, revision=revision or None, file=file, limits=limits)
+    sha256 = found.patch_id if isinstance(found, Patch) else found.sha256
+    if isinstance(found, Patch):
+        for notice in found.notices:
+            out.warn(notice)
     if out.as_json:
-        out.json({"path": output, "id": patch.patch_id, "repository": name, "revision": revision or None})
-    else:
-        out.print(f"{output}  {short(patch.patch_id)}")
+        out.json({"path": output, "id": sha256, "repository": name, "revision": revision or None})
+        return
+    out.print(f"{output}  {short(sha256)}")
+    if not isinstance(found, Patch):
+        method = found.identity.parameters.get("method")
+        out.say(f"use it with: editcore edit MODEL --method {method} --set editor={output}")

@@ -1,6 +1,7 @@
-"""`editcore push`: a patch onto a model hub."""
+"""`editcore push`: a patch or a trained editor onto a model hub."""
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,10 +26,18 @@ if TYPE_CHECKING:
 def push(out: Output, patch: str, repository: str, yes: bool, redact: bool, private: bool) -> None:
     """Publish PATCH with a card as OWNER/NAME on the hub that HF_ENDPOINT names, by default huggingface.co.
 
-    Asks before it publishes requests. Without them the weights still hold the fact.
+    PATCH may also be a trained editor that `editcore train -o` wrote. Asks before it publishes requests. Without them
+    the weights still hold the fact.
     """
-    from editcore.patches.exchange.hub import push_patch
+    from editcore.patches.exchange.hub import is_asset, push_patch, push_trained
 
+    if (path := Path(patch)).is_file() and is_asset(path):
+        address = push_trained(path, repository, private=private)
+        if out.as_json:
+            out.json({"repository": repository, "commit": address})
+        else:
+            out.print(address)
+        return
     (loaded,) = load_patches(out, [patch])
     if redact:
         loaded = loaded.redact()

@@ -22,14 +22,26 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
     from pathlib import Path
 
     from editcore.applying.change import Change
+    from editcore.cli.revert_runtime import revert_runtime
     from editcore.patches.change.dependents import dependents
+    from editcore.patches.change.runtime import find_runtime
     from editcore.patches.checkpoint.folder import Checkpoint
     from editcore.patches.checkpoint.stored import stored_whole
     from editcore.patches.file.patch import Patch
 
     checkpoint = Checkpoint.open(model)
     names = [Patch.read_header(name).patch_id if Path(name).is_file() else name for name in patch_ids]
-    gone = [checkpoint.stack.find(name) for name in names]
+    beside = [found for name in names if (found := find_runtime(Path(model), name)) is not None]
+    gone = [checkpoint.stack.find(name) for name in names if find_runtime(Path(model), name) is None]
+    if beside:
+        attached = revert_runtime(out, checkpoint, beside, keep)
+        if not gone:
+            if out.as_json:
+                out.json({"folder": model, "reverted": beside, "runtime": list(attached)})
+            else:
+                out.print(f"{model}: {', '.join(map(short, attached)) or 'no patches'} beside the weights")
+            return
+        checkpoint = Checkpoint.open(model)
     if with_dependents:
         gone += dependents(checkpoint, gone)
     if keep is not None:
@@ -40,7 +52,7 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
     for notice in applied.notices:
         out.warn(notice)
     if out.as_json:
-        out.json({"folder": model, "reverted": gone, "patches": list(applied.patch_ids)})
+        out.json({"folder": model, "reverted": [*beside, *gone], "patches": list(applied.patch_ids)})
     elif applied.patch_ids:
         out.print(f"{model}: {', '.join(map(short, applied.patch_ids))}")
     else:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from editcore.cli.apply_runtime import UNEDITED
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.text.ids import short
@@ -37,16 +38,21 @@ def show(out: Output, folder: str) -> None:
     import attrs
 
     from editcore.patches.checkpoint.folder import Checkpoint
-    from editcore.patches.checkpoint.listing import stack_rows
+    from editcore.patches.checkpoint.listing import runtime_rows, stack_rows
 
     checkpoint = Checkpoint.open(folder)
-    rows = stack_rows(checkpoint)
+    rows, beside = stack_rows(checkpoint), runtime_rows(checkpoint)
     if out.as_json:
         base, patches = dict(checkpoint.stack.base), [attrs.asdict(row) for row in rows]
-        out.json({"base": base, "stack_hash": checkpoint.stack.hash, "patches": patches})
-    elif rows:
+        runtime = [attrs.asdict(row) for row in beside]
+        out.json({"base": base, "stack_hash": checkpoint.stack.hash, "patches": patches, "runtime": runtime})
+        return
+    if beside:
+        out.table(["#", "id beside the weights", "title", "method", "requests", "kind"], list(map(_beside, beside)))
+        out.warn(f"{len(beside)} patches are beside the weights: {UNEDITED}")
+    if rows:
         out.table(["#", "id", "title", "method", "requests", "computed on", "verdict"], [_cells(row) for row in rows])
-    else:
+    elif not beside:
         out.print(f"{folder}: no patches")
 
 
@@ -67,6 +73,11 @@ def export(out: Output, folder: str, output: str) -> None:
         return
     out.print(f"{output}: {', '.join(map(short, written.patch_ids))}")
     out.say(f"apply it to a clean base with: editcore apply --stack {output} --model BASE -o OUT")
+
+
+def _beside(row: "StackRow") -> list[object]:
+    requests = row.requests[0] if len(row.requests) == 1 else f"{len(row.requests)}"
+    return [row.position, short(row.id), row.title, row.method, requests, row.verdict]
 
 
 def _cells(row: "StackRow") -> list[object]:

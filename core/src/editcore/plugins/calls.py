@@ -10,9 +10,11 @@ from editcore.plugins.digest import digest
 from editcore.plugins.raising import Actor, noted
 from editcore.plugins.registry import Registry
 from editcore.plugins.selection import VARIABLE
+from editcore.plugins.tracing import traced
 from editcore_hooks import (
     PROJECT,
     Applied,
+    Asset,
     Case,
     EditMethod,
     EditRequest,
@@ -41,6 +43,7 @@ class StageManager(pluggy.PluginManager):
         super().__init__(PROJECT)
         self.add_hookspecs(specs)
         self.witness = _Witness()
+        traced(self)
 
     def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
         options = super().parse_hookimpl_opts(plugin, name)
@@ -183,6 +186,12 @@ def run_evaluate(
     """The reports of every implementation, in one list."""
     collected = manager.run("editcore_evaluate", session=session, cases=cases, metrics=metrics)
     return [_expect(report, Report, "editcore_evaluate") for reports in collected for report in reports]
+
+
+def run_train(manager: StageManager, session: Session, examples: Sequence[Case], options: dict[str, Any]) -> Asset:
+    """What the method trained. Raises `PluginError` when it returns none."""
+    result = manager.run("editcore_train", session=session, examples=examples, options=options)
+    return _expect(result, Asset, "editcore_train", manager)
 
 
 def _expect(result: Any, kind: type[T], stage: str, manager: StageManager | None = None) -> T:

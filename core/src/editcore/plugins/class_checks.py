@@ -17,7 +17,7 @@ _HOOKS: Final[dict[type[Named], tuple[str, ...]]] = {
     EditMethod: ("editcore_locate", "editcore_compute_update", "editcore_evaluate", "editcore_train"),
     Locator: ("editcore_locate",),
 }
-_CAPABILITIES: Final = ("batch", "sequential")
+_CAPABILITIES: Final = ("batch", "sequential", "encoder-decoder")
 
 
 def class_problems(cls: type[Named]) -> list[str]:

@@ -16,6 +16,7 @@ from editcore.plugins.checks import problems
 from editcore.plugins.contained import contained
 from editcore.plugins.record import Plugin, PluginRecord, Status
 from editcore.plugins.selection import BUILTIN, VARIABLE, chooser
+from editcore.plugins.tracing import traced
 from editcore_hooks import API_VERSION, PROJECT, specs
 
 GROUP: Final = "editcore"
@@ -96,7 +97,9 @@ def admit(record: PluginRecord, module: Any) -> Plugin:
     """Check an imported entry module against the contract."""
     try:
         if not _fits(module):
-            reason = f"written for API {module.EDITCORE_API}, this is {API_VERSION}"
+            reason = (
+                f"written for API {module.EDITCORE_API}, this is {API_VERSION}: {_which(module.EDITCORE_API, record)}"
+            )
             return Plugin(_with(record, "incompatible", reason))
         with contained():  # names of the module may be looked up by code of its own
             manager = manager_of(module, record.name)
@@ -121,7 +124,19 @@ def manager_of(plugin: Any, name: str) -> pluggy.PluginManager:
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(specs)
     manager.register(plugin, name)
-    return manager
+    return traced(manager)
+
+
+def _which(wanted: str, record: PluginRecord) -> str:
+    """What to install so that plugin and host fit: a newer host, or a release of the plugin for this one."""
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    present = Version(API_VERSION)
+    lowest = [Version(one.version) for one in SpecifierSet(wanted) if one.operator in (">=", ">", "==", "~=")]
+    if lowest and min(lowest) > present:
+        return f"pip install --upgrade editcore, or an earlier {record.distribution} than {record.version}"
+    return f"pip install --upgrade {record.distribution}"
 
 
 def _fits(module: Any) -> bool:

@@ -1,6 +1,7 @@
 """Hyper-parameters: from mappings, files and `--set`, with the source of every value, and back to JSON."""
 
 import typing
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
@@ -57,7 +58,7 @@ def settings_mapping(cls: type, settings: Sequence[str]) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
-        name = name.strip()
+        name = _present_name(cls, name.strip())
         if not equals or not name:
             raise UsageError(f"{setting!r} sets nothing", hint="write --set name=value")
         _known(cls, [name])
@@ -123,6 +124,32 @@ def field_types(cls: type) -> dict[str, Any]:
         raise PluginError(f"the types of {cls.__qualname__} cannot be read: {error}") from error
 
 
+def present_names(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values under the present names of fields; a former name gives a `DeprecationWarning` for people.
+
+    Raises `UsageError` when both names are given.
+    """
+    named: dict[str, Any] = {}
+    for given, value in values.items():
+        name = _present_name(cls, given)
+        if name in named or (name != given and name in values):
+            raise UsageError(f"{name} is set twice, also by its former name", hint=f"leave {given} out")
+        named[name] = value
+    return named
+
+
+def _present_name(cls: type, given: str) -> str:
+    for field in _fields(cls):
+        if given and field.metadata.get("formerly") == given:
+            warnings.warn(FormerNameWarning(f"{given} is now called {field.name}"), stacklevel=2)
+            return field.name
+    return given
+
+
+class FormerNameWarning(UserWarning):
+    """A setting was given by the name that it had in an earlier release."""
+
+
 def _known(cls: type, names: Iterable[str]) -> None:
     fields = [field.name for field in _fields(cls)]
     for name in names:
@@ -132,6 +159,7 @@ def _known(cls: type, names: Iterable[str]) -> None:
 
 def _converted(cls: type, values: Mapping[str, Any]) -> dict[str, Any]:
     hints = field_types(cls)
+    values = present_names(cls, values)
     _known(cls, values)
     return {name: convert(hints[name], value, name) for name, value in values.items()}
 

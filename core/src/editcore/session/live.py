@@ -9,12 +9,14 @@ from torch import Tensor
 
 from editcore.models.anatomy.model_map import Anatomy
 from editcore.models.loading.offload import Values
+from editcore.models.running.memories import Memories
 from editcore.models.running.prefix_tree import keep_apart, let_share
 from editcore.models.running.side_branches import SideBranches
 from editcore.patches.arithmetic.rebuilding import rebuild, result_sha256
 from editcore.patches.change.exclusive import require_alone, said_twice, twice
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.resolving import require_base
+from editcore.patches.checkpoint.runtime import runtime_patches
 from editcore.patches.checkpoint.stack import stack_hash
 from editcore.patches.checkpoint.stored import stored_whole
 from editcore.patches.file.patch import Patch
@@ -24,7 +26,7 @@ from editcore.plugins.selection import normalised
 from editcore.session.beside import Beside
 from editcore.storage.tensors import tensor_of
 from editcore.text.ids import short
-from editcore_hooks import Applied, ConflictError, PatchKind, PluginError, Session
+from editcore_hooks import Applied, ConflictError, PatchKind, PluginError, Session, WrongBaseError
 
 
 @define(eq=False)
@@ -44,8 +46,11 @@ class LiveStack:
     _handles: dict[str, Any] = field(factory=dict, repr=False)
     branches: SideBranches = field(factory=SideBranches, init=False, repr=False)
     """Branches beside the weights: units, and low-rank patches if no weight can be written."""
+    memories: Memories = field(init=False, repr=False)
+    """Memories that patches attached, in the order of the patches."""
 
     def __attrs_post_init__(self) -> None:
+        self.memories = Memories(self.anatomy, lambda: self.ids)
         self.folder = tuple(stored_whole(self.checkpoint, patch_id) for patch_id in self.checkpoint.patch_ids)
 
     @property
@@ -65,6 +70,15 @@ class LiveStack:
     def beside(self) -> tuple[str, ...]:
         """The ids of weight patches that run beside weights."""
         return tuple(p.patch_id for p in self._memory if p.kind == "weights" and p.patch_id in self.branches)
+
+    def attach_folder(self) -> None:
+        """Attach the patches that the folder carries beside its weights, as patches of the folder.
+
+        Raises `PluginError` for one whose plugin is not installed, and what reading it raises.
+        """
+        for patch in runtime_patches(self.checkpoint):
+            self._attach(patch, self._owner(patch)())
+            self.folder = (*self.folder, patch)
 
     def add(self, patch: Patch) -> Applied:
         """Put `patch` on. Raises `WrongBaseError`, and `ConflictError` when it exists already or lacks another."""
@@ -140,7 +154,7 @@ class LiveStack:
     @contextmanager
     def only(self, ids: Collection[str]) -> Iterator[None]:
         """The model with these of the present patches and no others for the body; then every bit as before."""
-        memory = list(self._memory)
+        present = self.patches
         handles = [(patch_id, kind) for patch_id, (kind, _) in self._handles.items() if patch_id not in ids]
         for patch_id, _ in reversed(handles):
             self._detach(patch_id)
@@ -158,12 +172,25 @@ class LiveStack:
             for key, values in weights_of.items():
                 values.put_back(kept[key])
             for patch_id, kind in handles:
-                self._attach(next(patch for patch in memory if patch.patch_id == patch_id), kind)
+                self._attach(next(patch for patch in present if patch.patch_id == patch_id), kind)
 
     def _attach(self, patch: Patch, kind: PatchKind) -> None:
+        """Raises `WrongBaseError` for a patch of another base, where its kind works on its own alone."""
+        if not kind.any_base:
+            require_base(patch, self.checkpoint)
+            self._require_tokenizer(patch)
         self._handles[patch.patch_id] = (kind, kind.attach(self._session, patch))
         if not kind.reads_branches:
             keep_apart(self.anatomy.model, patch.patch_id)
+
+    def _require_tokenizer(self, patch: Patch) -> None:
+        """Raise `WrongBaseError` for a patch whose prompts were other tokens: what it remembers would never be met."""
+        made_with, here = patch.annotation("base").get("tokenizer_sha256"), self.checkpoint.tokenizer_sha256
+        if isinstance(made_with, str) and here is not None and made_with != here:
+            raise WrongBaseError(
+                f"patch {short(patch.patch_id)} was made with another tokenizer than that of {self.checkpoint.folder}",
+                hint="put the tokenizer of its base into the folder",
+            )
 
     def _detach(self, patch_id: str) -> None:
         kind, handle = self._handles.pop(patch_id)
@@ -224,7 +251,8 @@ class LiveStack:
 
     def _changing(self, key: str, targets: Callable[[Patch], dict[str, str]]) -> list[tuple[Patch, str]]:
         pairs = []
-        for patch in sorted(self.patches, key=lambda patch: patch.patch_id):
+        weights = [patch for patch in self.patches if patch.kind == "weights"]
+        for patch in sorted(weights, key=lambda patch: patch.patch_id):
             pairs += [(patch, own) for own, actual in targets(patch).items() if actual == key]
         return pairs
 

@@ -11,9 +11,9 @@ from editcore.applying.change import Change
 from editcore.assets.store import AssetStore
 from editcore.facade import Session
 from editcore.patches.file.patch import Patch
-from editcore.testing.method_under_test import MethodUnderTest
 from editcore.testing.running import answers, difference, logprobs
 from editcore.testing.snapshot import Snapshot
+from editcore.testing.under_test import MethodUnderTest
 from editcore_hooks import EditMethod
 
 

@@ -13,8 +13,8 @@ from editcore.models.running.generation import continuations
 from editcore.models.running.prefix_tree import WORTH
 from editcore.models.running.scoring import target_logits
 from editcore.plugins.hparams import from_mapping
-from editcore.testing.method_under_test import MethodUnderTest
 from editcore.testing.running import Method, answers, difference
+from editcore.testing.under_test import MethodUnderTest
 from editcore_hooks import Case, EditcoreError, EditRequest, Location, State
 
 OTHERS = (

@@ -96,13 +96,16 @@ def answers(session: "Session", requests: Sequence[EditRequest]) -> list[float]:
 
 
 def difference(one: Patch, other: Patch) -> float:
-    """The largest ‖Δ₁ − Δ₂‖ / ‖Δ₁‖ over the tensors of two patches; infinite when they are not of the same tensors."""
+    """The largest ‖Δ₁ − Δ₂‖ / ‖Δ₁‖ over the tensors of two patches, or over the parts of their payloads.
+
+    Infinite when they are not of the same tensors, or hold other data, texts or numbers that are not real.
+    """
     from editcore.patches.forms.deltas import whole
 
     if one.targets.keys() != other.targets.keys() or one.kind != other.kind:
         return float("inf")
     if one.kind != "weights":
-        return 0.0 if one.patch_id == other.patch_id else float("inf")
+        return _payload_difference(one, other)
     worst = 0.0
     for key, target in one.targets.items():
         shape = target.shape
@@ -113,4 +116,23 @@ def difference(one: Patch, other: Patch) -> float:
         )
         if first.norm() or second.norm():
             worst = max(worst, float((first - second).norm() / max(first.norm(), second.norm())))
+    return worst
+
+
+def _payload_difference(one: Patch, other: Patch) -> float:
+    first, second = (
+        {name: tensor for name, tensor in patch.tensors.items() if name.startswith("payload/")}
+        for patch in (one, other)
+    )
+    data, others = (patch.core["payload"]["data"] for patch in (one, other))
+    if data != others or first.keys() != second.keys():
+        return float("inf")
+    worst = 0.0
+    for name, tensor in first.items():
+        twin = second[name]
+        if torch.equal(tensor, twin):
+            continue
+        if not tensor.is_floating_point() or tensor.shape != twin.shape:
+            return float("inf")
+        worst = max(worst, float((tensor - twin).norm() / max(tensor.norm(), twin.norm())))
     return worst

@@ -24,12 +24,12 @@ _HANGUL: Final = regex.compile(r"\p{Hangul}", regex.V1)
 
 def begins(text: str, answers: Sequence[str]) -> bool:
     """Whether the text begins with one of the answers."""
-    return any(_found(_plain(text), _plain(answer), at_start=True) for answer in answers)
+    return any(found(plain(text), plain(answer), at_start=True) for answer in answers)
 
 
 def contains(text: str, answers: Sequence[str]) -> bool:
     """Whether one of the answers is anywhere in the text."""
-    return any(_found(_plain(text), _plain(answer), at_start=False) for answer in answers)
+    return any(found(plain(text), plain(answer), at_start=False) for answer in answers)
 
 
 def words(text: str) -> list[str]:
@@ -37,12 +37,14 @@ def words(text: str) -> list[str]:
     return [piece for piece in _BOUNDARY.split(text) if piece.strip()]
 
 
-def _plain(text: str) -> str:
+def plain(text: str) -> str:
+    """The text in NFKC and small letters, without punctuation, one blank between words."""
     lowered = unicodedata.normalize("NFKC", text).casefold()
-    return str(_NO_WORD.sub(lambda found: found[1] or " ", lowered)).strip()
+    return str(_NO_WORD.sub(lambda one: one[1] or " ", lowered)).strip()
 
 
-def _found(text: str, answer: str, *, at_start: bool) -> bool:
+def found(text: str, answer: str, *, at_start: bool) -> bool:
+    """Whether a plain answer stands in a plain text as whole words."""
     if not answer:
         return False
     at = text.find(answer)

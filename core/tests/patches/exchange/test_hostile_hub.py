@@ -10,7 +10,7 @@ from huggingface_hub import close_session, constants
 
 from editcore.models.loading.source import find
 from editcore.patches.exchange.fetching import Limits
-from editcore.patches.exchange.hub import pull_patch
+from editcore.patches.exchange.hub import pull_file
 from editcore.patches.file.patch import Patch
 from editcore.patches.file.sealing import Target, seal
 from editcore.patches.forms.deltas import StoredUpdate
@@ -57,7 +57,7 @@ def test_an_etag_chooses_no_path_of_a_pull(use, patch: bytes, tmp_path: Path, et
     with serving({"patch.safetensors": patch}, etag=etag.format(place=tmp_path)) as environment:
         use(environment)
         before = files_under(tmp_path)
-        pull_patch("me/fact", tmp_path / "q.safetensors")
+        pull_file("me/fact", tmp_path / "q.safetensors")
     assert files_under(tmp_path) == before | {"q.safetensors"}
     assert (tmp_path / "q.safetensors").read_bytes() == patch
 
@@ -84,9 +84,9 @@ def test_an_endless_listing_ends(use, patch: bytes, tmp_path: Path) -> None:
     with serving({"patch.safetensors": patch}, endless=True) as environment:
         use(environment)
         with pytest.raises(EditcoreError, match="more than 3 pages") as caught:
-            pull_patch("me/fact", tmp_path / "q.safetensors", limits=Limits(pages=3))
+            pull_file("me/fact", tmp_path / "q.safetensors", limits=Limits(pages=3))
         assert "--max-pages" in str(caught.value)
-        pulled = pull_patch("me/fact", tmp_path / "q.safetensors", file="patch.safetensors")
+        pulled = pull_file("me/fact", tmp_path / "q.safetensors", file="patch.safetensors")
     assert isinstance(pulled, Patch)
 
 
@@ -94,7 +94,7 @@ def test_a_file_that_is_larger_than_allowed_gets_no_name(use, patch: bytes, tmp_
     with serving({"patch.safetensors": patch}) as environment:
         use(environment)
         with pytest.raises(EditcoreError, match=r"larger than 0\.0005 MB"):
-            pull_patch("me/fact", tmp_path / "q.safetensors", limits=Limits(megabytes=0.0005))
+            pull_file("me/fact", tmp_path / "q.safetensors", limits=Limits(megabytes=0.0005))
     assert not (tmp_path / "q.safetensors").exists()
 
 
@@ -102,7 +102,7 @@ def test_a_hub_that_sends_a_byte_at_a_time_ends(use, patch: bytes, tmp_path: Pat
     with serving({"patch.safetensors": patch}, pause=0.02) as environment:
         use(environment)
         with pytest.raises(EditcoreError, match=r"more than 0\.2 seconds"):
-            pull_patch("me/fact", tmp_path / "q.safetensors", limits=Limits(seconds=0.2))
+            pull_file("me/fact", tmp_path / "q.safetensors", limits=Limits(seconds=0.2))
 
 
 def test_the_command_offers_the_limits() -> None:

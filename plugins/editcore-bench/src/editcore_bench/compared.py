@@ -81,7 +81,7 @@ def compare_runs(a: RunFolder, b: RunFolder, tolerance: float = 0.0) -> Comparis
 def _differences(
     a: RunFolder, record: CellRecord, b: RunFolder, other: CellRecord, tolerance: float
 ) -> Iterator[Difference]:
-    left, right = _by_case(record.cell, a.rows(record.cell)), _by_case(other.cell, b.rows(other.cell))
+    left, right = by_case(record.cell, a.rows(record.cell)), by_case(other.cell, b.rows(other.cell))
     for phase, metric in sorted(left, key=lambda key: list(MOMENTS).index(key[0])):
         both = [case for case in left[phase, metric] if case in right.get((phase, metric), {})]
         if both:
@@ -110,7 +110,7 @@ def verdict(metric: str, values: Sequence[tuple[float, float]], tolerance: float
     return "worse" if high < -tolerance else "better" if low > tolerance else "not told apart"
 
 
-def _by_case(cell: Cell, rows: Iterator[Row]) -> dict[tuple[str, str], dict[Any, float]]:
+def by_case(cell: Cell, rows: Iterator[Row]) -> dict[tuple[str, str], dict[Any, float]]:
     """The value of each case, by moment and metric: of a sequence the last time that the case was scored so."""
     groups: dict[tuple[str, str], dict[Any, list[Row]]] = {}
     for row in rows:

@@ -17,11 +17,14 @@ from editcore_ft.hparams import FtHparams
 from editcore_ft.loop import Losses
 from editcore_ft.method import ROUNDED, contexts_for
 from editcore_ft.objective import Example, examples, nll
-from editcore_ft.training import Training, require, trained_update
+from editcore_ft.training import Task, Training, require, trained_update
+from editcore_ft.weights import Trainable
 from editcore_hooks import EditRequest, Location, State, Update, UsageError
 from editcore_keyvalue.joint import edited_layers
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from editcore_hooks import Session
 
 
@@ -41,7 +44,7 @@ def compute(
         raise UsageError(f"no direction of {empty[0]} is flat at this energy", hint="lower it: --set energy=0.9")
     kind = RotatedCopies if hparams.adam == "eigenbasis" else ProjectedCopies
     copies = kind(session, location.sites, flat)
-    update = _trained(session, requests, copies, training(hparams))
+    update = _trained(session, requests, location, copies, training(hparams))
     leak = {str(site): round(share, 6) for site, share in copies.leak.items()}
     kept = increment(read(session, copies, location.sites, requests)) if hparams.history else {}
     notes = {**update.notes, **found.notes, "leak": leak}
@@ -49,19 +52,27 @@ def compute(
 
 
 def _trained(
-    session: "Session", requests: Sequence[EditRequest], copies: ProjectedCopies | RotatedCopies, hparams: FtHparams
+    session: "Session",
+    requests: Sequence[EditRequest],
+    location: Location,
+    copies: ProjectedCopies | RotatedCopies,
+    hparams: FtHparams,
 ) -> Update:
     """The training of FT-M on these copies."""
     contexts = contexts_for(session, hparams)
     rows = examples(session, requests, contexts, hparams)
 
-    def objective(batch: Sequence[Example]) -> Losses:
-        each = nll(copies.logits, batch)  # (E,)
-        return Losses(each, each.mean)
+    def task(weights: Trainable) -> Task:
+        def figure(batch: Sequence[Example]) -> "Tensor":
+            return nll(weights.logits, batch)  # (E,)
 
-    limit = ROUNDED * hparams.stop_loss
-    loop = Training(rows, objective, lambda batch: nll(copies.logits, batch), limit, "fine-tuning")
-    return trained_update(session, requests, copies, hparams, loop, lambda: {"contexts": list(contexts)})
+        def objective(batch: Sequence[Example]) -> Losses:
+            each = figure(batch)
+            return Losses(each, each.mean)
+
+        return Task(objective, figure, ROUNDED * hparams.stop_loss, lambda _: {"contexts": list(contexts)})
+
+    return trained_update(session, requests, location, hparams, Training(rows, task, "fine-tuning"), copies)
 
 
 def training(hparams: CrispEditHparams) -> FtHparams:

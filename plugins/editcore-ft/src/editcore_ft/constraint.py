@@ -41,7 +41,7 @@ class Divergence:
     reference: Tensor
 
     def __call__(self, logits: Logits) -> Tensor:
-        logprobs = logits(self.items).logits.float().log_softmax(-1)  # (n, V)
+        logprobs = logits(self.items, [0] * len(self.items)).logits.float().log_softmax(-1)  # (n, V)
         kl = (self.reference.exp() * (self.reference - logprobs)).sum(-1)  # (n,)
         return self.weight * kl.mean()
 

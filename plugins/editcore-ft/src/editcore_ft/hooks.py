@@ -19,7 +19,7 @@ class Ft(EditMethod):
     summary = "fine-tuning of one matrix, unconstrained"
     paper = "Meng et al. 2022, arXiv:2202.05262"
     Hparams: ClassVar[type] = FtHparams
-    capabilities = frozenset({"batch"})
+    capabilities = frozenset({"batch", "encoder-decoder"})
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -38,6 +38,13 @@ class Ft(EditMethod):
         from editcore_ft.method import compute_update
 
         return compute_update(session, requests, location, self.hparams)
+
+    def compute_each(
+        self, session: Session, requests: Sequence[EditRequest], location: Location, state: State
+    ) -> Sequence[Update] | None:
+        from editcore_ft.method import compute_each
+
+        return compute_each(session, requests, location, self.hparams)
 
 
 class FtL(Ft):

@@ -44,7 +44,7 @@ class TrainingHparams:
     )
     modules: tuple[str, ...] = hparam(
         (),
-        help="exact paths of modules to train instead of layers and role: a matrix such as model.layers.2.mlp.down_proj, "
+        help="exact paths of modules to train instead of layers and role: a matrix, model.layers.2.mlp.down_proj, "
         "or all matrices of a block such as model.layers.2",
         source=LOCFT,
     )
@@ -138,8 +138,8 @@ class FtTHparams(FtHparams):
         "full_text",
         help=OBJECTIVE_HELP,
         symbol="L",
-        source="this package: the name is used for a baseline whose definition was not found; the loss of plain language "
-        "modelling",
+        source="this package: the name is used for a baseline whose definition was not found; here the loss of plain "
+        "language modelling",
     )
 
 

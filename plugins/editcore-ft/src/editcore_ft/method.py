@@ -3,12 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
+from editcore_ft.branched import fits
 from editcore_ft.constraint import divergence
 from editcore_ft.hparams import FtHparams
 from editcore_ft.loop import Losses, changes
 from editcore_ft.objective import Example, examples, nll
-from editcore_ft.training import Training, require, trained_update
-from editcore_ft.weights import Copies
+from editcore_ft.training import Task, Training, require, trained_update, trained_updates
+from editcore_ft.weights import Trainable
 from editcore_hooks import EditRequest, Location, Update
 from editcore_keyvalue.contexts import CLEAN, check_contexts, sample_contexts
 
@@ -25,20 +26,36 @@ def compute_update(
 ) -> Update:
     """One delta a site for all `requests`."""
     require(requests, location)
+    return trained_update(session, requests, location, hparams, _training(session, requests, hparams))
+
+
+def compute_each(
+    session: "Session", requests: Sequence[EditRequest], location: Location, hparams: FtHparams
+) -> list[Update] | None:
+    """The update of each request alone; None where they cannot be trained at once."""
+    require(requests, location)
+    if not fits(session, hparams):
+        return None
+    return trained_updates(session, requests, location, hparams, _training(session, requests, hparams))
+
+
+def _training(session: "Session", requests: Sequence[EditRequest], hparams: FtHparams) -> Training:
     contexts = contexts_for(session, hparams)
     rows = examples(session, requests, contexts, hparams)
     _warn_of_many_tokens(session, requests, rows, hparams)
-    copies = Copies(session, location.sites, anchored_at_base=hparams.anchor == "base")
-    logits = copies.fresh_logits if changes(rows, hparams) else copies.logits
     penalty = divergence(session, hparams)
 
-    def objective(batch: Sequence[Example]) -> Losses:
-        each = nll(logits, batch)  # (E,)
-        return Losses(each, lambda: each.mean() if penalty is None else each.mean() + penalty(copies.logits))
+    def task(weights: Trainable) -> Task:
+        logits = weights.fresh_logits if changes(rows, hparams) else weights.logits
 
-    limit = ROUNDED * hparams.stop_loss
-    training = Training(rows, objective, lambda batch: nll(logits, batch), limit, "fine-tuning")
-    return trained_update(session, requests, copies, hparams, training, lambda: {"contexts": list(contexts)})
+        def objective(batch: Sequence[Example]) -> Losses:
+            each = nll(logits, batch)  # (E,)
+            return Losses(each, lambda: each.mean() if penalty is None else each.mean() + penalty(weights.logits))
+
+        notes = {"contexts": list(contexts)}
+        return Task(objective, lambda batch: nll(logits, batch), ROUNDED * hparams.stop_loss, lambda _: notes)
+
+    return Training(rows, task, "fine-tuning")
 
 
 def contexts_for(session: "Session", hparams: FtHparams) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from editcore_keyvalue.contexts import in_context
 if TYPE_CHECKING:
     from editcore_hooks import Session
 
-Logits = Callable[[Sequence[Item]], TargetLogits]
+Logits = Callable[[Sequence[Item], Sequence[int]], TargetLogits]
+"""Items, and for each the index of its request."""
 
 
 @frozen
@@ -77,7 +78,7 @@ def _row(session: "Session", request: EditRequest, hparams: FtHparams) -> Traini
 def nll(logits: Logits, chosen: Sequence[Example]) -> Tensor:
     """L of each example, (E,): the mean over its rows, each the mean over its tokens; float32."""
     rows = [(e, row) for e, example in enumerate(chosen) for row in example.rows]
-    found = logits([row.item for _, row in rows])
+    found = logits([row.item for _, row in rows], [chosen[e].index for e, _ in rows])
     logprobs = found.logits.float().log_softmax(-1)  # (n, V)
     at, labels, owners, weights = [], [], [], []
     place = 0

@@ -1,7 +1,7 @@
 """The edited matrices as float32 copies, and the model run with them instead of its own, which are never written."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,26 @@ from editcore_hooks import Site, UsageError
 if TYPE_CHECKING:
     from editcore_hooks import Session
 
-
 T = TypeVar("T")
+
+
+class Trainable(Protocol):
+    """What an objective needs of the weights: the model run with them. `owners` are the indices of requests.
+
+    `Copies` are those of all requests together; `Branched` has weights of its own for each.
+    """
+
+    def logits(self, items: Sequence[Item], owners: Sequence[int]) -> TargetLogits:
+        """`target_logits` with these weights, differentiable in them; `owners` (n,) of the items."""
+        ...
+
+    def fresh_logits(self, items: Sequence[Item], owners: Sequence[int]) -> TargetLogits:
+        """The same of items that will not come again: nothing is kept."""
+        ...
+
+    def run(self, work: Callable[[], T], owners: Sequence[int]) -> T:
+        """What `work` gives with these weights in the model; `owners` are those of the rows that it runs."""
+        ...
 
 
 class Copies:
@@ -28,7 +46,7 @@ class Copies:
         self._model = _Run(session.model)
         self._anatomy = session.anatomy
         self._kept: dict[tuple[Item, ...], Callable[[], TargetLogits]] = {}
-        self._parameters = {site: _matrix(session, site) for site in sites}
+        self._parameters = {site: matrix(session, site) for site in sites}
         self.start = self._float32()
         self.anchor = self.start
         if anchored_at_base and session.live.patches:
@@ -43,19 +61,16 @@ class Copies:
     def settle_(self) -> None:
         """Called once when training has ended: what a subclass still has to do to the copies."""
 
-    def logits(self, items: Sequence[Item]) -> TargetLogits:
-        """`target_logits` of the model with the copies in it, in the model's dtype; differentiable in the copies."""
+    def logits(self, items: Sequence[Item], owners: Sequence[int] = ()) -> TargetLogits:
         key = tuple(items)
         if key not in self._kept:
             self._kept[key] = cached_logits(self._anatomy, items, list(self.trained))
         return self.run(self._kept[key])
 
-    def fresh_logits(self, items: Sequence[Item]) -> TargetLogits:
-        """The same of items that will not come again: nothing is kept."""
+    def fresh_logits(self, items: Sequence[Item], owners: Sequence[int] = ()) -> TargetLogits:
         return self.run(cached_logits(self._anatomy, items, list(self.trained)))
 
-    def run(self, work: Callable[[], T]) -> T:
-        """What `work` gives with the copies in the model."""
+    def run(self, work: Callable[[], T], owners: Sequence[int] = ()) -> T:
         swapped = {
             f"model.{name}": self.current(site).to(live.dtype) for site, (name, live, _) in self._parameters.items()
         }
@@ -87,7 +102,8 @@ class _Run(nn.Module):
         return run()
 
 
-def _matrix(session: "Session", site: Site) -> tuple[str, nn.Parameter, bool]:
+def matrix(session: "Session", site: Site) -> tuple[str, nn.Parameter, bool]:
+    """Name and parameter of a site, and whether it is stored [in, out]. Raises `UsageError` if it is no matrix."""
     name, parameter, transposed = session.anatomy.parameter(site)
     if parameter.ndim != 2 or not parameter.is_floating_point():
         raise UsageError(

@@ -55,6 +55,19 @@ class KeyValueHparams:
         "PMET: argmax, and the weighted divergence is below 0.01; never",
         source="code",
     )
+    v_first: int = hparam(
+        0,
+        help="number of contexts that are read until v_stop holds in them; then all are, until it holds in all. 0, as "
+        "published: all from the beginning",
+        source="this package, see the README of editcore-rome",
+        validator=not_negative,
+    )
+    eos: bool = hparam(
+        False,
+        help="end the answer with the token that ends a text, or in a chat the turn, if the tokenizer has one, so that "
+        "free generation stops after it; see the README of editcore-keyvalue for what it costs",
+        source="arXiv:2509.22072, for fine-tuning",
+    )
     context_lengths: tuple[int, ...] = hparam(
         (5, 10), help="lengths in tokens of the sampled contexts", source="Meng et al. 2022, appendix E.5; code"
     )

@@ -100,7 +100,7 @@ def joint_update(
         layers = layers[-1:]
         sites = (Site("mlp_out", layers[-1]),)
     contexts = contexts_of(session, hparams, requests)
-    found = some(session, requests, contexts, location.token, hparams.merge)
+    found = some(session, requests, contexts, location.token, eos=hparams.eos, merge=hparams.merge)
     rows = [each.rows for each in found]
     settings = settings or value_settings(hparams)
     values = _values(session, rows, sites, settings)
@@ -149,12 +149,18 @@ def _values(
 
 
 def some(
-    session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str, merge: Merge = "key"
+    session: "Session",
+    requests: Sequence[EditRequest],
+    contexts: Sequence[str],
+    token: str,
+    *,
+    eos: bool = False,
+    merge: Merge = "key",
 ) -> list[Shared]:
     """The requests by what they share. Raises `UsageError` when there are none."""
     if not requests:
         raise UsageError("there is nothing to edit", hint="give at least one request")
-    return by_key(session, requests, contexts, token, merge)
+    return by_key(session, requests, contexts, token, eos=eos, merge=merge)
 
 
 def earlier(state: State, layer: int, hparams: SpreadHparams) -> Tensor | None:

@@ -65,6 +65,7 @@ def find_anchor(
         "seed": session.seed,
         "contexts": list(contexts),
         "tokenizer_sha256": session.tokenizer_sha256,
+        "eos": hparams.eos,
         "settings": attrs.asdict(settings),
     }
     identity = Identity(KIND, OWNER, session.weights_root, parameters)
@@ -97,7 +98,7 @@ def _lengths(
         raise UsageError(
             f"no length to rescale values to: {error.message}", hint="--set norm_anchor_length=M, or norm_anchor=false"
         ) from None
-    rows = [edit_rows(session, case.request, contexts, token) for case in cases]
+    rows = [edit_rows(session, case.request, contexts, token, eos=hparams.eos) for case in cases]
     values = fit_values(session, rows, sites, settings, f"values of {len(rows)} edits, for their length")
     delta = torch.stack([value.delta[-1] for value in values], 1)  # (d, E)
     lengths: Tensor = (mlp_outputs(session, rows, sites[-1]) + delta.double()).norm(dim=0)

@@ -12,7 +12,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.authoring.models import Batch, Positions, align, encode, encode_request, token_index
+from editcore.authoring.models import Batch, Positions, align, encode, encode_request, end_ids, token_index
 from editcore_hooks import EditRequest
 from editcore_keyvalue.contexts import in_context
 
@@ -56,14 +56,25 @@ class EditRows:
     def all(self) -> tuple[TokenRow, ...]:
         return (*self.contexts, self.kl)
 
+    def first(self, n: int) -> "EditRows":
+        """With n of its contexts: the clean prompt, and others evenly spread, as contexts are ordered by length."""
+        others = self.contexts[1:]
+        taken = [others[i * len(others) // (n - 1)] for i in range(min(n - 1, len(others)))] if n > 1 else []
+        return EditRows((self.contexts[0], *taken), self.kl)
 
-def edit_rows(session: "Session", request: EditRequest, contexts: Sequence[str], token: str) -> EditRows:
-    """Build the rows of `request`; `token` names the position that is edited."""
+
+def edit_rows(
+    session: "Session", request: EditRequest, contexts: Sequence[str], token: str, *, eos: bool = False
+) -> EditRows:
+    """Build the rows of `request`; `token` names the position that is edited. With `eos` the answer ends: the token
+    that ends a text, or in a chat the turn, is the last of the target where there is one."""
+    end = end_ids(session.tokenizer, request.template) if eos else ()
     rows = []
     for context in contexts:
         whole = encode_request(session.tokenizer, in_context(request, context))
-        scored = tuple(index - 1 for index in whole.target)
-        rows.append(TokenRow(whole.ids[:-1], token_index(whole, token), scored, whole.target_ids))
+        ids, begin = whole.ids + end, whole.target.start
+        scored = tuple(range(begin - 1, len(ids) - 1))
+        rows.append(TokenRow(ids[:-1], token_index(whole, token), scored, ids[begin:]))
     kl = encode(session.tokenizer, KL_PROMPT, request.subject)
     s = token_index(kl, "subject_last")
     return EditRows(tuple(rows), TokenRow(kl.ids[: s + 1], s))

@@ -45,7 +45,13 @@ class Shared:
 
 
 def by_key(
-    session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str, merge: Merge = "key"
+    session: "Session",
+    requests: Sequence[EditRequest],
+    contexts: Sequence[str],
+    token: str,
+    *,
+    eos: bool = False,
+    merge: Merge = "key",
 ) -> list[Shared]:
     """One entry a change of value, in the order of first requests.
 
@@ -54,7 +60,7 @@ def by_key(
     same: dict[tuple[int, ...], Members] = {}
     groups: dict[object, Members] = {}
     for number, request in enumerate(requests):
-        rows = edit_rows(session, request, contexts, token)
+        rows = edit_rows(session, request, contexts, token, eos=eos)
         key = _prefix(rows)
         same.setdefault(key, []).append((request, rows))
         named = {"key": key, "subject": _plain(request.subject), "none": number}[merge]

@@ -37,7 +37,7 @@ class Adapters:
         """What is trained."""
         return [each for layer in self.layers.values() for each in layer.parameters() if each.requires_grad]
 
-    def logits(self, items: Sequence[Item]) -> TargetLogits:
+    def logits(self, items: Sequence[Item], owners: Sequence[int] = ()) -> TargetLogits:
         """`target_logits` of the model with the adapters; what lies below them is kept for the next call."""
         key = tuple(items)
         if key not in self._kept:

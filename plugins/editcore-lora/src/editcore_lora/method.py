@@ -39,15 +39,13 @@ def compute(session: "Session", requests: Sequence[EditRequest], location: Locat
     if not all(map(isfinite, norms.values())):
         raise diverged(hparams)
     limit = ROUNDED * hparams.stop_loss
-    open_ = [i for i, loss in enumerate(losses) if not loss < limit]
-    if open_:
-        say_open(session, requests, losses, open_, limit)
+    say_open(session, requests, losses, limit)
     notes = {
         "contexts": list(contexts),
         "steps": trained.passes,
         "updates": trained.updates,
         "loss": [trained.losses[0], sum(losses) / len(losses)],
-        "converged": not open_,
+        "converged": all(loss < limit for loss in losses),
         "final_losses": losses,
         "relative_norm": {str(site): norm for site, norm in norms.items()},
         "ranks": {str(site): each.in_.shape[0] for site, each in factors.items()},

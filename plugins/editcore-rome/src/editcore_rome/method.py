@@ -92,7 +92,7 @@ def fitted(
     """Keys and values of `requests`, each alone and in its own `contexts`."""
     (site,) = location.sites
     pairs = zip(requests, contexts, strict=True)
-    edits = [edit_rows(session, request, around, location.token) for request, around in pairs]
+    edits = [edit_rows(session, request, around, location.token, eos=hparams.eos) for request, around in pairs]
     label = f"value of {requests[0].subject}" if len(requests) == 1 else f"values of {len(requests)} edits"
     return fit_values(session, edits, site, value_settings(hparams), label, snapshots)
 

@@ -1,13 +1,14 @@
 """Answerers of the questions of metrics: the current model, or for each case the model with its patch alone."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
-from attrs import define
+from attrs import define, evolve
 
-from editcore.evaluation.engine.model_reader import Edit, Room, largest_rooms, read_all, room_for, text_of, write_all
+from editcore.evaluation.engine.model_reader import Edit, Room, largest_rooms, read_all, room_for, told, write_all
 from editcore.evaluation.engine.questions import (
+    Answer,
     Cost,
     Drift,
     Neutral,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 Asked = tuple[int, Question]
 """The number of an edited model, -1 for the unedited one, and a question to it."""
 UNEDITED = -1
+Preface = Callable[[int, str], str]
 
 
 @define
@@ -52,14 +54,19 @@ class Present:
         answers |= self._read([one for one in readable if one[0] == UNEDITED], keep)
         answers |= self._read([one for one in readable if one[0] != UNEDITED], keep)
         answers |= self._compare([*kinds.get(Drift, ()), *kinds.get(Neutral, ())], keep)
-        answers |= self._write([one for one in kinds.get(Write, ()) if one[0] == UNEDITED], keep)
-        answers |= self._write([one for one in kinds.get(Write, ()) if one[0] != UNEDITED], keep)
+        written = [*kinds.get(Write, ()), *kinds.get(Answer, ())]
+        answers |= self._write([one for one in written if one[0] == UNEDITED], keep)
+        answers |= self._write([one for one in written if one[0] != UNEDITED], keep)
         answers |= {one: _cost(self.patches(one[0]), one[1].request) for one in kinds.get(Cost, ())}
         return [answers[one] for one in owned]
 
     def owner(self, case: int) -> int:
         """The number of the edited model of a case."""
         return 0
+
+    def put(self, owner: int, question: Any) -> Any:
+        """The question as the edited model gets it."""
+        return question
 
     def patches(self, owner: int) -> Sequence[Patch]:
         return self.session.live.patches
@@ -74,7 +81,7 @@ class Present:
         if asked and asked[0][0] == UNEDITED:
             found = unedited_of(self.session).read(questions, keep)
         else:
-            found = read_all(self.session, asked, edit=self.edit)
+            found = read_all(self.session, [(owner, self.put(owner, one)) for owner, one in asked], edit=self.edit)
         return {one: _scored(one[1], each) for one, each in zip(asked, found, strict=True)}
 
     def _compare(self, asked: Sequence[tuple[int, Any]], keep: bool) -> Mapping[Asked, Any]:
@@ -84,15 +91,18 @@ class Present:
         answers: dict[Asked, Any] = {one: _unread(found) for one, found in before.items()}
         old = {one: found for one, found in before.items() if isinstance(found, Found) and found.top_k is not None}
         distributions = [found.top_k for found in old.values() if found.top_k is not None]
-        now = read_all(self.session, list(old), edit=self.edit, against=distributions)
+        put = [(owner, self.put(owner, question)) for owner, question in old]
+        now = read_all(self.session, put, edit=self.edit, against=distributions)
         for one, new in zip(old, now, strict=True):
-            assert isinstance(new, Found)  # what could be read before can be read now
+            if isinstance(new, Unanswered):  # with a preface, a prompt can be too long
+                answers[one] = new
+                continue
             kl, nll, unedited = _mean(new.kl), -_mean(new.logprobs), -_mean(old[one].logprobs)
             answers[one] = kl if isinstance(one[1], Drift) else Read(nll, unedited, kl)
         return answers
 
     def _write(self, asked: Sequence[tuple[int, Any]], keep: bool) -> Mapping[Asked, Any]:
-        every = {one: room_for(self.session, one[1]) for one in asked}
+        every = {one: room_for(self.session, one[1] if one[0] == UNEDITED else self.put(*one)) for one in asked}
         rooms = {one: room for one, room in every.items() if isinstance(room, Room)}
         return {**every, **self._write_in(rooms, keep)}
 
@@ -100,12 +110,12 @@ class Present:
         asked: list[tuple[int, Any]] = list(rooms)
         if asked and asked[0][0] == UNEDITED:
             ids = unedited_of(self.session).write([question for _, question in asked], list(rooms.values()), keep)
-            return {one: text_of(self.session, rooms[one], new) for one, new in zip(asked, ids, strict=True)}
+            return {one: told(self.session, one[1], rooms[one], new) for one, new in zip(asked, ids, strict=True)}
         rows = {one: (one[0], rooms[one].ids) for one in asked}
         largest: dict[Any, Room] = largest_rooms((rows[one], rooms[one]) for one in asked)
         new_ids = write_all(self.session, [(owner, room) for (owner, _), room in largest.items()], edit=self.edit)
         written = dict(zip(largest, new_ids, strict=True))
-        return {one: text_of(self.session, rooms[one], written[rows[one]]) for one in asked}
+        return {one: told(self.session, one[1], rooms[one], written[rows[one]]) for one in asked}
 
 
 @define
@@ -127,6 +137,21 @@ class Single(Present):
         assert self.branches is not None
         branches, device = self.branches, self.session.device
         return lambda owners: branches.on(torch.tensor(owners, device=device))
+
+
+@define
+class Prefaced(Present):
+    """The current model, given a text before each prompt. `preface` gives it by the case's number and the prompt."""
+
+    preface: Preface = lambda case, prompt: ""
+
+    def owner(self, case: int) -> int:
+        return case
+
+    def put(self, owner: int, question: Any) -> Any:
+        if not isinstance(question, Score | Write | Drift):
+            return question
+        return evolve(question, prompt=self.preface(owner, question.prompt) + question.prompt)
 
 
 def _of_base(question: Question) -> bool:

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve, frozen
 
-from editcore.evaluation.engine.questions import Drift, Neutral, Score, Unanswered, Unshifted, Write
+from editcore.evaluation.engine.questions import Answer, Answered, Drift, Neutral, Score, Unanswered, Unshifted, Write
 from editcore.models.running.generation import continuations, shown
 from editcore.models.running.packed_reading import Around, Found, Reading, read, reading_of
 from editcore.models.running.top_k_distribution import TopKDistribution
+from editcore.models.tokens.chat import turn_ends
 from editcore.models.tokens.spans import encode_prompt
 from editcore.models.tokens.tokenising import bare, tokenise
 from editcore_hooks import UsageError
@@ -130,6 +131,17 @@ def write_all(
 def text_of(session: "OpenSession", room: Room, new: tuple[int, ...]) -> str:
     """The text of what was written, cut to what there is room for."""
     return shown(session.tokenizer, () if session.encoder_decoder else room.ids, new[: room.tokens])
+
+
+def told(session: "OpenSession", question: Write, room: Room, new: tuple[int, ...]) -> str | Answered:
+    """What was written, as the question wants it: a text, or for an `Answer` also whether the model ended it."""
+    if not isinstance(question, Answer):
+        return text_of(session, room, new)
+    ends = session.cached("ends of a turn", lambda: turn_ends(session.tokenizer), base=True)
+    kept = new[: room.tokens]
+    end = next((i for i, token in enumerate(kept) if token in ends), len(kept))
+    # what ended by itself is shorter than the room, since the end of the text is no part of it
+    return Answered(text_of(session, room, kept[:end]), stopped=end < room.tokens)
 
 
 def largest_rooms(asked: Iterable[tuple[K, Room]]) -> dict[K, Room]:

@@ -40,6 +40,11 @@ class Write:
 
 
 @frozen
+class Answer(Write):
+    """The same as `Write`, but the text ends with the model's turn. Answered by an `Answered`."""
+
+
+@frozen
 class Drift:
     """How far is the next token after the prompt from what it was without patches? A divergence in nats."""
 
@@ -86,6 +91,14 @@ class Scored:
     def mean(self) -> float:
         """Log-probability a token."""
         return sum(self.logprobs) / len(self.logprobs)
+
+
+@frozen
+class Answered:
+    """What the model wrote, and whether it ended the text or its turn itself."""
+
+    text: str
+    stopped: bool
 
 
 @frozen

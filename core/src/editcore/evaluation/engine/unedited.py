@@ -164,5 +164,5 @@ def _key(question: Readable | Write) -> str:
     if isinstance(question, Score):
         question = evolve(question, unedited=True)
     if isinstance(question, Write):
-        question = evolve(question, tokens=0, covering=(), unedited=True)
+        question = Write(question.prompt, 0, question.template, unedited=True)  # an `Answer` has the same ids
     return canonical([type(question).__name__, attrs.asdict(question)]).decode()

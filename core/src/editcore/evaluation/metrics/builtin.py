@@ -3,7 +3,7 @@
 from typing import Final
 
 from editcore.evaluation.engine.dialogue import DialogueMetric
-from editcore.evaluation.metrics import cost, damage, generated, locality, perplexity, portability, teacher_forced
+from editcore.evaluation.metrics import cost, damage, gen1, generated, locality, perplexity, portability, teacher_forced
 from editcore.evaluation.metrics.fluency import NgramEntropy
 from editcore.evaluation.metrics.preference import PARTS, PreferenceScore, harmonic
 
@@ -13,6 +13,7 @@ __all__ = ["METRICS", "harmonic"]
 METRICS: Final[list[type[DialogueMetric]]] = [
     *teacher_forced.METRICS,
     *generated.METRICS,
+    *gen1.METRICS,
     *PARTS,
     PreferenceScore,
     *locality.METRICS,

@@ -4,14 +4,16 @@ A model gets ids, mask and positions and nothing else: the `token_type_ids` that
 silently add an embedding in GPT-2.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 
+from editcore.models.running.prompt_ends import prompts_end
+from editcore.models.running.rewriting import as_given, rewriting
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -24,20 +26,28 @@ Positions = tuple[torch.Tensor, torch.Tensor]
 
 @frozen(eq=False)
 class Batch:
-    """B rows padded to T: ids, mask (1 for a token, 0 for padding) and positions, each (B, T) int64; lengths (B,)."""
+    """B rows padded to T: ids, mask (1 for a token, 0 for padding) and positions, each (B, T) int64; lengths (B,).
+
+    `ends` (B,) is the column of the last token of each prompt, for memories; None: of the last token of the row.
+    """
 
     ids: torch.Tensor
     mask: torch.Tensor
     positions: torch.Tensor
     lengths: torch.Tensor
+    ends: torch.Tensor | None = None
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on a device."""
-        return Batch(self.ids.to(device), self.mask.to(device), self.positions.to(device), self.lengths.to(device))
+        return self._each(lambda tensor: tensor.to(device))
 
     def rows(self, index: torch.Tensor | slice) -> "Batch":
         """Some of the rows, with the padding that they have."""
-        return Batch(self.ids[index], self.mask[index], self.positions[index], self.lengths[index])
+        return self._each(lambda tensor: tensor[index])
+
+    def _each(self, change: Callable[[torch.Tensor], torch.Tensor]) -> "Batch":
+        ends = None if self.ends is None else change(self.ends)
+        return Batch(change(self.ids), change(self.mask), change(self.positions), change(self.lengths), ends)
 
 
 def pad(rows: Sequence[Sequence[int]], pad_id: int = 0, side: Side = "right") -> Batch:
@@ -90,12 +100,55 @@ def forward(model: "PreTrainedModel", batch: Batch, at: Positions | None = None)
             f"{model.config.model_type} has an encoder and a decoder, but one text was given for both",
             hint="choose a method that supports encoder-decoders",
         )
+    moved = None
+    if rewriting(model) is not None:
+        found = rewritten(model, batch.ids, batch.mask.bool(), batch.ends)
+        batch, moved = found.batch, found.columns
+        at = None if at is None else (at[0], moved[at])
     options: dict[str, Any] = {"use_cache": False}
     if "position_ids" in accepted(model):
         options["position_ids"] = batch.positions
-    with head_at(model, at):
+    with as_given(model), prompts_end(model, batch.ends), head_at(model, at):
         logits: torch.Tensor = model(input_ids=batch.ids, attention_mask=batch.mask, **options).logits
-    return logits if at is None else logits[0]
+    if at is not None:
+        return logits[0]
+    return logits if moved is None else logits.gather(1, moved[..., None].expand(-1, -1, logits.shape[-1]))
+
+
+@frozen(eq=False)
+class Rewritten:
+    """A batch with its prompts rewritten by a memory; `columns` (B, T) has the new column of each old token."""
+
+    batch: Batch
+    columns: torch.Tensor
+
+
+def rewritten(
+    model: "PreTrainedModel",
+    ids: torch.Tensor,
+    tokens: torch.Tensor,
+    ends: torch.Tensor | None,
+    side: Side = "right",
+) -> Rewritten:
+    """The rows `ids` (B, T), of which `tokens` (B, T) bool are no padding, with their prompts rewritten.
+
+    The prompt of a row ends at its column in `ends` (B,), or is the whole row. What follows it stays after it.
+    """
+    rewrite = rewriting(model)
+    real = [row.nonzero()[:, 0].tolist() for row in tokens]
+    rows = [tuple(ids[i, columns].tolist()) for i, columns in enumerate(real)]
+    lengths = [len(row) for row in rows]
+    if ends is not None:
+        lengths = [sum(column <= end for column in columns) for columns, end in zip(real, ends.tolist(), strict=True)]
+    prompts = [row[:length] for row, length in zip(rows, lengths, strict=True)]
+    new = prompts if rewrite is None else [tuple(row) for row in rewrite(prompts)]
+    batch = pad([(*a, *row[n:]) for a, row, n in zip(new, rows, lengths, strict=True)], side=side)
+    batch = evolve(batch, ends=torch.tensor([len(row) - 1 for row in new])).to(ids.device)
+    columns = torch.zeros_like(ids)
+    for i, (own, before, after) in enumerate(zip(real, prompts, new, strict=True)):
+        # counted from the end: a memory puts something before a prompt, and the prompt stays
+        columns[i, own] = torch.arange(len(own), device=ids.device).add(len(after) - len(before)).clamp(min=0)
+    return Rewritten(batch, columns)
 
 
 @contextmanager
@@ -123,8 +176,9 @@ def forward_pair(
     `source` goes to the encoder, `target` (B, T) to the decoder as it is, beginning with `decoder_start`: logits at its
     position i are for its token i + 1. `encoded` is what `encode_source` gave for `source`, which is then not run.
     """
+    source = _as_read(model, source)
     read: dict[str, Any] = {"input_ids": source.ids} if encoded is None else {"encoder_outputs": encoded}
-    with head_at(model, at):
+    with as_given(model), head_at(model, at):
         logits: torch.Tensor = model(
             attention_mask=source.mask,
             decoder_input_ids=target.ids,
@@ -138,7 +192,13 @@ def forward_pair(
 def encode_source(model: "PreTrainedModel", source: Batch) -> Any:
     """The encoder's output for `source`, in its own form."""
     encoder: Any = model.get_encoder()  # type: ignore[no-untyped-call]
+    source = _as_read(model, source)
     return encoder(input_ids=source.ids, attention_mask=source.mask)
+
+
+def _as_read(model: "PreTrainedModel", source: Batch) -> Batch:
+    """The source with its prompts rewritten, where a memory does that."""
+    return source if rewriting(model) is None else rewritten(model, source.ids, source.mask.bool(), None).batch
 
 
 def decoder_start(model: "PreTrainedModel") -> int:

@@ -5,12 +5,12 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from editcore.models.loading.offload import device_of
 from editcore.models.running.batch import decoder_start, forward, forward_pair, pad
-from editcore.models.running.prefix_tree import TreeRow, batch_of, rows_for
+from editcore.models.running.prefix_tree import TreeRow, batch_of, rows_for, stands_apart
 from editcore.models.running.top_k_distribution import TopKDistribution, divergence, top_k
 
 if TYPE_CHECKING:
@@ -110,7 +110,11 @@ def _logits(model: "PreTrainedModel", readings: Sequence[Reading], rows: Sequenc
         for column in columns[readings[i].begin :][: len(readings[i].labels)]
     ]
     at = torch.tensor(where, device=device).T  # (2, n)
-    target = batch_of(model, rows).to(device)  # (B, T)
+    target = batch_of(model, rows)  # (B, T)
+    if stands_apart(model):  # then a row is one reading
+        ends = [row.columns[row.first][readings[row.first].begin] for row in rows]
+        target = evolve(target, ends=torch.tensor(ends))
+    target = target.to(device)
     if not model.config.is_encoder_decoder:
         return forward(model, target, (at[0], at[1]))
     return forward_pair(model, pad([readings[row.first].source for row in rows]).to(device), target, (at[0], at[1]))

@@ -120,11 +120,16 @@ def let_share(model: "PreTrainedModel", patch_id: str) -> None:
     _apart.get(model, set()).discard(patch_id)
 
 
+def stands_apart(model: "PreTrainedModel") -> bool:
+    """Whether something is attached for which `keep_apart` was called."""
+    return bool(_apart.get(model))
+
+
 def rows_for(
     model: "PreTrainedModel", members: Sequence[tuple[Hashable, Sequence[int]]], worth: int = WORTH
 ) -> list[TreeRow]:
     """`rows_of`, with branches where they save `worth` tokens and the model reads them; see `keep_apart`."""
-    if _apart.get(model):
+    if stands_apart(model):
         rows = [TreeRow(owner) for owner, _ in members]
         for number, (row, (_, ids)) in enumerate(zip(rows, members, strict=True)):
             row.add(number, ids, 0)

@@ -20,6 +20,9 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from editcore.models.loading.offload import device_of
 from editcore.models.running.batch import Batch, Positions, accepted, head_at, pad
+from editcore.models.running.prefix_tree import stands_apart
+from editcore.models.running.prompt_ends import prompts_end
+from editcore.models.running.rewriting import as_given
 from editcore.models.running.tracing import Place, Tap, Trace
 from editcore_hooks import Anatomy, Site, UsageError
 
@@ -56,7 +59,8 @@ class Resumed:
     @property
     def tail(self) -> Batch:
         b, cut = self.batch, slice(self.start, None)
-        return Batch(b.ids[:, cut], b.mask[:, cut], b.positions[:, cut], b.mask[:, cut].sum(1))
+        ends = None if b.ends is None else b.ends - self.start
+        return Batch(b.ids[:, cut], b.mask[:, cut], b.positions[:, cut], b.mask[:, cut].sum(1), ends)
 
     def forward(self, at: Positions | None = None, *, into: Cache | None = None) -> Tensor:
         """Logits of the tail, (B, T − start, V), or (n, V) at n of its positions; with gradients if enabled.
@@ -72,7 +76,7 @@ class Resumed:
             options["past_key_values"] = _read_only(self.prefix, self.layer, self.start)
         elif into is not None:
             options["past_key_values"] = into
-        with self._skipping(), head_at(model, at):
+        with self._skipping(), head_at(model, at), as_given(model), prompts_end(model, tail.ends):
             output = model(
                 input_ids=tail.ids, attention_mask=self.batch.mask, use_cache="past_key_values" in options, **options
             )
@@ -103,7 +107,7 @@ class Resumed:
         heard = hooks_on(self.anatomy, layer - 1)
         with output_of(self.anatomy, layer - 1) as below, Trace(self.anatomy, last, stop=True):
             self.forward()
-        if shares_keys(self.anatomy):
+        if stands_apart(self.anatomy.model) or shares_keys(self.anatomy):
             return self
         return evolve(self, layer=layer, entering=below[0] if below else None, heard=heard)
 
@@ -155,9 +159,12 @@ def record(anatomy: "Anatomy", batch: Batch) -> Recorded:
     """Run `batch` once, up to the head, and keep what forwards from any block and column need.
 
     What traces of the caller replace is kept as replaced. Raises `UsageError` for a model with an encoder, with linear
-    attention, or with blocks that share keys and values.
+    attention, or with blocks that share keys and values, and while a memory is attached.
     """
     _require_decoder(anatomy)
+    if stands_apart(anatomy.model):
+        message = "a memory is attached, which reads whole prompts, so no forward can start in the middle of a text"
+        raise UsageError(message, hint="take the memories off first")
     if shares_keys(anatomy) or not keeps_columns(anatomy):
         kind = "blocks that share keys and values" if shares_keys(anatomy) else "linear attention, which keeps a state"
         message = f"{anatomy.model.config.model_type} has {kind}, so no forward can start in the middle of a text"
@@ -180,13 +187,13 @@ def resume(anatomy: "Anatomy", batch: Batch, layer: int, start: int = 0, through
     (none: up to the head), so that sites that the caller traces are reached: where `start` is not 0, with the tail's
     columns. `layer` may be the number of blocks: what is left is the head. `start` must not be after a row's first
     token that is to change. `start` of what is returned is 0 where the model keeps no columns, and `layer` is 0 where
-    its blocks share keys and values. Raises `UsageError` for a model with an encoder, which reads a prompt in both
-    directions.
+    its blocks share keys and values; both are 0 while a memory is attached, which decides in every pass. Raises
+    `UsageError` for a model with an encoder, which reads a prompt in both directions.
     """
     _require_decoder(anatomy)
-    if start and not keeps_columns(anatomy):
+    if start and (stands_apart(anatomy.model) or not keeps_columns(anatomy)):
         start = 0
-    if shares_keys(anatomy):
+    if stands_apart(anatomy.model) or shares_keys(anatomy):
         layer = 0
     before = _prefix(anatomy, batch, start) if start else ()
     last = anatomy.n_layers - 1 if through is None else max(through, layer - 1, 0)
@@ -238,7 +245,7 @@ def _run(anatomy: "Anatomy", batch: Batch, cache: Cache) -> None:
     model = anatomy.model
     options: dict[str, Any] = {"position_ids": batch.positions} if "position_ids" in accepted(model) else {}
     taps: dict[Place, Tap] = {Site("block", anatomy.n_layers - 1): Tap(output=True)}
-    with Trace(anatomy, taps, stop=True):
+    with as_given(model), Trace(anatomy, taps, stop=True):
         model(input_ids=batch.ids, attention_mask=batch.mask, past_key_values=cache, use_cache=True, **options)
 
 

@@ -21,7 +21,6 @@ from editcore.models.running.batch import (
     encode_source,
     forward,
     forward_pair,
-    head_at,
     pad,
 )
 from editcore.models.running.cached_logits import in_decoder

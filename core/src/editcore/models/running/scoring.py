@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 
 from editcore.models.loading.offload import device_of
 from editcore.models.running.batch import Batch, Positions, Side, decoder_start, forward, forward_pair, pad
@@ -98,6 +98,7 @@ def lay_out(model: "PreTrainedModel", items: Sequence[Item], side: Side = "right
     begins = [len(prompt) - 1 for prompt, _ in items]
     if side == "left":
         begins = [batch.ids.shape[1] - len(target) for _, target in items]
+    batch = evolve(batch, ends=torch.tensor(begins, device=device))
     own = [torch.arange(begin, begin + length) for begin, length in zip(begins, lengths, strict=True)]
     return Laid(batch, None, (rows, torch.cat(own).to(device)), labels)
 

@@ -73,7 +73,8 @@ class SideBranches:
             if what == "read":
                 handle = module.register_forward_pre_hook(self._keep, with_kwargs=True)
             else:
-                handle = module.register_forward_hook(self._add, with_kwargs=True)
+                # Before all others: what a memory or a trace sees is the output with the branches.
+                handle = module.register_forward_hook(self._add, with_kwargs=True, prepend=True)
             self._hooks[what, module] = handle
 
     def _keep(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:

@@ -35,6 +35,23 @@ def render_chat(tokenizer: "PreTrainedTokenizerBase", prompt: Rendered, template
     return Rendered(text, start, end)
 
 
+def turn_ends(tokenizer: "PreTrainedTokenizerBase") -> frozenset[int]:
+    """The special token that the chat template puts after the model's answer; empty without one.
+
+    The settings of a model do not always list it as an end of text.
+    """
+    if not tokenizer.chat_template:
+        return frozenset()
+    mark = chr(_PRIVATE_USE[0])
+    messages = [{"role": "user", "content": "a"}, {"role": "assistant", "content": mark}]
+    try:
+        text = str(tokenizer.apply_chat_template(messages, tokenize=False))
+    except (ValueError, TemplateError):
+        return frozenset()
+    after = tokenizer(text.partition(mark)[2].lstrip(), add_special_tokens=False, verbose=False)["input_ids"]
+    return frozenset(after[:1]) & frozenset(tokenizer.all_special_ids)
+
+
 def _apply(tokenizer: "PreTrainedTokenizerBase", content: str, template: ChatTemplate) -> str:
     system = [] if template.system is None else [{"role": "system", "content": template.system}]
     messages = [*system, {"role": "user", "content": content}]

@@ -20,7 +20,8 @@ def end_ids(tokenizer: "PreTrainedTokenizerBase", template: ChatTemplate | None 
     the end of text.
     """
     if template is not None and template.chat:
-        special = set(tokenizer.all_special_ids) | {tokenizer.eos_token_id}
+        others = {tokenizer.unk_token_id, tokenizer.bos_token_id}
+        special = set(tokenizer.all_special_ids) - others | {tokenizer.eos_token_id}
         after = tokenizer(_after_reply(tokenizer, template), add_special_tokens=False).input_ids
         if (end := next((token for token in after if token in special), None)) is not None:
             return (int(end),)

@@ -181,5 +181,5 @@ def _refuse_runtime_kinds(patch: Patch) -> None:
     plugin = f"`pip install {distribution}`" if isinstance(distribution, str) else "install the plugin of its method"
     raise ConflictError(
         f"{what}: {(owner or PatchKind).unapplied}",
-        hint=f"{plugin}, and apply the patch to an open session",
+        hint=f"{plugin}, then pass --runtime" if owner is None else "pass --runtime to put it beside the weights",
     )

@@ -6,6 +6,7 @@ from typing import Any
 from attrs import frozen
 
 from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.runtime import runtime_headers
 from editcore.patches.checkpoint.stack import stack_hash
 from editcore.patches.checkpoint.stored import stored_patch
 
@@ -43,6 +44,23 @@ def stack_rows(checkpoint: Checkpoint) -> list[StackRow]:
             )
         )
     return rows
+
+
+def runtime_rows(checkpoint: Checkpoint) -> list[StackRow]:
+    """One row a patch beside the weights, in their order; the verdict is the kind of each."""
+    return [
+        StackRow(
+            position + 1,
+            header.patch_id,
+            header.title,
+            str(header.annotation("method").get("name", "")),
+            tuple(map(_request, header.objects("requests"))),
+            None,
+            str(header.payload_kind),
+            header.requires,
+        )
+        for position, header in enumerate(runtime_headers(checkpoint))
+    ]
 
 
 def _request(value: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The manifests of two patches, model folders or exported stacks, field by field. Needs no torch."""
+"""The manifests of two patches, model folders or exported stacks, field by field. Needs no torch but for memories."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from attrs import frozen
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.exchange.stack_export import StackExport
 from editcore.patches.file.kinds import as_patch, owner_of
-from editcore.patches.file.patch import PatchHeader
+from editcore.patches.file.patch import Patch, PatchHeader
 
 Side = PatchHeader | Checkpoint | StackExport
 
@@ -38,7 +38,9 @@ def _of_one_kind(a: Side, b: Side) -> Iterator[FieldDifference]:
     kind = a.core["payload"]["kind"]
     owner = owner_of(a.core, a.about) if kind == b.core["payload"]["kind"] else None
     if owner is not None:
-        for name, (one, two) in owner.diff(as_patch(a), as_patch(b)).items():
+        # A memory is a set of records, which are in its tensors.
+        sides = (Patch.load(a.path), Patch.load(b.path)) if owner.kind == "memory" else (a, b)
+        for name, (one, two) in owner.diff(*map(as_patch, sides)).items():
             yield FieldDifference(f"{kind}.{name}", one, two)
 
 

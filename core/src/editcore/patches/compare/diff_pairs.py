@@ -22,6 +22,8 @@ from editcore.patches.forms.form import Shape
 from editcore.patches.forms.norms import frobenius
 from editcore.patches.forms.replace import REPLACE
 from editcore.storage.tensors import view_of
+from editcore.text.ids import short
+from editcore_hooks import ConflictError
 
 Named = tuple[PatchHeader, str]
 """A patch, and its own name for a tensor."""
@@ -121,13 +123,29 @@ def _pair(
 
 def _touching(patches: Sequence[PatchHeader]) -> dict[str, list[Named]]:
     """Tensor, by the name that the first of the patches has for it, to those that change it, in the order of the
-    arithmetic."""
+    arithmetic.
+
+    Another name or another shape within one patch is another tensor. Raises `ConflictError` where two patches give one
+    name different shapes: they have no common base.
+    """
     found: dict[str, list[Named]] = {}
     for patch in sorted(patches, key=lambda patch: patch.patch_id):
-        for name in patch.targets:
-            key = next((other for other in (name, *aliases(name)) if other in found), name)
+        for name, target in patch.targets.items():
+            others = [other for other in aliases(name) if _is_same(found.get(other, []), patch, target.shape)]
+            key = name if name in found or not others else others[0]
+            if key in found and _shape(found[key]) != target.shape:
+                first, _ = found[key][0]
+                raise ConflictError(
+                    f"patches {short(first.patch_id)} and {short(patch.patch_id)} give {key} different shapes",
+                    hint="compare patches of one base",
+                )
             found.setdefault(key, []).append((patch, name))
     return found
+
+
+def _is_same(named: Sequence[Named], patch: PatchHeader, shape: Shape) -> bool:
+    """Whether a tensor of other patches may be the one of that shape which `patch` calls by another name."""
+    return bool(named) and _shape(named) == shape and all(one.patch_id != patch.patch_id for one, _ in named)
 
 
 def _shape(named: Sequence[Named]) -> Shape:

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
+from editcore.assets.file import Manifest
 from editcore.patches.file.kinds import as_patch, owner_of
 from editcore.patches.file.patch import Described
 from editcore.text.ids import short
@@ -18,6 +19,31 @@ _SPECIAL: Final = re.compile(r"[\\`\[\]!|]|(?<=:)//|(?<=www)\.", re.IGNORECASE)
 def card(patch: Described, patch_id: str, file_name: str) -> str:
     """A README.md with the front matter of model hubs. Requests are in it when they are in the patch."""
     return "\n".join([*_front_matter(patch), "", *_body(patch, patch_id, file_name)]) + "\n"
+
+
+def trained_card(manifest: Manifest, file_name: str) -> str:
+    """A README.md for a trained editor: method, base, and the figures of its training."""
+    one, about = manifest.identity, manifest.about
+    method = one.parameters.get("method")
+    kept: Any = about.get("kept")
+    kept = kept if isinstance(kept, dict) else {}
+    rows = [
+        ("method", method),
+        ("distribution", one.owner),
+        ("weights root of the base", one.base_root),
+        ("sha256", manifest.sha256),
+        ("hash of the training cases", one.parameters.get("data_sha256")),
+        ("cases", about.get("cases")),
+        ("step", kept.get("step")),
+        (kept.get("figure") or "figure", kept.get("value")),
+    ]
+    tags = ["knowledge-editing", "editcore", *([method] if isinstance(method, str) else [])]
+    lines = ["---", "library_name: editcore", f"tags: [{', '.join(map(_yaml, tags))}]", "---", ""]
+    lines += [f"# Trained editor {short(manifest.sha256)}", ""]
+    lines += ["It edits the one base of this weights root, and is refused on any other.", ""]
+    lines += _table(("", ""), [(name, value) for name, value in rows if value is not None])
+    lines += ["", f"    editcore edit MODEL --method {_text(method or 'METHOD')} --set editor={file_name} ..."]
+    return "\n".join(lines) + "\n"
 
 
 def _front_matter(patch: Described) -> Iterator[str]:

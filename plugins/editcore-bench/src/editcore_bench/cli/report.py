@@ -12,15 +12,17 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from editcore_bench.report.figures import CellFigures
+    from editcore_bench.runs.folder import RunFolder
 
 
 @click.command()
 @click.argument("run")
 @click.option("--html", metavar="FILE", help="File for the page.  [default: report.html in the folder]")
 @click.option("--csv", "csv_file", metavar="FILE", help="File for all figures.  [default: figures.csv in the folder]")
+@click.option("--markdown", metavar="FILE", help="Also write the page as Markdown, with its picture beside it.")
 @click.option("--cases", default=200, show_default=True, help="Number of cases of each cell on the page.")
 @with_output
-def report(out: Output, run: str, html: str | None, csv_file: str | None, cases: int) -> None:
+def report(out: Output, run: str, html: str | None, csv_file: str | None, markdown: str | None, cases: int) -> None:
     """Show the figures of the run folder RUN, and write them as CSV and as one page that needs no network."""
     from editcore.authoring.files import write_atomically
     from editcore_bench.report.figures import cell_figures
@@ -37,6 +39,20 @@ def report(out: Output, run: str, html: str | None, csv_file: str | None, cases:
     write_atomically(csv_path, [as_csv(found).encode()])
     write_atomically(html_path, [page(folder, found, cases).encode()])
     out.say(f"written: {csv_path} and {html_path}")
+    if markdown is not None:
+        _write_markdown(out, folder, found, Path(markdown))
+
+
+def _write_markdown(out: Output, folder: "RunFolder", found: "Sequence[CellFigures]", path: Path) -> None:
+    from editcore.authoring.files import write_atomically
+    from editcore_bench.report.markdown import markdown
+
+    picture = path.with_suffix(".svg")
+    made = markdown(folder, found, picture.name)
+    write_atomically(path, [made.text.encode()])
+    if made.picture is not None:
+        write_atomically(picture, [made.picture.encode()])
+    out.say(f"written: {path}{f' and {picture}' if made.picture is not None else ''}")
 
 
 def show(out: Output, found: "Sequence[CellFigures]") -> None:

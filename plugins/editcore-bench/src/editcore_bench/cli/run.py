@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     help="Engine that runs the cells.",
 )
 @click.option("--address", metavar="HOST:PORT", help="Address of a Ray cluster; auto finds one. Implies --engine ray.")
+@click.option("--encoder", metavar="DIR", help="Sentence encoder for the baseline retrieved-fact.")
 @click.option("--device", default="cpu", show_default=True, help="Device of the models.")
 @click.option("--dtype", help="Dtype of the computation: float32, bfloat16, float16. Default: float32 on a CPU.")
 @with_output
@@ -52,6 +53,7 @@ def run(
     workers: int,
     engine: str,
     address: str | None,
+    encoder: str | None,
     device: str,
     dtype: str | None,
 ) -> int:
@@ -69,9 +71,13 @@ def run(
 
     path = find_spec(spec)
     asked = read_spec(path, registry(), Choice(models, _data(data), methods, n))
-    prepared = prepare(asked, registry(), Machine(device, dtype))
+    prepared = prepare(asked, registry(), Machine(device, dtype), encoder)
+    if len(prepared.spec.methods) < len(asked.methods):
+        out.warn(
+            "no sentence encoder is installed, so retrieved-fact is left out: pip install 'editcore-bench[retrieval]'"
+        )
     place = Path(folder or f"bench-{asked.name}")
-    out.say(f"{asked.title}: {len(asked.cells())} cells, kept in {place}")
+    out.say(f"{asked.title}: {len(prepared.spec.cells())} cells, kept in {place}")
     ended = run_cells(prepared, place, _engine(engine, workers, address), out.say, lambda n: out.progress("edits", n))
     for label, failure in ended.failed:
         out.warn(f"{label} has no figures: {failure.message}")

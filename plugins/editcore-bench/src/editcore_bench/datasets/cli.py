@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from editcore.authoring.commands import Output, Progress, with_output
+from editcore_bench.datasets.known_cli import known
 from editcore_hooks import Case, RefusedFileError, UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +24,9 @@ def datasets(out: Output) -> None:
     """List the dataset layouts that can be read, show one, or convert a file to cases."""
     if click.get_current_context().invoked_subcommand is None:
         _list(out)
+
+
+datasets.add_command(known)
 
 
 def _list(out: Output) -> None:

@@ -30,9 +30,13 @@ class KnowEdit(Layout):
         true = answers(record, "ground_truth")
         return Case(
             EditRequest(
-                prompt, subject, record.text(self.target_key), true[0] if true else None, id=id,
+                prompt,
+                subject,
+                record.text(self.target_key),
+                true[0] if true else None,
+                id=id,
                 contexts=record.texts("context"),  # in the files published with ICE
-            ),  # fmt: skip
+            ),
             record.texts("rephrase_prompt") or record.texts("rephrase"),
             self._facets(record, "locality", LOCALITY),
             self._facets(record, "portability", PORTABILITY),

@@ -54,7 +54,7 @@ def _cases(folder: RunFolder, number: int, cells: CellFigures, limit: int) -> It
             "prompt": render(request["prompt"], request["subject"]).text,
             "new": request["target_new"],
             "true": request.get("target_true"),
-            "patch": short(patches[case]),
+            "patch": short(patches[case]) if case in patches else None,  # a baseline has none
             "tests": _tests(cells, rows),
         }
 

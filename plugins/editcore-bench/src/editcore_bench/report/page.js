@@ -105,7 +105,7 @@
       );
       box.append(row);
     }
-    box.append(make("p", "note", `${one.id}, patch ${one.patch}`));
+    box.append(make("p", "note", one.patch ? `${one.id}, patch ${one.patch}` : one.id));
     return box;
   };
 

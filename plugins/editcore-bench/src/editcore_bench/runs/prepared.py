@@ -7,14 +7,18 @@ from typing import Any
 import attrs
 from attrs import evolve, frozen
 
+from editcore import open as open_model
 from editcore.authoring.evaluation import OURS, NeutralText, case_to_json, read_cases, read_neutral
 from editcore.authoring.files import sha256_of
 from editcore.authoring.patches import Checkpoint
 from editcore.authoring.settings import Registry, from_mapping, read_text
 from editcore.authoring.sources import find
+from editcore_bench.datasets.known import candidates, common_records, known_cases, usual_form
 from editcore_bench.datasets.source import find as find_file
+from editcore_bench.runs.baselines import RETRIEVED
+from editcore_bench.runs.encoder import encoder_folder
 from editcore_bench.runs.where import plugin_versions
-from editcore_bench.spec.reading import CASES, DEMO
+from editcore_bench.spec.reading import CASES, DEMO, OWN
 from editcore_bench.spec.values import DatasetChoice, Spec, plain
 from editcore_hooks import Case, UsageError
 
@@ -39,13 +43,15 @@ class Prepared:
     cases: Mapping[str, tuple[Case, ...]]
     versions: Mapping[str, str]
     neutral: NeutralText = OURS
+    encoder: Path | None = None
 
     def identity(self) -> dict[str, Any]:
         """The values that two runs must share to exchange cells: JSON values.
 
         A text for damage is known by its hash alone, and not named where it is editcore's own.
         """
-        spec = {key: value for key, value in plain(attrs.asdict(self.spec)).items() if key != "neutral"}
+        asked = plain(attrs.asdict(self.spec)).items()
+        spec = {key: value for key, value in asked if key != "neutral" and (value or key != "pairs")}
         text = {"neutral": self.neutral.sha256} if self.neutral.sha256 is not None else {}
         return {
             "spec": spec,
@@ -56,8 +62,15 @@ class Prepared:
         }
 
 
-def prepare(spec: Spec, known: Registry, machine: Machine = Machine()) -> Prepared:
-    """Find the models and read the cases of a spec. Raises `UsageError`, and what a dataset refuses."""
+def prepare(spec: Spec, known: Registry, machine: Machine = Machine(), encoder: str | None = None) -> Prepared:
+    """Find the models and read the cases of a spec. Raises `UsageError`, and what a dataset refuses.
+
+    `encoder` is the folder of a sentence encoder; a spec that needs one runs without that row where there is none.
+    """
+    folder = encoder_folder(encoder)
+    if folder is None:
+        left = tuple(one for one in spec.methods if one.baseline != RETRIEVED)
+        spec = evolve(spec, methods=left)
     places: dict[str, str] = {}
     weights: dict[str, str] = {}
     for model in spec.models:
@@ -68,7 +81,12 @@ def prepare(spec: Spec, known: Registry, machine: Machine = Machine()) -> Prepar
         # a hub id is passed on as it is: a worker on another machine fetches its own copy
         places[name] = model if source.revision is not None else str(source.folder)
         weights[name] = Checkpoint.open(source.folder).weights_root()
-    cases = {dataset.label: tuple(_taken(dataset, known)) for dataset in spec.datasets}
+    cases = {
+        dataset.label: _own(dataset, next(iter(places.values())), machine)
+        if dataset.name == OWN
+        else tuple(_taken(dataset, known))
+        for dataset in spec.datasets
+    }
     for protocol in spec.protocols:
         for label, some in cases.items():
             if protocol.size > len(some):
@@ -77,7 +95,9 @@ def prepare(spec: Spec, known: Registry, machine: Machine = Machine()) -> Prepar
     datasets = tuple(evolve(one, path=Path(one.path).name if one.path else None) for one in spec.datasets)
     neutral = Path(spec.neutral).name if spec.neutral is not None else None
     named = evolve(spec, models=tuple(places), datasets=datasets, neutral=neutral)
-    return Prepared(named, machine, places, weights, cases, plugin_versions(spec, known), _neutral(spec.neutral))
+    return Prepared(
+        named, machine, places, weights, cases, plugin_versions(spec, known), _neutral(spec.neutral), folder
+    )
 
 
 def _taken(dataset: DatasetChoice, known: Registry) -> Sequence[Case]:
@@ -92,6 +112,18 @@ def _taken(dataset: DatasetChoice, known: Registry) -> Sequence[Case]:
         asked = dataset.n or "some"
         message = f"{dataset.label} has {len(found)} cases from number {dataset.start} on, and {asked} are asked for"
         raise UsageError(message, hint="lower `n` or `start`")
+    return found
+
+
+def _own(dataset: DatasetChoice, place: str, machine: Machine) -> tuple[Case, ...]:
+    """The common facts that a model states by itself."""
+    session = open_model(_demo_model() if place == DEMO else place, device=machine.device, dtype=machine.dtype)
+    asked, _ = candidates(common_records(session.seed), usual_form(session), session.seed)
+    wanted = len(asked) if dataset.n is None else dataset.start + dataset.n
+    found = known_cases(session, asked, wanted).cases[dataset.start :]
+    if not found or len(found) < (dataset.n or 0):
+        message = f"{session.loaded.name} states {len(found)} common facts, and {dataset.n or 'some'} are asked for"
+        raise UsageError(message, hint="lower `n`, or take facts of published records: editcore datasets known")
     return found
 
 

@@ -78,7 +78,8 @@ def _task(prepared: Prepared, cell: Any) -> Task:
     spec = prepared.spec
     cases = prepared.cases[cell.dataset.label]
     place = prepared.places[cell.model]
-    return Task(cell, cases, place, prepared.machine, spec.metrics, spec.answer_tokens, prepared.neutral)
+    encoder = None if prepared.encoder is None else str(prepared.encoder)
+    return Task(cell, cases, place, prepared.machine, spec.metrics, spec.answer_tokens, prepared.neutral, encoder)
 
 
 def _changed(before: Mapping[str, str], now: Mapping[str, str]) -> str:

@@ -1,7 +1,7 @@
 """Rows of a run: what each metric says of each prompt of a case, with how many edits were on when it was asked."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -46,6 +46,18 @@ class Scorer:
 
         def score(metrics: Sequence[str]) -> list[Report]:
             return self.session.evaluate(cases, metrics, protocol=protocol, answers=self.answer_tokens)
+
+        return _rows(_those_asked(score, metrics), phase, edits)
+
+    def prefaced(
+        self, cases: Sequence[Case], phase: Phase, edits: int, preface: Callable[[Case, str], str]
+    ) -> list[Row]:
+        """The current model, with a text before each prompt."""
+        each = phase in ("batch", "final", "single")
+        metrics = [name for name in self.metrics if each or not self._of_model(name)]
+
+        def score(metrics: Sequence[str]) -> list[Report]:
+            return self.session.evaluate(cases, metrics, answers=self.answer_tokens, preface=preface)
 
         return _rows(_those_asked(score, metrics), phase, edits)
 

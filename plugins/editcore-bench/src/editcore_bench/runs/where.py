@@ -33,7 +33,7 @@ def where() -> dict[str, Any]:
 def plugin_versions(spec: Spec, known: Registry) -> dict[str, str]:
     """Distribution → version of each plugin that the methods, transforms, metrics and datasets of a spec come from, and
     of those that these need: equations are in libraries too."""
-    classes: list[type] = [known.method(one.name) for one in spec.methods]
+    classes: list[type] = [known.method(one.name) for one in spec.methods if one.baseline is None]
     classes += [known.transform(text.partition(":")[0]) for one in spec.methods for text in one.transforms]
     classes += [known.metric(name) for name in spec.metrics]
     classes += [known.dataset(one.name) for one in spec.datasets if one.name in known.datasets]

@@ -3,6 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -11,6 +12,8 @@ from editcore import EditOptions, Session
 from editcore import open as open_model
 from editcore.authoring.evaluation import OURS, NeutralText
 from editcore.authoring.running import prepare
+from editcore_bench.runs.baselines import RETRIEVED, described, rows_of
+from editcore_bench.runs.encoder import Encoder
 from editcore_bench.runs.prepared import Machine
 from editcore_bench.runs.protocols import Trace, follow
 from editcore_bench.runs.scoring import Row, Scorer
@@ -30,6 +33,7 @@ class Task:
     metrics: tuple[str, ...]
     answer_tokens: int
     neutral: NeutralText = OURS
+    encoder: str | None = None
 
     @property
     def edits(self) -> int:
@@ -83,6 +87,8 @@ def run_task(task: Task, tick: Callable[[int], None] = lambda _: None) -> Done |
 
 def _run(task: Task, tick: Callable[[int], None]) -> Done:
     session = _session(task)
+    if task.cell.method.baseline is not None:
+        return _baseline(task, session, task.cell.method.baseline, tick)
     options = EditOptions(
         method=task.cell.method.name,
         profile=task.cell.method.profile,
@@ -109,6 +115,16 @@ def _run(task: Task, tick: Callable[[int], None]) -> Done:
         **{key: trace.made[key] for key in ("hparams", "profile", "transforms") if key in trace.made},
     }
     return Done(trace.rows, trace.edits, cost, session.loaded.dtype, method, where())
+
+
+def _baseline(task: Task, session: Session, name: str, tick: Callable[[int], None]) -> Done:
+    started = time.perf_counter()
+    encoder = Encoder.open(Path(task.encoder)) if name == RETRIEVED and task.encoder is not None else None
+    scorer = Scorer(session, task.metrics, task.answer_tokens)
+    rows = rows_of(name, task.cell.protocol, task.cases, scorer, encoder, tick)
+    cost = {"edits": task.edits, "edit_seconds": 0.0, "asset_seconds": 0.0, "peak_bytes": 0}
+    cost["seconds"] = time.perf_counter() - started
+    return Done(rows, [], cost, session.loaded.dtype, dict(described(name, encoder)), where())
 
 
 _open: dict[tuple[str, Machine, int], Session] = {}

@@ -7,20 +7,25 @@ from typing import Any, Final, TypeVar
 import attrs
 from attrs import frozen
 
-from editcore.authoring.settings import Registry, merge, parse, read_text
+from editcore.authoring.settings import Registry, merge, parse, read_text, suggestion_or_list
 from editcore_bench.spec.cursor import Cursor
 from editcore_bench.spec.protocols import read_protocols
-from editcore_bench.spec.values import DatasetChoice, MethodChoice, Spec
+from editcore_bench.spec.values import BASELINE, BASELINES, DatasetChoice, MethodChoice, Pair, Spec
 from editcore_hooks import EditcoreError, EditMethod, Metric, UsageError
 
 T = TypeVar("T")
 
 DEMO: Final = "demo"
 """The bundled model, and the cases of its world."""
+OWN: Final = "own"
+"""Common facts that the model of the spec states by itself."""
 CASES: Final = "cases"
 """A file of cases in editcore's own layout."""
 
-_PARTS: Final = ("models", "methods", "datasets", "protocols", "metrics", "seeds", "answer_tokens", "neutral")
+BUILT_IN: Final = (DEMO, OWN, CASES)
+
+_MADE_OF: Final = ("models", "baselines", "methods", "datasets", "protocols", "metrics", "pairs", "seeds")
+_PARTS: Final = (*_MADE_OF, "answer_tokens", "neutral")
 _KEYS: Final = ("title", "about", *_PARTS, DEMO)
 _DATASET: Final = ("name", "label", "path", "file", "set", "n", "start")
 
@@ -57,15 +62,21 @@ def read_spec(path: Path, known: Registry, choice: Choice = Choice()) -> Spec:
     reader = _Reader(known, path.parent, choice)
     models = choice.models or ((DEMO,) if on_demo else reader.models(parts["models"]))
     datasets = reader.each(parts["datasets"], "datasets", reader.dataset, lambda one: one.label)
+    named = reader.each(parts["metrics"], "metric names", reader.metric, str)
+    pairs = reader.pairs(parts["pairs"]) if "pairs" in parts else ()
+    if any(one.name == OWN for one in datasets) and len(models) > 1:
+        message = f"the dataset {OWN} has other cases for each model"
+        raise parts["datasets"].refused(f"cannot be used: {message}", "run one model at a time: --model PATH")
     return Spec(
         name=path.stem,
         title=root.at("title").word("a text") if root.has("title") else path.stem,
         about=root.at("about").word("a text") if root.has("about") else "",
         models=models,
-        methods=reader.methods(parts["methods"]),
+        methods=(*reader.baselines(parts.get("baselines")), *reader.methods(parts["methods"])),
         datasets=datasets,
         protocols=read_protocols(parts["protocols"], datasets),
-        metrics=reader.each(parts["metrics"], "metric names", reader.metric, str),
+        metrics=tuple(dict.fromkeys((*named, *(metric for pair in pairs for metric in (pair.forced, pair.written))))),
+        pairs=pairs,
         seeds=reader.each(parts["seeds"], "whole numbers", lambda at: at.integer(0), str) if "seeds" in parts else (0,),
         answer_tokens=parts["answer_tokens"].integer(0) if "answer_tokens" in parts else 8,
         neutral=reader.named(parts["neutral"].word("a text file")) if "neutral" in parts else None,
@@ -87,6 +98,16 @@ class _Reader:
 
     def models(self, at: Cursor) -> tuple[str, ...]:
         return self.each(at, "folders or hub ids", lambda item: self.named(item.word("a folder or a hub id")), str)
+
+    def baselines(self, at: Cursor | None) -> tuple[MethodChoice, ...]:
+        names = () if at is None else self.each(at, "baselines", self._baseline, str)
+        return tuple(MethodChoice(f"{BASELINE}{name}", name) for name in names)
+
+    def _baseline(self, at: Cursor) -> str:
+        name = at.word("the name of a baseline")
+        if name not in BASELINES:
+            raise at.refused("is not a baseline", suggestion_or_list(name, BASELINES))
+        return name
 
     def methods(self, at: Cursor) -> tuple[MethodChoice, ...]:
         """Those of the spec, or of these and all others the ones that a person chose."""
@@ -143,7 +164,7 @@ class _Reader:
                 raise at.refused("has no `name`", "see `editcore datasets`")
         named = at if isinstance(at.value, str) else at.at("name")
         name = named.word("the name of a dataset")
-        if name not in (DEMO, CASES):
+        if name not in BUILT_IN:
             _looked_up(named, self._known.dataset)
         row = {} if named is at else at.value
         label = at.at("label").word("a text") if "label" in row else name
@@ -156,12 +177,12 @@ class _Reader:
             settings = {key: value for key, value in settings.items() if key in known}
         if path is None and "path" in row:
             path = self._beside(at.at("path").word("a file or a hub id"))
-        if path is None and name != DEMO:
+        if path is None and name not in (DEMO, OWN):
             raise at.refused(f"does not say where the file of {name} is", f"pass --data {name}=FILE, or write `path:`")
         return DatasetChoice(
             name,
             label,
-            None if name == DEMO else path,
+            None if name in (DEMO, OWN) else path,
             at.at("file").word("the name of a file") if "file" in row else None,
             settings,
             self._choice.n or (at.at("n").integer(1) if "n" in row else None),
@@ -169,7 +190,7 @@ class _Reader:
         )
 
     def _dataset_settings(self, at: Cursor, name: str) -> dict[str, Any]:
-        if name in (DEMO, CASES):
+        if name in BUILT_IN:
             raise at.at("set").refused(f"is an option of published layouts, and {name} is not one", "leave it out")
         return self._settings(at, self._known.dataset(name).Hparams, "editcore datasets")
 
@@ -178,6 +199,17 @@ class _Reader:
         if found.of_patch:
             raise at.refused("is always recorded, outside the rows, which are the same on every run", "leave it out")
         return self._known.metrics.written(found)
+
+    def pairs(self, at: Cursor) -> tuple[Pair, ...]:
+        if not isinstance(at.value, dict):
+            raise at.expected("a mapping from a name to two metrics")
+        found = []
+        for name in at.value:
+            both = at.at(name).items("two metrics")
+            if len(both) != 2:
+                raise at.at(name).expected("a list of two metrics: teacher-forced, and written")
+            found.append(Pair(str(name), *map(self.metric, both)))
+        return tuple(found)
 
     def named(self, text: str) -> str:
         """`demo` is the bundled one, whatever lies beside the spec."""

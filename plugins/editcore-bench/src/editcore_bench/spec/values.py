@@ -12,6 +12,12 @@ TOGETHER: Final = 32
 """Single edits that are computed at once where the method can: the same patches as one by one, sooner."""
 
 
+BASELINE: Final = "baseline:"
+"""Begins the name of a row without an edit, so that no method of a plugin can have it."""
+
+BASELINES: Final = ("unedited", "fact-in-prompt", "retrieved-fact")
+
+
 @frozen
 class MethodChoice:
     """An editing method as it is to be run; `label` tells two settings of one method apart."""
@@ -21,6 +27,11 @@ class MethodChoice:
     settings: Mapping[str, Any] = field(factory=dict)
     transforms: tuple[str, ...] = ()
     profile: str | None = None
+
+    @property
+    def baseline(self) -> str | None:
+        """The name of the baseline; None of an editing method."""
+        return self.name.removeprefix(BASELINE) if self.name.startswith(BASELINE) else None
 
 
 @frozen
@@ -79,8 +90,19 @@ class Cell:
 
 
 @frozen
+class Pair:
+    """One property, teacher-forced and by the model's own answers."""
+
+    name: str
+    forced: str
+    written: str
+
+
+@frozen
 class Spec:
-    """A benchmark: every combination of its parts is a cell. `answer_tokens` is the length of the texts kept.
+    """A benchmark: every combination of its parts is a cell.
+
+    `answer_tokens` is the length of the texts kept. Reports show the metrics of `pairs` side by side.
 
     `neutral` is the file on which damage is measured, `demo` that of the bundled world, None editcore's own text.
     """
@@ -96,6 +118,7 @@ class Spec:
     seeds: tuple[int, ...] = (0,)
     answer_tokens: int = 8
     neutral: str | None = None
+    pairs: tuple[Pair, ...] = ()
 
     def cells(self) -> tuple[Cell, ...]:
         """Every combination, those of one model and dataset together."""

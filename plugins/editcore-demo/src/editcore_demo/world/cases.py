@@ -15,6 +15,8 @@ from editcore_demo.world.text import sentence
 Case = dict[str, Any]
 Probe = dict[str, Any]
 Knows = Callable[[str, str], bool]
+Alike = dict[tuple[str, str], list[Fact]]
+"""The facts of each relation and object, in the order of the world."""
 
 NEIGHBOURS = 6
 OTHER_ATTRIBUTIONS = 4
@@ -30,8 +32,10 @@ def cases(world: World, seed: int = 0, n: int | None = None, knows: Knows = lamb
     """
     rng = world.draw("cases", str(seed))
     waiting: dict[str, list[Fact]] = {}
+    alike: Alike = {}
     for fact in world.facts():
         waiting.setdefault(fact.relation, []).append(fact)
+        alike.setdefault((fact.relation, fact.object), []).append(fact)
     for facts in waiting.values():
         rng.shuffle(facts)
     found: list[Case] = []
@@ -41,7 +45,7 @@ def cases(world: World, seed: int = 0, n: int | None = None, knows: Knows = lamb
                 fact = facts.pop()
                 prompt = edit_prompt(world, fact, seed)
                 if knows(prompt.replace("{}", fact.subject), fact.object):
-                    found.append(_case(world, fact, prompt, seed))
+                    found.append(_case(world, fact, prompt, seed, alike))
                     break
     return found[:n]
 
@@ -52,11 +56,11 @@ def edit_prompt(world: World, fact: Fact, seed: int = 0) -> str:
     return rng.choice(world.trained(fact.subject, fact.relation))
 
 
-def _case(world: World, fact: Fact, prompt: str, seed: int) -> Case:
+def _case(world: World, fact: Fact, prompt: str, seed: int, alike: Alike) -> Case:
     rng = world.draw("case", str(seed), fact.subject, fact.relation)
     target_new = rng.choice([o for o in world.choices(fact.relation) if o not in (fact.object, fact.subject)])
     new = Fact(fact.subject, fact.relation, target_new)
-    neighbour = _neighbours(world, fact, seed)
+    neighbour = _neighbours(world, fact, seed, alike)
     others = [
         _probe(world, Fact(fact.subject, relation, obj), seed)
         for (subject, relation), obj in world.objects.items()
@@ -89,9 +93,9 @@ def _probe(world: World, fact: Fact, seed: int) -> Probe:
     return {"prompt": edit_prompt(world, fact, seed).replace("{}", fact.subject), "target": fact.object}
 
 
-def _neighbours(world: World, fact: Fact, seed: int) -> list[Probe]:
+def _neighbours(world: World, fact: Fact, seed: int, alike: Alike) -> list[Probe]:
     """Other subjects of which the same is true; a relation that is one to one has none."""
-    same = [f for f in world.facts() if (f.relation, f.object) == (fact.relation, fact.object) and f != fact]
+    same = [f for f in alike[fact.relation, fact.object] if f != fact]
     world.draw("neighbours", str(seed), fact.subject, fact.relation).shuffle(same)
     return [_probe(world, f, seed) for f in same[:NEIGHBOURS]]
 

@@ -1,4 +1,4 @@
-"""Input of a conformance suite: the method, its settings, the model, and the checks that do not apply."""
+"""Input of a conformance suite: the class under test, its settings, the model, and the checks that do not apply."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -9,11 +9,11 @@ import torch
 
 from editcore.assets.store import AssetStore
 from editcore.facade import Session, open_model
-from editcore.plugins.registry import Registry
+from editcore.plugins.registry import Registry, registry
 from editcore.testing.running import Method
 from editcore.testing.taught import taught_model
 from editcore.threads import requested
-from editcore_hooks import EditRequest
+from editcore_hooks import EditRequest, Named
 
 REQUESTS = (
     EditRequest("{} works as a", "Ada Marlow", "pilot", "baker", id="1"),
@@ -22,18 +22,15 @@ REQUESTS = (
 )
 
 
-class MethodUnderTest:
+class UnderTest:
     """Settings that an author overrides, and the fixtures that the checks take."""
 
-    method: ClassVar[str]
     hparams: ClassVar[Mapping[str, Any]] = {}
     requests: ClassVar[tuple[EditRequest, ...]] = REQUESTS
     registry: ClassVar[Registry | None] = None
-    """The registry of the method; None: the installed plugins."""
+    """Where the plugin is found; None: among what is installed."""
     not_applicable: ClassVar[Mapping[str, str]] = {}
-    """Name of a check, without `test_`, to the reason why it does not apply to this method."""
-    delta_tolerance: ClassVar[float] = 0.02
-    """Relative to the norm of the delta."""
+    """Name of a check, without `test_`, to the reason why it does not apply to this plugin."""
     score_tolerance: ClassVar[float] = 1e-3
     """In log-probability a token."""
 
@@ -44,6 +41,16 @@ class MethodUnderTest:
                 raise TypeError(f"{cls.__name__}.not_applicable names {check!r}, which is not a check")
             if not isinstance(reason, str) or not reason.strip():
                 raise TypeError(f"{cls.__name__}.not_applicable gives no reason for {check!r}")
+
+    @property
+    def known(self) -> Registry:
+        """The plugins among which the class is looked up."""
+        return self.registry or registry()
+
+    @property
+    def cls(self) -> type[Named]:
+        """The class under test."""
+        raise NotImplementedError
 
     @classmethod
     def model(cls, folder: Path) -> Path:
@@ -81,6 +88,18 @@ class MethodUnderTest:
 
     def open(self, folder: Path, assets: AssetStore) -> Session:
         return open_model(folder, registry_=self.registry, assets=assets)
+
+
+class MethodUnderTest(UnderTest):
+    """A method by name, and how it is run."""
+
+    method: ClassVar[str]
+    delta_tolerance: ClassVar[float] = 0.02
+    """Relative to the norm of the delta."""
+
+    @property
+    def cls(self) -> type[Named]:
+        return self.known.method(self.method)
 
     @property
     def tried(self) -> Method:

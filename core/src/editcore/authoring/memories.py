@@ -1,0 +1,5 @@
+"""What a memory kind is made of. Imports torch."""
+
+from editcore.models.running.memory import Memory, PromptMemory, Seen
+
+__all__ = ["Memory", "PromptMemory", "Seen"]

