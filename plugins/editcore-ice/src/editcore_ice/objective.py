@@ -73,8 +73,8 @@ class Ice:
         R, k = lesson.tokens.shape
         if self.encoder_decoder:
             lengths = [len(example.student[1]) + k for example in batch for _ in example.teachers]
-            logits = torch.cat([own[-k:] for own in logits.split(lengths)])
-        student = logits.unflatten(0, (R, k)).float().log_softmax(-1)  # (R, k, V)
+            logits = torch.cat([own[-k:] for own in logits.split(lengths)])  # type: ignore[no-untyped-call]
+        student = logits.unflatten(0, (R, k)).float().log_softmax(-1)  # (R, k, V)  # type: ignore[no-untyped-call]
         teacher = lesson.logits.log_softmax(-1)
         if self.hparams.form == "divergence":
             each = (teacher.exp() * (teacher - student)).sum(-1)  # (R, k)
@@ -87,7 +87,7 @@ class Ice:
 
     def _note(self, batch: Sequence[IceExample], lesson: Lesson, teacher: Tensor, student: Tensor) -> None:
         sizes = [len(example.teachers) for example in batch]
-        parts: Any = zip(*(tensor.split(sizes) for tensor in (lesson.counts, teacher, student)), strict=True)
+        parts: Any = zip(*(tensor.split(sizes) for tensor in (lesson.counts, teacher, student)), strict=True)  # type: ignore[no-untyped-call]
         for example, (counts, given, own) in zip(batch, parts, strict=True):
             place = 1 if example.closed else 0
             seen = likeliest(given[counts[:, place], place], own[counts[:, place], place])
