@@ -74,7 +74,7 @@ class Ice:
         if self.encoder_decoder:
             lengths = [len(example.student[1]) + k for example in batch for _ in example.teachers]
             logits = torch.cat([own[-k:] for own in logits.split(lengths)])  # type: ignore[no-untyped-call]
-        student = logits.unflatten(0, (R, k)).float().log_softmax(-1)  # (R, k, V)  # type: ignore[no-untyped-call]
+        student = logits.reshape(R, k, -1).float().log_softmax(-1)  # (R, k, V)
         teacher = lesson.logits.log_softmax(-1)
         if self.hparams.form == "divergence":
             each = (teacher.exp() * (teacher - student)).sum(-1)  # (R, k)

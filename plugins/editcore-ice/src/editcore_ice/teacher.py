@@ -106,8 +106,8 @@ class Teacher:
         for example, pupil, own in zip(
             batch,
             pupils,
-            logits.split([len(example.teachers) for example in batch]),
-            strict=True,  # type: ignore[no-untyped-call]
+            logits.split([len(example.teachers) for example in batch]),  # type: ignore[no-untyped-call]
+            strict=True,
         ):
             if first and example.closed:  # a sample is what follows where the answer does not end
                 own = own.index_fill(1, torch.tensor(example.ends, device=own.device), -torch.inf)

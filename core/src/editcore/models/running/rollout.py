@@ -111,7 +111,7 @@ def _after(model: "PreTrainedModel", batch: Batch, kept: tuple[tuple[Tensor, Ten
 def _reread(model: "PreTrainedModel", rows: Sequence[Sequence[int]], n: int) -> Written:
     """By reading whole rows; the logits after the last `n` tokens of each."""
     batch = pad(rows).to(device_of(model))
-    logits = forward(model, batch, _last(batch, n)).unflatten(0, (len(rows), n))  # (B, n, V)  # type: ignore[no-untyped-call]
+    logits = forward(model, batch, _last(batch, n)).reshape(len(rows), n, -1)  # (B, n, V)
     return Written(logits, lambda tokens: _reread(model, _longer(rows, tokens), tokens.shape[1]))
 
 
