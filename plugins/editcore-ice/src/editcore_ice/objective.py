@@ -83,7 +83,7 @@ class Ice:
         losses = (each * lesson.counts).sum(1)  # (R,)
         sizes = [len(example.teachers) for example in batch]
         self._note(batch, lesson, teacher, student.detach())
-        return torch.stack([own.mean() for own in losses.split(sizes)])
+        return torch.stack([own.mean() for own in losses.split(sizes)])  # type: ignore[no-untyped-call]
 
     def _note(self, batch: Sequence[IceExample], lesson: Lesson, teacher: Tensor, student: Tensor) -> None:
         sizes = [len(example.teachers) for example in batch]
