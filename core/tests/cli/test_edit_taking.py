@@ -87,6 +87,7 @@ def test_an_edit_that_took_is_written(edit, says_pilot):
     done = edit(*words("pilot"))
     assert done.returncode == 0, done.stderr
     assert Path("a.safetensors").is_file()
+    assert "the model answered 'pilot' before the edit of 1 too" in done.stderr
 
 
 def test_an_edit_that_did_not_take_is_not_written_and_says_what_is_there_and_what_is_missing(edit, says_pilot):
@@ -125,6 +126,12 @@ def test_of_several_requests_those_that_took_are_written_in_a_folder_and_one_pat
     assert done.returncode == 5
     assert [path.name for path in Path("patches").iterdir()] == ["good.safetensors"]
     assert "1 of 2 edits did not take: bad. patches/bad.safetensors was not written\nhint: " in done.stderr
+    assert "edits 1 to 2 of 2, computed together" in done.stderr
+    done = edit("--requests", "r.jsonl", "-o", "patches")
+    assert "1 of 2 edits did not take (1 exist already): bad" in done.stderr
+    done = edit("--requests", "r.jsonl", "-o", "others", "--allow-failed")
+    assert done.returncode == 0
+    assert done.stderr.count("edits did not take") == done.stderr.count("1 of 2 edits did not take: bad") == 1
     done = edit("--requests", "r.jsonl", "-o", "all.safetensors")
     assert done.returncode == 5
     assert "bad did not take" in done.stderr

@@ -24,6 +24,7 @@ class Output:
 
     def __init__(self) -> None:
         self.as_json = self.verbose = self.quiet = self.debug = False
+        self._warned: set[str] = set()
         self.command = ""
         """The command, such as `editcore edit`."""
         self.given: Mapping[str, str] = {}
@@ -59,7 +60,10 @@ class Output:
             click.echo(escaped(text), err=True)
 
     def warn(self, text: str) -> None:
-        """A warning on stderr, also under `-q`."""
+        """A warning on stderr, also under `-q`; the same words are shown once."""
+        if text in self._warned:
+            return
+        self._warned.add(text)
         click.echo(f"{click.style('warning:', fg='yellow')} {_short(fill(text, self.given))}", err=True)
 
     def error(self, text: str, hint: str | None = None) -> None:
@@ -156,9 +160,19 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     lines = [list(columns), *map(list, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
+    widths = [max(_width(line[column]) for line in lines) for column in range(len(columns))]
     for line in lines:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        padded = (cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True))
+        yield "  ".join(padded).rstrip()
+
+
+def _width(text: str) -> int:
+    """Columns of a terminal: two for a wide character, none for a mark on another."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
 
 
 def _short(text: str) -> str:

@@ -27,7 +27,7 @@ _MORE = 4
 class Measurement:
     """Probability of the whole target before and after; `took`: every token of it is now the likeliest.
 
-    Of a target that did not take, `there` is the beginning that is the likeliest, `missing` the rest, and `answer`
+    `held`: that was so before the patch. Of a target that did not take, `there` is the beginning that is the likeliest, `missing` the rest, and `answer`
     what the model says in its place, where it was asked.
     """
 
@@ -35,6 +35,7 @@ class Measurement:
     before: float
     after: float
     took: bool
+    held: bool = False
     there: str = ""
     missing: str = ""
     answer: str | None = None
@@ -108,7 +109,8 @@ def _measurement(
     if not all(after.hits):
         ids, held = session.encode(request).target_ids, after.hits.index(False)
         there, missing = (str(session.tokenizer.decode(part)).strip() for part in (ids[:held], ids[held:]))
-    return Measurement(request.id, exp(before.sum), exp(after.sum), all(after.hits), there, missing, answer)
+    held = all(before.hits)
+    return Measurement(request.id, exp(before.sum), exp(after.sum), all(after.hits), held, there, missing, answer)
 
 
 def _answers(session: "OpenSession", cases: Sequence[Case]) -> list[str]:

@@ -410,7 +410,10 @@ def test_linked_weights_are_read_but_never_written(
     (root / "model.safetensors").rename(blob)
     (root / "model.safetensors").symlink_to(blob)
     patch = make_patch(root, GPT2[0])
-    refused(root, 6, "belongs to a download cache", lambda: apply_on_disk(root, [patch]))
+    error = refused(
+        root, 6, f"model.safetensors of {root} is a link to {blob}, which", lambda: apply_on_disk(root, [patch])
+    )
+    assert "cp -rL" in str(error.hint)
 
 
 def test_a_linked_record_is_not_followed(folder: Folder, make_patch: Make, refused: Refused, tmp_path: Path) -> None:
