@@ -82,5 +82,20 @@ def test_redacted_means_no_text_gets_out_and_a_bad_file_never_gets_its_name(edit
 def test_no_such_repository_is_an_error_with_a_hint(editcore, hub, tmp_path):
     done = editcore("pull", "me/other", "-o", str(tmp_path / "q.safetensors"))
     assert done.returncode == 1
-    assert done.stderr.startswith("error: me/other: ")
+    endpoint = os.environ["HF_ENDPOINT"]
+    assert done.stderr.startswith(f"error: me/other at {endpoint}: ")
+    assert "hint: check me/other; " in done.stderr
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["error:", "hint:"]
+
+
+def test_a_hub_that_cannot_be_reached_is_named_and_a_name_that_is_none_is_refused_first(command, monkeypatch, tmp_path):
+    out = str(tmp_path / "q.safetensors")
+    done = command("pull", "me/fact@v1", "-o", out)
+    assert done.stderr.startswith("error: me/fact@v1 at http")
+    assert "unset HF_HUB_OFFLINE" in done.stderr
+    for words in (("pull", "a/b/c", "-o", out), ("push", "none.safetensors", "a/b/c")):
+        done = command(*words)
+        assert (done.returncode, done.stderr) == (
+            2,
+            "error: 'a/b/c' is not the name of a repository\nhint: write OWNER/NAME\n",
+        )
