@@ -7,7 +7,6 @@ import click
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 
-
 _WORDS: Final = {
     "nothing": "nothing was to be repaired",
     "finished": "an interrupted change was finished",
