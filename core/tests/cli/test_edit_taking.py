@@ -7,6 +7,7 @@ import pytest
 import torch
 from attrs import frozen
 
+from editcore.editing.measurement import _split
 from editcore.facade import open_model
 from editcore.models.running.scoring import TargetScore
 from editcore.patches.file.patch import Patch
@@ -152,3 +153,14 @@ def test_a_patch_made_in_python_carries_figures_unless_they_are_turned_off(tiny,
     assert metric["before"] == metric["value"] > 0
     assert session.edit(**fact, measured=False).about["metrics"] == []
     assert session.edit(**fact, measured=False).patch_id == session.edit(**fact).patch_id
+
+
+def test_a_character_of_several_tokens_is_shown_whole():
+    class Bytes:
+        tokenizer = property(lambda self: self)
+
+        def decode(self, ids):
+            return bytes(ids).decode(errors="replace")
+
+    for held, wanted in ((3, ("東", "京")), (4, ("東", "京")), (5, ("東", "京")), (1, ("", "東京"))):
+        assert _split(Bytes(), list("東京".encode()), held) == wanted

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from editcore.cli.naming import fill
-from editcore.text.visible import escaped, json_escaped, one_line
+from editcore.text.visible import cells, escaped, json_escaped, one_line
 
 _PATIENCE = 1.0
 """Seconds of work before a progress bar is shown."""
@@ -42,11 +42,11 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Rows under headings on stdout: drawn on a terminal, in aligned plain text elsewhere."""
-        cells = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
+        shown = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
         if sys.stdout.isatty():
-            _draw(columns, cells)
+            _draw(columns, shown)
         else:
-            for line in _aligned(columns, cells):
+            for line in _aligned(columns, shown):
                 click.echo(line)
 
     def say(self, text: str) -> None:
@@ -160,19 +160,10 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     lines = [list(columns), *map(list, rows)]
-    widths = [max(_width(line[column]) for line in lines) for column in range(len(columns))]
+    widths = [max(cells(line[column]) for line in lines) for column in range(len(columns))]
     for line in lines:
-        padded = (cell + " " * (width - _width(cell)) for cell, width in zip(line, widths, strict=True))
+        padded = (cell + " " * (width - cells(cell)) for cell, width in zip(line, widths, strict=True))
         yield "  ".join(padded).rstrip()
-
-
-def _width(text: str) -> int:
-    """Columns of a terminal: two for a wide character, none for a mark on another."""
-    if text.isascii():
-        return len(text)
-    from rich.cells import cell_len
-
-    return cell_len(text)
 
 
 def _short(text: str) -> str:
