@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import OfflineModeIsEnabled
 
+from editcore.models.loading.source import reaching
 from editcore.patches.file.sealing import Target, seal
 from editcore.patches.forms.deltas import StoredUpdate
 from editcore.testing.hub import COMMIT, serving
+from editcore_hooks import EditcoreError
 
 
 @pytest.fixture
@@ -88,14 +91,15 @@ def test_no_such_repository_is_an_error_with_a_hint(editcore, hub, tmp_path):
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["error:", "hint:"]
 
 
-def test_a_hub_that_cannot_be_reached_is_named_and_a_name_that_is_none_is_refused_first(command, monkeypatch, tmp_path):
-    out = str(tmp_path / "q.safetensors")
-    done = command("pull", "me/fact@v1", "-o", out)
-    assert done.stderr.startswith("error: me/fact@v1 at http")
-    assert "unset HF_HUB_OFFLINE" in done.stderr
-    for words in (("pull", "a/b/c", "-o", out), ("push", "none.safetensors", "a/b/c")):
+def test_a_hub_that_cannot_be_reached_is_named():
+    for error, said in ((OfflineModeIsEnabled(), "unset HF_HUB_OFFLINE"), (OSError("refused"), "check that http")):
+        with pytest.raises(EditcoreError, match="me/fact@v1 at http") as caught, reaching("me/fact@v1", "log in"):
+            raise error
+        assert said in str(caught.value.hint)
+
+
+def test_a_name_that_is_no_repository_is_refused_first(command, tmp_path):
+    for words in (("pull", "a/b/c", "-o", str(tmp_path / "q.safetensors")), ("push", "none.safetensors", "a/b/c")):
         done = command(*words)
-        assert (done.returncode, done.stderr) == (
-            2,
-            "error: 'a/b/c' is not the name of a repository\nhint: write OWNER/NAME\n",
-        )
+        said = "error: 'a/b/c' is not the name of a repository\nhint: write OWNER/NAME\n"
+        assert (done.returncode, done.stderr) == (2, said)
