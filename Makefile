@@ -48,7 +48,7 @@ docs: install
 
 check: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt ray
-	$(BIN)/python -m pytest plugins/editcore-bench/tests/test_engines.py
+	$(BIN)/python -m pytest plugins/editcore-bench/tests/test_engines.py checks/test_wrong_editors.py
 	$(BIN)/python -m checks --write checks/results.md
 
 lowest: PINS := --constraint constraints-lowest.txt

@@ -35,7 +35,7 @@ class Taught(FtM):
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:
-        return {**FtM.preset(model), "lr": 1e-3, "steps": 25}
+        return {**FtM.preset(model), "lr": 1e-3, "steps": 25, "eos": False}
 
     @classmethod
     def tunable(cls, model: Mapping[str, Any]) -> None:

@@ -87,5 +87,5 @@ def test_a_model_that_shows_no_facts_is_edited_with_the_defaults_and_said_what_t
     assert call("edit", folder, *ADA, "-o", tmp_path / "ada.safetensors", "--allow-failed") == 0
     error = capsys.readouterr().err
     assert "the default settings of rome are used" in error
-    assert "editcore tune random --method rome --cases FILE" in error
+    assert f"editcore tune {folder} --method rome --cases FILE" in error
     assert "--no-tune" in error

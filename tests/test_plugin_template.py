@@ -65,7 +65,8 @@ def test_it_loads_and_the_doctor_finds_nothing(name: str, rendered, monkeypatch:
 def test_its_files_are_in_order(name: str, rendered) -> None:
     project = tomllib.loads((rendered[name] / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["name"] == f"editcore-{name}"
-    texts = [path for path in rendered[name].rglob("*") if path.is_file() and ".git" not in path.parts]
+    made = (path for path in rendered[name].rglob("*") if not {".git", "__pycache__"} & {*path.parts})
+    texts = [path for path in made if path.is_file()]
     assert [path for path in texts if "{%" in path.read_text("utf-8")] == []
     assert ("only-" in name) is not (rendered[name] / f"bench/{name}.yaml").is_file()
     for arguments in (["check"], ["format", "--check"]):

@@ -4,8 +4,8 @@ from checks import fuzz, fuzz_folders
 
 
 def test_mutated_files_are_refused_or_valid_and_every_command_takes_those_that_are() -> None:
-    outcomes = fuzz.count(300)
-    assert sum(n for what, n in outcomes.items() if what.startswith(("bytes: ", "content: "))) == 300
+    outcomes = fuzz.count(400)
+    assert sum(n for what, n in outcomes.items() if what.startswith(("bytes: ", "content: "))) == 400
     # A fuzzer whose files all die at the first hash would find nothing.
     assert outcomes["content: read as valid"] >= 30
     assert outcomes["content: refused: RefusedFileError"] >= 30

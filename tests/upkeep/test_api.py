@@ -17,9 +17,7 @@ def test_the_dump_has_the_contract() -> None:
     text = (ROOT / "docs/api.txt").read_text("utf-8")
     assert text == dump(), "run: make lists"
     lines = text.splitlines()
-    assert (
-        "editcore_hooks.EditRequest(prompt, subject, target_new, target_true=…, id=…, template=…, target_prefix=…)"
-        in lines
-    )
+    request = "editcore_hooks.EditRequest(prompt, subject, target_new, target_true=…, id=…, template=…, "
+    assert request + "target_prefix=…, contexts=…)" in lines
     assert any(line.startswith("editcore_hooks.specs.editcore_locate(") for line in lines)
     assert any(line.startswith("editcore.authoring.models.Trace(") for line in lines)

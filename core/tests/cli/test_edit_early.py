@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 from attrs import frozen
 
+from editcore.cli.early import require_needs
 from editcore.cli.places import patch_output
+from editcore.evaluation.reports.requirements import parse_requirement
 from editcore.plugins.registry import Registry
-from editcore_hooks import EditMethod, Locator, UsageError, hookimpl, hparam
+from editcore_hooks import Case, EditMethod, EditRequest, Locator, UsageError, hookimpl, hparam
 
 METHOD = """
     from attrs import frozen
@@ -203,3 +205,11 @@ def test_import_refuses_what_it_cannot_read_or_write(command, model, tmp_path, f
     done = command("import", str(tmp_path / file), "-o", str(tmp_path / output))
     assert done.returncode == code, done.stderr
     assert said in done.stderr
+
+
+def test_what_a_requirement_needs_is_looked_for_in_the_requests_first() -> None:
+    asked = [parse_requirement("pref.es@1>0.9")]
+    without = Case(EditRequest("{} works as a", "Ada Marlow", "pilot"))
+    with pytest.raises(UsageError, match=r"--require pref.es@1 needs .*, and no request has it"):
+        require_needs(asked, [without])
+    require_needs(asked, [without, Case(EditRequest("{} works as a", "Bo Quist", "pilot", "baker"))])

@@ -254,7 +254,9 @@ def offline_cache(tmp_path, monkeypatch):
 
 
 def test_a_repository_that_cannot_be_reached_says_how_to_go_on(offline_cache):
-    with pytest.raises(EditcoreError, match=r"somebody/some-model could not be fetched") as caught:
+    with pytest.raises(
+        EditcoreError, match=r"no folder somebody/some-model, and no model of that name could be fetched"
+    ) as caught:
         load("somebody/some-model")
     assert "pass the folder" in caught.value.hint
 

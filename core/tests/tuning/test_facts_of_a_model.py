@@ -54,7 +54,7 @@ def test_a_model_without_facts_of_its_own_is_told_where_to_give_some(tmp_path: P
     random = editcore.open(folder, assets=AssetStore(tmp_path / "assets"), registry_=Registry.of(Plugin()))
     with pytest.raises(UsageError, match="states only") as caught:
         tune(random, "push")
-    assert "editcore tune random --method push --cases FILE" in str(caught.value.hint)
+    assert f"editcore tune {folder} --method push --cases FILE" in str(caught.value.hint)
     assert "--no-tune" in str(caught.value.hint)
     said: list[str] = []
     random.talk = Talk(said)

@@ -53,6 +53,20 @@ def test_a_sequence_is_scored_right_after_each_edit_a_gap_later_and_all_again_at
     assert asked["final"] == {(mark, town(number)) for mark in (1, 3, 6) for number in range(mark)}
 
 
+def test_a_sequence_of_groups_is_scored_group_by_group(run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
+    marks = ("  - sequential: [1, 3, 6]\n    gap: 2\n", "  - sequential: [2, 6]\n    gap: 4\n    at_once: 2\n")
+    run_spec(write_spec(tmp_path, ("  - single\n  - batch: [2, 6]\n", ""), marks), tmp_path / "out")
+    found = [row for row in rows(tmp_path / "out", "ft-m", "sequential 6, 2 at once") if row["metric"] == "tf.exact@1"]
+    asked = {
+        phase: {(row["edits"], row["case"]) for row in found if row["phase"] == phase}
+        for phase in ("immediate", "gap", "final")
+    }
+    town = "town-{}".format
+    assert asked["immediate"] == {(end, town(end - back)) for end in (2, 4, 6) for back in (1, 2)}
+    assert asked["gap"] == {(6, town(0)), (6, town(1))}
+    assert asked["final"] == {(mark, town(number)) for mark in (2, 6) for number in range(mark)}
+
+
 def test_an_edit_that_was_made_changes_what_the_next_is_scored_on(small_run: Path) -> None:
     def logprobs(phase: str, edits: int) -> list[float]:
         return [

@@ -25,7 +25,7 @@ def session(llama_folder: Path, tmp_path: Path) -> editcore.Session:
 
 
 def options(**values: Any) -> EditOptions:
-    settings = {"layers": [1], "mom2_tokens": 1000, "gradient_tokens": 500, "lr": 2e-3, **values}
+    settings = {"layers": [1], "mom2_tokens": 1000, "gradient_tokens": 500, "lr": 2e-3, "eos": False, **values}
     return EditOptions("crispedit", hparams=(("test", settings),))
 
 

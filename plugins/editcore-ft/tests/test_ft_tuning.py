@@ -51,7 +51,8 @@ def test_an_edit_uses_what_was_found(gpt2_folder: Path, tmp_path: Path) -> None:
     assert found.best.summary.target > 0.9
     assert found.failed == ()
     patch = session.edit_all([REQUEST], EditOptions("ft-m"))
-    assert layers_of(patch) == list(found.profile.hparams["layers"])
+    given = EditOptions("ft-m", tune=False, hparams=(("what was found", found.profile.hparams),))
+    assert patch.patch_id == session.edit_all([REQUEST], given).patch_id
     asked = [(REQUEST.rendered().text, REQUEST.target_new, None, "auto")]
     with session.patched(patch):
         (score,) = session.score_targets(asked)  # type: ignore[arg-type]

@@ -65,7 +65,7 @@ def test_the_exported_adapter_gives_peft_the_same_model(
 
 @pytest.mark.parametrize("method", ["lora", "adalora"])
 def test_a_batch_takes_and_holds_the_rank_that_was_asked_for(session: editcore.Session, method: str) -> None:
-    patch = session.edit_all(REQUESTS, options(method, rank=4, steps=100, lr=1e-2))
+    patch = session.edit_all(REQUESTS, options(method, rank=4, steps=100, lr=1e-2, eos=False))
     notes = patch.about["notes"][0]
     assert notes["converged"] is True
     assert sum(notes["ranks"].values()) == 8

@@ -14,7 +14,7 @@ class TestLora(MethodConformance):
 class TestAdaLora(MethodConformance):
     method = "adalora"
     hparams = {
-        "layers": [1, 2], "roles": ["mlp_out", "attn_out"], "rank": 2, "initial_rank": 4, "lr": 5e-3, "steps": 6,
+        "layers": [1, 2], "roles": ["mlp_out", "attn_out"], "rank": 2, "initial_rank": 4, "lr": 1e-2, "steps": 10,
         "context_count": 1,
     }  # fmt: skip
 

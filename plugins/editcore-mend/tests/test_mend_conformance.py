@@ -12,13 +12,19 @@ from editcore.testing.tiny import tiny_model
 from editcore.testing.training import opened, shortly_trained
 
 SETTINGS: dict[str, Any] = {"rank": 16, "edit_lr": 5e-4, "lr": 3e-3, "layers": [1, 2]}
+BASE = "it was trained for one base, and asks for another training on another"
 PLACE = "where it edits was decided when its editor was trained; another location is refused"
 
 
 class TestMend(MethodConformance):
     method = "mend"
     settings = SETTINGS
-    not_applicable = {"a_given_location_is_obeyed": PLACE, "the_setting_of_its_place_is_obeyed": PLACE}
+    not_applicable = {
+        "a_given_location_is_obeyed": PLACE,
+        "the_setting_of_its_place_is_obeyed": PLACE,
+        "weights_stored_the_other_way_round_are_edited": BASE,
+        "a_model_in_16_bits_is_edited": BASE,
+    }
 
     @pytest.fixture(scope="class")
     @classmethod

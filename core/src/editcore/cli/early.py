@@ -1,14 +1,17 @@
 """Find the faults of a command before torch is imported: the model's folder, its layers, the settings."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 
 from editcore.models.loading.source import find_local
 from editcore.models.loading.weight_files import DTYPES, read_config, weight_files
-from editcore_hooks import EditcoreError, UsageError
+from editcore_hooks import Case, EditcoreError, UsageError
+
+if TYPE_CHECKING:
+    from editcore.evaluation.reports.requirements import Requirement
 
 _COUNTS: Final = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers")
 """Names of the number of blocks of a stack in configurations; an encoder-decoder has two numbers."""
@@ -56,6 +59,19 @@ def require_layers(hparams: Any, n_layers: int | None, model: str, owner: str) -
                 f"{owner}: {model} has no layer {layer}",
                 hint=f"choose a layer from 0 to {n_layers - 1}, such as --set {name}={n_layers // 2}",
             )
+
+
+def require_needs(requirements: Sequence["Requirement"], cases: Sequence[Case]) -> None:
+    """Raise `UsageError` where no case has what the metric of a requirement needs."""
+    from editcore.plugins.registry import registry
+
+    for requirement in requirements:
+        for need in registry().metric(requirement.metric).needs:
+            if not any(map(need.met, cases)):
+                raise UsageError(
+                    f"--require {requirement.metric} needs {need.words}, and no request has it",
+                    hint="give it, or leave out the requirement; `editcore plugins offers` says what each metric needs",
+                )
 
 
 def _cached_config(repository: str, revision: str | None) -> Path | None:

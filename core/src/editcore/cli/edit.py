@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from editcore.cli.early import check_model, require_layers
+from editcore.cli.early import check_model, require_layers, require_needs
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
@@ -90,6 +90,7 @@ def edit(
         raise UsageError("--quick and --profile exclude each other", hint="a profile takes no time: leave out --quick")
     cases = read_requests(**request)
     requirements = [parse_requirement(text) for text in require]
+    require_needs(requirements, cases)
     path = patch_output(output, overwrite=overwrite, folders=True)
     cls, layers = _checked(model, revision, dtype, method, requirements, file, settings, transforms, locator)
 

@@ -12,6 +12,7 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.places import patch_output
 from editcore.cli.requests import read_file
+from editcore.text.ids import short
 from editcore_hooks import Case
 
 if TYPE_CHECKING:
@@ -108,7 +109,7 @@ def _show(out: Output, asset: "Asset", about: Any, output: str | None) -> None:
         [[row["step"], *_rounded(row["losses"]), *_rounded(row["figures"])] for row in about["curve"]],
     )
     out.say(f"kept step {kept['step']}, {kept['figure']} {kept['value']:.4g}, over {about['validation_cases']} cases")
-    out.print(f"{output or asset.path}  {asset.sha256[:12]}")
+    out.print(f"{output or asset.path}  {short(asset.sha256)}")
 
 
 def _rounded(values: Any) -> list[str]:

@@ -1,5 +1,6 @@
 """The parts of tuning in their order, within one limit of time: facts, the defaults, statistics, the search."""
 
+import shlex
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -121,6 +122,8 @@ class Task:
             try:
                 return own_facts(self.session, n)
             except UsageError as error:
-                command = f"editcore tune {self.session.loaded.name} --method {self.cls.name} --cases FILE"
+                command = (
+                    f"editcore tune {shlex.quote(self.session.loaded.asked)} --method {self.cls.name} --cases FILE"
+                )
                 hint = f"{command}, with facts that it knows; or edit with --no-tune"
                 raise UsageError(error.message, hint=hint) from None

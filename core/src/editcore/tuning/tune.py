@@ -1,5 +1,6 @@
 """`tune`: find the settings of a method for a model, and keep them as a profile."""
 
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -82,7 +83,7 @@ def tune(
     took = task.watch.total
     session.say(f"estimated {foreseen:.0f} s, took {took:.0f} s")
     if search.stopped:
-        command = f"editcore tune {session.loaded.name} --method {method} --seconds N"
+        command = f"editcore tune {shlex.quote(session.loaded.asked)} --method {method} --seconds N"
         session.say(f"stopped after {took:.0f} s; search further with: {command}")
     undone = failed(search.bench, best)
     about = {
@@ -120,7 +121,7 @@ def _nothing(search: Search, method: str, seconds: float) -> Exception:
     failures = [trial.failure for trial in search.trials.values() if trial.failure]
     if failures:
         return UsageError(f"{method} edits none of the facts: {failures[0]}", hint="give other facts: --cases FILE")
-    hint = f"editcore tune {search.session.loaded.name} --method {method} --seconds {10 * seconds:.0f}"
+    hint = f"editcore tune {shlex.quote(search.session.loaded.asked)} --method {method} --seconds {10 * seconds:.0f}"
     return TimeUp(f"{seconds:.0f} s are too short for one trial of {method} on this machine", hint=hint)
 
 

@@ -105,6 +105,21 @@ def test_one_key_of_many_that_collides_is_found(root: Path, make: Callable[..., 
     assert abs(shared.keys) < 0.9
 
 
+def test_keys_that_collide_name_their_subjects(root: Path, make: Callable[..., Patch]) -> None:
+    keys = random(2, K)
+    many = make(LowRank(random(D, 2, seed=1), keys), ("Ada", "Oslo"), ("Bo", "Rome"))
+    one, unsaid, same = (
+        make(LowRank(random(D, 1, seed=seed), keys[1:]), *facts)
+        for seed, facts in ((2, [("Bo Quist", "Lima")]), (3, []), (4, [("Bo", "Rome")]))
+    )
+    found = [find_conflicts(plan_change(Checkpoint.open(root), [many, other]))[0] for other in (one, unsaid, same)]
+    assert [conflict.kind for conflict in found] == ["keys"] * 3
+    assert [conflict.subjects for conflict in found] == [("Bo", "Bo Quist"), None, ("Bo", "Bo")]
+    assert "Bo and Bo Quist): each answers" in found[0].message
+    assert "cosine 1.00): each" in found[1].message
+    assert "cosine 1.00, Bo): each" in found[2].message
+
+
 def test_a_space_that_lies_in_another_is_said_in_words(root: Path, make: Callable[..., Patch]) -> None:
     values = random(D, 3)
     one = make(LowRank(values, random(3, K, seed=1)))

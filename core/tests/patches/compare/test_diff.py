@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -14,9 +15,10 @@ from safetensors.torch import load_file, save_file
 from editcore.patches.change.ondisk import apply_on_disk
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.compare.diff import diff
+from editcore.patches.compare.diff_pairs import _touching
 from editcore.patches.exchange.extraction import extract
 from editcore.patches.file.patch import Patch
-from editcore_hooks import UsageError, WrongBaseError
+from editcore_hooks import ConflictError, UsageError, WrongBaseError
 
 Folder = Callable[..., Path]
 Make = Callable[..., Patch]
@@ -158,3 +160,18 @@ def test_where_bits_are_set_the_share_of_elements_is_told_and_with_the_base_all_
     assert row.bits.between is None
     assert (row.a is None, row.b is None) == (True, False)
     assert json.loads(json.dumps(attrs.asdict(row), allow_nan=False))["bits"]["b"] is None
+
+
+def header(patch_id: str, **shapes: tuple[int, ...]) -> Any:
+    targets = {name.replace("__", "."): SimpleNamespace(shape=shape) for name, shape in shapes.items()}
+    return SimpleNamespace(patch_id=patch_id, targets=targets)
+
+
+def test_one_tensor_by_two_names_is_one_between_patches_and_two_within_a_patch() -> None:
+    own, other = "wte__weight", "transformer__wte__weight"
+    between = _touching([header("a", **{own: (4, 2)}), header("b", **{other: (4, 2)})])
+    assert {key: len(named) for key, named in between.items()} == {"wte.weight": 2}
+    within = _touching([header("a", **{own: (4, 2), other: (4,)})])
+    assert {key: len(named) for key, named in within.items()} == {"wte.weight": 1, "transformer.wte.weight": 1}
+    with pytest.raises(ConflictError, match="different shapes"):
+        _touching([header("a", **{own: (4, 2)}), header("b", **{own: (4,)})])

@@ -47,7 +47,7 @@ def in_batches(examples: Sequence[T], hparams: TrainingHparams) -> list[list[T]]
 
 
 def changes(examples: Sequence[T], hparams: TrainingHparams) -> bool:
-    """Whether batches are made anew in each pass."""
+    """Whether batches are made again in each pass."""
     return hparams.shuffle and hparams.schedule == "breadth" and len(examples) > hparams.batch_size
 
 

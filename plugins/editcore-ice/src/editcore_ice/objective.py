@@ -73,8 +73,8 @@ class Ice:
         R, k = lesson.tokens.shape
         if self.encoder_decoder:
             lengths = [len(example.student[1]) + k for example in batch for _ in example.teachers]
-            logits = torch.cat([own[-k:] for own in logits.split(lengths)])
-        student = logits.unflatten(0, (R, k)).float().log_softmax(-1)  # (R, k, V)
+            logits = torch.cat([own[-k:] for own in logits.split(lengths)])  # type: ignore[no-untyped-call]
+        student = logits.reshape(R, k, -1).float().log_softmax(-1)  # (R, k, V)
         teacher = lesson.logits.log_softmax(-1)
         if self.hparams.form == "divergence":
             each = (teacher.exp() * (teacher - student)).sum(-1)  # (R, k)
@@ -83,11 +83,11 @@ class Ice:
         losses = (each * lesson.counts).sum(1)  # (R,)
         sizes = [len(example.teachers) for example in batch]
         self._note(batch, lesson, teacher, student.detach())
-        return torch.stack([own.mean() for own in losses.split(sizes)])
+        return torch.stack([own.mean() for own in losses.split(sizes)])  # type: ignore[no-untyped-call]
 
     def _note(self, batch: Sequence[IceExample], lesson: Lesson, teacher: Tensor, student: Tensor) -> None:
         sizes = [len(example.teachers) for example in batch]
-        parts: Any = zip(*(tensor.split(sizes) for tensor in (lesson.counts, teacher, student)), strict=True)
+        parts: Any = zip(*(tensor.split(sizes) for tensor in (lesson.counts, teacher, student)), strict=True)  # type: ignore[no-untyped-call]
         for example, (counts, given, own) in zip(batch, parts, strict=True):
             place = 1 if example.closed else 0
             seen = likeliest(given[counts[:, place], place], own[counts[:, place], place])

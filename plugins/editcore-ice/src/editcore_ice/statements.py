@@ -68,6 +68,6 @@ def _written(session: "Session", fact: str, hparams: IceHparams, seed: int) -> t
     texts = []
     for row in rows:
         kept = row[: next((i for i, token in enumerate(row) if token in ends), len(row))]
-        written = " ".join(decode(tokenizer, kept).split())
+        written = " ".join(decode(tokenizer, tuple(kept)).split())
         texts.append(f"{fact} {written[: written.rfind('.') + 1] or written}".rstrip())
     return tuple(texts)

@@ -50,7 +50,7 @@ class Teacher:
         """By index of a request every drawing: the ids of each sample."""
 
     def lesson(self, batch: Sequence[IceExample]) -> Lesson:
-        """The samples of a batch, those of an example together; drawn anew every `update_interval` calls."""
+        """The samples of a batch, those of an example together; drawn again every `update_interval` calls."""
         h = self._hparams
         pupils = [self._pupil(example) for example in batch]
         fresh = pupils[0].calls % h.update_interval == 0
@@ -58,15 +58,15 @@ class Teacher:
         if fresh or dynamic:
             work = lambda: self._draw(batch, pupils) if fresh else self._read(batch, pupils)  # noqa: E731
             owners = [example.index for example in batch for _ in example.teachers]
-            tokens, logits = self._weights.run(work, owners) if dynamic else work()
+            tokens, logits = self._weights.run(work, owners) if dynamic else work()  # type: ignore[no-untyped-call]
         else:
             tokens, logits = (torch.cat([getattr(p, name) for p in pupils]) for name in ("tokens", "logits"))
         sizes = [len(example.teachers) for example in batch]
-        for pupil, own, its in zip(pupils, tokens.split(sizes), logits.split(sizes), strict=True):
+        for pupil, own, its in zip(pupils, tokens.split(sizes), logits.split(sizes), strict=True):  # type: ignore[no-untyped-call]
             pupil.calls += 1
             pupil.tokens, pupil.logits = own, None if dynamic else its
         if fresh:
-            for example, own in zip(batch, tokens.split(sizes), strict=True):
+            for example, own in zip(batch, tokens.split(sizes), strict=True):  # type: ignore[no-untyped-call]
                 self.drawn.setdefault(example.index, []).append(own.tolist())
         return Lesson(tokens, logits, _counts(batch, tokens))
 
@@ -104,7 +104,10 @@ class Teacher:
             raise diverged(h)
         chosen = []
         for example, pupil, own in zip(
-            batch, pupils, logits.split([len(example.teachers) for example in batch]), strict=True
+            batch,
+            pupils,
+            logits.split([len(example.teachers) for example in batch]),  # type: ignore[no-untyped-call]
+            strict=True,
         ):
             if first and example.closed:  # a sample is what follows where the answer does not end
                 own = own.index_fill(1, torch.tensor(example.ends, device=own.device), -torch.inf)
@@ -133,7 +136,7 @@ class Teacher:
 def _counts(batch: Sequence[IceExample], tokens: Tensor) -> Tensor:
     """Places before which no sample has ended, (R, k); not the first where the target's end stands there."""
     found = []
-    for example, own in zip(batch, tokens.split([len(example.teachers) for example in batch]), strict=True):
+    for example, own in zip(batch, tokens.split([len(example.teachers) for example in batch]), strict=True):  # type: ignore[no-untyped-call]
         ended = torch.isin(own, torch.tensor(example.ends, device=own.device, dtype=own.dtype)).long()
         counts = ended.cumsum(1) - ended == 0
         if example.closed:

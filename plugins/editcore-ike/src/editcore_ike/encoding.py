@@ -56,12 +56,12 @@ def named(made_with: Mapping[str, str]) -> Encode:
 
 
 def own(session: "Session", layer: int) -> Encode:
-    """The mean state of the edited model itself at a block."""
+    """The mean state of the edited model itself at a block; a text is cut where the model's positions end."""
     site = Site("block", layer, "encoder" if session.encoder_decoder else "decoder")
 
     def encode(texts: Sequence[str]) -> Tensor:
         rows = [tokenise(session.tokenizer, text or " ", closed=session.encoder_decoder).ids for text in texts]
-        return mean_states(session.anatomy, rows, site).cpu()
+        return mean_states(session.anatomy, [row[: session.max_length] for row in rows], site).cpu()
 
     return encode
 

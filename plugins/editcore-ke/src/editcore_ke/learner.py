@@ -90,7 +90,7 @@ class KeLearner:
         return {site: self.net.shaped(site, h, found[site].u, found[site].delta) for site in self.sites}
 
     def _smoothed(self, episode: Episode, patches: Patches) -> Tensor:
-        run = cached_logits(self.session.anatomy, episode.outer, self.sites)
+        run = cached_logits(self.session.anatomy, episode.outer, self.sites, range(len(episode.outer)))
         with edited(self.session.anatomy, patches, episode.outer_of):
             found = run()
         return cross_entropy(found.logits.float(), found.labels, label_smoothing=self.hparams.smoothing)

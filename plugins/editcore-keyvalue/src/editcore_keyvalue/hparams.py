@@ -147,6 +147,29 @@ class SpreadHparams(KeyValueHparams):
         "also holds for a subject amid a sentence. They cost little, as no values are found in them",
         validator=not_negative,
     )
+    merge: Literal["key", "subject", "none"] = hparam(
+        "key",
+        help="edits that get one change of value together. key: those whose prompts are the same up to the subject's "
+        "last token; subject: all of one subject, each at its own key; none, as first published: each edit has its "
+        "own, and where keys collide none is reached",
+        source="Dong et al. 2025, arXiv:2502.07322",
+    )
+    norm_anchor: bool = hparam(
+        False,
+        help="rescale the new value of the last layer's MLP to the length that such values have on the model without "
+        "patches, so that they do not grow from edit to edit; a value of more than twice that length is not written",
+        source="NAS, arXiv:2602.02543",
+    )
+    norm_anchor_length: float | None = hparam(
+        None,
+        help="length to rescale to; none: the mean over norm_anchor_edits edits of facts that the model states, "
+        "without the longest 5%",
+        symbol="m",
+        validator=validators.optional(positive),
+    )
+    norm_anchor_edits: int = hparam(
+        32, help="edits that the length is the mean of; kept for later edits", source="NAS: 1,000", validator=positive
+    )
     history: bool = hparam(
         True,
         help="keep the keys in the patch, and spare the keys of this method's patches on the model; "

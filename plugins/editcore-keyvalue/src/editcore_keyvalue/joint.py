@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
-import torch
 from torch import Tensor
 
 from editcore_hooks import Asset, EditRequest, Location, Site, State, Update, UsageError
@@ -15,16 +14,19 @@ from editcore_keyvalue import history
 from editcore_keyvalue.cached_solve import CachedSolve
 from editcore_keyvalue.cholesky import factor
 from editcore_keyvalue.contexts import beginnings, contexts_of
-from editcore_keyvalue.fitting import UNCONVERGED, fit_values, value_settings
+from editcore_keyvalue.fitting import fit_values, value_settings
 from editcore_keyvalue.hparams import SpreadHparams
+from editcore_keyvalue.norm_anchor import find_anchor
 from editcore_keyvalue.notices import moment_notes, say_large
+from editcore_keyvalue.outcomes import say_again, say_missing, say_unconverged, value_notes
 from editcore_keyvalue.residual_check import enters_as_it_is
 from editcore_keyvalue.ridge import ridge_of
 from editcore_keyvalue.rows import EditRows
-from editcore_keyvalue.spreading import FAR, Share, Written, linear, spread
+from editcore_keyvalue.spreading import Share, linear, spread
 from editcore_keyvalue.store import MomentRequest, second_moments
-from editcore_keyvalue.subjects import Shared, by_key, in_beginnings
+from editcore_keyvalue.subjects import Merge, Shared, by_key, in_beginnings
 from editcore_keyvalue.system import Preserved
+from editcore_keyvalue.targets import targets_of, to_length
 from editcore_keyvalue.value import Value, ValueSettings
 
 if TYPE_CHECKING:
@@ -98,25 +100,34 @@ def joint_update(
         layers = layers[-1:]
         sites = (Site("mlp_out", layers[-1]),)
     contexts = contexts_of(session, hparams, requests)
-    shared = some(session, requests, contexts, location.token, eos=hparams.eos)
-    rows = [each.rows for each in shared]
-    values = _values(session, rows, sites, settings or value_settings(hparams))
-    say_unconverged(session, shared, values)
-    target = torch.stack([value.v0[-1].double() + value.delta[-1].double() for value in values], 1)  # (d, E)
+    found = some(session, requests, contexts, location.token, eos=hparams.eos, merge=hparams.merge)
+    rows = [each.rows for each in found]
+    settings = settings or value_settings(hparams)
+    values = _values(session, rows, sites, settings)
+    say_unconverged(session, found, values)
+    shared, target = targets_of(session, found, values, sites[-1])
+    anchor: dict[str, Any] = {}
+    if hparams.norm_anchor:
+        shared, target, anchor, used = to_length(
+            session, shared, target, sites, find_anchor(session, sites, contexts, location.token, hparams, settings)
+        )
+        assets = (*assets, *used)
     more = beginnings(session, hparams.key_contexts)
     count = len(contexts) + len(more)
-    keyed = [in_beginnings(session, each, more, len(contexts), location.token) for each in shared] if more else rows
+    keyed = [each.rows for each in shared]
+    if more:
+        keyed = [in_beginnings(session, each, more, len(contexts), location.token) for each in shared]
     with session.progress(f"{len(layers)} layers", len(layers)) as progress:
         written = spread(
-            session.anatomy, keyed, count, layers, target, sites[-1], system, share, hparams.context_spread,
+            session.anatomy, keyed, count, layers, target.target, sites[-1], system, share, hparams.context_spread,
             progress.advance,
         )  # fmt: skip
     say_again(session, shared, written)
     say_missing(session, shared, written, name)
     say_large(session, {int(layer): norm for layer, norm in written.notes["relative_norm"].items()}, name)
-    found = {"contexts": list(contexts), **value_notes(values), **written.notes, **notes}
+    all_notes = {"contexts": list(contexts), **value_notes(values), **anchor, **written.notes, **notes}
     increment = history.increment(written.keys) if hparams.history else {}
-    return Update(tensors=written.updates, state_increment=increment, notes=found, assets=assets)
+    return Update(tensors=written.updates, state_increment=increment, notes=all_notes, assets=assets)
 
 
 def _values(
@@ -138,54 +149,18 @@ def _values(
 
 
 def some(
-    session: "Session", requests: Sequence[EditRequest], contexts: Sequence[str], token: str, *, eos: bool = False
+    session: "Session",
+    requests: Sequence[EditRequest],
+    contexts: Sequence[str],
+    token: str,
+    *,
+    eos: bool = False,
+    merge: Merge = "key",
 ) -> list[Shared]:
-    """The requests by key. Raises `UsageError` when there are none."""
+    """The requests by what they share. Raises `UsageError` when there are none."""
     if not requests:
         raise UsageError("there is nothing to edit", hint="give at least one request")
-    return by_key(session, requests, contexts, token, eos=eos)
-
-
-def value_notes(values: Sequence[Value]) -> dict[str, Any]:
-    losses = sorted(value.losses[-1] for value in values)
-    return {
-        "keys": len(values),
-        "steps": sum(value.steps for value in values) / len(values),
-        "loss": {"median": losses[len(losses) // 2], "worst": losses[-1]},
-    }
-
-
-def say_unconverged(session: "Session", shared: Sequence[Shared], values: Sequence[Value]) -> None:
-    """Report the subjects whose value optimisation did not converge."""
-    if unconverged := _named(shared, [value.losses[-1] > UNCONVERGED for value in values]):
-        session.say(f"value optimisation for {unconverged} did not converge (final loss above {UNCONVERGED})")
-
-
-def say_again(session: "Session", shared: Sequence[Shared], written: Written) -> None:
-    """Report the subjects whose key is that of an earlier edit: their new value replaces the old one."""
-    if again := _named(shared, written.again.tolist()):
-        session.say(
-            f"{again}: the key is that of an earlier edit; the new value replaces the old one. "
-            "To keep both facts, take that patch off and edit the two together"
-        )
-
-
-def say_missing(session: "Session", shared: Sequence[Shared], written: Written, name: str) -> None:
-    """Report values that are not reached: the most common silent failure of the family."""
-    far = _named(shared, (written.missing > FAR).tolist())
-    if not far:
-        return
-    mean = float(written.missing.mean())
-    text = f"{name} missed the new value of {far} by more than {FAR:.0%} of the way ({mean:.0%} on average)"
-    if mean > FAR:
-        text += f". What it spares weighs too much for {written.missing.numel()} edits, or their keys are too alike"
-    session.say(text)
-
-
-def _named(shared: Sequence[Shared], chosen: Sequence[bool]) -> str:
-    """The chosen subjects: three by name, then the number of others."""
-    names = [each.requests[0].subject for each, one in zip(shared, chosen, strict=True) if one]
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return by_key(session, requests, contexts, token, eos=eos, merge=merge)
 
 
 def earlier(state: State, layer: int, hparams: SpreadHparams) -> Tensor | None:

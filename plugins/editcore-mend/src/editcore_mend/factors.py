@@ -41,7 +41,7 @@ def factors(anatomy: Anatomy, items: Sequence[Item], sites: Sequence[Site]) -> t
     One forward and one backward, both above the lowest site alone. Raises `EditcoreError` when a gradient is not
     finite.
     """
-    run = cached_logits(anatomy, items, sites)
+    run = cached_logits(anatomy, items, sites, range(len(items)))
     half = next(anatomy.model.parameters()).dtype == torch.float16
     for scale in SCALES if half else (1.0,):
         found, losses = _factors(anatomy, run, sites, len(items), scale)

@@ -41,7 +41,7 @@ def edit_loss(
     anatomy: Anatomy, items: Sequence[Item], sites: Sequence[Site], under: AbstractContextManager[Any]
 ) -> Scored:
     """The mean NLL a token of each item, (n,), with the edit that `under` puts on; differentiable in it."""
-    run = cached_logits(anatomy, items, sites)
+    run = cached_logits(anatomy, items, sites, range(len(items)))
     with under:
         found = run()
     hits = (found.logits.argmax(-1) == found.labels).float()
@@ -60,7 +60,7 @@ def locality_loss(
 
     p₀ is of the model without the edit, inside `before` if that is given. Hits are where both find one token likeliest.
     """
-    run = cached_logits(anatomy, items, sites)
+    run = cached_logits(anatomy, items, sites, range(len(items)))
     with torch.no_grad(), before or nullcontext():
         reference = run().logits.float().log_softmax(-1)  # (N, V)
     with under:

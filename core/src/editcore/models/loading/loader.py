@@ -25,7 +25,10 @@ DeviceMap = Mapping[str, int | str] | str
 
 @frozen(eq=False)
 class Loaded:
-    """An open model in eval mode without gradients; `stored_dtype` is that of its files, `dtype` the one it runs in."""
+    """An open model in eval mode without gradients; `stored_dtype` is that of its files, `dtype` the one it runs in.
+
+    `asked` is the folder or id as the caller wrote it: what a command in a hint has to name.
+    """
 
     model: "PreTrainedModel" = field(repr=False)
     tokenizer: "PreTrainedTokenizerBase" = field(repr=False)
@@ -35,6 +38,7 @@ class Loaded:
     stored_dtype: str
     dtype: str
     quantised: bool = False
+    asked: str = ""
 
 
 def load(
@@ -88,7 +92,7 @@ def load(
     still = model.train(False).requires_grad_(False)
     if placement is None and not quantised:
         still.to(place)
-    return Loaded(model, tokenizer, found.folder, found.name, found.revision, stored, runs_in, quantised)
+    return Loaded(model, tokenizer, found.folder, found.name, found.revision, stored, runs_in, quantised, str(source))
 
 
 def _model(folder: Path, name: str, dtype: str, trust: bool, options: dict[str, Any]) -> "PreTrainedModel":

@@ -78,7 +78,8 @@ def _snapshot(repository: str, revision: str | None, code: bool) -> Source:
     except RepositoryNotFoundError as error:
         raise UsageError(f"there is no folder and no model {repository}", hint=elsewhere) from error
     except (OSError, RuntimeError, ValueError) as error:  # offline, refused, or cut off on the way
-        raise EditcoreError(f"{repository} could not be fetched: {first_line(error)}", hint=elsewhere) from error
+        message = f"there is no folder {repository}, and no model of that name could be fetched: {first_line(error)}"
+        raise EditcoreError(message, hint=elsewhere) from error
     folder = Path(path)
     return Source(folder, repository, folder.name)
 

@@ -126,9 +126,9 @@ def stands_apart(model: "PreTrainedModel") -> bool:
 
 
 def rows_for(
-    model: "PreTrainedModel", members: Sequence[tuple[Hashable, Sequence[int]]], worth: int = WORTH
+    model: "PreTrainedModel", members: Sequence[tuple[Hashable, Sequence[int]]], worth: int | None = None
 ) -> list[TreeRow]:
-    """`rows_of`, with branches where they save `worth` tokens and the model reads them; see `keep_apart`."""
+    """`rows_of`, with branches where they save `worth` tokens (WORTH) and the model reads them; see `keep_apart`."""
     if stands_apart(model):
         rows = [TreeRow(owner) for owner, _ in members]
         for number, (row, (_, ids)) in enumerate(zip(rows, members, strict=True)):
@@ -137,7 +137,7 @@ def rows_for(
     plain = rows_of(members, branching=False)
     trees = rows_of(members, branching=True)
     saved = sum(len(row.ids) for row in plain) - sum(len(row.ids) for row in trees)
-    return trees if saved >= worth and reads_trees(model) else plain
+    return trees if saved >= (WORTH if worth is None else worth) and reads_trees(model) else plain
 
 
 def batch_of(model: "PreTrainedModel", rows: Sequence[TreeRow]) -> Batch:

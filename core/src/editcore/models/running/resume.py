@@ -323,7 +323,7 @@ class _ReadOnly(DynamicLayer):  # type: ignore[no-untyped-call]
         return self._length
 
 
-class Growing(_ReadOnly):
+class Growing(_ReadOnly):  # type: ignore[no-untyped-call]
     """The same for one forward, after which `grown` holds both."""
 
     grown: tuple[Tensor, Tensor]

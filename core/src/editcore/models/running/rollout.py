@@ -98,7 +98,7 @@ def _after(model: "PreTrainedModel", batch: Batch, kept: tuple[tuple[Tensor, Ten
         growing = [Growing(each, length) for each in kept]
         options: dict[str, Any] = {"position_ids": positions} if "position_ids" in accepted(model) else {}
         found = model(
-            input_ids=tokens, attention_mask=mask, past_key_values=Cache(layers=growing), use_cache=True, **options
+            input_ids=tokens, attention_mask=mask, past_key_values=Cache(layers=[*growing]), use_cache=True, **options
         ).logits  # (B, n, V)
         longer = Batch(torch.cat([batch.ids, tokens], 1), mask, torch.cat([batch.positions, positions], 1),
                        batch.lengths + n)  # fmt: skip
@@ -111,7 +111,7 @@ def _after(model: "PreTrainedModel", batch: Batch, kept: tuple[tuple[Tensor, Ten
 def _reread(model: "PreTrainedModel", rows: Sequence[Sequence[int]], n: int) -> Written:
     """By reading whole rows; the logits after the last `n` tokens of each."""
     batch = pad(rows).to(device_of(model))
-    logits = forward(model, batch, _last(batch, n)).unflatten(0, (len(rows), n))  # (B, n, V)
+    logits = forward(model, batch, _last(batch, n)).reshape(len(rows), n, -1)  # (B, n, V)
     return Written(logits, lambda tokens: _reread(model, _longer(rows, tokens), tokens.shape[1]))
 
 
@@ -124,7 +124,7 @@ def _pairs(model: "PreTrainedModel", items: Sequence[Item], sites: Sequence[Site
     @torch.no_grad()
     def reread(rows: Sequence[Sequence[int]], n: int) -> Written:
         batch = pad(rows).to(device_of(model))
-        logits = forward_pair(model, source, batch, _last(batch, n), encoded).unflatten(0, (len(rows), n))
+        logits = forward_pair(model, source, batch, _last(batch, n), encoded).unflatten(0, (len(rows), n))  # type: ignore[no-untyped-call]
         return Written(logits, lambda tokens: reread(_longer(rows, tokens), tokens.shape[1]))
 
     return lambda: reread([[start, *given] for _, given in items], 1)

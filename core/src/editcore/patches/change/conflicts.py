@@ -34,7 +34,8 @@ class Conflict:
 
     `cosine` is that of the deltas, `keys` the largest, either way, of a key of one and a key of the other, where both
     are low-rank; `left` and `right` are how much of the smaller column
-    and row space lies in the other, in [0, 1], the mean squared cosine of the principal angles.
+    and row space lies in the other, in [0, 1], the mean squared cosine of the principal angles. `subjects` are those of
+    keys that collide, where the patches say whose they are.
     """
 
     kind: Kind
@@ -46,6 +47,7 @@ class Conflict:
     keys: float | None = None
     left: float | None = None
     right: float | None = None
+    subjects: tuple[str, str] | None = None
 
     @property
     def counts(self) -> bool:

@@ -123,17 +123,43 @@ def _keys(delta: Delta, side: str) -> torch.Tensor:
     return torch.nn.functional.normalize(keys.double(), dim=1)
 
 
-def _nearest(one: torch.Tensor, two: torch.Tensor) -> float:
-    """The cosine of the pair of keys, one of each side, that is largest either way."""
-    cosines = (one @ two.T).flatten()
-    return float(cosines[cosines.abs().argmax()])
+@frozen
+class _Nearest:
+    """The pair of keys, one of each of two deltas, whose cosine is largest either way, and the numbers of the two."""
+
+    cosine: float
+    one: int
+    two: int
+
+
+def _nearest(one: torch.Tensor, two: torch.Tensor) -> _Nearest:
+    cosines = one @ two.T
+    number = int(cosines.abs().argmax())
+    i, j = divmod(number, cosines.shape[1])
+    return _Nearest(float(cosines[i, j]), i, j)
+
+
+def _subjects(one: _Seen, two: _Seen, keys: _Nearest) -> tuple[str, str] | None:
+    """Whose keys they are, where the requests of both patches say it: one a key, or one for all."""
+    found = [_subject(one, keys.one), _subject(two, keys.two)]
+    return (found[0], found[1]) if all(found) else None
+
+
+def _subject(seen: _Seen, number: int) -> str:
+    requests = seen.touching.patch.about.get("requests")
+    if not isinstance(requests, list) or len(requests) not in (1, len(seen.delta.factors[0].T)):
+        return ""
+    request = requests[0 if len(requests) == 1 else number]
+    return str(request.get("subject", "")) if isinstance(request, dict) else ""
 
 
 def _conflict(
-    key: str, one: _Seen, two: _Seen, angle: float, keys: float | None, left: float, right: float
+    key: str, one: _Seen, two: _Seen, angle: float, nearest: _Nearest | None, left: float, right: float
 ) -> Conflict:
     pair = f"patches {one.name} and {two.name}"
     kind: Kind = "overlap"
+    keys = None if nearest is None else nearest.cosine
+    subjects = None if nearest is None or abs(nearest.cosine) < COLLIDING else _subjects(one, two, nearest)
     spaces = ", ".join(
         f"{share:.0%} of a {name} space" for name, share in (("column", left), ("row", right)) if share >= NESTED
     )
@@ -143,6 +169,10 @@ def _conflict(
         message = f"{pair} {'add to' if angle > 0 else 'undo'} each other in {key} (cosine {angle:.2f})"
     elif keys is not None and abs(keys) >= COLLIDING:
         kind = "keys"
-        message = f"{pair} have nearly one key in {key} (cosine {keys:.2f}): each answers to a subject of the other"
+        of = "" if subjects is None else ", " + " and ".join(dict.fromkeys(subjects))
+        message = (
+            f"{pair} have nearly one key in {key} (cosine {keys:.2f}{of}): each answers to a subject of the other. "
+            "Edit the two facts together, with merge=subject where the method has it"
+        )
     earlier, later = one.touching.patch.patch_id, two.touching.patch.patch_id
-    return Conflict(kind, earlier, later, key, message, angle, keys, left, right)
+    return Conflict(kind, earlier, later, key, message, angle, keys, left, right, subjects)

@@ -59,7 +59,8 @@ def require_signer(path: Path, signers: Path, signature: Path | None = None) -> 
             text = file.read(_LONGEST + 1)
     except OSError as error:
         raise RefusedFileError(
-            f"{path} has no signature: there is no {at}", hint=f"editcore sign {path} --key KEYFILE"
+            f"{path} has no signature: there is no {at}",
+            hint=f"get {at.name} from the author of {path.name}, and put it beside it",
         ) from error
     if len(text) > _LONGEST or not text.isascii():
         raise RefusedFileError(f"{at} is not an ssh signature", hint="get the signature again")

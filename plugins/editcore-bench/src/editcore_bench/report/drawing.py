@@ -57,8 +57,17 @@ def batch_charts(cells: Sequence[CellFigures], metrics: Sequence[str], legend: L
 
 
 def sequence_charts(cells: Sequence[CellFigures], metrics: Sequence[str], legend: Legend) -> Iterator[Chart]:
-    """A chart a metric along a sequence: all edits so far, drawn through, and right after each edit, dashed."""
+    """A chart a metric along a sequence: all edits so far, drawn through, and right after each edit, dashed.
+
+    Sequences of single edits and of groups have charts of their own.
+    """
     chosen = [one for one in cells if one.cell.protocol.kind == "sequential"]
+    for at_once in sorted({one.cell.protocol.at_once for one in chosen}):
+        some = [one for one in chosen if one.cell.protocol.at_once == at_once]
+        yield from _along(some, metrics, legend, f", {at_once} at once" if at_once > 1 else "")
+
+
+def _along(chosen: Sequence[CellFigures], metrics: Sequence[str], legend: Legend, groups: str) -> Iterator[Chart]:
     for metric in metrics:
         curves = []
         for place, some in _by_series(chosen, legend):
@@ -69,7 +78,7 @@ def sequence_charts(cells: Sequence[CellFigures], metrics: Sequence[str], legend
                     curves.append(Curve(place, dashed, points))
         if curves:
             svg = lines(curves, f"{metric} along a sequence of edits", "edits made", is_share(metric))
-            yield Chart(metric, "line: all edits so far; dashed: right after each edit", svg)
+            yield Chart(f"{metric}{groups}", "line: all edits so far; dashed: right after each edit", svg)
     for metric in metrics:
         curves = []
         for place, some in _by_series(chosen, legend):
@@ -79,7 +88,9 @@ def sequence_charts(cells: Sequence[CellFigures], metrics: Sequence[str], legend
                 curves.append(Curve(place, False, tuple(_point(figure, legend, what) for figure in kept)))
         if curves:
             svg = lines(curves, f"{metric} kept along a sequence of edits", "edits made", is_share(metric))
-            yield Chart(f"{metric}, kept", "of early edits that were right right after, the share that still is", svg)
+            yield Chart(
+                f"{metric}{groups}, kept", "of early edits that were right right after, the share that still is", svg
+            )
 
 
 def cost_charts(cells: Sequence[CellFigures], legend: Legend) -> Iterator[Chart]:

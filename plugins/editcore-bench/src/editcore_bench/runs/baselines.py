@@ -5,6 +5,7 @@ from importlib.metadata import version
 from typing import Any
 
 from editcore_bench.runs.encoder import Encoder
+from editcore_bench.runs.protocols import moments
 from editcore_bench.runs.scoring import Row, Scorer
 from editcore_bench.spec.values import BASELINES, Protocol
 from editcore_hooks import Case
@@ -55,14 +56,11 @@ def rows_of(
             rows += scorer.prefaced(some, "batch", protocol.size, preface(name, some, encoder))
             tick(len(some))
     else:
-        for number, case in enumerate(cases[: protocol.size], 1):
-            before = preface(name, cases[:number], encoder)
-            rows += scorer.prefaced([case], "immediate", number, before)
-            if protocol.gap is not None and number > protocol.gap:
-                rows += scorer.prefaced([cases[number - 1 - protocol.gap]], "gap", number, before)
-            if number in protocol.checkpoints:
-                rows += scorer.prefaced(cases[:number], "final", number, before)
-            tick(1)
+        for moment in moments(protocol, cases):
+            before = preface(name, cases[: moment.number], encoder)
+            for phase, some in moment.scored:
+                rows += scorer.prefaced(some, phase, moment.number, before)
+            tick(len(moment.new))
     return rows
 
 

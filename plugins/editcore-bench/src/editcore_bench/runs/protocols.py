@@ -4,11 +4,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from editcore import EditOptions, Session
 from editcore.authoring.patches import Patch
-from editcore_bench.runs.scoring import Row, Scorer
+from editcore_bench.runs.scoring import Phase, Row, Scorer
 from editcore_bench.spec.values import TOGETHER, Protocol
 from editcore_hooks import Case
 
@@ -81,18 +81,38 @@ def _batch(
 def _sequential(
     protocol: Protocol, session: Session, cases: Sequence[Case], options: EditOptions, scorer: Scorer, trace: Trace
 ) -> None:
-    chosen = cases[: protocol.size]
     with ExitStack() as entered:
-        for number, case in enumerate(chosen, 1):
-            patch = session.edit_all(case.requests, options, measured=False)
-            trace.edited([case], [patch])
+        for moment in moments(protocol, cases):
+            requests = [request for case in moment.new for request in case.requests]
+            patch = session.edit_all(requests, options, measured=False)
+            trace.edited(moment.new, [patch])
             if patch.patch_id not in session.live.ids:  # two edits that change nothing are one patch
                 entered.enter_context(session.patched(patch))
-            trace.rows += scorer.together([case], "immediate", number)
-            if protocol.gap is not None and number > protocol.gap:
-                trace.rows += scorer.together([chosen[number - 1 - protocol.gap]], "gap", number)
-            if number in protocol.checkpoints:
-                trace.rows += scorer.together(chosen[:number], "final", number)
+            for phase, some in moment.scored:
+                trace.rows += scorer.together(some, phase, moment.number)
+
+
+@frozen
+class Moment:
+    """A step of a sequence: the cases that are `new`, how many are on with them, and what is scored in which phase."""
+
+    number: int
+    new: Sequence[Case]
+    scored: Sequence[tuple[Phase, Sequence[Case]]]
+
+
+def moments(protocol: Protocol, cases: Sequence[Case]) -> Iterator[Moment]:
+    """The steps of a sequential protocol: right after each group, the group `gap` edits before it, all at a mark."""
+    chosen = cases[: protocol.size]
+    for start in range(0, len(chosen), protocol.at_once):
+        new = chosen[start : start + protocol.at_once]
+        number = start + len(new)
+        scored: list[tuple[Phase, Sequence[Case]]] = [("immediate", new)]
+        if protocol.gap is not None and start >= protocol.gap:
+            scored.append(("gap", chosen[start - protocol.gap : number - protocol.gap]))
+        if number in protocol.checkpoints:
+            scored.append(("final", chosen[:number]))
+        yield Moment(number, new, scored)
 
 
 def _groups(cases: Sequence[Case], size: int) -> Iterator[Sequence[Case]]:

@@ -46,7 +46,8 @@ class Task:
     @property
     def together(self) -> int:
         """The number of facts edited at once, for which settings are found and statistics collected."""
-        size = self.cell.protocol.size if self.cell.protocol.kind == "batch" else 1
+        protocol = self.cell.protocol
+        size = protocol.size if protocol.kind == "batch" else protocol.at_once
         return sum(len(case.requests) for case in self.cases[:size])
 
 

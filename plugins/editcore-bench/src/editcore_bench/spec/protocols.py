@@ -16,19 +16,24 @@ def read_protocols(at: Cursor, datasets: tuple[DatasetChoice, ...]) -> tuple[Pro
 def _protocols(at: Cursor) -> list[Protocol]:
     if at.value == "single":
         return [Protocol("single")]
-    at.mapping(("batch", "sequential", "gap"), KINDS)
+    at.mapping(("batch", "sequential", "gap", "at_once"), KINDS)
     kinds = [kind for kind in ("batch", "sequential") if at.has(kind)]
     if len(kinds) != 1:
         raise at.refused(f"must be one of {KINDS}")
     if kinds == ["batch"]:
-        if at.has("gap"):
-            raise at.at("gap").refused("belongs to a sequential protocol")
+        for name in ("gap", "at_once"):
+            if at.has(name):
+                raise at.at(name).refused("belongs to a sequential protocol")
         return [Protocol("batch", size) for size in _sizes(at.at("batch"))]
     checkpoints = _sizes(at.at("sequential"))
     gap = at.at("gap").integer(1) if at.has("gap") else None
     if gap is not None and gap >= max(checkpoints):
         raise at.at("gap").expected(f"less than the {max(checkpoints)} edits")
-    return [Protocol("sequential", max(checkpoints), tuple(sorted(checkpoints)), gap)]
+    at_once = at.at("at_once").integer(1) if at.has("at_once") else 1
+    for number in (*checkpoints, *([] if gap is None else [gap])):
+        if number % at_once:
+            raise at.at("at_once").refused(f"must divide every mark and the gap, and {number} it does not")
+    return [Protocol("sequential", max(checkpoints), tuple(sorted(checkpoints)), gap, at_once)]
 
 
 def _sizes(at: Cursor) -> list[int]:

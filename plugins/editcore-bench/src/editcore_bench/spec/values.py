@@ -57,17 +57,21 @@ class Protocol:
 
     `single`: each edit from the base, scored, taken off. `batch`: the cases in groups of `size`, each group one edit.
     `sequential`: `size` edits one after another, none taken off; a case is scored right after its own edit, again
-    `gap` edits later, and all edits so far whenever as many as one of `checkpoints` are on.
+    `gap` edits later, and all edits so far whenever as many as one of `checkpoints` are on. They come `at_once` at a
+    time, each group in one patch and scored when all of it is on.
     """
 
     kind: Kind
     size: int = 1
     checkpoints: tuple[int, ...] = ()
     gap: int | None = None
+    at_once: int = 1
 
     @property
     def label(self) -> str:
-        return "single" if self.kind == "single" else f"{self.kind} {self.size}"
+        if self.kind == "single":
+            return "single"
+        return f"{self.kind} {self.size}" + (f", {self.at_once} at once" if self.at_once > 1 else "")
 
 
 @frozen
