@@ -23,7 +23,7 @@ PAGES: Final = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "RELEASING.md", "LICENSE",
     "docs/*", "hooks/README.md", "core/README.md", "plugins/*/README.md", "changelog.d/README.md", "checks/results.md",
     "benchmarks/**/*.md",
-    "benchmarks/results/*.csv", "benchmarks/**/*.png", "plugins/*/*.md",
+    "benchmarks/results/*.csv", "benchmarks/**/*.png", "benchmarks/**/*.svg", "plugins/*/*.md",
 )  # fmt: skip
 START: Final = ("docs/walkthrough.md", "docs/models.md", "docs/patches.md", "docs/evaluation.md", "docs/easyedit.md")
 AUTHORS: Final = ("docs/plugins.md", "docs/conformance.md", "docs/catalogue.md", "docs/compatibility.md")
