@@ -1,6 +1,7 @@
 """The pages that are made from the code: everything has its place, and no text of a class breaks a page."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from editcore.cli import root
 from editcore.plugins.registry import registry
 from editcore_hooks import specs
+from upkeep import reference
 from upkeep.distributions import distributions
 from upkeep.reference import method_page
 from upkeep.site import configuration, generated, pages
@@ -39,6 +41,11 @@ def test_every_command_has_its_section() -> None:
     ours = {one.name for one in distributions() if one.installed}
     named = {name for name, found in root.offers.items() if not found[0].distribution or found[0].distribution in ours}
     assert {f"editcore {name}" for name in named} <= headings((ROOT / "docs/commands.md").read_text("utf-8"))
+
+
+@pytest.mark.parametrize(("page", "write"), [("hooks", reference.hooks), ("commands", reference.commands)])
+def test_a_changed_text_is_written_again(page: str, write: Callable[[], str]) -> None:
+    assert (ROOT / f"docs/{page}.md").read_text("utf-8") == write(), f"docs/{page}.md is stale; run: make lists"
 
 
 def test_every_class_of_ours_has_its_page(made: dict[str, str]) -> None:

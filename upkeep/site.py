@@ -22,9 +22,12 @@ BUILD: Final = ROOT / "build"
 PAGES: Final = (
     "README.md", "CONTRIBUTING.md", "CHANGELOG.md", "CODE_OF_CONDUCT.md", "SECURITY.md", "RELEASING.md", "LICENSE",
     "docs/*", "hooks/README.md", "core/README.md", "plugins/*/README.md", "changelog.d/README.md", "checks/results.md",
-    "benchmarks/**/*.md",
+    "benchmarks/**/*.md", "docs/how-to/*.md",
     "benchmarks/results/*.csv", "benchmarks/**/*.png", "benchmarks/**/*.svg", "plugins/*/*.md",
 )  # fmt: skip
+HOW_TO: Final = tuple(
+    f"docs/how-to/{name}.md" for name in ("chat-model", "many-facts", "take-back", "serve", "gate", "large-model")
+)
 START: Final = ("docs/walkthrough.md", "docs/models.md", "docs/patches.md", "docs/evaluation.md", "docs/easyedit.md")
 AUTHORS: Final = ("docs/plugins.md", "docs/conformance.md", "docs/catalogue.md", "docs/compatibility.md")
 REFERENCE: Final = ("docs/commands.md", "docs/hooks.md", "docs/patch-format.md")
@@ -69,7 +72,7 @@ def configuration(source: Path, target: Path, made: dict[str, str | Path]) -> di
     """The settings of mkdocs. Fonts and scripts are those of the package: nothing is fetched when a page is read."""
     others = sorted(
         name for name in made if name.startswith("docs/") and name.endswith(".md")
-        and name not in {*START, *AUTHORS, *REFERENCE, *PROJECT}
+        and name not in {*START, *HOW_TO, *AUTHORS, *REFERENCE, *PROJECT}
     )  # fmt: skip
     tail = [name for name in made if name.startswith("reference/")]
     return {
@@ -95,7 +98,7 @@ def configuration(source: Path, target: Path, made: dict[str, str | Path]) -> di
         "validation": {"links": {"anchors": "warn", "unrecognized_links": "warn", "not_found": "warn"}},
         "nav": [
             {"Start": ["README.md", *_there(START, made)]},
-            {"How to": others},
+            {"How to": [*_there(HOW_TO, made), *others]},
             {"Methods": sorted(name for name in made if name.startswith("methods/"))},
             {"Write a plugin": _there(AUTHORS, made)},
             {"Reference": [*_there(REFERENCE, made), *sorted(tail)]},
