@@ -116,6 +116,7 @@ def test_the_plugin_of_the_guide_edits(llama_folder: Path, tmp_path: Path) -> No
     assert list(patch.targets) == ["model.layers.2.mlp.down_proj.weight"]
 
 
+@pytest.mark.thorough
 def test_the_plugin_of_the_guide_passes_the_suite_as_the_guide_inherits_it(tmp_path: Path) -> None:
     plugin, suite = (
         next(block for block in blocks("docs/plugins.md", "python") if text in block)
