@@ -1,0 +1,43 @@
+"""What a case is to the nets, as token ids."""
+
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from editcore.authoring.models import Item, encode_prompt
+from editcore_hooks import Case, EditcoreError
+
+if TYPE_CHECKING:
+    from editcore_hooks import Session
+
+
+@frozen
+class Texts:
+    """`edit` is the request, `outer` its rephrases with the new target, `own` its locality probes with an answer."""
+
+    edit: Item
+    outer: tuple[Item, ...]
+    own: tuple[Item, ...]
+
+
+def texts(session: "Session", case: Case) -> Texts:
+    """The texts of a case; what the model cannot read is left out."""
+    encoded = session.encode(case.request)
+    outer = [_item(session, case, prompt, case.request.target_new) for prompt in case.rephrases]
+    probes = [probe for some in case.locality.values() for probe in some if probe.targets]
+    own = [_item(session, case, probe.prompt, probe.targets[0]) for probe in probes]
+    edit = (tuple(encoded.prompt_ids), tuple(encoded.target_ids))
+    return Texts(edit, tuple(filter(None, outer)), tuple(filter(None, own)))
+
+
+def _item(session: "Session", case: Case, prompt: str, target: str) -> Item | None:
+    request = case.request
+    try:
+        found = encode_prompt(
+            session.tokenizer, prompt, target, request.template, request.target_prefix, encoder_decoder=False
+        )
+    except EditcoreError:
+        return None
+    if not found.prompt_ids or len(found.ids) >= session.max_length:  # one more token is scored after the target
+        return None
+    return (tuple(found.prompt_ids), tuple(found.target_ids))
