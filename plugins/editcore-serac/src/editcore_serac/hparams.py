@@ -18,7 +18,7 @@ class SeracHparams:
         validator=validators.and_(validators.gt(0), validators.lt(1)),
     )  # fmt: skip
     layer: int | None = hparam(
-        None, help="block whose states the scope compares; none: the middle one",
+        None, help="block whose states the scope compares; none: at a third of the depth",
         validator=validators.optional(validators.ge(0)),
     )  # fmt: skip
     width: int = hparam(64, help="width of the scope's vectors", symbol="p", validator=_positive)

@@ -79,8 +79,8 @@ class SeracLearner:
     def add_gradients(self, cases: Sequence[Case], share: float, rng: random.Random) -> Mapping[str, float]:
         every = [self.of(case) for case in cases]
         outer = [rng.choice(one.outer) if one.outer else one.edit for one in every]
-        others = [rng.choice(one.own) for one in every if one.own]
-        owners = [i for i, one in enumerate(every) if one.own]
+        drawn = [(i, rng.choice(facet)) for i, one in enumerate(every) for facet in one.own]
+        owners, others = [i for i, _ in drawn], [item for _, item in drawn]
         given = self.entries(cases)
         edit = self.loss(given, outer)
         scope = self.scope_loss(cases, given, outer, others, owners)
@@ -149,11 +149,12 @@ class SeracLearner:
                     right = self.answered(given[i], items)
                     found[name] += ((near < IN_SCOPE) & (at == i) & right).float().tolist()
                     losses.append(float(self.loss([given[i]] * len(items), items)))
-            if one.own:
-                found["local"] += (squared(self.encoded(one.own), vectors).min(1)[0] >= IN_SCOPE).float().tolist()
+        drawn = [(i, facet[0]) for i, one in enumerate(every) for facet in one.own]
+        owners, others = [i for i, _ in drawn], [item for _, item in drawn]
+        if others:
+            found["local"] = (squared(self.encoded(others), vectors).min(1)[0] >= IN_SCOPE).float().tolist()
         outer = [one.outer[0] if one.outer else one.edit for one in every]
-        owners = [i for i, one in enumerate(every) if one.own]
-        scope = self.scope_loss(cases, given, outer, [every[i].own[0] for i in owners], owners)
+        scope = self.scope_loss(cases, given, outer, others, owners)
         shares = {name: sum(some) / len(some) if some else 1.0 for name, some in found.items()}
         return {"loss": self.hparams.c_edit * sum(losses) / len(losses) + float(scope), **shares}
 

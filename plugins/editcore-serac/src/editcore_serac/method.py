@@ -17,7 +17,7 @@ from editcore_serac.reading import entry, places, read
 if TYPE_CHECKING:
     from editcore_hooks import Session
 
-PLAN: Final[Mapping[str, Any]] = {"steps": 600, "batch": 16, "validation": 64, "every": 100}
+PLAN: Final[Mapping[str, Any]] = {"steps": 300, "batch": 32, "validation": 64, "every": 100}
 """How SERAC is trained by default."""
 
 

@@ -1,6 +1,6 @@
 """The trained nets: the projection of the scope, and queries, keys and values of the counterfactual model.
 
-scope           e(x) = P (f(x) − μ)/σ,  f(x) = [state of the last token; mean state] at a middle block     (p,)
+scope           e(x) = P (f(x) − μ)/σ,  f(x) = [state of the last token; mean state] at an early block     (p,)
                 g(z, x) = exp(−‖e(z) − e(x)‖²)
 counterfactual  a = softmax(Q n(s)·K n(sₜ) / √r),  n: layer norm without parameters                        (T + 1,)
                 h(x, z) = Σₜ aₜ c V u(yₜ) + a_end s,  u(y): the row of token y in the head, of length 1    (d,)

@@ -1,7 +1,7 @@
 """What the base makes of texts: features of prompts for the scope, and last states of edits for the counterfactual."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from attrs import frozen
@@ -15,6 +15,10 @@ from editcore_serac.nets import Nets
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
+
+
+DEPTH: Final = 1 / 3
+"""Relative depth of the scope's block without a setting: chosen on the demo model."""
 
 
 @frozen(eq=False)
@@ -40,7 +44,7 @@ def places(session: "Session", layer: int | None) -> Places:
         raise UsageError("serac edits decoders only", hint="use --method grace or --method retrieval")
     n = session.anatomy.n_layers
     if layer is None:
-        layer = (n - 1) // 2
+        layer = round(DEPTH * (n - 1))
     if layer >= n:
         raise UsageError(f"there is no block {layer}: the model has {n}", hint="--set layer=NUMBER, from 0")
     return Places(Site("block", layer), Site("block", n - 1))

@@ -13,19 +13,21 @@ if TYPE_CHECKING:
 
 @frozen
 class Texts:
-    """`edit` is the request, `outer` its rephrases with the new target, `own` its locality probes with an answer."""
+    """`edit` is the request, `outer` its rephrases with the new target, `own` its locality probes by facet."""
 
     edit: Item
     outer: tuple[Item, ...]
-    own: tuple[Item, ...]
+    own: tuple[tuple[Item, ...], ...]
 
 
 def texts(session: "Session", case: Case) -> Texts:
     """The texts of a case; what the model cannot read is left out."""
     encoded = session.encode(case.request)
     outer = [_item(session, case, prompt, case.request.target_new) for prompt in case.rephrases]
-    probes = [probe for some in case.locality.values() for probe in some if probe.targets]
-    own = [_item(session, case, probe.prompt, probe.targets[0]) for probe in probes]
+    own = [
+        tuple(filter(None, (_item(session, case, one.prompt, one.targets[0]) for one in probes if one.targets)))
+        for probes in case.locality.values()
+    ]
     edit = (tuple(encoded.prompt_ids), tuple(encoded.target_ids))
     return Texts(edit, tuple(filter(None, outer)), tuple(filter(None, own)))
 
