@@ -31,5 +31,5 @@ class TestSerac(MethodConformance):
     @classmethod
     def assets(cls, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AssetStore:
         session = opened(folder, tmp_path_factory.mktemp("assets"))
-        shortly_trained(session, "serac", {"steps": 40, "every": 40}, lr=3e-3)
+        shortly_trained(session, "serac", {"steps": 150, "batch": 12, "every": 150}, lr=3e-3)
         return session.assets

@@ -87,7 +87,8 @@ def answer(states: Tensor, query: Tensor, entry: Entry) -> Tensor:
     keys, values = entry.keys.to(device), entry.values.to(device)
     scores = normed(states) @ query.to(device) @ keys.T / keys.shape[1] ** 0.5  # (S, T + 1)
     share = scores.softmax(-1)
-    return (share[:, :-1] @ values + share[:, -1:] * states.float()).to(states.dtype)
+    found: Tensor = share[:, :-1] @ values + share[:, -1:] * states.float()
+    return found.to(states.dtype)
 
 
 def split(starts: Sequence[int], keys: Tensor, values: Tensor) -> list[tuple[Tensor, Tensor]]:
