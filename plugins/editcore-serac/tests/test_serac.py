@@ -9,7 +9,8 @@ import torch
 
 import editcore
 from editcore import EditOptions, EditRequest, Patch
-from editcore.testing.training import opened, shortly_trained, taught_cases
+from editcore.assets.store import AssetStore
+from editcore.testing.training import opened, taught_cases
 from editcore_hooks import UsageError
 from editcore_serac.kind import ScopedKind
 
@@ -17,13 +18,8 @@ OPTIONS = EditOptions("serac")
 
 
 @pytest.fixture(scope="module")
-def session(gpt2_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> editcore.Session:
-    session = opened(gpt2_folder, tmp_path_factory.mktemp("assets"))
-    with pytest.raises(UsageError, match="not trained") as caught:
-        session.edit_all([taught_cases()[0].request], OPTIONS, measured=False)
-    assert "editcore train MODEL --method serac" in str(caught.value.hint)
-    shortly_trained(session, "serac", {"steps": 40, "every": 40}, lr=3e-3)
-    return session
+def session(gpt2_folder: Path, trained: AssetStore) -> editcore.Session:
+    return editcore.open(gpt2_folder, assets=trained)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +30,12 @@ def requests() -> list[EditRequest]:
 @pytest.fixture(scope="module")
 def patches(session: editcore.Session, requests: list[EditRequest]) -> list[Patch]:
     return session.edit_each(requests, OPTIONS, measured=False)
+
+
+def test_without_a_training_an_edit_is_refused(gpt2_folder, requests, tmp_path):
+    with pytest.raises(UsageError, match="not trained") as caught:
+        opened(gpt2_folder, tmp_path / "assets").edit_all(requests, OPTIONS, measured=False)
+    assert "editcore train MODEL --method serac" in str(caught.value.hint)
 
 
 def logits(session: editcore.Session, request: EditRequest) -> torch.Tensor:

@@ -7,7 +7,6 @@ import pytest
 from editcore.assets.store import AssetStore
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
-from editcore.testing.training import opened, shortly_trained
 
 BASE = "it was trained for one base, and asks for another training on another"
 
@@ -29,7 +28,5 @@ class TestSerac(MethodConformance):
 
     @pytest.fixture(scope="class")
     @classmethod
-    def assets(cls, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> AssetStore:
-        session = opened(folder, tmp_path_factory.mktemp("assets"))
-        shortly_trained(session, "serac", {"steps": 150, "batch": 12, "every": 150}, lr=3e-3)
-        return session.assets
+    def assets(cls, trained: AssetStore) -> AssetStore:
+        return trained  # assets belong to weights, not to a folder

@@ -62,7 +62,8 @@ def compute_update(session: "Session", requests: Sequence[EditRequest], hparams:
     with session.at_base():  # states of the base, whatever memories answer now
         for text in texts:
             encoded = session.encode(once[text])
-            found = read(session, (encoded.prompt_ids, encoded.target_ids), where)
+            # one by one: an edit does not depend on the others of its batch
+            (found,) = read(session, [(encoded.prompt_ids, encoded.target_ids)], where)
             entries.append(entry(session, nets, text[0], found, encoded.target_ids))
     starts = [0, *accumulate(len(one.keys) for one in entries)]
     ends = [torch.cat([one.values, one.values.new_zeros(1, one.values.shape[1])]) for one in entries]

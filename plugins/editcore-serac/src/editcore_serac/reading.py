@@ -8,7 +8,7 @@ from attrs import frozen
 from torch import Tensor
 
 from editcore.authoring.memories import Seen
-from editcore.authoring.models import Item, Tap, Trace, target_logits
+from editcore.authoring.models import Item, Place, Tap, Trace, forward, pad
 from editcore_hooks import Site, UsageError
 from editcore_serac.memory import Entry, features
 from editcore_serac.nets import Nets
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 DEPTH: Final = 1 / 3
 """Relative depth of the scope's block without a setting: chosen on the demo model."""
+ROWS: Final = 64
+"""Most texts that are read in one forward."""
 
 
 @frozen(eq=False)
@@ -51,18 +53,48 @@ def places(session: "Session", layer: int | None) -> Places:
 
 
 @torch.no_grad()
-def read(session: "Session", item: Item, where: Places) -> Read:
-    """Read one text by itself: its numbers do not depend on others. Prompt and target have at least one token each."""
-    prompt, target = item
-    taps = {site: Tap(output=True) for site in (where.reads, where.acts)}
-    with Trace(session.anatomy, taps) as trace:  # type: ignore[arg-type]
-        # the last token of an item is only a label, so one more lets the model read the whole target
-        logits = target_logits(session.model, [(prompt, (*target, target[-1]))]).logits
-    middle, states = trace.output(where.reads), trace.output(where.acts)[0].float()
-    last = len(prompt) - 1
-    inside = (torch.arange(middle.shape[1], device=middle.device) <= last)[None]
-    seen = Seen(middle, middle, inside, torch.tensor([last], device=middle.device))
-    return Read(features(seen)[0], states[last:], int(logits[-1].argmax()))
+def read(session: "Session", items: Sequence[Item], where: Places) -> list[Read]:
+    """Read texts, those of like length together; a text by itself reads the same but for rounding.
+
+    Prompt and target have at least one token each.
+    """
+    found: dict[int, Read] = {}
+    taps: dict[Place, Tap] = {site: Tap(output=True) for site in (where.reads, where.acts)}
+    for some in portions([len(prompt) + len(target) for prompt, target in items]):
+        batch = pad([[*items[i][0], *items[i][1]] for i in some]).to(session.device)
+        last = batch.lengths - 1
+        with Trace(session.anatomy, taps) as trace:
+            logits = forward(session.model, batch, (torch.arange(len(some), device=last.device), last))  # (B, V)
+        ends = torch.tensor([len(items[i][0]) - 1 for i in some], device=last.device)
+        of, after = _features(trace.output(where.reads), ends), logits.argmax(-1).tolist()
+        for row, i in enumerate(some):
+            states = trace.output(where.acts)[row, int(ends[row]) : int(last[row]) + 1]
+            found[i] = Read(of[row], states.float(), after[row])
+    return [found[i] for i in range(len(items))]
+
+
+@torch.no_grad()
+def read_prompts(session: "Session", prompts: Sequence[Sequence[int]], where: Places) -> Tensor:
+    """Features of prompts alone, (n, 2d): the pass ends at the block that the scope compares."""
+    found: dict[int, Tensor] = {}
+    for some in portions([len(prompt) for prompt in prompts]):
+        batch = pad([prompts[i] for i in some]).to(session.device)
+        with Trace(session.anatomy, {where.reads: Tap(output=True)}, stop=True) as trace:
+            forward(session.model, batch)
+        found |= zip(some, _features(trace.output(where.reads), batch.lengths - 1), strict=True)
+    return torch.stack([found[i] for i in range(len(prompts))])
+
+
+def portions(lengths: Sequence[int]) -> list[list[int]]:
+    """Numbers of texts that are read together, at most `ROWS`, the shortest first, so that little is padded."""
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    return [order[i : i + ROWS] for i in range(0, len(order), ROWS)]
+
+
+def _features(states: Tensor, ends: Tensor) -> Tensor:
+    """f of rows of states (B, S, d) whose prompts end in the columns `ends` (B,), (B, 2d)."""
+    inside = torch.arange(states.shape[1], device=states.device) <= ends[:, None]  # (B, S)
+    return features(Seen(states, states, inside, ends))
 
 
 def entry(session: "Session", nets: Nets, prompt: str, found: Read, target: Sequence[int]) -> Entry:

@@ -10,14 +10,16 @@ from editcore_hooks import Case, EditcoreError
 if TYPE_CHECKING:
     from editcore_hooks import Session
 
+Ids = tuple[int, ...]
+
 
 @frozen
 class Texts:
-    """`edit` is the request, `outer` its rephrases with the new target, `own` its locality probes by facet."""
+    """`edit` is the request, `outer` its rephrases with the new target, `own` prompts of locality probes by facet."""
 
     edit: Item
     outer: tuple[Item, ...]
-    own: tuple[tuple[Item, ...], ...]
+    own: tuple[tuple[Ids, ...], ...]
 
 
 def texts(session: "Session", case: Case) -> Texts:
@@ -25,14 +27,14 @@ def texts(session: "Session", case: Case) -> Texts:
     encoded = session.encode(case.request)
     outer = [_item(session, case, prompt, case.request.target_new) for prompt in case.rephrases]
     own = [
-        tuple(filter(None, (_item(session, case, one.prompt, one.targets[0]) for one in probes if one.targets)))
+        tuple(item[0] for one in probes if one.targets and (item := _item(session, case, one.prompt, one.targets[0])))
         for probes in case.locality.values()
     ]
     edit = (tuple(encoded.prompt_ids), tuple(encoded.target_ids))
     return Texts(edit, tuple(filter(None, outer)), tuple(filter(None, own)))
 
 
-def _item(session: "Session", case: Case, prompt: str, target: str) -> Item | None:
+def _item(session: "Session", case: Case, prompt: str, target: str) -> tuple[Ids, Ids] | None:
     request = case.request
     try:
         found = encode_prompt(
