@@ -37,23 +37,23 @@ def test_texts_that_are_read_together_are_those_of_a_plain_forward(session):
 
 
 def test_losses_and_gradients_are_those_of_reading_one_by_one(session, monkeypatch):
-    cases, found = taught_cases()[:10], []
-    for rows in (1, 4, 64):
+    cases, found = taught_cases()[:6], []
+    for rows in (1, 4):
         monkeypatch.setattr("editcore_serac.reading.ROWS", rows)
         learner = SeracLearner(session, SeracHparams(), places(session, None))
         learner.prepare(cases)
         losses = learner.add_gradients(cases, 1.0, random.Random(0))
         grads = {name: parameter.grad for name, parameter in learner.nets.named_parameters()}
         found.append(({**losses, **learner.measure(cases)}, grads))
-    for figures, grads in found[1:]:
-        assert figures == pytest.approx(found[0][0], rel=1e-3, abs=1e-5)
-        assert all(float(grad.norm()) > 0 for grad in grads.values())
-        for name, grad in grads.items():
-            torch.testing.assert_close(grad, found[0][1][name], rtol=1e-2, atol=1e-4)
+    (alone, plain), (together, grads) = found
+    assert together == pytest.approx(alone, rel=1e-3, abs=1e-5)
+    for name, grad in grads.items():
+        assert float(grad.norm()) > 0, name
+        torch.testing.assert_close(grad, plain[name], rtol=1e-2, atol=1e-4)
 
 
 def test_a_killed_training_ends_in_the_bits_of_a_whole_one(gpt2_folder, tmp_path, monkeypatch):
-    plan = {"steps": 6, "every": 3}
+    plan = {"steps": 4, "every": 2}
     whole = shortly_trained(opened(gpt2_folder, tmp_path / "whole"), "serac", plan)
     monkeypatch.setattr("editcore.training.loop.SAVE_SECONDS", -1.0)  # a work file after each step
     calls: list[int] = []
@@ -61,7 +61,7 @@ def test_a_killed_training_ends_in_the_bits_of_a_whole_one(gpt2_folder, tmp_path
 
     def dying(self: SeracLearner, *arguments: Any) -> Any:
         calls.append(1)
-        if len(calls) == 4:
+        if len(calls) == 3:
             raise KeyboardInterrupt
         return real(self, *arguments)
 
@@ -69,5 +69,5 @@ def test_a_killed_training_ends_in_the_bits_of_a_whole_one(gpt2_folder, tmp_path
     with pytest.raises(KeyboardInterrupt):
         shortly_trained(opened(gpt2_folder, tmp_path / "killed"), "serac", plan)
     resumed = shortly_trained(opened(gpt2_folder, tmp_path / "killed"), "serac", plan)
-    assert len(calls) == 4 + 3
+    assert len(calls) == 3 + 2
     assert resumed.sha256 == whole.sha256
