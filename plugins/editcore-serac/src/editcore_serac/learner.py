@@ -163,7 +163,7 @@ class SeracLearner:
     def shown(
         self, given: Sequence[Entry], vectors: Tensor, asked: Sequence[tuple[int, Item]], told: Sequence[Read]
     ) -> tuple[list[float], list[float]]:
-        """Of prompts with the numbers of their edits: whether that edit is found and said, and the losses."""
+        """Of prompts with the numbers of their edits: whether that edit is found and answers right, and the losses."""
         said, losses = [0.0] * len(asked), []
         for some in portions([len(prompt) + len(target) for _, (prompt, target) in asked]):
             read = [told[k] for k in some]
