@@ -2,7 +2,7 @@
 
 R-ROME writes the value at the mean key k̄ and leaves the prompt's key k_p to its likeness with k̄. Where the prompt
 begins with its subject, k_p is unlike every other key (few tokens stand before it, and the first ones of a text are
-special), and the edit does not reach the prompt that was asked for. P-ROME reaches it, and leaves the contexts to chance.
+special), and the edit misses the prompt that was asked for. P-ROME reaches it, and leaves the contexts to chance.
 """
 
 from typing import Final
