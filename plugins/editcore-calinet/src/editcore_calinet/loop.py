@@ -48,7 +48,9 @@ def train_(
                 each = nll(slotted.logits, batch)  # (E,)
                 own = each.tolist()
                 if not all(map(isfinite, own)):
-                    raise EditcoreError("the training diverged", hint=f"take smaller steps: --set lr={hparams.lr / 10:g}")
+                    raise EditcoreError(
+                        "the training diverged", hint=f"take smaller steps: --set lr={hparams.lr / 10:g}"
+                    )
                 seen += own
                 if max(own) >= hparams.stop_loss:
                     loss = each.mean() + hparams.spare_weight * sum(one(slotted) for one in left_alone)

@@ -13,7 +13,8 @@ from editcore.authoring.models import Mlp
 from editcore.authoring.patches import units_payload
 from editcore_calinet.hparams import CalinetHparams
 from editcore_calinet.loop import in_batches, train_
-from editcore_calinet.slots import random_keys, slots_at
+from editcore_calinet.keys import at_states, random_keys
+from editcore_calinet.slots import slots_at
 from editcore_calinet.sparing import spared
 from editcore_ft.objective import Example, TrainingRow, ended, nll
 from editcore_ft.training import final_losses, require, say_open
@@ -32,10 +33,16 @@ def compute_update(
     contexts = _contexts(session, hparams)
     batches = in_batches(examples(session, requests, contexts, hparams), hparams.batch_size)
     held = spared(session, [[requests[example.index] for example in batch] for batch in batches], hparams)
+    in_order = [
+        in_context(requests[example.index], context) for context in contexts for batch in batches for example in batch
+    ]
     generator = torch.Generator().manual_seed(session.seed)
 
     def keys(block: Site, mlp: Mlp, rows: int) -> Tensor:
-        return random_keys(mlp, rows, generator)
+        drawn = random_keys(mlp, rows, generator)
+        if hparams.key_init == "random":
+            return drawn
+        return at_states(session, mlp, in_order, drawn)
 
     slotted = slots_at(session, location, keys, hparams.slots)
     with session.progress("training slots", hparams.steps) as progress:

@@ -8,7 +8,6 @@ Dong et al. 2022, arXiv:2210.03329, equation 3, and its code for a gated one. Th
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from math import sqrt
 from typing import TYPE_CHECKING
 
 import torch
@@ -94,7 +93,9 @@ def slots_at(session: "Session", location: Location, keys: Callable[[Site, Mlp, 
     made = {}
     for site in location.sites:
         if site.role not in ("mlp_out", "block") or site.expert is not None:
-            raise UsageError(f"slots stand beside an MLP, not beside {site}", hint="choose another locator, or leave it out")
+            raise UsageError(
+                f"slots stand beside an MLP, not beside {site}", hint="choose another locator, or leave it out"
+            )
         if site.stack == "encoder":
             message = f"{site} is not in the decoder, which writes the target"
             raise UsageError(message, hint="choose a block of the decoder")
@@ -102,9 +103,3 @@ def slots_at(session: "Session", location: Location, keys: Callable[[Site, Mlp, 
         mlp = mlp_of(session.anatomy, block)
         made[block] = Slots.at(mlp, keys(block, mlp, count * (2 if mlp.gated else 1)).to(session.device))
     return Slotted(session, made)
-
-
-def random_keys(mlp: Mlp, rows: int, generator: torch.Generator) -> Tensor:
-    """(rows, d), uniform in ±1/√d, as a linear layer begins in the published code."""
-    bound = 1 / sqrt(mlp.hidden_size)
-    return torch.empty(rows, mlp.hidden_size).uniform_(-bound, bound, generator=generator)

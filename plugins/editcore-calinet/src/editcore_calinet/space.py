@@ -6,9 +6,10 @@ from typing import Any, Final
 from editcore_hooks import Tunable
 
 RECIPES: Final[tuple[Mapping[str, Any], ...]] = (
-    {"lr": 3e-3, "key_init": "random"},
-    {"lr": 1e-2, "key_init": "random"},  # as published
-    {"lr": 1e-3, "key_init": "random"},
+    {"lr": 3e-3, "key_init": "states", "spare_weight": 4.0},
+    {"lr": 1e-3, "key_init": "states", "spare_weight": 4.0},
+    {"lr": 3e-3, "key_init": "random", "spare_weight": 1.0},
+    {"lr": 1e-2, "key_init": "random", "spare_weight": 0.0},  # as published, but for the optimiser
 )
 MOST_PLACES: Final = 6
 TOGETHER: Final = 48
