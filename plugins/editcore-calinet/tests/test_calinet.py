@@ -79,7 +79,7 @@ def test_other_subjects_keep_more_of_their_answers_than_without_the_term(session
 )
 def test_places_without_an_mlp_of_the_decoder_are_refused(session: editcore.Session, sites: tuple[Site, ...]) -> None:
     method = Calinet(from_mapping(CalinetHparams, {"context_count": 0, "spare_weight": 0.0}))
-    with pytest.raises(EditcoreError, match="site|MLP|decoder"):
+    with pytest.raises(EditcoreError, match=r"site|MLP|decoder"):
         method.compute_update(session, REQUESTS, Location(sites), State(""))
 
 

@@ -1,6 +1,7 @@
 """CaliNET against a plain one: whole forwards of one row at a time, slot by slot, beside the model of transformers.
 
-Compared by norm: Adam's first steps go by the sign of a gradient, so that an entry with hardly any may fall on either side.
+Compared by norm: Adam's first steps go by the sign of a gradient, so that an entry with hardly any may fall on either
+side.
 """
 
 from pathlib import Path

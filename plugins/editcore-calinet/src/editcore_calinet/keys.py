@@ -3,8 +3,8 @@
 random   uniform in ±1/√d, as a linear layer begins in the published code
 states   the same, and to it κ (q − μ) / ‖q − μ‖², so that a slot fires with about κ at q and hardly elsewhere
 
-q is what the MLP reads at the last token of a subject, in turn of all facts and contexts, and μ the mean of what it reads at
-all tokens of the prompts.
+q is what the MLP reads at the last token of a subject, in turn of all facts and contexts, and μ the mean of what it
+reads at all tokens of the texts but the first.
 """
 
 from collections.abc import Sequence

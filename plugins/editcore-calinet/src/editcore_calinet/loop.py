@@ -36,7 +36,8 @@ def train_(
 ) -> Trained:
     """Train the slots until the loss of every request is below `stop_loss`, for `steps` passes at most.
 
-    A batch of which that holds takes no step. Raises `EditcoreError` when a loss is no longer finite.
+    A batch of which that holds takes no step; `spared` is what each batch is to leave alone.
+    Raises `EditcoreError` when a loss is no longer finite.
     """
     adam = torch.optim.Adam(slotted.leaves, lr=hparams.lr)
     losses: list[float] = []

@@ -12,13 +12,13 @@ from torch import Tensor
 from editcore.authoring.models import Mlp
 from editcore.authoring.patches import units_payload
 from editcore_calinet.hparams import CalinetHparams
-from editcore_calinet.loop import in_batches, train_
 from editcore_calinet.keys import at_states, random_keys
+from editcore_calinet.loop import in_batches, train_
 from editcore_calinet.slots import slots_at
 from editcore_calinet.sparing import spared
 from editcore_ft.objective import Example, TrainingRow, ended, nll
 from editcore_ft.training import final_losses, require, say_open
-from editcore_hooks import EditRequest, Location, Site, Update
+from editcore_hooks import EditRequest, Location, Update
 from editcore_keyvalue.contexts import CLEAN, check_contexts, in_context, sample_contexts
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def compute_update(
     ]
     generator = torch.Generator().manual_seed(session.seed)
 
-    def keys(block: Site, mlp: Mlp, rows: int) -> Tensor:
+    def keys(mlp: Mlp, rows: int) -> Tensor:
         drawn = random_keys(mlp, rows, generator)
         if hparams.key_init == "random":
             return drawn

@@ -33,10 +33,9 @@ class Slots:
 
     @classmethod
     def at(cls, mlp: Mlp, keys: Tensor) -> "Slots":
-        """Slots that add nothing yet: their values are zero. A gate begins with rows of its own of `keys` (n or 2n, d)."""
-        first, *second = keys.split(len(keys) // 2 if mlp.gated else len(keys))
-        gate = second[0].clone().requires_grad_() if second else None
-        return cls(mlp, first.clone().requires_grad_(), torch.zeros_like(first).requires_grad_(), gate)
+        """Slots whose values are zero: they add nothing yet. A gate takes one half of `keys`, which are then (2n, d)."""
+        first, *second = (part.clone().requires_grad_() for part in keys.chunk(2 if mlp.gated else 1))
+        return cls(mlp, first, torch.zeros_like(first).requires_grad_(), second[0] if second else None)
 
     @property
     def leaves(self) -> list[Tensor]:
@@ -86,8 +85,8 @@ class Slotted:
         return trace
 
 
-def slots_at(session: "Session", location: Location, keys: Callable[[Site, Mlp, int], Tensor], count: int) -> Slotted:
-    """`count` slots at each site, whose keys begin at `keys(block, mlp, rows)`. Raises `UsageError` at what is no MLP."""
+def slots_at(session: "Session", location: Location, keys: Callable[[Mlp, int], Tensor], count: int) -> Slotted:
+    """`count` slots at each site, with keys that begin at `keys(mlp, rows)`. Raises `UsageError` at what is no MLP."""
     if not location.sites:
         raise UsageError("the location names no site", hint="choose another locator, or leave it out")
     made = {}
@@ -101,5 +100,5 @@ def slots_at(session: "Session", location: Location, keys: Callable[[Site, Mlp, 
             raise UsageError(message, hint="choose a block of the decoder")
         block = Site("block", site.layer, site.stack)
         mlp = mlp_of(session.anatomy, block)
-        made[block] = Slots.at(mlp, keys(block, mlp, count * (2 if mlp.gated else 1)).to(session.device))
+        made[block] = Slots.at(mlp, keys(mlp, count * (2 if mlp.gated else 1)).to(session.device))
     return Slotted(session, made)

@@ -1,10 +1,10 @@
 """What the slots should leave alone: texts of the model, and the same questions about other subjects.
 
-L_s = λ · mean over places of KL(p₀ ‖ p), p₀ of the model before this edit. Not part of the published method, whose slots
-answer other questions with the targets too.
+L_s = λ · mean over places of KL(p₀ ‖ p), p₀ of the model before this edit; once for texts, once for questions. Not part
+of the published method, whose slots answer other questions with the targets too.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 import attrs
