@@ -33,7 +33,7 @@ class Slots:
 
     @classmethod
     def at(cls, mlp: Mlp, keys: Tensor) -> "Slots":
-        """Slots whose values are zero: they add nothing yet. A gate takes one half of `keys`, which are then (2n, d)."""
+        """Slots whose values are zero: they add nothing yet. A gate takes half of `keys`, which are then (2n, d)."""
         first, *second = (part.clone().requires_grad_() for part in keys.chunk(2 if mlp.gated else 1))
         return cls(mlp, first, torch.zeros_like(first).requires_grad_(), second[0] if second else None)
 
