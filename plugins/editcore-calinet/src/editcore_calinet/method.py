@@ -48,7 +48,7 @@ def compute_update(
     with session.progress("training slots", hparams.steps) as progress:
         trained = train_(slotted, batches, held, hparams, progress.advance)
     losses = final_losses(lambda batch: nll(slotted.logits, batch), batches, len(requests))
-    say_open(session, requests, losses, hparams.stop_loss)
+    say_open(session, requests, losses, hparams.stop_loss, "Raise steps or slots, or lower spare_weight")
     return Update(
         payload=units_payload({block: some.units() for block, some in slotted.slots.items()}),
         notes={
