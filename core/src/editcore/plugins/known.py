@@ -31,6 +31,7 @@ METHODS: Final[Mapping[str, str]] = {
     "retrieval": "editcore-ike",
     "rledit": "editcore-malmen",
     "rome": "editcore-rome",
+    "serac": "editcore-serac",
     "ultraedit": "editcore-ultraedit",
 }
 

@@ -34,12 +34,12 @@ class RomeHparams(KeyValueHparams):
         "margin); settled: as in PMET; never",
         source="this package, see its README",
     )
-    key_mode: Literal["r-rome", "rome", "p-rome"] = hparam(
-        "r-rome",
-        help="r-rome: the mean key over contexts throughout; rome: the prompt's key in the denominator, as first "
-        "published; p-rome: the prompt's key throughout",
+    key_mode: Literal["both", "r-rome", "rome", "p-rome"] = hparam(
+        "both",
+        help="both: the prompt's key and the mean key over contexts get the value; r-rome: the mean key throughout; "
+        "rome: the prompt's key in the denominator, as first published; p-rome: the prompt's key throughout",
         symbol="k*",
-        source="Gupta et al. 2024, arXiv:2403.07175",
+        source="this package, see its README; the others Gupta et al. 2024, arXiv:2403.07175",
     )
     spare_prompt: bool = hparam(
         True,

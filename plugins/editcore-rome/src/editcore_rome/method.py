@@ -8,10 +8,9 @@ ordinary keys too, see `sparing`.
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import frozen
 from torch import Tensor
 
-from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Update, UsageError
+from editcore_hooks import EditcoreError, EditRequest, Location, Update, UsageError
 from editcore_keyvalue.cholesky import factor, solve
 from editcore_keyvalue.contexts import contexts_of
 from editcore_keyvalue.fitting import UNCONVERGED, fit_values, value_settings
@@ -20,23 +19,13 @@ from editcore_keyvalue.ridge import ridge_of
 from editcore_keyvalue.rows import edit_rows
 from editcore_keyvalue.store import MomentRequest, collect, second_moments
 from editcore_keyvalue.value import Value
+from editcore_rome.both import RankOne, both_keys
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.presets import default_layer
 from editcore_rome.sparing import other_keys, spare
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
-
-
-@frozen
-class RankOne:
-    """Δ = Λ uᵀ with Λ (d,) and u (f,), float64."""
-
-    lam: Tensor
-    u: Tensor
-
-    def low_rank(self) -> LowRank:
-        return LowRank(self.lam.float()[:, None], self.u.float()[None, :])
 
 
 def collect_moments(session: "Session", hparams: Sequence[RomeHparams]) -> None:
@@ -114,10 +103,12 @@ def rank_one(
 
     `others` (m, f) are keys that u must leave alone, none as published.
 
-    r-rome: k* = k̄, the value there is m̄ = W k̄ + b. rome: u from k̄, but Λ with the prompt's key, whose product with
-    u can come near zero and blow the update up. p-rome: the prompt's key only. The bias cancels: v₀ is the prompt's
-    own output W k_p + b, so v₀ − m̄ = W (k_p − k̄).
+    both: see `both_keys`. r-rome: k* = k̄, the value there is m̄ = W k̄ + b. rome: u from k̄, but Λ with the prompt's
+    key, whose product with u can come near zero and blow the update up. p-rome: the prompt's key only. The bias
+    cancels: v₀ is the prompt's own output W k_p + b, so v₀ − m̄ = W (k_p − k̄).
     """
+    if key_mode == "both":
+        return both_keys(keys, delta, lower, others)
     keys, w = keys.double(), weight.double()
     k_prompt, k_mean = keys[0], keys.mean(0)  # (f,)
     u = solve(lower, k_prompt if key_mode == "p-rome" else k_mean).to(keys.device)
@@ -131,6 +122,6 @@ def rank_one(
     if divisor.abs() < 1e-2 * (keys @ u).abs().median():
         raise EditcoreError(
             "the key of this prompt is so unlike those in other contexts that the update would explode",
-            hint="use --set key_mode=r-rome",
+            hint="use --set key_mode=both",
         )
     return RankOne(residual / divisor, u)
