@@ -9,6 +9,7 @@ from typing import Final
 METHODS: Final[Mapping[str, str]] = {
     "adalora": "editcore-lora",
     "alphaedit": "editcore-alphaedit",
+    "calinet": "editcore-calinet",
     "crispedit": "editcore-crispedit",
     "emmet": "editcore-emmet",
     "ft": "editcore-ft",

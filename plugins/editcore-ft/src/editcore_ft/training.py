@@ -169,12 +169,18 @@ def final_losses(nll: Callable[[Sequence[Any]], Tensor], batches: Sequence[Seque
     return losses
 
 
-def say_open(session: "Session", requests: Sequence[EditRequest], losses: Sequence[float], limit: float) -> None:
+def say_open(
+    session: "Session",
+    requests: Sequence[EditRequest],
+    losses: Sequence[float],
+    limit: float,
+    remedy: str = "Raise steps or lr, or widen the constraint",
+) -> None:
     """Report how many edits did not converge, and the subject of the worst."""
     open_ = [i for i, loss in enumerate(losses) if not loss < limit]
     if open_:
         worst = max(open_, key=lambda i: losses[i])
         session.say(
             f"{len(open_)} of {len(requests)} edits did not converge: the loss of {requests[worst].subject!r} is "
-            f"{losses[worst]:.3g} > {limit:.2g}. Raise steps or lr, or widen the constraint"
+            f"{losses[worst]:.3g} > {limit:.2g}. {remedy}"
         )

@@ -1,0 +1,1 @@
+"""CaliNET: a small FFN of slots beside an MLP, trained on all facts of a call."""
