@@ -1,5 +1,6 @@
 """Tokenise a prompt, run a model on it, read and replace what flows through it. Imports torch."""
 
+from editcore.models.anatomy.mlp import Mlp, mlp_of, neurons
 from editcore.models.running.batch import Batch, Positions, align, forward, pad
 from editcore.models.running.branches import Branches, branch
 from editcore.models.running.cached_logits import cached_logits
@@ -18,6 +19,7 @@ __all__ = [
     "Batch",
     "Branches",
     "Item",
+    "Mlp",
     "Place",
     "Positions",
     "Recorded",
@@ -38,6 +40,8 @@ __all__ = [
     "forward",
     "joined_target",
     "mean_states",
+    "mlp_of",
+    "neurons",
     "pad",
     "record",
     "render_chat",

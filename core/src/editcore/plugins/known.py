@@ -30,6 +30,7 @@ METHODS: Final[Mapping[str, str]] = {
     "retrieval": "editcore-ike",
     "rledit": "editcore-malmen",
     "rome": "editcore-rome",
+    "t-patcher": "editcore-tpatcher",
     "ultraedit": "editcore-ultraedit",
 }
 

@@ -4,6 +4,7 @@
 """
 
 from collections.abc import Callable
+from typing import cast
 
 import attrs
 import torch
@@ -11,8 +12,8 @@ from attrs import frozen
 from torch import Tensor, nn
 from torch.nn.functional import linear
 
-from editcore.models.anatomy.model_map import Anatomy
-from editcore_hooks import EditcoreError, RefusedFileError, Site, UsageError
+from editcore.models.anatomy.model_map import Anatomy as ModelMap
+from editcore_hooks import Anatomy, EditcoreError, RefusedFileError, Site, UsageError
 from editcore_hooks.values import Role
 
 
@@ -34,7 +35,7 @@ class Mlp:
 
 def mlp_of(anatomy: Anatomy, block: Site) -> Mlp:
     """The MLP of a block. Raises `UsageError` when the model has no such block, or its MLP is not understood."""
-    stack = anatomy.stacks.get(block.stack)
+    stack = cast("ModelMap", anatomy).stacks.get(block.stack)
     out = anatomy.path(attrs.evolve(block, role="mlp_out"))
     assert stack is not None  # `path` has refused another
     fused = stack.fused is not None
