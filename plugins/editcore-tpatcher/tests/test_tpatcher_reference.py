@@ -37,7 +37,7 @@ def seen(session: editcore.Session, block: Site, ids: list[int]) -> Tensor:
 
 def memory(session: editcore.Session, block: Site) -> tuple[Tensor, Tensor]:
     """The kept states of ordinary text: those trained on, and every eighth."""
-    (asset,) = session.assets.list()
+    (asset,) = [each for each in session.assets.list() if each.kind == "ffn_inputs"]
     states = session.assets.load(asset)["states"]
     held = [i for i in range(len(states)) if i % 8 == 0]
     return states[[i for i in range(len(states)) if i % 8]], states[held]

@@ -34,7 +34,8 @@ def compute_update(
     for context in contexts:
         encoded = session.encode(in_context(request, context))
         rows.append((encoded.prompt_ids, encoded.target_ids))
-    logits = cached_logits(session.anatomy, rows, [site])
+    # an owner each: a row must hold one item, since the states are kept by item
+    logits = cached_logits(session.anatomy, rows, [site], owners=range(len(rows)))
     found, states = _read(session, mlp, logits, len(rows))
     chosen = mistakes(found, len(rows[0][1]), hparams.most_neurons)
     queries = queries_of(session, rows, states, chosen)  # (C, n, d)
