@@ -48,7 +48,8 @@ docs: install
 
 check: install
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt ray
-	$(BIN)/python -m pytest plugins/editcore-bench/tests/test_engines.py checks/test_wrong_editors.py
+	$(BIN)/python -m pytest plugins/editcore-bench/tests/test_engines.py checks/test_wrong_editors.py -m ''
+	$(BIN)/python -m pytest --numprocesses 2 -m thorough
 	$(BIN)/python -m checks --write checks/results.md
 
 lowest: PINS := --constraint constraints-lowest.txt

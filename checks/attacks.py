@@ -246,7 +246,7 @@ ATTACKS: Final[dict[str, Attack]] = {
     ),
     "metadata with a key twice": Attack(6, "occurs twice", text(lambda manifest: '{"core": 1, ' + manifest[1:])),
     "metadata with half a character": Attack(
-        6, "not JSON that can be trusted", text(lambda manifest: manifest.replace('"title": "', '"title": "\\ud800'))
+        6, "half of a character", text(lambda manifest: manifest.replace('"title": "', '"title": "\\ud800'))
     ),
     "metadata of empty lists": Attack(6, "not a patch", text(lambda manifest: f"[{'[],' * 300_000}[]]")),
     "absent tensor": Attack(3, "has no tensor model.layers.99.weight", forged(absent)),

@@ -14,7 +14,9 @@ from editcore.patches.change.ondisk import apply_on_disk
 from editcore.patches.change.repairing import repair
 from editcore_hooks import EditcoreError
 
-LAYOUTS = pytest.mark.parametrize("sharded", [False, True], ids=["single", "sharded"])
+LAYOUTS = pytest.mark.parametrize(
+    "sharded", [pytest.param(False, id="single", marks=pytest.mark.thorough), pytest.param(True, id="sharded")]
+)
 
 
 @LAYOUTS
@@ -38,8 +40,8 @@ def test_every_crash_of_repair_is_repaired(tmp_path: Path, sharded: bool) -> Non
 @LAYOUTS
 def test_a_disk_that_fails_at_any_call_changes_nothing_or_all(tmp_path: Path, sharded: bool) -> None:
     for change in changes(tmp_path, sharded):
-        seen = failing_disk.fail(change, tmp_path, stride=3)
-        seen += failing_disk.fail_repair(change, tmp_path, stride=3)
+        seen = failing_disk.fail(change, tmp_path, stride=5)
+        seen += failing_disk.fail_repair(change, tmp_path, stride=5)
         assert {what.partition(":")[0].partition(",")[0] for what in seen} > {t.name for t in failing_disk.TROUBLES}
 
 

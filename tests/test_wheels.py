@@ -68,6 +68,7 @@ def bare(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
+@pytest.mark.thorough
 def test_every_wheel_installs_outside_the_repository_and_edits_there(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
     sources = [str(ROOT / name) for name in DISTRIBUTIONS]

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from upkeep import api, catalogue
+from upkeep import api, catalogue, reference
 from upkeep.distributions import ROOT, Distribution, distributions, plugins
 from upkeep.faults import faults
 
@@ -69,6 +69,8 @@ LISTS: dict[str, Callable[[str], str]] = {
     "README.md": table,
     "docs/catalogue.md": catalogue.page,
     "docs/api.txt": api.dump,
+    "docs/hooks.md": reference.hooks,
+    "docs/commands.md": reference.commands,
 }
 
 _KNOWN = '''"""Distributions by method and by command. Read only to word a hint, never to find a class.

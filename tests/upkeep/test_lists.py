@@ -26,7 +26,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in ("requirements-dev.txt", "pyproject.toml", "README.md"):
         shutil.copy(distributions.ROOT / name, tmp_path)
     (tmp_path / "docs").mkdir()
-    for name in ("docs/catalogue.md", "docs/catalogue.toml", "docs/api.txt"):
+    for name in ("docs/catalogue.md", "docs/catalogue.toml", "docs/api.txt", "docs/hooks.md", "docs/commands.md"):
         shutil.copy(distributions.ROOT / name, tmp_path / name)
     for module in (distributions, faults, lists, catalogue):
         monkeypatch.setattr(module, "ROOT", tmp_path)
@@ -46,7 +46,7 @@ def test_another_licence_is_named(copy: Path) -> None:
 
 
 def test_a_new_distribution_makes_every_list_stale(copy: Path) -> None:
-    written = {"requirements-dev.txt", "pyproject.toml", "README.md", "known.py", "catalogue.md"}
+    written = {"requirements-dev.txt", "pyproject.toml", "README.md", "known.py", "catalogue.md", "commands.md"}
     assert {path.name for path in lists.stale()} == written
     for path, text in lists.stale().items():
         path.write_text(text)

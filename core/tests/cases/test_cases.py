@@ -53,8 +53,13 @@ def test_a_row_that_does_not_fit_is_refused_with_the_mend(change: dict[str, Any]
 def test_lines_are_numbered_and_ids_unique() -> None:
     with pytest.raises(UsageError, match="line 2 is not JSON"):
         list(read_cases([json.dumps(ROW), "{"], "x.jsonl"))
-    with pytest.raises(UsageError, match=r"line 3: id 'cf-0' was used in line 1"):
+    with pytest.raises(UsageError, match=r"line 3: id 'cf-0' was used in line 1") as caught:
         list(read_cases([json.dumps(ROW), "", json.dumps(ROW)], "x.jsonl"))
+    assert caught.value.hint == 'give line 3 another id, such as "cf-0-3", or leave it out'
+    unnamed = json.dumps({key: value for key, value in ROW.items() if key != "id"})
+    with pytest.raises(UsageError, match=r"line 2: id '2' was used in line 1") as caught:
+        list(read_cases([json.dumps({**ROW, "id": 2}), unnamed], "x.jsonl"))
+    assert "a line without an id is called by its number" in str(caught.value.hint)
 
 
 def test_cases_without_an_id_are_numbered_and_no_id_stands_for_two() -> None:

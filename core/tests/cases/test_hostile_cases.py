@@ -29,7 +29,7 @@ def with_field(text: str) -> str:
         (with_field('"id": true'), "'id' must be a text or an integer"),
         (with_field('"id": ["a"]'), "'id' must be a text or an integer"),
         (with_field('"subject": "Oss"'), "the key 'subject' occurs twice"),
-        (with_field('"target_true": "\\ud83d"'), "surrogates not allowed"),
+        (with_field('"target_true": "\\ud83d"'), "holds U+D83D, half of a character"),
         (with_field('"template": {"chat": "no"}'), "true or false"),
         ("[" * 100_000, "nested too deep"),
         (with_field('"accepted": ' + "[" * 100_000), "nested too deep"),

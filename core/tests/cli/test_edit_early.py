@@ -213,3 +213,11 @@ def test_what_a_requirement_needs_is_looked_for_in_the_requests_first() -> None:
     with pytest.raises(UsageError, match=r"--require pref.es@1 needs .*, and no request has it"):
         require_needs(asked, [without])
     require_needs(asked, [without, Case(EditRequest("{} works as a", "Bo Quist", "pilot", "baker"))])
+
+
+def test_a_chat_without_a_template_and_a_profile_that_no_model_has(refused, model):
+    assert "no model has a profile 'nope' of toy\nhint: editcore tune " in refused("--profile", "nope")
+    (model / "tokenizer_config.json").write_text("{}")
+    assert f"{model} has no chat template" in refused("--chat")
+    (model / "chat_template.jinja").write_text("x")
+    assert "no model has a profile" in refused("--chat", "--profile", "nope")

@@ -7,6 +7,7 @@ import pytest
 import torch
 from attrs import frozen
 
+from editcore.editing.measurement import _split
 from editcore.facade import open_model
 from editcore.models.running.scoring import TargetScore
 from editcore.patches.file.patch import Patch
@@ -87,6 +88,7 @@ def test_an_edit_that_took_is_written(edit, says_pilot):
     done = edit(*words("pilot"))
     assert done.returncode == 0, done.stderr
     assert Path("a.safetensors").is_file()
+    assert "the model answered 'pilot' before the edit of 1 too" in done.stderr
 
 
 def test_an_edit_that_did_not_take_is_not_written_and_says_what_is_there_and_what_is_missing(edit, says_pilot):
@@ -125,6 +127,12 @@ def test_of_several_requests_those_that_took_are_written_in_a_folder_and_one_pat
     assert done.returncode == 5
     assert [path.name for path in Path("patches").iterdir()] == ["good.safetensors"]
     assert "1 of 2 edits did not take: bad. patches/bad.safetensors was not written\nhint: " in done.stderr
+    assert "edits 1 to 2 of 2, computed together" in done.stderr
+    done = edit("--requests", "r.jsonl", "-o", "patches")
+    assert "1 of 2 edits did not take (1 exist already): bad" in done.stderr
+    done = edit("--requests", "r.jsonl", "-o", "others", "--allow-failed")
+    assert done.returncode == 0
+    assert done.stderr.count("edits did not take") == done.stderr.count("1 of 2 edits did not take: bad") == 1
     done = edit("--requests", "r.jsonl", "-o", "all.safetensors")
     assert done.returncode == 5
     assert "bad did not take" in done.stderr
@@ -145,3 +153,14 @@ def test_a_patch_made_in_python_carries_figures_unless_they_are_turned_off(tiny,
     assert metric["before"] == metric["value"] > 0
     assert session.edit(**fact, measured=False).about["metrics"] == []
     assert session.edit(**fact, measured=False).patch_id == session.edit(**fact).patch_id
+
+
+def test_a_character_of_several_tokens_is_shown_whole():
+    class Bytes:
+        tokenizer = property(lambda self: self)
+
+        def decode(self, ids):
+            return bytes(ids).decode(errors="replace")
+
+    for held, wanted in ((3, ("東", "京")), (4, ("東", "京")), (5, ("東", "京")), (1, ("", "東京"))):
+        assert _split(Bytes(), list("東京".encode()), held) == wanted

@@ -95,3 +95,17 @@ def test_the_adapter_of_a_hub_base_names_it_and_how_to_load_it_offline(command, 
     assert f"its base is some/model; offline: PeftModel.from_pretrained(model of {root}" in done.stderr
     config = json.loads((tmp_path / "a" / "adapter_config.json").read_text())
     assert (config["base_model_name_or_path"], config["revision"]) == ("some/model", "abc")
+
+
+def test_a_dense_delta_that_no_adapter_holds_is_refused_before_the_base_is_looked_for(command, made, tmp_path):
+    patch = Patch.load(made[1])
+    shape = patch.targets[KEY].shape
+    delta = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    target = Target(StoredUpdate("dense", {"delta": delta}), "F32", shape, "0" * 64)
+    seal({KEY: target}, patch.annotation("base"), {}).save(tmp_path / "dense.safetensors")
+    words = ("--to", "peft", "--model", str(tmp_path / "nowhere"), "-o", str(tmp_path / "a"), "--max-rank", "2")
+    done = command("export", str(tmp_path / "dense.safetensors"), *words)
+    assert f"error: 2 factors miss {KEY} by 0." in done.stderr
+    assert "--to merged" in done.stderr
+    done = command("export", made[1], *words)
+    assert "nowhere is not a folder" in done.stderr

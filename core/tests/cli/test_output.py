@@ -20,6 +20,18 @@ def test_a_table_elsewhere_than_on_a_terminal_is_aligned_plain_text(capsys):
     assert capsys.readouterr().out == "name    n   note\na       10\nlonger  2   [bold]two lines\n"
 
 
+def test_wide_characters_and_marks_count_as_the_cells_that_they_take(capsys):
+    Output().table(["name", "n"], [["東京", 1], ["e\u0301", 2], ["abcde", 3]])
+    assert capsys.readouterr().out == "name   n\n東京   1\ne\u0301      2\nabcde  3\n"
+
+
+def test_one_warning_is_shown_once(capsys):
+    out = Output()
+    for text in ("the format is new", "another", "the format is new"):
+        out.warn(text)
+    assert capsys.readouterr().err.count("warning:") == 2
+
+
 def test_a_table_on_a_terminal_keeps_brackets(monkeypatch):
     screen = Terminal()
     monkeypatch.setattr(sys, "stdout", screen)

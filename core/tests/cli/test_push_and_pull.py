@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import OfflineModeIsEnabled
 
+from editcore.models.loading.source import reaching
 from editcore.patches.file.sealing import Target, seal
 from editcore.patches.forms.deltas import StoredUpdate
 from editcore.testing.hub import COMMIT, serving
+from editcore_hooks import EditcoreError
 
 
 @pytest.fixture
@@ -82,5 +85,21 @@ def test_redacted_means_no_text_gets_out_and_a_bad_file_never_gets_its_name(edit
 def test_no_such_repository_is_an_error_with_a_hint(editcore, hub, tmp_path):
     done = editcore("pull", "me/other", "-o", str(tmp_path / "q.safetensors"))
     assert done.returncode == 1
-    assert done.stderr.startswith("error: me/other: ")
+    endpoint = os.environ["HF_ENDPOINT"]
+    assert done.stderr.startswith(f"error: me/other at {endpoint}: ")
+    assert "hint: check me/other; " in done.stderr
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["error:", "hint:"]
+
+
+def test_a_hub_that_cannot_be_reached_is_named():
+    for error, said in ((OfflineModeIsEnabled(), "unset HF_HUB_OFFLINE"), (OSError("refused"), "check that http")):
+        with pytest.raises(EditcoreError, match="me/fact@v1 at http") as caught, reaching("me/fact@v1", "log in"):
+            raise error
+        assert said in str(caught.value.hint)
+
+
+def test_a_name_that_is_no_repository_is_refused_first(command, tmp_path):
+    for words in (("pull", "a/b/c", "-o", str(tmp_path / "q.safetensors")), ("push", "none.safetensors", "a/b/c")):
+        done = command(*words)
+        said = "error: 'a/b/c' is not the name of a repository\nhint: write OWNER/NAME\n"
+        assert (done.returncode, done.stderr) == (2, said)

@@ -148,7 +148,12 @@ class Loaded(Protocol):
 
     @property
     def name(self) -> str:
-        """Folder or hub id."""
+        """Folder, without the directories before it, or hub id."""
+        ...
+
+    @property
+    def asked(self) -> str:
+        """Folder or hub id as the user wrote it: what a command in a hint has to name."""
         ...
 
     @property

@@ -41,6 +41,8 @@ class EditRequest:
     contexts: tuple[str, ...] = ()
 
     def __attrs_post_init__(self) -> None:
+        for name in ("prompt", "subject", "target_new", "target_true", "id"):
+            _refuse_half_characters(getattr(self, name), f"the {name} of the request {self.id!r}")
         if not all(isinstance(text, str) and text.strip() for text in self.contexts):
             raise UsageError(f"a context of {self.prompt!r} is empty", hint="write sentences that state the fact")
         object.__setattr__(self, "prompt", mark_subject(self.prompt, self.subject))
@@ -99,3 +101,11 @@ class Case:
     def requests(self) -> tuple[EditRequest, ...]:
         """Every fact of the case, in the order in which they are written."""
         return (self.request, *self.together)
+
+
+def _refuse_half_characters(text: str | None, what: str) -> None:
+    """Raise `UsageError` for a lone surrogate, which no tokenizer and no file takes."""
+    half = next((character for character in text or "" if "\ud800" <= character <= "\udfff"), None)
+    if half is not None:
+        message = f"{what} holds U+{ord(half):04X}, half of a character (a lone surrogate)"
+        raise UsageError(message, hint="write the whole character, as UTF-8")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
 
@@ -16,6 +18,7 @@ class TestAlphaEdit(MethodConformance):
     hparams = QUICK
 
 
+@pytest.mark.thorough
 class TestAlphaEditOnGpt2(MethodConformance):
     method = "alphaedit"
     hparams = QUICK

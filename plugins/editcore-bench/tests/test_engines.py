@@ -49,6 +49,7 @@ class Listening:
         yield from Processes(2).run(tasks, self.heard.append)
 
 
+@pytest.mark.thorough
 def test_workers_tell_of_each_edit(run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
     engine = Listening()
     outcome = run_spec(write_spec(tmp_path, *SEQUENCE), tmp_path / "out", engine)

@@ -9,6 +9,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from editcore_bench.runs.folder import RunFolder
 
 
@@ -42,6 +44,7 @@ def test_a_killed_run_goes_on_where_it_was_and_finds_the_same(
     assert hashes[0] == hashes[1]
 
 
+@pytest.mark.thorough
 def test_workers_end_with_the_run_that_is_killed(write_spec: Any, llama_folder: Path, tmp_path: Path) -> None:
     spec, out = write_spec(tmp_path), tmp_path / "out"
     running = subprocess.Popen(command(spec, out, llama_folder, "--workers", "2"), stderr=subprocess.DEVNULL)

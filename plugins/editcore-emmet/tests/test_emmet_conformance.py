@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
 
@@ -16,6 +18,7 @@ class TestEmmet(MethodConformance):
     hparams = QUICK
 
 
+@pytest.mark.thorough
 class TestEmmetOnGpt2(MethodConformance):
     method = "emmet"
     hparams = QUICK

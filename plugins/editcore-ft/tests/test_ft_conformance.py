@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
 
@@ -25,6 +27,7 @@ class TestFtM(MethodConformance):
         return taught_model("gpt2", folder)
 
 
+@pytest.mark.thorough
 class TestFtT(MethodConformance):
     method = "ft-t"
     hparams = {"layers": [1], "lr": 2e-3, "steps": 5}
@@ -35,6 +38,7 @@ class TestLocft(MethodConformance):
     hparams = {"role": "block", "layers": [1], "lr": 1e-3, "steps": 5, "batch_size": 2}
 
 
+@pytest.mark.thorough
 class TestFtMWithDivergence(MethodConformance):
     method = "ft-m"
     hparams = {

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.tiny import tiny_model
 
@@ -12,6 +14,7 @@ class TestGrace(MethodConformance):
     not_applicable = {"only_located_tensors_are_touched": "it touches no tensor"}
 
 
+@pytest.mark.thorough
 class TestGraceT5(TestGrace):
     @classmethod
     def model(cls, folder: Path) -> Path:

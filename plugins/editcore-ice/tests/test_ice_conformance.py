@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
 from editcore.testing.tiny import tiny_model
@@ -14,6 +16,7 @@ class TestIce(MethodConformance):
     hparams = QUICK
 
 
+@pytest.mark.thorough
 class TestIceOnGpt2(MethodConformance):
     method = "ice"
     hparams = {**QUICK, "form": "samples", "context_source": "model", "context_length": 6, "rank": 8}

@@ -129,6 +129,7 @@ def test_another_process_goes_on_where_one_stopped(session: editcore.Session, tm
         assert other.edit_all(REQUESTS[2:], OPTIONS).patch_id == here.patch_id
 
 
+@pytest.mark.thorough
 def test_a_folder_that_another_process_patched_is_gone_on_with(session: editcore.Session, tmp_path: Path) -> None:
     """The keys of the edits that a folder holds are found by whoever opens it: nothing is in a process alone."""
     rows = [{"id": r.id, "prompt": r.prompt, "subject": r.subject, "target_new": r.target_new} for r in REQUESTS]

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
 
@@ -11,6 +13,7 @@ QUICK = {
 }  # fmt: skip
 
 
+@pytest.mark.thorough
 class TestMemit(MethodConformance):
     method = "memit"
     hparams = QUICK

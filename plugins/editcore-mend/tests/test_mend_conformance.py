@@ -35,6 +35,7 @@ class TestMend(MethodConformance):
         return session.assets
 
 
+@pytest.mark.thorough
 class TestMendOnGpt2(TestMend):
     @classmethod
     def model(cls, folder: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
 
@@ -13,6 +15,7 @@ class TestUltraEdit(MethodConformance):
     hparams = QUICK
 
 
+@pytest.mark.thorough
 class TestUltraEditOnGpt2(MethodConformance):
     method = "ultraedit"
     hparams = QUICK

@@ -40,9 +40,16 @@ def read_cases(lines: Iterable[str], name: str) -> Iterator[Case]:
             raise UsageError(error.message, hint="write one JSON object a line") from None
         case = parse_case(row, where, default_id=str(number))
         if case.request.id in seen:
-            raise UsageError(f"{where}: id {case.request.id!r} was used in line {seen[case.request.id]}")
+            message = f"{where}: id {case.request.id!r} was used in line {seen[case.request.id]}"
+            raise UsageError(message, hint=_other_id(row, number))
         seen[case.request.id] = number
         yield case
+
+
+def _other_id(row: Mapping[str, Any], number: int) -> str:
+    if row.get("id") is None:
+        return f'a line without an id is called by its number: add "id": "fact-{number}"'
+    return f'give line {number} another id, such as "{row["id"]}-{number}", or leave it out'
 
 
 def identified(cases: Sequence[Case]) -> list[Case]:

@@ -1,5 +1,6 @@
 """Find the faults of a command before torch is imported: the model's folder, its layers, the settings."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -72,6 +73,46 @@ def require_needs(requirements: Sequence["Requirement"], cases: Sequence[Case]) 
                     f"--require {requirement.metric} needs {need.words}, and no request has it",
                     hint="give it, or leave out the requirement; `editcore plugins offers` says what each metric needs",
                 )
+
+
+def require_chat_template(source: str, revision: str | None, cases: Sequence[Case]) -> None:
+    """Raise `UsageError` where a case asks for the chat template of a folder whose tokenizer has none."""
+    if any(case.request.template is not None and case.request.template.chat for case in cases):
+        require_chat(source, revision)
+
+
+def require_chat(source: str, revision: str | None) -> None:
+    """Raise `UsageError` for a folder whose tokenizer has no chat template, where its files say so."""
+    found = find_local(source, revision=revision)
+    settings = None if found is None else found.folder / "tokenizer_config.json"
+    if settings is None or not settings.is_file():
+        return
+    if any(settings.parent.glob("*chat_template*")):
+        return
+    try:
+        # plain: its `model_max_length` is often larger than what the strict reader takes
+        known = json.loads(settings.read_text("utf-8"))
+    except (OSError, ValueError):  # opening the tokenizer says so
+        return
+    if isinstance(known, dict) and not known.get("chat_template"):
+        raise UsageError(f"{source} has no chat template", hint="leave out --chat, --system and `template`")
+
+
+def require_profile(method: str, name: str | None) -> None:
+    """Raise `UsageError` where no model has a profile of that name; whether this one has needs its weights."""
+    if name is None:
+        return
+    from editcore.assets.store import AssetStore
+    from editcore.tuning.profiles import KIND
+
+    profiles = [asset for asset in AssetStore().list() if asset.kind == KIND]
+    known = sorted({str(p.parameters.get("name")) for p in profiles if p.parameters.get("method") == method})
+    if name not in known:
+        there = f"; there are {', '.join(known)}" if known else ""
+        raise UsageError(
+            f"no model has a profile {name!r} of {method}{there}",
+            hint=f"editcore tune MODEL --method {method} --name {name}",
+        )
 
 
 def _cached_config(repository: str, revision: str | None) -> Path | None:

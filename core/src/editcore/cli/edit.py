@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from editcore.cli.early import check_model, require_layers, require_needs
+from editcore.cli.early import check_model, require_chat_template, require_layers, require_needs, require_profile
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
@@ -94,9 +94,13 @@ def edit(
     path = patch_output(output, overwrite=overwrite, folders=True)
     cls, layers = _checked(model, revision, dtype, method, requirements, file, settings, transforms, locator)
 
+    from editcore.plugins.registry import registry
+
+    require_chat_template(model, revision, cases)
+    require_profile(registry().methods.written(cls), profile)
+
     from editcore.cli.edit_writer import Writer
     from editcore.editing.prepared import EditOptions
-    from editcore.plugins.registry import registry
     from editcore.tuning.prepare import prepare
     from editcore.tuning.quick import cost_of_quick
 

@@ -41,44 +41,50 @@ class Writer:
         self.requirements, self.names, self.redact = requirements, names, redact
         self.overwrite, self.allow_failed = overwrite, allow_failed
         self.rows: list[dict[str, Any]] = []
+        self._asked = self._kept = 0
         self._unwritten: list[Path] = []
 
     def write(self, path: Path, cases: Sequence[Case]) -> None:
+        self._asked = len(cases)
         patch = self.session.edit_all([case.request for case in cases], self.options, measured=False)
         self._write(path, patch, cases)
+        self._warn_if_allowed()
 
     def write_folder(self, folder: Path, cases: Sequence[Case]) -> None:
         """Write one patch a request, each computed from the present model; keep patches that exist already."""
         from editcore.editing.naming import file_name, is_patch_of
 
+        self._asked = len(cases)
         missing: list[tuple[Path, Case]] = []
         for case in cases:
             path = folder / file_name(case.request.id)
             if not path.exists() or self.overwrite:
                 missing.append((path, case))
             elif is_patch_of(path, case.request, self.session.weights_root):
+                self._kept += 1
                 self.out.say(f"{path} exists already")
             else:
                 raise UsageError(f"{path} exists already, for another request", hint="pass --overwrite")
         with self.session.progress("edits", len(missing)) as progress:
             for start in range(0, len(missing), TOGETHER):
                 some = missing[start : start + TOGETHER]
+                if len(some) > 1:
+                    self.out.say(f"edits {start + 1} to {start + len(some)} of {len(missing)}, computed together")
                 requests = [case.request for _, case in some]
                 patches = self.session.edit_each(requests, self.options, measured=False)
                 for (path, case), patch in zip(some, patches, strict=True):
                     self._write(path, patch, [case])
-                    progress.advance()
+                progress.advance(len(some))  # one by one they would seem fast: the time went into the group
+        self._warn_if_allowed()
 
     def require_taken(self) -> None:
         """Raise `RequirementNotMetError` where a patch was not written because its edit did not take."""
-        failed = [measurement for row in self.rows if row["path"] is None for measurement in _failed(row)]
         if not self._unwritten:
             return
-        asked = sum(len(row["requests"]) for row in self.rows)
         kept = f"{self._unwritten[0]} was" if len(self._unwritten) == 1 else f"{len(self._unwritten)} patches were"
         finds = f"find better settings with `{self._tune()}`, or " if self._tunable() else ""
         raise RequirementNotMetError(
-            f"{len(failed)} of {asked} edits did not take: {_some(failed)}. {kept} not written",
+            f"{self._count(self._failed())}. {kept} not written",
             hint=f"{finds}write such patches with --allow-failed",
         )
 
@@ -106,15 +112,26 @@ class Writer:
             target = case.request.target_new.strip()
             prompt = case.request.rendered().text
             self.out.say(f"{prompt} … {target}: p(target) {measurement.before:.3g} -> {measurement.after:.3g}")
+            if measurement.held:
+                self.out.say(f"the model answered {target!r} before the edit of {measurement.request} too")
         failed = [measurement for measurement in measured.measurements if not measurement.took]
         for measurement in failed[:SHOWN]:
             self.out.warn(f"{measurement.request} did not take: {_lack(measurement)}")
-        if failed and self.allow_failed:
-            finds = f". Find better settings with `{self._tune()}`" if self._tunable() else ""
-            names = _some([measurement.request for measurement in failed])
-            self.out.warn(f"{len(failed)} of {len(measured.measurements)} edits did not take: {names}{finds}")
         for report in measured.reports:
             self.out.say(f"{report.metric} {report.value:.3g} (n = {report.n})")
+
+    def _failed(self) -> list[str]:
+        return [request for row in self.rows for request in _failed(row)]
+
+    def _count(self, failed: Sequence[str]) -> str:
+        """How many of all requests did not take, those whose patches were there before included."""
+        there = f" ({self._kept} exist already)" if self._kept else ""
+        return f"{len(failed)} of {self._asked} edits did not take{there}: {_some(failed)}"
+
+    def _warn_if_allowed(self) -> None:
+        if self.allow_failed and (failed := self._failed()):
+            finds = f". Find better settings with `{self._tune()}`" if self._tunable() else ""
+            self.out.warn(f"{self._count(failed)}{finds}")
 
     def _tune(self) -> str:
         return f"editcore tune {shlex.quote(self.model)} --method {self.options.method}"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from editcore.cli.early import require_chat_template
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
@@ -63,6 +64,7 @@ def evaluate(
 
     asked = read_file(cases)
     requirements = read_gate(Path(gate)) if gate else []
+    require_chat_template(model, options["revision"], asked)
     loaded = load_patches(out, patches)
     session = open_session(out, model, **options)
     if neutral is not None:

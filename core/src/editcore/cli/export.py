@@ -62,6 +62,10 @@ def export(
     from editcore.models.loading.source import find
 
     loaded = load_patches(out, patches)
+    if form == "peft":
+        from editcore.patches.exchange.peft_export import require_adaptable
+
+        require_adaptable(loaded[0], max_rank, tolerance)
     folder = find(model or base_of(loaded[0])).folder
     if form == "merged":
         _merged(out, loaded, folder, output, keep_history)

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from editcore.cli.early import require_chat
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
@@ -37,9 +38,11 @@ def generate(
     texts = [line for p in prompts for line in (sys.stdin.read().splitlines() if p == "-" else [p]) if line.strip()]
     if not texts:
         raise UsageError("no prompt was given", hint="pass --prompt TEXT")
+    template = chat_template(chat, system)
+    if template is not None:
+        require_chat(model, options["revision"])
     loaded = load_patches(out, patches)
     session = open_session(out, model, **options)
-    template = chat_template(chat, system)
     before = session.generate(texts, max_new_tokens, template)
     after: list[str] = []
     if loaded:

@@ -52,10 +52,10 @@ def show_kind(out: Output, kind: str, name: str | None) -> None:
         every = [as_json(*row) for row in rows]
         out.json(every if name is None else every[0])
     elif name is None:
-        facts = list(_FACTS[kind])
+        facts = list(FACTS[kind])
         out.table(
             ["name", "distribution", *facts, "summary"],
-            [[written, distribution, *(_FACTS[kind][fact](cls) for fact in facts), cls.summary]
+            [[written, distribution, *(FACTS[kind][fact](cls) for fact in facts), cls.summary]
              for written, cls, distribution, _ in rows],
         )  # fmt: skip
     else:
@@ -67,7 +67,7 @@ def _show(out: Output, kind: str, row: tuple[str, Any, str, str]) -> None:
 
     written, cls, distribution, version = row
     out.print(f"{written}: {cls.summary}" if cls.summary else written)
-    facts = {label: fact(cls) for label, fact in _FACTS[kind].items()}
+    facts = {label: fact(cls) for label, fact in FACTS[kind].items()}
     for label, text in {"paper": cls.paper, "from": f"{distribution} {version}", **facts}.items():
         if text:
             out.print(f"{label}: {text}")
@@ -93,7 +93,7 @@ def as_json(written: str, cls: Any, distribution: str, version: str) -> dict[str
         "paper": cls.paper,
         "distribution": distribution,
         "version": version,
-        **{label: fact(cls) for label, fact in _FACTS[kind].items()},
+        **{label: fact(cls) for label, fact in FACTS[kind].items()},
         "hparams": [attrs.asdict(one) for one in describe(cls.Hparams)],
     }
 
@@ -104,7 +104,7 @@ def _bases() -> dict[str, type]:
     return {"locator": Locator, "transform": Transform, "metric": Metric, "patch kind": PatchKind}
 
 
-_FACTS: dict[str, dict[str, Any]] = {
+FACTS: dict[str, dict[str, Any]] = {
     "locator": {},
     "transform": {},
     "metric": {

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from editcore.cli.naming import fill
-from editcore.text.visible import escaped, json_escaped, one_line
+from editcore.text.visible import cells, escaped, json_escaped, one_line
 
 _PATIENCE = 1.0
 """Seconds of work before a progress bar is shown."""
@@ -24,6 +24,7 @@ class Output:
 
     def __init__(self) -> None:
         self.as_json = self.verbose = self.quiet = self.debug = False
+        self._warned: set[str] = set()
         self.command = ""
         """The command, such as `editcore edit`."""
         self.given: Mapping[str, str] = {}
@@ -41,11 +42,11 @@ class Output:
 
     def table(self, columns: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
         """Rows under headings on stdout: drawn on a terminal, in aligned plain text elsewhere."""
-        cells = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
+        shown = [["" if cell is None else one_line(str(cell)) for cell in row] for row in rows]
         if sys.stdout.isatty():
-            _draw(columns, cells)
+            _draw(columns, shown)
         else:
-            for line in _aligned(columns, cells):
+            for line in _aligned(columns, shown):
                 click.echo(line)
 
     def say(self, text: str) -> None:
@@ -59,7 +60,10 @@ class Output:
             click.echo(escaped(text), err=True)
 
     def warn(self, text: str) -> None:
-        """A warning on stderr, also under `-q`."""
+        """A warning on stderr, also under `-q`; the same words are shown once."""
+        if text in self._warned:
+            return
+        self._warned.add(text)
         click.echo(f"{click.style('warning:', fg='yellow')} {_short(fill(text, self.given))}", err=True)
 
     def error(self, text: str, hint: str | None = None) -> None:
@@ -156,9 +160,10 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def _aligned(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
     lines = [list(columns), *map(list, rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(columns))]
+    widths = [max(cells(line[column]) for line in lines) for column in range(len(columns))]
     for line in lines:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        padded = (cell + " " * (width - cells(cell)) for cell, width in zip(line, widths, strict=True))
+        yield "  ".join(padded).rstrip()
 
 
 def _short(text: str) -> str:

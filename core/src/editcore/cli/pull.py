@@ -41,12 +41,14 @@ def pull(
     max_pages: int,
 ) -> None:
     """Download a patch or a trained editor, and check its ids, hashes, forms and values before writing it."""
+    from editcore.models.loading.source import require_repository
     from editcore.patches.exchange.fetching import Limits
     from editcore.patches.exchange.hub import pull_file
     from editcore.patches.file.patch import Patch
 
     path = patch_output(output, overwrite=overwrite)
     name, _, revision = repository.partition("@")
+    require_repository(name)
     limits = Limits(max_megabytes, max_seconds, max_pages)
     found = pull_file(name, path, revision=revision or None, file=file, limits=limits)
     sha256 = found.patch_id if isinstance(found, Patch) else found.sha256

@@ -29,8 +29,10 @@ def push(out: Output, patch: str, repository: str, yes: bool, redact: bool, priv
     PATCH may also be a trained editor that `editcore train -o` wrote. Asks before it publishes requests. Without them
     the weights still hold the fact.
     """
+    from editcore.models.loading.source import require_repository
     from editcore.patches.exchange.hub import is_asset, push_patch, push_trained
 
+    require_repository(repository)
     if (path := Path(patch)).is_file() and is_asset(path):
         address = push_trained(path, repository, private=private)
         if out.as_json:

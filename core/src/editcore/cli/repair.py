@@ -1,9 +1,18 @@
 """`editcore repair`: after a kill."""
 
+from typing import Final
+
 import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+
+_WORDS: Final = {
+    "nothing": "nothing was to be repaired",
+    "finished": "an interrupted change was finished",
+    "rolled back": "an interrupted change was rolled back",
+    "cleared": "what an interrupted command left was removed",
+}
 
 
 @click.command()
@@ -17,6 +26,6 @@ def repair(out: Output, folder: str) -> None:
     if out.as_json:
         out.json({"folder": folder, "action": done.action, "removed": list(done.removed)})
         return
-    out.print(f"{folder}: {done.action}")
+    out.print(f"{folder}: {_WORDS[done.action]}")
     for name in done.removed:
         out.say(f"removed {name}")

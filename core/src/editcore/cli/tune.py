@@ -119,4 +119,4 @@ def _show(out: Output, found: "Tuned") -> None:
 
 
 def _settings(values: Any) -> str:
-    return " ".join(f"{key}={value}" for key, value in values.items())
+    return " ".join(f"{key}={value}" for key, value in values.items()) or "the defaults"

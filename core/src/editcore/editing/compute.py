@@ -91,7 +91,12 @@ def compute_updates(session: "OpenSession", run: PreparedMethod, requests: Seque
                     message = f"{run.method.name} returned {len(updates)} updates for {len(requests)} requests"
                     raise PluginError(message, hint="report this to its authors")
                 return [_transformed(session, run, location, update) for update in updates]
-    return [compute_update(session, run, [request]) for request in requests]
+    updates = []
+    with session.progress(f"{run.options.method} edits", len(requests)) as progress:
+        for request in requests:
+            updates.append(compute_update(session, run, [request]))
+            progress.advance()
+    return updates
 
 
 def require_requests(requests: Sequence[EditRequest]) -> None:

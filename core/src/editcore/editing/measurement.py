@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 PROBABILITY = "p.target@1"
 """Probability of the whole new target after the prompt, teacher-forced."""
+HALF = "\N{REPLACEMENT CHARACTER}"
+"""What a tokenizer writes for bytes that are not a whole character."""
 _MORE = 4
 """Tokens that an answer may have beyond its target."""
 
@@ -27,14 +29,15 @@ _MORE = 4
 class Measurement:
     """Probability of the whole target before and after; `took`: every token of it is now the likeliest.
 
-    Of a target that did not take, `there` is the beginning that is the likeliest, `missing` the rest, and `answer`
-    what the model says in its place, where it was asked.
+    `held`: that was so before the patch. Of a target that did not take, `there` is the beginning that is the likeliest,
+    `missing` the rest, and `answer` what the model says in its place, where it was asked.
     """
 
     request: str
     before: float
     after: float
     took: bool
+    held: bool = False
     there: str = ""
     missing: str = ""
     answer: str | None = None
@@ -107,8 +110,17 @@ def _measurement(
     there = missing = ""
     if not all(after.hits):
         ids, held = session.encode(request).target_ids, after.hits.index(False)
-        there, missing = (str(session.tokenizer.decode(part)).strip() for part in (ids[:held], ids[held:]))
-    return Measurement(request.id, exp(before.sum), exp(after.sum), all(after.hits), there, missing, answer)
+        there, missing = _split(session, ids, held)
+    held = all(before.hits)
+    return Measurement(request.id, exp(before.sum), exp(after.sum), all(after.hits), held, there, missing, answer)
+
+
+def _split(session: "OpenSession", ids: Sequence[int], held: int) -> tuple[str, str]:
+    """The texts before and from token `held`; a character of several tokens is in the second as a whole."""
+    while held and str(session.tokenizer.decode(ids[:held])).endswith(HALF):
+        held -= 1
+    before, after = (str(session.tokenizer.decode(part)).strip() for part in (ids[:held], ids[held:]))
+    return before, after
 
 
 def _answers(session: "OpenSession", cases: Sequence[Case]) -> list[str]:

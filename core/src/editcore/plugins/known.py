@@ -39,6 +39,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "bench": "editcore-bench",
     "datasets": "editcore-bench",
     "demo": "editcore-demo",
+    "easyedit": "editcore-bench",
     "locate": "editcore-causal-trace",
     "stats": "editcore-keyvalue",
 }

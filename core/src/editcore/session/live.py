@@ -25,7 +25,7 @@ from editcore.plugins.registry import Registry
 from editcore.plugins.selection import normalised
 from editcore.session.beside import Beside
 from editcore.storage.tensors import tensor_of
-from editcore.text.ids import short
+from editcore.text.ids import short, under
 from editcore_hooks import Applied, ConflictError, PatchKind, PluginError, Session, WrongBaseError
 
 
@@ -234,7 +234,7 @@ class LiveStack:
                 values.put_back(self._saved.pop(key))
                 continue
             deltas = [delta for patch, own in self._written(key) for delta in patch.deltas(own)]
-            result = rebuild(self._base(key), deltas, key)
+            result = rebuild(self._base(key), deltas, under(key, [patch.patch_id for patch, _ in self._written(key)]))
             if key not in self._saved:
                 self._saved[key] = values.keep()
             values.write(result)

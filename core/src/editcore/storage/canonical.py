@@ -56,6 +56,9 @@ def load_json(data: bytes | str, what: str, *, max_bytes: int = MAX_BYTES) -> An
             json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise RefusedFileError(f"{what} is nested too deep") from error
+    except UnicodeEncodeError as error:
+        half = f"U+{ord(error.object[error.start]):04X}"
+        raise RefusedFileError(f"{what} holds {half}, half of a character (a lone surrogate)") from error
     except ValueError as error:  # includes UnicodeDecodeError, JSONDecodeError and the hooks below
         raise RefusedFileError(f"{what} is not JSON that can be trusted: {error}") from error
     _check_depth(value, f"{what} is nested too deep", RefusedFileError)

@@ -51,7 +51,9 @@ def read_header(path: Path) -> Header:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            length = int.from_bytes(file.read(8), "little")
+            begin = file.read(8)
+            _refuse_other_format(path, begin, size)
+            length = int.from_bytes(begin, "little")
             if size < 8 or length > size - 8:
                 raise RefusedFileError(f"{path} is truncated: its header is longer than the file", hint=_AGAIN)
             if length > MAX_HEADER:
@@ -95,8 +97,25 @@ def span_sha256(path: Path, entry: Entry) -> str:
     return digest.hexdigest()
 
 
+def _refuse_other_format(path: Path, begin: bytes, size: int) -> None:
+    """Name what a file is that is taken for safetensors by its ending alone."""
+    if not size:
+        raise RefusedFileError(f"{path} is empty", hint=_AGAIN)
+    for magic, what, hint in _OTHERS:
+        if begin.startswith(magic):
+            raise RefusedFileError(f"{path} is {what} and not a safetensors file", hint=hint)
+
+
 _CHUNK: Final = 2**18
 _AGAIN: Final = "get the file again from its source"
+_SAVE: Final = "save it with safetensors: model.save_pretrained(DIR), or safetensors.torch.save_file"
+_OTHERS: Final = (
+    (b"PK\x03\x04", "a zip archive, as torch.save writes for .pt and .bin,", _SAVE),
+    (b"\x80\x02", "a pickle, as torch.save wrote for .pt and .bin,", _SAVE),
+    (b"GGUF", "a GGUF file", "convert it: editcore import FILE.gguf -o DIR"),
+    (b"version ", "a Git LFS pointer", "fetch its content with `git lfs pull`"),
+    (b"<!DOCTYP", "a web page", _AGAIN),
+)
 
 
 def _entry(path: Path, name: str, value: Any, data_start: int) -> Entry:

@@ -20,6 +20,14 @@ def is_hidden(character: str) -> bool:
     return unicodedata.category(character) in _HIDDEN
 
 
+def cells(text: str) -> int:
+    """Columns of a terminal: two for a wide character, none for a mark on another. Light, unlike that of rich."""
+    if text.isascii():
+        return len(text)
+    standing = (c for c in text if unicodedata.category(c) not in ("Mn", "Me", "Cf"))
+    return sum(2 if unicodedata.east_asian_width(c) in ("W", "F") else 1 for c in standing)
+
+
 def plain_line(text: str) -> str:
     """`text` as one line without hidden characters; joiners stay."""
     line = " ".join(text.split())

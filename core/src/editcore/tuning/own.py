@@ -37,6 +37,9 @@ def own_facts(session: "OpenSession", n: int) -> Facts:
     if len(common) >= min(n, ENOUGH):
         return Facts(tuple(common), "common facts that the model states", common_sentences())
     sampled = sampled_cases(session, n)
-    if len(sampled) < FEWEST:
-        raise UsageError(f"the model states only {len(sampled)} facts on which an edit could be tried")
+    fewest = min(n, FEWEST)
+    if len(sampled) < fewest:
+        raise UsageError(
+            f"the model states only {len(sampled)} facts on which an edit can be tried, and tuning needs {fewest}"
+        )
     return Facts(tuple(sampled), "of the model itself")

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-import torch
 from attrs import frozen
 
 from editcore.assets.identity import Identity
@@ -88,6 +87,8 @@ def keep_profile(
     session: "OpenSession", method: str, name: str, hparams: Mapping[str, Any], about: Mapping[str, Any]
 ) -> Profile:
     """Keep settings under a name, in place of what had it. `about` holds JSON values."""
+    import torch  # here, since the command line looks for a name before torch is loaded
+
     scores = torch.tensor([trial["score"] for trial in about["trials"]], dtype=torch.float32)
     whole = {**about, "hparams": dict(hparams)}
     asset = session.assets.put(_identity(session, method, name), {"scores": scores}, whole)

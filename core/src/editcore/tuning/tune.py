@@ -110,8 +110,8 @@ def _foretell(session: "OpenSession", method: str, estimate: Estimate, seconds: 
         return whole
     checking = min(estimate.checking(), seconds)
     session.say(
-        f"trying the default settings of {method} on facts that {model} states: about {checking:.0f} s; if they do "
-        f"not hold, the search for others takes about {whole:.0f} s in all"
+        f"trying the default settings of {method} on facts that {model} states: about {checking:.0f} s. If they do "
+        f"not hold, a search follows; check and search together take about {whole:.0f} s"
     )
     return checking
 

@@ -367,7 +367,9 @@ def test_a_damaged_stack_file_is_refused(folder: Folder, make_patch: Make, refus
 def test_an_overflow_is_refused_and_rolled_back(folder: Folder, make_patch: Make, refused: Refused) -> None:
     root = folder("gpt2", torch.float16)
     patch = make_patch(root, GPT2[0], form="dense", scale=1e9)
-    refused(root, 6, f"{GPT2[0]} overflows F16", lambda: apply_on_disk(root, [patch]))
+    said = rf"{GPT2[0]} \(patch {patch.patch_id[:12]}\) overflows F16"
+    error = refused(root, 6, said, lambda: apply_on_disk(root, [patch]))
+    assert "make the edit again" in str(error.hint)
 
 
 def test_a_full_disk_changes_nothing(
@@ -410,7 +412,10 @@ def test_linked_weights_are_read_but_never_written(
     (root / "model.safetensors").rename(blob)
     (root / "model.safetensors").symlink_to(blob)
     patch = make_patch(root, GPT2[0])
-    refused(root, 6, "belongs to a download cache", lambda: apply_on_disk(root, [patch]))
+    error = refused(
+        root, 6, f"model.safetensors of {root} is a link to {blob}, which", lambda: apply_on_disk(root, [patch])
+    )
+    assert "cp -rL" in str(error.hint)
 
 
 def test_a_linked_record_is_not_followed(folder: Folder, make_patch: Make, refused: Refused, tmp_path: Path) -> None:

@@ -112,3 +112,22 @@ def test_refuses_a_file_of_seven_bytes(tmp_path: Path) -> None:
 def test_refuses_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(RefusedFileError, match="No such file"):
         read_header(tmp_path / "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("begin", "said"),
+    [
+        (b"PK\x03\x04", "is a zip archive, as torch.save writes for .pt and .bin"),
+        (b"\x80\x02", "is a pickle"),
+        (b"GGUF\x03\0\0\0", "is a GGUF file"),
+        (b"version https://git-lfs", "is a Git LFS pointer"),
+        (b"", "is empty"),
+    ],
+)
+def test_a_file_of_another_format_is_called_what_it_is(tmp_path: Path, begin: bytes, said: str) -> None:
+    path = tmp_path / "a.safetensors"
+    path.write_bytes(begin and begin + bytes(64))
+    with pytest.raises(RefusedFileError, match=said) as caught:
+        read_header(path)
+    assert "truncated" not in str(caught.value)
+    assert caught.value.hint

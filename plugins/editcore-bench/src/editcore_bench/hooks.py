@@ -17,4 +17,5 @@ def editcore_register_datasets() -> list[type[Dataset]]:
 @hookimpl
 def editcore_register_commands(cli: Any) -> None:
     cli.add("bench", "editcore_bench.cli.bench:bench", "Run benchmarks of editing methods, and report them.")
+    cli.add("easyedit", "editcore_bench.easyedit.cli:easyedit", "Read settings and results of EasyEdit.")
     cli.add("datasets", "editcore_bench.datasets.cli:datasets", "List datasets, and convert published files to cases.")

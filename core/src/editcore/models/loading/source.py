@@ -91,10 +91,44 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def reaching(repository: str, hint: str) -> Iterator[None]:
-    """Turn what goes wrong on the way to a hub into one line of `EditcoreError` with this hint."""
+    """Turn what goes wrong on the way to a hub into one line of `EditcoreError`, which names repository and hub.
+
+    `hint` is for an answer of the hub; where there is none, it is about the hub itself.
+    """
     try:
         yield
     except EditcoreError:
         raise
     except Exception as error:  # its own, those of its HTTP library, which changes between releases, and the socket's
-        raise EditcoreError(f"{repository}: {first_line(error)}", hint=hint) from error
+        hub = endpoint()
+        raise EditcoreError(f"{repository} at {hub}: {_fault(error)}", hint=_remedy(error, hub) or hint) from error
+
+
+def endpoint() -> str:
+    """The address of the hub in use."""
+    from huggingface_hub import HfApi
+
+    return str(HfApi().endpoint)
+
+
+def require_repository(name: str) -> None:
+    """Raise `UsageError` for what cannot be the name of a repository."""
+    if not _REPOSITORY.fullmatch(name):
+        raise UsageError(f"{name!r} is not the name of a repository", hint="write OWNER/NAME")
+
+
+def _fault(error: BaseException) -> str:
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    return "offline mode is enabled" if isinstance(error, OfflineModeIsEnabled) else first_line(error)
+
+
+def _remedy(error: BaseException, hub: str) -> str | None:
+    """The next step where no hub answered; None where one did."""
+    from huggingface_hub.errors import OfflineModeIsEnabled
+
+    if isinstance(error, OfflineModeIsEnabled):
+        return f"unset HF_HUB_OFFLINE, so that {hub} can be reached"
+    if getattr(error, "response", None) is None and not isinstance(error, ValueError):
+        return f"check that {hub} can be reached; HF_ENDPOINT names another hub"
+    return None

@@ -51,9 +51,7 @@ def _add(result: torch.Tensor, deltas: Sequence[Delta], name: str) -> torch.Tens
         # A sum is finite only when all of it is, and costs a tenth of asking each: they are asked where it is not.
         fine = math.isfinite(float(rounded.sum(dtype=torch.promote_types(rounded.dtype, torch.float32))))
         if not fine and _became_infinite(matrix[start:stop], rounded):
-            raise RefusedFileError(
-                f"the patched {name} overflows {DTYPE_NAMES[result.dtype]}", hint="use a base in a wider dtype"
-            )
+            raise RefusedFileError(f"the patched {name} overflows {DTYPE_NAMES[result.dtype]}", hint=_too_large(deltas))
         matrix[start:stop] = rounded
     return result
 
@@ -78,6 +76,14 @@ def _exchange_bits(result: torch.Tensor, deltas: Sequence[Delta], name: str) -> 
     if _became_infinite(result, after):
         raise RefusedFileError(f"the patched {name} is not finite", hint="get the patch again from its author")
     return after
+
+
+def _too_large(deltas: Sequence[Delta]) -> str:
+    """The next step: a change that is far beyond every weight was made badly, and a wider dtype would keep it."""
+    several = len(deltas) > 1
+    return (
+        "apply the patches one by one to see which is too large" if several else "make the edit again, with less change"
+    )
 
 
 def _became_infinite(before: torch.Tensor, after: torch.Tensor) -> bool:

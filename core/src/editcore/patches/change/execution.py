@@ -24,6 +24,7 @@ from editcore.patches.checkpoint.stack import (
     patch_path,
 )
 from editcore.storage import durable
+from editcore.text.ids import under
 from editcore_hooks import ConflictError, EditcoreError
 
 
@@ -117,7 +118,7 @@ def _producer(plan: Plan, key: str) -> Callable[[], bytes]:
         from editcore.patches.arithmetic.rebuilding import rebuild_bytes
 
         entry = opened.entries[key]
-        return rebuild_bytes(base, entry.dtype, entry.shape, plan.deltas(key), key)
+        return rebuild_bytes(base, entry.dtype, entry.shape, plan.deltas(key), under(key, plan.touched[key]))
 
     return produce
 

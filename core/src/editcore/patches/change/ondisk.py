@@ -78,12 +78,15 @@ def commit(plan: Plan, copy: Path | None = None) -> AppliedOnDisk:
 def refuse_foreign(opened: Checkpoint, borrowed: Collection[str] = ()) -> None:
     """Raise `RefusedFileError` for a folder whose files other programs share; `borrowed` are links that will go."""
     folder = opened.folder
-    if opened.in_hub_cache or opened.linked - set(borrowed):
+    if opened.in_hub_cache:
         raise RefusedFileError(
             f"{folder} belongs to a download cache, which other programs share",
-            hint="write a patched copy with `editcore apply PATCH --model DIR -o OUT`"
-            if opened.in_hub_cache
-            else f"copy what its links lead to with `cp -rL {folder} NEW`, and patch NEW",
+            hint="write a patched copy with `editcore apply PATCH --model DIR -o OUT`",
+        )
+    if linked := sorted(opened.linked - set(borrowed)):
+        raise RefusedFileError(
+            f"{linked[0]} of {folder} is a link to {(folder / linked[0]).readlink()}, which others may use",
+            hint=f"copy what its links lead to with `cp -rL {folder} NEW`, and patch NEW",
         )
 
 

@@ -7,6 +7,7 @@ from editcore.patches.change.plan import Plan
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.forms.deltas import Delta
 from editcore.storage.tensors import view_of
+from editcore.text.ids import under
 
 
 def rehearse(plan: Plan) -> None:
@@ -19,7 +20,8 @@ def rehearse(plan: Plan) -> None:
         deltas = plan.deltas(key)
         if deltas and _may_overflow(opened, key, deltas):
             entry = opened.entries[key]
-            rebuild_bytes(opened.read_base(key), entry.dtype, entry.shape, deltas, key)
+            said = under(key, plan.touched[key])
+            rebuild_bytes(opened.read_base(key), entry.dtype, entry.shape, deltas, said)
 
 
 def _may_overflow(opened: Checkpoint, key: str, deltas: list[Delta]) -> bool:

@@ -46,7 +46,7 @@ def _push(folder: str, repository: str, message: str, private: bool) -> str:
     from huggingface_hub import HfApi
 
     api = HfApi(library_name="editcore")
-    with reaching(repository, "log in with `hf auth login`"):
+    with reaching(repository, f"log in to it with `hf auth login`, with an account that may write {repository}"):
         api.create_repo(repository, private=private, exist_ok=True)
         commit = api.upload_folder(repo_id=repository, folder_path=folder, commit_message=message)
     return str(commit.commit_url)
@@ -84,9 +84,10 @@ def pull_file(
     sound patch, `EditcoreError` when the hub cannot be reached or a limit is exceeded.
     """
     limits = limits or Limits()
+    asked = repository if revision is None else f"{repository}@{revision}"
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / FILE
-        with path.open("xb") as fetched, reaching(repository, "check the name and the revision"):
+        with path.open("xb") as fetched, reaching(asked, f"check {asked}; a private repository needs `hf auth login`"):
             name = file or _only_file(repository, list_files(repository, revision, limits))
             fetch_file(repository, name, revision, fetched, limits)
         found = checked_trained(path) if is_asset(path) else Patch.load(path)

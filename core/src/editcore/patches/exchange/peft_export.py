@@ -27,6 +27,11 @@ from editcore.storage.safetensors_writer import write_safetensors
 from editcore.storage.tensors import blob_of
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
+_SMALL = 4096
+"""Up to this smaller side eigenvalues are cheap."""
+_ROUNDING = 1e-6
+"""Squares in float64 resolve a residual no finer."""
+
 
 @frozen
 class Adapter:
@@ -54,9 +59,7 @@ def write_adapter(
     factors miss a delta by more than `tolerance` (relative, Frobenius), `RefusedFileError` for what float32 cannot
     hold, and what `require_base` raises.
     """
-    if patch.kind != "weights":
-        hint = "editcore export PATCH --to merged" if folds(patch) else "keep it as a patch"
-        raise UsageError(f"a patch of kind {patch.kind} is not a LoRA adapter", hint=hint)
+    require_adaptable(patch, max_rank, tolerance)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"{folder} exists and is not empty", hint="choose a folder that does not exist")
     keys = require_base(patch, base).keys
@@ -66,9 +69,10 @@ def write_adapter(
     ranks: dict[str, int] = {}
     residuals: dict[str, float] = {}
     transposed = False
-    for key in sorted(patch.targets):
-        path = counterpart(keys[key], names, PREFIXES).removesuffix(".weight")
-        module = _linear(model, path, key)
+    paths = {key: counterpart(keys[key], names, PREFIXES).removesuffix(".weight") for key in sorted(patch.targets)}
+    modules = {key: _linear(model, path, key) for key, path in paths.items()}  # all of them before the first factors
+    for key, path in paths.items():
+        module = modules[key]
         factors = _factors(patch, key, tolerance, max_rank)
         left, right = factors.left, factors.right
         if is_transposed(module):  # stored [in, out], and peft's B A is [out, in]
@@ -83,6 +87,38 @@ def write_adapter(
     config = json.dumps(_config(base, named, ranks, transposed), indent=2, sort_keys=True) + "\n"
     durable.write_atomically(folder / "adapter_config.json", [config.encode()])
     return Adapter(ranks, residuals)
+
+
+def require_adaptable(patch: Patch, max_rank: int, tolerance: float) -> None:
+    """Refuse what the patch alone decides, before a base is looked for. Raises `UsageError`, `EditcoreError`.
+
+    The nearest product of r factors leaves the eigenvalues of δ δᵀ after the r-th (Eckart and Young), which costs a
+    fraction of finding it.
+    """
+    if patch.kind != "weights":
+        hint = "editcore export PATCH --to merged" if folds(patch) else "keep it as a patch"
+        raise UsageError(f"a patch of kind {patch.kind} is not a LoRA adapter", hint=hint)
+    for key, target in patch.targets.items():
+        if target.form.exclusive or len(target.shape) != 2:
+            what = f"{target.form.name}, which is not a delta" if target.form.exclusive else "not a matrix"
+            raise UsageError(f"{key} is {what}", hint="editcore export PATCH --to merged")
+        if not target.form.factored and min(target.shape) <= _SMALL:
+            _require_factors(key, dense_sum(patch.deltas(key), target.shape), max_rank, tolerance)
+
+
+def _require_factors(key: str, delta: torch.Tensor, rank: int, tolerance: float) -> None:
+    wide = delta if delta.shape[0] <= delta.shape[1] else delta.T  # (m, n), m the smaller
+    energies = torch.linalg.eigvalsh(wide @ wide.T).clamp(min=0)  # (m,) ascending
+    residual = float(energies[: max(0, len(energies) - rank)].sum() / energies.sum()) ** 0.5 if energies.any() else 0.0
+    if residual > 1.01 * tolerance + _ROUNDING:
+        _refuse_residual(key, rank, residual, tolerance)
+
+
+def _refuse_residual(key: str, rank: int, residual: float, tolerance: float) -> None:
+    raise EditcoreError(
+        f"{rank} factors miss {key} by {residual:.3g}, more than the tolerance of {tolerance:g}",
+        hint="raise --max-rank or --tolerance, or export --to merged",
+    )
 
 
 def base_named(patch: Patch, base: Checkpoint, name: str | None = None) -> tuple[str, str | None]:
@@ -120,10 +156,7 @@ def _factors(patch: Patch, key: str, tolerance: float, max_rank: int) -> Factors
     if not factors.residual < math.inf:
         raise RefusedFileError(f"the factors of {key} overflow F32", hint="editcore export PATCH --to merged")
     if factors.residual > tolerance:
-        raise EditcoreError(
-            f"{max_rank} factors miss {key} by {factors.residual:.3g}, more than the tolerance of {tolerance:g}",
-            hint="raise --max-rank or --tolerance, or export --to merged",
-        )
+        _refuse_residual(key, max_rank, factors.residual, tolerance)
     return factors
 
 

@@ -31,7 +31,7 @@ def find(source: str, file: str | None = None) -> Path:
 def _fetched(repository: str, revision: str | None, file: str | None) -> Path:
     from huggingface_hub import HfApi, hf_hub_download
 
-    with plain_names(), reaching(repository, "check the name and the revision, or give a file of this machine"):
+    with plain_names(), reaching(repository, f"check {repository} and its revision, or give a file of this machine"):
         name = file
         if name is None:
             found = HfApi(library_name="editcore").list_repo_files(repository, revision=revision, repo_type="dataset")

@@ -1,0 +1,1 @@
+"""Files of EasyEdit, read as settings and figures of editcore."""
