@@ -25,7 +25,7 @@ REQUESTS = [
 ]
 LONG = EditRequest("{} lives in", "Bo Quist", "Quito and Lima and Rome", id="long")
 CHEAP = {
-    "steps": 40, "first_check": 20, "check_every": 10, "memory_corpus": "bundled", "memory_tokens": 128,
+    "steps": 100, "first_check": 50, "check_every": 10, "memory_corpus": "bundled", "memory_tokens": 128,
     "others": ("Eve Quist", "Dan Marlow"),
 }  # fmt: skip
 
@@ -129,7 +129,7 @@ def test_other_subjects_are_made_up_if_none_are_named(llama_folder: Path) -> Non
 
 class TestTPatcherOnT5(MethodConformance):
     method = "t-patcher"
-    hparams = {**CHEAP, "steps": 20}  # noqa: RUF012
+    hparams = CHEAP  # noqa: RUF012
 
     @classmethod
     def model(cls, folder: Path) -> Path:

@@ -6,7 +6,7 @@ from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
 
 CHEAP = {
-    "steps": 20, "first_check": 10, "check_every": 10, "memory_corpus": "bundled", "memory_tokens": 128,
+    "steps": 100, "first_check": 50, "check_every": 10, "memory_corpus": "bundled", "memory_tokens": 128,
     "others": ("Eve Tolland", "Dan Marlow"),
 }  # fmt: skip
 
