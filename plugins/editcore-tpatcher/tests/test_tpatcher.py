@@ -129,7 +129,7 @@ def test_other_subjects_are_made_up_if_none_are_named(llama_folder: Path) -> Non
 
 class TestTPatcherOnT5(MethodConformance):
     method = "t-patcher"
-    hparams = CHEAP  # noqa: RUF012
+    hparams = CHEAP
 
     @classmethod
     def model(cls, folder: Path) -> Path:
