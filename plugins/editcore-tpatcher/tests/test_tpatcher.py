@@ -31,7 +31,7 @@ CHEAP = {
 
 
 def options(**values: Any) -> EditOptions:
-    return EditOptions("t-patcher", hparams=(("test", {**CHEAP, **values}),))
+    return EditOptions("t-patcher", tune=False, hparams=(("test", {**CHEAP, **values}),))
 
 
 def logprobs(session: editcore.Session) -> list[float]:

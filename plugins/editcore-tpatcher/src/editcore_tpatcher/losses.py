@@ -58,5 +58,6 @@ def silent_margin(mlp: Mlp, hparams: TPatcherHparams) -> float:
 def _worst(exponents: Tensor, count: int) -> Tensor:
     """The mean of the `count` largest exp(x); above `STEEPEST` its tangent, so that no gradient overflows."""
     largest = exponents.flatten().topk(min(count, exponents.numel())).values
-    bounded = largest.clamp(max=STEEPEST)
-    return (bounded.exp() + math.exp(STEEPEST) * (largest - bounded)).mean()
+    # not exp(x') + e^20 (x − x') with x' = min(x, 20): its gradients of ±e^20 cancel, and float32 keeps nothing of e^x
+    tangent = math.exp(STEEPEST) * (1 + largest - STEEPEST)
+    return torch.where(largest > STEEPEST, tangent, largest.clamp(max=STEEPEST).exp()).mean()
