@@ -1,4 +1,4 @@
-"""T-Patcher as its users meet it: neurons a token, single edits taken out of several, models with an encoder."""
+"""T-Patcher as its users meet it: neurons a token, single edits taken out of several."""
 
 from pathlib import Path
 from typing import Any
@@ -9,8 +9,6 @@ import torch
 import editcore
 from editcore import EditcoreError, EditOptions, EditRequest
 from editcore.authoring.models import mlp_of
-from editcore.testing.conformance import MethodConformance
-from editcore.testing.tiny import tiny_model
 from editcore_hooks import Location, Site, State
 from editcore_tpatcher.hooks import TPatcher
 from editcore_tpatcher.hparams import TPatcherHparams
@@ -25,7 +23,7 @@ REQUESTS = [
 ]
 LONG = EditRequest("{} lives in", "Bo Quist", "Quito and Lima and Rome", id="long")
 CHEAP = {
-    "steps": 100, "first_check": 50, "check_every": 10, "memory_corpus": "bundled", "memory_tokens": 128,
+    "layer": 2, "steps": 100, "first_check": 50, "check_every": 10, "memory_corpus": "bundled", "memory_tokens": 128,
     "others": ("Eve Quist", "Dan Marlow"),
 }  # fmt: skip
 
@@ -125,12 +123,3 @@ def test_other_subjects_are_made_up_if_none_are_named(llama_folder: Path) -> Non
     (encoded,) = [session.encode(EditRequest("{} works as a", "Eve Quist", "pilot"))]
     assert encoded.subject is not None
     assert len(named) == len(encoded.ids) - 1 - encoded.subject[-1]
-
-
-class TestTPatcherOnT5(MethodConformance):
-    method = "t-patcher"
-    hparams = CHEAP
-
-    @classmethod
-    def model(cls, folder: Path) -> Path:
-        return tiny_model("t5", folder)

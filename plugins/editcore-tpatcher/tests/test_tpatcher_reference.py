@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 import editcore
 from editcore import EditOptions, EditRequest
+from editcore.assets.store import AssetStore
 from editcore.authoring.models import mlp_of
 from editcore_hooks import Site
 
@@ -121,7 +122,7 @@ def worst(terms: list[Tensor], count: int) -> Tensor:
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_three_steps_are_those_of_the_plain_one(family: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    session = open_model(request.getfixturevalue(f"{family}_folder"), assets=AssetStore(tmp_path))
+    session = editcore.open(request.getfixturevalue(f"{family}_folder"), assets=AssetStore(tmp_path))
     patch = session.edit_all([REQUEST], EditOptions("t-patcher", tune=False, hparams=(("test", SETTINGS),)))
     for name, expected in plain(session).items():
         (found,) = (tensor for part, tensor in patch.tensors.items() if part.endswith(f".{name}"))
