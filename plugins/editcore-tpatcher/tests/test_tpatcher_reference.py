@@ -17,8 +17,8 @@ REQUEST = EditRequest("{} lives in", "Bo Quist", "Quito and Lima", id="1")
 CONTEXTS = ("{}", "Dan Marlow works as a miner. {}")
 STEPS = 3
 SETTINGS: dict[str, Any] = {
-    "steps": STEPS, "first_check": 1, "check_every": STEPS, "context_templates": CONTEXTS,
-    "memory_corpus": "bundled", "memory_tokens": 64,
+    "layer": 3, "steps": STEPS, "first_check": 1, "check_every": STEPS, "context_templates": CONTEXTS,
+    "memory_weight": 10.0, "memory_corpus": "bundled", "memory_tokens": 64,
     "others": ("Eve Quist", "Ada Marlow"), "worst_memory": 20, "worst_fire": 3, "value_init": 1.0, "smoothing": 0.2,
     "apart_margin": 1.0, "silent_margin": -2.0, "lr": 0.01,
 }  # fmt: skip
@@ -46,7 +46,7 @@ def memory(session: editcore.Session, block: Site) -> tuple[Tensor, Tensor]:
 
 def plain(session: editcore.Session) -> dict[str, Tensor]:
     """Keys, values, biases and gate after three steps."""
-    block = Site("block", session.anatomy.n_layers - 1)
+    block = Site("block", SETTINGS["layer"])
     mlp = mlp_of(session.anatomy, block)
     rows = []
     for context in CONTEXTS:

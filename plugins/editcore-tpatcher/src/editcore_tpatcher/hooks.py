@@ -6,16 +6,16 @@ from typing import Any
 from editcore_hooks import EditMethod, EditRequest, Location, Session, Site, State, Tunable, Update, hookimpl
 from editcore_hooks.values import Tensor
 from editcore_tpatcher.hparams import TPatcherHparams
-from editcore_tpatcher.space import space
+from editcore_tpatcher.space import default_layer, space
 
 EDITCORE_API = ">=1.0,<2"
 
 
 class TPatcher(EditMethod):
-    """One neuron for each mistaken token, in the MLP of the last block."""
+    """One neuron for each mistaken token, in the MLP of one block."""
 
     name = "t-patcher"
-    summary = "a neuron for each mistaken token, appended to the last MLP"
+    summary = "a neuron for each mistaken token, appended to an MLP"
     paper = "Huang et al. 2023, arXiv:2301.09785"
     Hparams = TPatcherHparams
     capabilities = frozenset({"sequential", "encoder-decoder"})
@@ -32,7 +32,9 @@ class TPatcher(EditMethod):
 
     def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         layer = self.hparams.layer
-        return Location((Site("mlp_out", session.anatomy.n_layers - 1 if layer is None else layer),), token="last")
+        return Location(
+            (Site("mlp_out", default_layer(session.anatomy.n_layers) if layer is None else layer),), token="last"
+        )
 
     def compute_update(
         self, session: Session, requests: Sequence[EditRequest], location: Location, state: State

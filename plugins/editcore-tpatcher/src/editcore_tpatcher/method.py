@@ -1,6 +1,6 @@
 """T-Patcher: find the tokens of a target that the model gets wrong, and train one neuron for each.
 
-Huang et al. 2023, arXiv:2301.09785: FFN'(x) = FFN(x) + Σᵢ vᵢ act(kᵢ · x + bᵢ) in the last block.
+Huang et al. 2023, arXiv:2301.09785: FFN'(x) = FFN(x) + Σᵢ vᵢ act(kᵢ · x + bᵢ) in one block.
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ from editcore_tpatcher.hparams import TPatcherHparams
 from editcore_tpatcher.losses import silent_margin
 from editcore_tpatcher.memory import earlier_of, memory_of, named, text_states
 from editcore_tpatcher.neurons import Neurons
+from editcore_tpatcher.space import default_layer
 from editcore_tpatcher.training import Task, train_
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def queries_of(session: "Session", rows: Sequence[Item], states: Tensor, chosen:
 def collect_memories(session: "Session", every: Sequence[TPatcherHparams]) -> None:
     """The memories that trials with these settings need, collected before the first."""
     for hparams in every:
-        layer = session.anatomy.n_layers - 1 if hparams.layer is None else hparams.layer
+        layer = default_layer(session.anatomy.n_layers) if hparams.layer is None else hparams.layer
         text_states(session, mlp_of(session.anatomy, Site("block", layer)), layer, hparams)
 
 
