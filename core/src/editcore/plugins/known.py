@@ -32,6 +32,7 @@ METHODS: Final[Mapping[str, str]] = {
     "rledit": "editcore-malmen",
     "rome": "editcore-rome",
     "serac": "editcore-serac",
+    "t-patcher": "editcore-tpatcher",
     "ultraedit": "editcore-ultraedit",
 }
 

@@ -1,0 +1,1 @@
+"""T-Patcher: neurons appended to an MLP, one for each token that the model gets wrong."""

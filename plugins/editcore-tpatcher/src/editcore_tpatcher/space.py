@@ -1,0 +1,27 @@
+"""Search space of `editcore tune`: two depths, and the strength of what keeps a neuron silent."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from editcore_hooks import Tunable
+
+RECIPES: Final[tuple[Mapping[str, Any], ...]] = (
+    {"context_count": 8, "memory_weight": 1.0},
+    {"context_count": 8, "memory_weight": 10.0},
+    {"context_count": 0, "memory_weight": 10.0},  # as published
+)
+
+
+def default_layer(n_layers: int) -> int:
+    """The block at two thirds of the depth. A state of the last one belongs to the next token more than to the fact: a
+    neuron there fires for other subjects too."""
+    return 2 * n_layers // 3
+
+
+def space(model: Mapping[str, Any]) -> Tunable:
+    """The default block, and the last, as published: nothing after that one can turn an answer into something else."""
+    n_layers = int(model["n_layers"])
+    return Tunable(
+        places=tuple({"layer": layer} for layer in dict.fromkeys((default_layer(n_layers), n_layers - 1))),
+        recipes=RECIPES,
+    )
