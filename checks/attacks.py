@@ -226,7 +226,7 @@ def moved(by: int) -> Build:
 
 ATTACKS: Final[dict[str, Attack]] = {
     "no safetensors file": Attack(6, "truncated", raw(b"hello, this is no patch at all")),
-    "empty file": Attack(6, "truncated", raw(b"")),
+    "empty file": Attack(6, "is empty", raw(b"")),
     "header longer than the file": Attack(6, "longer than the file", raw(struct.pack("<Q", 2**63) + b"{}")),
     "header over 100 MB": Attack(6, "over 100000000 bytes", _huge_header),
     "header not JSON": Attack(6, "not JSON", raw(headed(b'{"a": 1 '))),

@@ -2,14 +2,18 @@
 
 import inspect
 import re
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import click
 
 from upkeep.distributions import distributions
 
 WRITTEN = "Written by `make lists` from the code; do not edit it."
+SHAPE: Final[Mapping[str, Any]] = {
+    "max_content_width": 100, "terminal_width": 100, "help_option_names": ["-h", "--help"],
+}  # fmt: skip
+"""Of every context: a command remembers the names of its help option from the first one that asks."""
 
 
 def hooks(_: str = "") -> str:
@@ -31,14 +35,14 @@ def commands(_: str = "") -> str:
     from editcore.cli import root
 
     ours = {one.name for one in distributions() if one.installed}
-    context = click.Context(root, info_name="editcore", max_content_width=100, terminal_width=100)
+    context = click.Context(root, info_name="editcore", **SHAPE)
     offered = root.offers  # type: ignore[attr-defined]
     names = [name for name, found in offered.items() if not found[0].distribution or found[0].distribution in ours]
     lines = [f"# Commands\n\n{WRITTEN}\n", _help("editcore", root, context, names)]
     for name in sorted(names):
         command = root.get_command(context, name)
         if command is not None:
-            lines += _pages(command, click.Context(command, context, name, max_content_width=100, terminal_width=100))
+            lines += _pages(command, click.Context(command, context, name, **SHAPE))
     return "\n".join(lines)
 
 
@@ -48,7 +52,7 @@ def _pages(command: click.Command, context: click.Context) -> Iterator[str]:
         for name in command.list_commands(context):
             below = command.get_command(context, name)
             if below is not None:
-                yield from _pages(below, click.Context(below, context, name, max_content_width=100, terminal_width=100))
+                yield from _pages(below, click.Context(below, context, name, **SHAPE))
 
 
 def _help(path: str, command: click.Command, context: click.Context, names: Sequence[str] = ()) -> str:

@@ -146,7 +146,7 @@ def test_which_file_of_a_hub_dataset_must_be_clear(editcore, hub, tmp_path):
 def test_a_hub_dataset_that_is_not_there_is_an_error_with_a_hint(editcore, hub, tmp_path):
     done = editcore("datasets", "convert", "counterfact-flat", "me/none", "--to", str(tmp_path / "c.jsonl"))
     assert done.returncode == 1
-    assert done.stderr.startswith("error: me/none: ")
+    assert done.stderr.startswith("error: me/none at http://127.0.0.1:")
     assert [line.split()[0] for line in done.stderr.splitlines()] == ["error:", "hint:"]
 
 

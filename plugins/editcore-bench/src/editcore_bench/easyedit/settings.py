@@ -8,7 +8,7 @@ import attrs
 from attrs import field, frozen
 
 from editcore.authoring.settings import from_mapping, read_mapping, registry, suggestion_or_list
-from editcore_bench.easyedit.terms import LEFT, METHODS, SETTINGS
+from editcore_bench.easyedit.terms import AS_PUBLISHED, LEFT, METHODS, SETTINGS
 from editcore_hooks import UsageError
 
 
@@ -43,6 +43,7 @@ def convert_settings(path: Path) -> Converted:
             left[key] = f"{method} has no such setting" if ours not in fields else "off"
         else:
             settings[ours] = value
+    settings |= AS_PUBLISHED.get(name, {})
     if "v_lr" in settings and "v_stop" in fields:
         settings.setdefault("v_stop", "loss")  # as published: the whole loss ends the optimisation
     from_mapping(hparams, settings)

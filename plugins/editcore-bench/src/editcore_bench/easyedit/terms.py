@@ -23,6 +23,11 @@ METHODS: Final[Mapping[str, str]] = {
     "ROME": "rome",
     "ULTRAEDIT": "ultraedit",
 }
+AS_PUBLISHED: Final[Mapping[str, Mapping[str, object]]] = {
+    "R-ROME": {"key_mode": "r-rome", "spare_prompt": False},
+    "ROME": {"key_mode": "rome", "spare_prompt": False},
+}
+"""Settings whose defaults here differ from what the method does there, by its name there."""
 SETTINGS: Final[Mapping[str, str]] = {
     "clamp_norm_factor": "clamp",
     "kl_factor": "kl",
