@@ -13,8 +13,7 @@ RECIPES: Final[tuple[Mapping[str, Any], ...]] = (
 
 
 def default_layer(n_layers: int) -> int:
-    """The block at two thirds of the depth. A state of the last one belongs to the next token more than to the fact: a
-    neuron there fires for other subjects too."""
+    """The block at two thirds of the depth; the README has figures of this and of the last."""
     return 2 * n_layers // 3
 
 
