@@ -7,7 +7,7 @@ SOURCES := $(addsuffix /src,$(DISTRIBUTIONS))
 # the ends of the ranges are tested with the methods; these three bring tools and data that have ranges of their own
 ENDS := $(filter-out hooks core $(addprefix plugins/editcore-,bench demo lm-eval),$(DISTRIBUTIONS))
 
-.PHONY: install demo test lint types lists tests docs check lowest newest catalogue template api site wheels release-check draft clean
+.PHONY: install demo test lint types lists tests thorough docs check lowest newest catalogue template api site wheels release-check draft clean
 # the type checker has one core, beside the tests
 MAKEFLAGS += --jobs=2
 # pip leaves compiling to the first import; some environments forbid writing .pyc files
@@ -43,13 +43,15 @@ test: lint tests
 tests: install
 	$(BIN)/python -m pytest --numprocesses 2
 
+thorough: install  # what `make test` leaves out: second shapes and long roads
+	$(BIN)/python -m pytest --numprocesses 2 -m thorough
+
 docs: install
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_walkthrough.py plugins/editcore-bench/tests/test_datasets_docs.py
 
-check: install
+check: thorough
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt ray
 	$(BIN)/python -m pytest plugins/editcore-bench/tests/test_engines.py checks/test_wrong_editors.py -m ''
-	$(BIN)/python -m pytest --numprocesses 2 -m thorough
 	$(BIN)/python -m checks --write checks/results.md
 
 lowest: PINS := --constraint constraints-lowest.txt

@@ -15,7 +15,7 @@ from editcore_hooks import Site
 from editcore_keyvalue.cholesky import solve
 from editcore_keyvalue.rows import EditRows, TokenRow
 from editcore_keyvalue.value import ValueSettings, optimise_values
-from editcore_rome.method import rank_one
+from editcore_rome.rank_one import rank_one
 
 PROMPT, SUBJECT_END, TARGET = 12, 7, 2
 """Tokens of the prompt, how many of them end with the subject, and of the target."""

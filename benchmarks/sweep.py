@@ -20,7 +20,8 @@ from editcore_keyvalue.contexts import contexts_of
 from editcore_keyvalue.ridge import ridge_of
 from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_rome.hparams import RomeHparams
-from editcore_rome.method import fitted, rank_one, spared_keys
+from editcore_rome.method import fitted, spared_keys
+from editcore_rome.rank_one import rank_one
 from editcore_rome.space import space
 
 CONTEXTS = 2

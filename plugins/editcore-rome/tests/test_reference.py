@@ -21,7 +21,7 @@ from editcore_keyvalue.cholesky import factor
 from editcore_keyvalue.rows import edit_rows
 from editcore_keyvalue.store import MomentRequest, second_moments
 from editcore_keyvalue.value import Value, ValueSettings, optimise_values
-from editcore_rome.method import rank_one
+from editcore_rome.rank_one import rank_one
 
 LAYER = 1
 CONTEXTS = ("{}", "Bo Quist lives in Rome. {}", "So it is. {}")
@@ -109,18 +109,16 @@ def plain_moment(plain: Plain) -> tuple[Tensor, int]:
     return total / count, count
 
 
-def plain_value(plain: Plain, settings: ValueSettings, bound: float = 0.05) -> tuple[Tensor, Tensor, list[float]]:
-    """v₀, δ and losses by Adam in float32, moments .9 and .999, ε 1e-8; of `first` the prompt and the next contexts."""
-    everything = plain_rows(plain)
-    rows = everything[: settings.first or None]
+def plain_value(plain: Plain, settings: ValueSettings) -> tuple[Tensor, Tensor, list[float]]:
+    """v₀, δ and losses by Adam in float32, moments .9 and .999, ε 1e-8."""
+    rows = plain_rows(plain)
     kl_ids = plain.ids(f"{REQUEST.subject} is a")
     kl_s = len(plain.ids(REQUEST.subject)) - 1
     v0 = plain.run(rows[0][0])[2][rows[0][1]]
     start = plain.run(kl_ids)[0][kl_s].log_softmax(-1)
     delta = torch.zeros_like(v0)
     first, second, losses = torch.zeros_like(v0), torch.zeros_like(v0), []
-    step = 0
-    while True:
+    for step in range(settings.steps):
         d = delta.clone().requires_grad_(True)
         nll = torch.zeros(())
         for ids, s, target in rows:
@@ -133,11 +131,8 @@ def plain_value(plain: Plain, settings: ValueSettings, bound: float = 0.05) -> t
         loss = nll + settings.kl * kl + settings.weight_decay * size / v0.norm() ** 2
         losses.append(float(loss.detach()))
         part = losses[-1] if settings.stop == "loss" else float(nll.detach())
-        if part < bound or step == settings.steps - 1:
-            if rows == everything:
-                break
-            rows = everything
-            continue
+        if part < 0.05 or step == settings.steps - 1:
+            break
         (g,) = torch.autograd.grad(loss, d)
         first, second = 0.9 * first + 0.1 * g, 0.999 * second + 0.001 * g * g
         m, v = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
@@ -145,7 +140,6 @@ def plain_value(plain: Plain, settings: ValueSettings, bound: float = 0.05) -> t
         delta = delta - size * m / (v.sqrt() + 1e-8)
         if delta.norm() > settings.clamp * v0.norm():
             delta = delta * settings.clamp * v0.norm() / delta.norm()
-        step += 1
     return v0, delta, losses
 
 
@@ -194,19 +188,6 @@ def test_steps_sized_by_the_value_agree(session: editcore.Session, plain: Plain)
     _, delta, losses = plain_value(plain, settings)
     torch.testing.assert_close(value.delta, delta, rtol=1e-3, atol=1e-4)
     assert value.losses == pytest.approx(losses, rel=1e-4)
-
-
-def test_a_few_contexts_first_and_then_all_agree(
-    session: editcore.Session, plain: Plain, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    bound = 0.5 * fast(session, ValueSettings(1)).losses[0]
-    monkeypatch.setattr("editcore_keyvalue.fit.STOP_LOSS", bound)
-    settings = ValueSettings(steps=8, pace=0.2, clamp=100.0, stop="target", first=2)
-    value = fast(session, settings)
-    _, delta, losses = plain_value(plain, settings, bound)
-    torch.testing.assert_close(value.delta, delta, rtol=1e-2, atol=1e-3)
-    assert value.losses == pytest.approx(losses, rel=1e-3)
-    assert value.keys.shape[0] == len(CONTEXTS)
 
 
 def test_the_first_step_is_a_share_of_the_value(session: editcore.Session) -> None:

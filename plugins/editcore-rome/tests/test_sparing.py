@@ -11,7 +11,7 @@ from editcore.assets.store import AssetStore
 from editcore.models.tokens.spans import encode_request
 from editcore_hooks import Site
 from editcore_keyvalue.cholesky import factor, solve
-from editcore_rome.method import rank_one
+from editcore_rome.rank_one import rank_one
 from editcore_rome.sparing import SOFTNESS, other_keys, spare
 
 SITE = Site("mlp_out", 1)

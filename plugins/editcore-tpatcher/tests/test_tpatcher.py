@@ -10,10 +10,11 @@ import editcore
 from editcore import EditcoreError, EditOptions, EditRequest
 from editcore.authoring.models import mlp_of
 from editcore_hooks import Location, Site, State
+from editcore_keyvalue.contexts import made_up
 from editcore_tpatcher.hooks import TPatcher
 from editcore_tpatcher.hparams import TPatcherHparams
 from editcore_tpatcher.losses import memory_loss, silent_margin
-from editcore_tpatcher.memory import EARLIER, folded, made_up, other_states
+from editcore_tpatcher.memory import EARLIER, folded, other_states
 from editcore_tpatcher.neurons import Neurons
 
 REQUESTS = [

@@ -109,10 +109,9 @@ def _measurement(
 ) -> Measurement:
     there = missing = ""
     if not all(after.hits):
-        ids, held = session.encode(request).target_ids, after.hits.index(False)
-        there, missing = _split(session, ids, held)
-    held = all(before.hits)
-    return Measurement(request.id, exp(before.sum), exp(after.sum), all(after.hits), held, there, missing, answer)
+        there, missing = _split(session, session.encode(request).target_ids, after.hits.index(False))
+    took, held = all(after.hits), all(before.hits)
+    return Measurement(request.id, exp(before.sum), exp(after.sum), took, held, there, missing, answer)
 
 
 def _split(session: "OpenSession", ids: Sequence[int], held: int) -> tuple[str, str]:

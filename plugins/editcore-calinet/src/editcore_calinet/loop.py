@@ -22,11 +22,6 @@ class Trained:
     losses: tuple[float, ...] = field(repr=False)
 
 
-def in_batches(examples: Sequence[Example], size: int) -> list[Sequence[Example]]:
-    """The examples in their order, `size` at a time."""
-    return [examples[i : i + size] for i in range(0, len(examples), size)]
-
-
 def train_(
     slotted: Slotted,
     batches: Sequence[Sequence[Example]],

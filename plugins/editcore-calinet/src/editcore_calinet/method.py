@@ -13,13 +13,14 @@ from editcore.authoring.models import Mlp
 from editcore.authoring.patches import units_payload
 from editcore_calinet.hparams import CalinetHparams
 from editcore_calinet.keys import at_states, random_keys
-from editcore_calinet.loop import in_batches, train_
+from editcore_calinet.loop import train_
 from editcore_calinet.slots import slots_at
 from editcore_calinet.sparing import spared
+from editcore_ft.loop import in_batches
 from editcore_ft.objective import Example, TrainingRow, ended, nll
 from editcore_ft.training import final_losses, require, say_open
 from editcore_hooks import EditRequest, Location, Update
-from editcore_keyvalue.contexts import CLEAN, check_contexts, in_context, sample_contexts
+from editcore_keyvalue.contexts import contexts_for, in_context
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -30,7 +31,7 @@ def compute_update(
 ) -> Update:
     """Slots for all `requests` as a payload of units. What did not converge is reported, and noted with its loss."""
     require(requests, location)
-    contexts = _contexts(session, hparams)
+    contexts = contexts_for(session, hparams)
     batches = in_batches(examples(session, requests, contexts, hparams), hparams.batch_size)
     held = spared(session, [[requests[example.index] for example in batch] for batch in batches], hparams)
     in_order = [
@@ -79,14 +80,3 @@ def examples(
         for i, request in enumerate(requests)
     ]
     return sorted(made, key=lambda example: [(tuple(each.item[0]), each.labels) for each in example.rows])
-
-
-def _contexts(session: "Session", hparams: CalinetHparams) -> tuple[str, ...]:
-    """The contexts that the settings name or have sampled, the same all session long; at least the clean one."""
-    if hparams.context_templates:
-        return check_contexts(hparams.context_templates)
-    if not hparams.context_count or session.encoder_decoder:
-        return (CLEAN,)
-    length, count = hparams.context_length, hparams.context_count
-    key = ("contexts", session.seed, (length,), count)
-    return session.cached(key, lambda: sample_contexts(session, (length,), count), base=True)

@@ -16,7 +16,7 @@ from editcore.authoring.models import Item, sample, target_logits
 from editcore_calinet.hparams import CalinetHparams
 from editcore_calinet.slots import Slotted
 from editcore_hooks import EditRequest
-from editcore_keyvalue.contexts import CLEAN, beginnings
+from editcore_keyvalue.contexts import made_up
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -47,12 +47,6 @@ def spared(
     names = hparams.others or (() if session.encoder_decoder else made_up(session, hparams.other_count))
     common = _held(session, texts)
     return [(*common, *_held(session, _asked(session, batch, names))) for batch in batches]
-
-
-def made_up(session: "Session", count: int) -> tuple[str, ...]:
-    """At most `count` beginnings of sentences that the unedited model writes: they stand where a subject stands."""
-    names = (each.removesuffix(CLEAN).strip() for each in beginnings(session, count))
-    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def _asked(session: "Session", requests: Sequence[EditRequest], names: Sequence[str]) -> list[Item]:

@@ -15,11 +15,12 @@ from editcore_crispedit.hparams import CrispEditHparams
 from editcore_crispedit.own import increment, read
 from editcore_ft.hparams import FtHparams
 from editcore_ft.loop import Losses
-from editcore_ft.method import ROUNDED, contexts_for
+from editcore_ft.method import ROUNDED
 from editcore_ft.objective import Example, examples, nll
 from editcore_ft.training import Task, Training, require, trained_update
 from editcore_ft.weights import Trainable
 from editcore_hooks import EditRequest, Location, State, Update, UsageError
+from editcore_keyvalue.contexts import contexts_for
 from editcore_keyvalue.joint import edited_layers
 
 if TYPE_CHECKING:

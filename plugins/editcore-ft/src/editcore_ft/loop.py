@@ -40,9 +40,8 @@ class Trained:
     losses: tuple[float, ...] = field(repr=False)
 
 
-def in_batches(examples: Sequence[T], hparams: TrainingHparams) -> list[list[T]]:
-    """The examples in their order, `batch_size` at a time."""
-    size = hparams.batch_size
+def in_batches(examples: Sequence[T], size: int) -> list[list[T]]:
+    """The examples in their order, `size` at a time."""
     return [list(examples[i : i + size]) for i in range(0, len(examples), size)]
 
 
@@ -67,7 +66,7 @@ def train_(
     is the same for a batch of one.) Under `depth` every batch has its own passes and its own Adam. `clip` bounds every
     entry of a gradient. Raises `EditcoreError` when a loss is no longer finite.
     """
-    batches = in_batches(examples, hparams)
+    batches = in_batches(examples, hparams.batch_size)
     if hparams.schedule == "depth":
         runs = [_passes(copies, _same([batch], hparams), hparams, objective, advance, clip) for batch in batches]
         return Trained(
@@ -87,7 +86,7 @@ def _shuffled(examples: Sequence[T], hparams: TrainingHparams, seed: int) -> Ite
     generator = torch.Generator().manual_seed(seed)
     for _ in range(hparams.steps):
         order = torch.randperm(len(examples), generator=generator).tolist()
-        yield in_batches([examples[i] for i in order], hparams)
+        yield in_batches([examples[i] for i in order], hparams.batch_size)
 
 
 def _passes(

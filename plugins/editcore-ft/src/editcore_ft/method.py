@@ -11,7 +11,7 @@ from editcore_ft.objective import Example, examples, nll
 from editcore_ft.training import Task, Training, require, trained_update, trained_updates
 from editcore_ft.weights import Trainable
 from editcore_hooks import EditRequest, Location, Update
-from editcore_keyvalue.contexts import CLEAN, check_contexts, sample_contexts
+from editcore_keyvalue.contexts import contexts_for
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -56,17 +56,6 @@ def _training(session: "Session", requests: Sequence[EditRequest], hparams: FtHp
         return Task(objective, lambda batch: nll(logits, batch), ROUNDED * hparams.stop_loss, lambda _: notes)
 
     return Training(rows, task, "fine-tuning")
-
-
-def contexts_for(session: "Session", hparams: FtHparams) -> tuple[str, ...]:
-    """The contexts that the settings name or have sampled, the same all session long; at least the clean one."""
-    if hparams.context_templates:
-        return check_contexts(hparams.context_templates)
-    if not hparams.context_count:
-        return (CLEAN,)
-    length, count = hparams.context_length, hparams.context_count
-    key = ("contexts", session.seed, (length,), count)
-    return session.cached(key, lambda: sample_contexts(session, (length,), count))
 
 
 def _warn_of_many_tokens(

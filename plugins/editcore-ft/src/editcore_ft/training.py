@@ -61,7 +61,7 @@ def trained_update(
     """
     copies = copies or Copies(session, location.sites, anchored_at_base=hparams.anchor == "base")
     task = training.task(copies)
-    batches = in_batches(training.examples, hparams)
+    batches = in_batches(training.examples, hparams.batch_size)
     passes = hparams.steps * (len(batches) if hparams.schedule == "depth" else 1)
     with session.progress(training.label, passes) as progress:
         trained = train_(

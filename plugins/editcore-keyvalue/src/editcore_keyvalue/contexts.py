@@ -5,7 +5,7 @@ Meng et al. 2022 (ROME), appendix E.5: ten continuations of five tokens and ten 
 
 import unicodedata
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import attrs
 import torch
@@ -44,11 +44,37 @@ def contexts_of(session: "Session", hparams: KeyValueHparams, requests: Sequence
     """
     if hparams.context_templates:
         return check_contexts(hparams.context_templates)
-    key = ("contexts", session.seed, hparams.context_lengths, hparams.context_count)
-    lengths, count = hparams.context_lengths, hparams.context_count
-    sampled = session.cached(key, lambda: sample_contexts(session, lengths, count), base=True)
+    sampled = _sampled(session, hparams.context_lengths, hparams.context_count)
     chats = () if any(map(is_chat, requests)) else chat_contexts(session.tokenizer, hparams.context_chat)
     return (*sampled, *chats)
+
+
+class ContextSettings(Protocol):
+    """The settings of a method that trains each prompt in contexts of one length."""
+
+    @property
+    def context_templates(self) -> tuple[str, ...]: ...
+    @property
+    def context_count(self) -> int: ...
+    @property
+    def context_length(self) -> int: ...
+
+
+def contexts_for(session: "Session", hparams: ContextSettings) -> tuple[str, ...]:
+    """The contexts that the settings name or have sampled, the same all session long; at least the clean one.
+
+    It is the only one beside an encoder, where the model writes no text of its own.
+    """
+    if hparams.context_templates:
+        return check_contexts(hparams.context_templates)
+    if not hparams.context_count or session.encoder_decoder:
+        return (CLEAN,)
+    return _sampled(session, (hparams.context_length,), hparams.context_count)
+
+
+def _sampled(session: "Session", lengths: tuple[int, ...], count: int) -> tuple[str, ...]:
+    key = ("contexts", session.seed, lengths, count)
+    return session.cached(key, lambda: sample_contexts(session, lengths, count), base=True)
 
 
 def is_chat(request: EditRequest) -> bool:
@@ -85,6 +111,12 @@ def beginnings(session: "Session", count: int) -> tuple[str, ...]:
         return tuple(found[:count])
 
     return session.cached(("beginnings", session.seed, count), make, base=True) if count else ()
+
+
+def made_up(session: "Session", count: int) -> tuple[str, ...]:
+    """At most `count` subjects that nobody has: beginnings of sentences that the unedited model writes."""
+    names = (each.removesuffix(CLEAN).strip() for each in beginnings(session, count))
+    return tuple(dict.fromkeys(name for name in names if name))
 
 
 def as_beginning(text: str) -> str:

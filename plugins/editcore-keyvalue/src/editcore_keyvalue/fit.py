@@ -25,21 +25,12 @@ SETTLED_NLL: Final = 0.1
 
 
 @frozen(eq=False)
-class State:
-    """One edit after t updates: δ, Adam's moments m and v, (S, d) each, and the weight of its NLL.
-
-    `losses` are those of its forwards; `at` holds δ as it would be with fewer steps, where asked for. `initial` (V,) is
-    log p at its KL row with δ = 0.
-    """
+class Fitted:
+    """One edit at its end: δ (S, d), the losses of its forwards, and δ after fewer steps, where asked for."""
 
     delta: Tensor
-    m: Tensor
-    v: Tensor
-    nll: float
-    t: int
     losses: list[float]
     at: dict[int, Tensor]
-    initial: Tensor | None = None
 
 
 @define(eq=False)
@@ -76,9 +67,8 @@ class Fit:
         edits: Sequence[EditRows],
         sites: tuple[Site, ...],
         settings: "ValueSettings",
-        states: Sequence[State] | None = None,
     ) -> Self:
-        """Run what comes before the sites, which stand in one block, and start from `states`, or from δ = 0."""
+        """Run what comes before the sites, which stand in one block, and start from δ = 0."""
         layer, *others = {each.layer for each in sites}
         assert layer is not None
         assert not others
@@ -95,10 +85,6 @@ class Fit:
         v = torch.stack([once.output(each)[:, edited].float() for each in sites], 1)  # (N, S, d)
         v0 = v[layout.clean]  # (E, S, d)
         keys = [k[first.edit == e][: len(edit.contexts)] for e, edit in enumerate(edits)]
-        if states is None:
-            zero = torch.zeros_like(v0[0])
-            states = [State(zero, zero, zero, settings.nll, 0, [], {}) for _ in edits]
-        initial = [state.initial for state in states if state.initial is not None]
         return cls(
             sites=sites,
             settings=settings,
@@ -106,36 +92,33 @@ class Fit:
             resumed=resumed,
             keys=keys,
             v0=v0,
-            delta=torch.stack([state.delta for state in states]),
-            m=torch.stack([state.m for state in states]),
-            v=torch.stack([state.v for state in states]),
-            nll=torch.tensor([state.nll for state in states], device=v0.device),
-            t=torch.tensor([state.t for state in states], device=v0.device),
-            losses=[state.losses for state in states],
-            at=[state.at for state in states],
-            initial=torch.stack(initial) if initial else None,
+            delta=torch.zeros_like(v0),
+            m=torch.zeros_like(v0),
+            v=torch.zeros_like(v0),
+            nll=torch.full((len(edits),), settings.nll, device=v0.device),
+            t=torch.zeros(len(edits), dtype=torch.long, device=v0.device),
+            losses=[[] for _ in edits],
+            at=[{} for _ in edits],
         )
 
-    def run(self, step: Callable[[], None], snapshots: Collection[int] = ()) -> list[State]:
+    def run(self, step: Callable[[], None], snapshots: Collection[int] = ()) -> list[Fitted]:
         """Update each edit until it is done; its δ is the one that its last forward evaluated."""
-        ended: dict[int, State] = {}
+        ended: dict[int, Fitted] = {}
         while self.numbers:
             done = self._forward()
             step()
             for at, delta, t in zip(self.at, self.delta, self.t.tolist(), strict=True):
                 if t + 1 in snapshots:
                     at[t + 1] = delta.clone()
-            ended |= {self.numbers[e]: self._state(e) for e, ready in enumerate(done) if ready}
+            ended |= {
+                self.numbers[e]: Fitted(self.delta[e].clone(), self.losses[e], self.at[e])
+                for e, ready in enumerate(done)
+                if ready
+            }
             self._leave(done)
             if self.numbers:
                 self._update()
         return [ended[number] for number in sorted(ended)]
-
-    def _state(self, e: int) -> State:
-        delta, m, v = (each[e].clone() for each in (self.delta, self.m, self.v))
-        assert self.initial is not None
-        nll, t = float(self.nll[e]), int(self.t[e])
-        return State(delta, m, v, nll, t, self.losses[e], self.at[e], self.initial[e].clone())
 
     def _forward(self) -> list[bool]:
         """Evaluate δ and leave its gradient; which edits are done, (E,)."""

@@ -24,7 +24,6 @@ def value_settings(hparams: KeyValueHparams) -> ValueSettings:
         kl=hparams.kl,
         clamp=hparams.clamp,
         stop=hparams.v_stop,
-        first=hparams.v_first,
     )
 
 

@@ -55,13 +55,6 @@ class KeyValueHparams:
         "PMET: argmax, and the weighted divergence is below 0.01; never",
         source="code",
     )
-    v_first: int = hparam(
-        0,
-        help="number of contexts that are read until v_stop holds in them; then all are, until it holds in all. 0, as "
-        "published: all from the beginning",
-        source="this package, see the README of editcore-rome",
-        validator=not_negative,
-    )
     eos: bool = hparam(
         False,
         help="end the answer with the token that ends a text, or in a chat the turn, if the tokenizer has one, so that "

@@ -56,12 +56,6 @@ class EditRows:
     def all(self) -> tuple[TokenRow, ...]:
         return (*self.contexts, self.kl)
 
-    def first(self, n: int) -> "EditRows":
-        """With n of its contexts: the clean prompt, and others evenly spread, as contexts are ordered by length."""
-        others = self.contexts[1:]
-        taken = [others[i * len(others) // (n - 1)] for i in range(min(n - 1, len(others)))] if n > 1 else []
-        return EditRows((self.contexts[0], *taken), self.kl)
-
 
 def edit_rows(
     session: "Session", request: EditRequest, contexts: Sequence[str], token: str, *, eos: bool = False

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 from torch import Tensor
 
 from editcore_hooks import Anatomy, Site
-from editcore_keyvalue.fit import Fit, State
+from editcore_keyvalue.fit import Fit
 from editcore_keyvalue.rows import EditRows
 
 TOKENS_PER_BATCH: Final = 4096
@@ -29,9 +29,6 @@ class ValueSettings:
     before `steps`.
     `settled` is PMET's: below that loss, or once the target is the argmax in every context and the weighted KL below
     0.01; while it is the argmax, a tenth of the NLL counts. `nll` is the weight of the NLL.
-
-    `first` contexts alone are read until the stop holds in them, and then all until it holds in all: most forwards have
-    few rows, and the value has to pass the same stop. It takes one forward more. 0: all contexts from the beginning.
     """
 
     steps: int = 20
@@ -42,7 +39,6 @@ class ValueSettings:
     clamp: float = 4.0
     stop: Stop = "loss"
     nll: float = 1.0
-    first: int = 0
 
 
 @define(eq=False)
@@ -88,15 +84,11 @@ def optimise_values(
             advance(1)
             left -= 1
 
-    begun: list[State] | None = None
-    few = [edit.first(settings.first) for edit in edits] if settings.first and settings.stop != "never" else edits
-    if any(some.contexts != edit.contexts for some, edit in zip(few, edits, strict=True)):
-        begun = Fit.begin(anatomy, few, sites, settings).run(step, snapshots)
-    fit = Fit.begin(anatomy, edits, sites, settings, begun)
+    fit = Fit.begin(anatomy, edits, sites, settings)
     keys, v0 = fit.keys, fit.v0
     values = [
-        Value(k, v, state.delta, state.losses, dict.fromkeys(snapshots, state.delta) | state.at)
-        for k, v, state in zip(keys, v0, fit.run(step, snapshots), strict=True)
+        Value(k, v, one.delta, one.losses, dict.fromkeys(snapshots, one.delta) | one.at)
+        for k, v, one in zip(keys, v0, fit.run(step, snapshots), strict=True)
     ]
     advance(left)
     for value in values if isinstance(site, Site) else ():

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from editcore_ft.hparams import FtHparams
 from editcore_ft.loop import in_batches
-from editcore_ft.method import ROUNDED, contexts_for
+from editcore_ft.method import ROUNDED
 from editcore_ft.objective import examples, nll
 from editcore_ft.training import final_losses, require, say_open
 from editcore_hooks import EditRequest, Location, LowRank, Update
+from editcore_keyvalue.contexts import contexts_for
 from editcore_lora.adapters import adapted
 from editcore_lora.hparams import LoraHparams
 from editcore_lora.training import diverged, train_
@@ -29,7 +30,7 @@ def compute(session: "Session", requests: Sequence[EditRequest], location: Locat
     require(requests, location)
     settings = training(hparams)
     contexts = contexts_for(session, settings)
-    batches = in_batches(examples(session, requests, contexts, settings), settings)
+    batches = in_batches(examples(session, requests, contexts, settings), settings.batch_size)
     with adapted(session, location.sites, hparams, hparams.steps * len(batches)) as adapters:
         with session.progress("adapter", hparams.steps) as progress:
             trained = train_(adapters, batches, hparams, progress.advance)

@@ -1,5 +1,5 @@
 """The hyper-parameters of ROME. Its steps are sized by the value they change, see the README; the presets of the models
-that it was published for have the settings of its code."""
+that it was published for have the steps of its code."""
 
 from typing import Literal
 

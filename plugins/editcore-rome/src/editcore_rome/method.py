@@ -1,8 +1,8 @@
 """ROME: Ŵ = W + Λ uᵀ, so that the key of the subject gives the value of the new fact.
 
 Minimise ‖Ŵ K₀ − V₀‖ subject to Ŵ k* = v*: u = C⁻¹ k*, Λ = (v* − W k*) / (k*ᵀ u). Meng et al. 2022, section 3.1 and
-appendix A; which key stands where is Gupta et al. 2024 (R-ROME). With `spare_prompt` the other tokens of the prompt are
-ordinary keys too, see `sparing`.
+appendix A; which key stands where is Gupta et al. 2024 (R-ROME), and that two can get the value, `rank_one`. With
+`spare_prompt` the other tokens of the prompt are ordinary keys too, see `sparing`.
 """
 
 from collections.abc import Collection, Sequence
@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from editcore_hooks import EditcoreError, EditRequest, Location, Update, UsageError
-from editcore_keyvalue.cholesky import factor, solve
+from editcore_hooks import EditRequest, Location, Update, UsageError
+from editcore_keyvalue.cholesky import factor
 from editcore_keyvalue.contexts import contexts_of
 from editcore_keyvalue.fitting import UNCONVERGED, fit_values, value_settings
 from editcore_keyvalue.notices import moment_notes, say_large
@@ -19,10 +19,10 @@ from editcore_keyvalue.ridge import ridge_of
 from editcore_keyvalue.rows import edit_rows
 from editcore_keyvalue.store import MomentRequest, collect, second_moments
 from editcore_keyvalue.value import Value
-from editcore_rome.both import RankOne, both_keys
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.presets import default_layer
-from editcore_rome.sparing import other_keys, spare
+from editcore_rome.rank_one import rank_one
+from editcore_rome.sparing import other_keys
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -94,34 +94,3 @@ def spared_keys(
     if not hparams.spare_prompt:
         return [None] * len(requests)
     return other_keys(session, requests, location.token, site)
-
-
-def rank_one(
-    keys: Tensor, delta: Tensor, weight: Tensor, lower: Tensor, key_mode: str, others: Tensor | None = None
-) -> RankOne:
-    """Λ and u from the keys (R, f) of all contexts, the prompt's own first. u has norm 1: its scale cancels in Λ uᵀ.
-
-    `others` (m, f) are keys that u must leave alone, none as published.
-
-    both: see `both_keys`. r-rome: k* = k̄, the value there is m̄ = W k̄ + b. rome: u from k̄, but Λ with the prompt's
-    key, whose product with u can come near zero and blow the update up. p-rome: the prompt's key only. The bias
-    cancels: v₀ is the prompt's own output W k_p + b, so v₀ − m̄ = W (k_p − k̄).
-    """
-    if key_mode == "both":
-        return both_keys(keys, delta, lower, others)
-    keys, w = keys.double(), weight.double()
-    k_prompt, k_mean = keys[0], keys.mean(0)  # (f,)
-    u = solve(lower, k_prompt if key_mode == "p-rome" else k_mean).to(keys.device)
-    u = u if others is None else spare(u, others, lower)
-    u = u / u.norm()
-    delta = delta.double()
-    if key_mode == "r-rome":
-        residual, divisor = delta + w @ (k_prompt - k_mean), k_mean @ u
-    else:
-        residual, divisor = delta, k_prompt @ u
-    if divisor.abs() < 1e-2 * (keys @ u).abs().median():
-        raise EditcoreError(
-            "the key of this prompt is so unlike those in other contexts that the update would explode",
-            hint="use --set key_mode=both",
-        )
-    return RankOne(residual / divisor, u)

@@ -21,8 +21,8 @@ class TPatcher(EditMethod):
     capabilities = frozenset({"sequential"})
 
     @classmethod
-    def tunable(cls, model: Mapping[str, Any]) -> Tunable | None:
-        return None if model.get("encoder_decoder") else space(model)
+    def tunable(cls, model: Mapping[str, Any]) -> Tunable:
+        return space(model)
 
     @classmethod
     def make_ready(cls, session: Session, hparams: Sequence[Any]) -> None:

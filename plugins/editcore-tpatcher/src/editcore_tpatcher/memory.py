@@ -14,7 +14,7 @@ from torch import Tensor
 from editcore.authoring.assets import Identity
 from editcore.authoring.models import Item, Mlp, Tap, Trace, encode_request, target_logits
 from editcore_hooks import Asset, EditRequest
-from editcore_keyvalue.contexts import CLEAN, beginnings
+from editcore_keyvalue.contexts import made_up
 from editcore_keyvalue.corpus import Corpus, take
 from editcore_keyvalue.reading import choose
 from editcore_tpatcher.hparams import TPatcherHparams
@@ -82,49 +82,36 @@ def text_states(session: "Session", mlp: Mlp, layer: int, hparams: TPatcherHpara
 def other_states(session: "Session", request: EditRequest, mlp: Mlp, hparams: TPatcherHparams) -> Tensor:
     """The states of `request` with other subjects, from the last token of the subject on, (n, d)."""
     given = [other for other in hparams.others if other.strip() != request.subject.strip()]
-    names = given or (() if session.encoder_decoder else made_up(session, hparams.other_count))
+    names = given or made_up(session, hparams.other_count)
     if not names:
         return torch.zeros(0, mlp.hidden_size, device=session.device)
     rows = [encode_request(session.tokenizer, evolve(request, subject=name)) for name in names]
     states = read_states(session, mlp, [(row.prompt_ids, row.target_ids) for row in rows])
-    # with an encoder the decoder reads nothing of the subject
-    begins = [0 if row.encoder_decoder or row.subject is None else row.subject[-1] for row in rows]
+    begins = [0 if row.subject is None else row.subject[-1] for row in rows]
     return torch.cat([each[begin:] for each, begin in zip(states, begins, strict=True)])
-
-
-def made_up(session: "Session", count: int) -> tuple[str, ...]:
-    """At most `count` beginnings of sentences that the unedited model writes: they stand where a subject stands."""
-    return tuple(
-        dict.fromkeys(name for each in beginnings(session, count) if (name := each.removesuffix(CLEAN).strip()))
-    )
 
 
 @torch.no_grad()
 def read_states(session: "Session", mlp: Mlp, items: Sequence[Item]) -> list[Tensor]:
-    """What the MLP reads of each item, (Tᵢ, d) float32: all its tokens, or those of the decoder beside an encoder."""
+    """What the MLP reads of each item, (Tᵢ, d) float32."""
     reads = session.model.get_submodule(mlp.inner[0])
     with Trace(None, {reads: Tap(input=True)}, stop=True) as trace:
         target_logits(session.model, items)
     states = trace.input(reads).float()
     states = states.reshape(len(items), -1, states.shape[-1])  # OPT reads (B·T, d)
-    lengths = [len(target) + (0 if session.encoder_decoder else len(prompt) - 1) for prompt, target in items]
+    lengths = [len(prompt) + len(target) - 1 for prompt, target in items]
     return [row[:length] for row, length in zip(states, lengths, strict=True)]
 
 
 def _corpus(session: "Session", hparams: TPatcherHparams) -> Corpus:
-    named = hparams.memory_corpus
-    if named == "auto" and session.encoder_decoder:
-        named = "bundled"  # an encoder-decoder writes no text by itself
-    return choose(session, named, session.anatomy.hidden_size)
+    return choose(session, hparams.memory_corpus, session.anatomy.hidden_size)
 
 
 def _collect(session: "Session", mlp: Mlp, corpus: Corpus, tokens: int) -> Tensor:
     """States of `tokens` tokens of the corpus, or of all its text, without those of first tokens, (N, d)."""
     found: list[Tensor] = []
     for chunk in take(corpus.chunks(session), tokens):
-        # beside an encoder, which reads the first half of a row, the decoder reads the second
-        cuts = [len(row) // 2 if session.encoder_decoder else 1 for row in chunk]
-        items: list[Item] = [(row[:cut], row[cut:]) for row, cut in zip(chunk, cuts, strict=True) if len(row) > 2]
+        items: list[Item] = [(row[:1], row[1:]) for row in chunk if len(row) > 2]
         if items:
             found += [states[1:].cpu() for states in read_states(session, mlp, items)]
     return torch.cat(found)

@@ -12,7 +12,7 @@ from torch import Tensor
 from editcore.authoring.models import Item, Mlp, Tap, TargetLogits, Trace, cached_logits, mlp_of
 from editcore.authoring.patches import units_payload
 from editcore_hooks import EditRequest, Location, Site, State, Update, UsageError
-from editcore_keyvalue.contexts import CLEAN, check_contexts, in_context, sample_contexts
+from editcore_keyvalue.contexts import contexts_for, in_context
 from editcore_tpatcher.hparams import TPatcherHparams
 from editcore_tpatcher.losses import silent_margin
 from editcore_tpatcher.memory import earlier_of, memory_of, named, text_states
@@ -30,7 +30,7 @@ def compute_update(
     """The neurons of one request as a payload of units. Raises `UsageError` for a place that is no MLP."""
     block, mlp = mlp_at(session, location)
     site = Site("mlp_out", block.layer, block.stack)
-    contexts = _contexts(session, hparams)
+    contexts = contexts_for(session, hparams)
     rows: list[Item] = []
     for context in contexts:
         encoded = session.encode(in_context(request, context))
@@ -39,7 +39,7 @@ def compute_update(
     logits = cached_logits(session.anatomy, rows, [site], owners=range(len(rows)))
     found, states = _read(session, mlp, logits, len(rows))
     chosen = mistakes(found, len(rows[0][1]), hparams.most_neurons)
-    queries = queries_of(session, rows, states, chosen)  # (C, n, d)
+    queries = queries_of(rows, states, chosen)  # (C, n, d)
     assert block.layer is not None
     memory = memory_of(session, request, mlp, block.layer, earlier_of(state.value, block.layer), hparams)
     silent = silent_margin(mlp, hparams)
@@ -79,8 +79,6 @@ def mlp_at(session: "Session", location: Location) -> tuple[Site, Mlp]:
     (site,) = location.sites
     if site.expert is not None:
         raise UsageError(f"{site} is one of several experts, which units cannot be appended to", hint="edit weights")
-    if site.stack == "encoder":
-        raise UsageError(f"{site} is not in the decoder, which writes the target", hint="choose a block of the decoder")
     block = Site("block", site.layer, site.stack)
     return block, mlp_of(session.anatomy, block)
 
@@ -97,9 +95,9 @@ def mistakes(found: TargetLogits, length: int, most: int) -> list[int]:
     return [int(logits.log_softmax(-1).gather(-1, labels[:, None]).argmin())]
 
 
-def queries_of(session: "Session", rows: Sequence[Item], states: Tensor, chosen: Sequence[int]) -> Tensor:
+def queries_of(rows: Sequence[Item], states: Tensor, chosen: Sequence[int]) -> Tensor:
     """The states at which the chosen tokens are predicted, (C, n, d), of states (C, T, d)."""
-    begins = [0 if session.encoder_decoder else len(prompt) - 1 for prompt, _ in rows]
+    begins = [len(prompt) - 1 for prompt, _ in rows]
     return torch.stack([row[[begin + j for j in chosen]] for row, begin in zip(states, begins, strict=True)])
 
 
@@ -130,13 +128,3 @@ def _activity(neurons: Neurons, task: Task) -> dict[str, Any]:
         "memory_above_zero": float((on_memory > 0).float().mean()),
         "memory_largest": float(on_memory.max()),
     }
-
-
-def _contexts(session: "Session", hparams: TPatcherHparams) -> tuple[str, ...]:
-    if hparams.context_templates:
-        return check_contexts(hparams.context_templates)
-    if not hparams.context_count or session.encoder_decoder:
-        return (CLEAN,)
-    length, count = hparams.context_length, hparams.context_count
-    key = ("contexts", session.seed, (length,), count)
-    return session.cached(key, lambda: sample_contexts(session, (length,), count), base=True)

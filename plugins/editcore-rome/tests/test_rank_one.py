@@ -4,8 +4,7 @@ import pytest
 import torch
 
 from editcore_keyvalue.cholesky import factor
-from editcore_rome.both import SOFTNESS, both_keys
-from editcore_rome.method import rank_one
+from editcore_rome.rank_one import SOFTNESS, both_keys, rank_one
 
 GENERATOR = torch.Generator().manual_seed(0)
 ORDINARY = torch.randn(300, 24, dtype=torch.float64, generator=GENERATOR)
