@@ -15,7 +15,14 @@ from editcore.cli.output import Output
 from editcore_hooks import Site, UsageError
 from editcore_keyvalue.cholesky import factor, solve
 from editcore_keyvalue.cli import parse_layers, stats
-from editcore_keyvalue.contexts import as_template, beginnings, check_contexts, in_context, sample_contexts
+from editcore_keyvalue.contexts import (
+    as_template,
+    beginnings,
+    check_contexts,
+    in_context,
+    made_up,
+    sample_contexts,
+)
 from editcore_keyvalue.corpus import SelfCorpus, open_corpus, take
 from editcore_keyvalue.hparams import tokens_by_width
 from editcore_keyvalue.moments import Accumulator
@@ -52,6 +59,14 @@ def test_sampling_contexts_leaves_the_global_generator_alone(session: editcore.S
 def test_a_sampled_text_becomes_a_template_on_one_line() -> None:
     assert as_template("so {it}\n\n is") == "so it is. {}"
     assert as_template(" \n") == "{}"
+
+
+def test_made_up_subjects_have_whole_characters_and_a_letter(
+    session: editcore.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = ("The town {}", "\ufffd\ufffd {}", "Half \ufffd {}", "20. {}", "{}", "東京 {}", "The town {}")
+    monkeypatch.setattr("editcore_keyvalue.contexts.beginnings", lambda session, count: written)
+    assert made_up(session, 7) == ("The town", "東京")
 
 
 def test_beginnings_are_seeded_and_leave_a_sentence_open(session: editcore.Session) -> None:

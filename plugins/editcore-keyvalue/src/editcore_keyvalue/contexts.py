@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from editcore_hooks import Session
 
 CLEAN: Final = "{}"
+HALF: Final = "\N{REPLACEMENT CHARACTER}"
+"""What a tokenizer writes for bytes that are not a whole character."""
 TOP_K: Final = 5
 INSTRUCTIONS: Final = ("Complete the sentence.", "Tell me a fact.", "What do you know?", "Go on.")
 """The user's text in chat contexts: neutral, so that any fact fits. The reply begins with the prompt."""
@@ -114,9 +116,12 @@ def beginnings(session: "Session", count: int) -> tuple[str, ...]:
 
 
 def made_up(session: "Session", count: int) -> tuple[str, ...]:
-    """At most `count` subjects that nobody has: beginnings of sentences that the unedited model writes."""
-    names = (each.removesuffix(CLEAN).strip() for each in beginnings(session, count))
-    return tuple(dict.fromkeys(name for name in names if name))
+    """At most `count` subjects that nobody has: beginnings of sentences that the unedited model writes.
+
+    One that ends within a character, or has no letter, is left out: its tokens could not be found again.
+    """
+    names = dict.fromkeys(each.removesuffix(CLEAN).strip() for each in beginnings(session, count))
+    return tuple(name for name in names if any(map(str.isalpha, name)) and HALF not in name)
 
 
 def as_beginning(text: str) -> str:

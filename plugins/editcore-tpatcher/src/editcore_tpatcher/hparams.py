@@ -16,7 +16,7 @@ class TPatcherHparams:
 
     layer: int | None = hparam(
         None,
-        help="block whose MLP gets the neurons; none: at two thirds of the depth; published: the last",
+        help="block whose MLP gets the neurons; none: the last, as published",
         symbol="l",
         source="this package, see its README",
         validator=validators.optional(_not_negative),
@@ -39,11 +39,7 @@ class TPatcherHparams:
         1.0, help="weight of the activation loss", symbol="l_a", source=_PAPER, validator=_not_negative
     )
     memory_weight: float = hparam(
-        1.0,
-        help="weight of the memory losses; published: 10",
-        symbol="c_m",
-        source="this package, see its README",
-        validator=_not_negative,
+        10.0, help="weight of the memory losses", symbol="c_m", source=_CODE, validator=_not_negative
     )
     fire_margin: float = hparam(
         0.0, help="pre-activation that a neuron should have at its mistake", symbol="γ_a", source=_CODE
@@ -76,12 +72,12 @@ class TPatcherHparams:
     )
     others: tuple[str, ...] = hparam((), help="other subjects for the same question, whose states join the memory")
     other_count: int = hparam(
-        16, help="other subjects that the model makes up if none are given", validator=_not_negative
+        64, help="other subjects that the model makes up if none are given", validator=_not_negative
     )
     context_templates: tuple[str, ...] = hparam(
         (), help="contexts of the prompt in training, in addition to none, each with one {} for the prompt"
     )
     context_count: int = hparam(
-        8, help="contexts sampled from the unedited model if none are given; published: 0", validator=_not_negative
+        0, help="contexts sampled from the unedited model if none are given", validator=_not_negative
     )
     context_length: int = hparam(10, help="length of a sampled context in tokens", validator=validators.ge(2))

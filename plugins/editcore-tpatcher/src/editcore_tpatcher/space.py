@@ -6,21 +6,21 @@ from typing import Any, Final
 from editcore_hooks import Tunable
 
 RECIPES: Final[tuple[Mapping[str, Any], ...]] = (
-    {"context_count": 8, "memory_weight": 1.0},
-    {"context_count": 8, "memory_weight": 10.0},
     {"context_count": 0, "memory_weight": 10.0},  # as published
+    {"context_count": 8, "memory_weight": 10.0},
+    {"context_count": 8, "memory_weight": 1.0},
 )
 
 
 def default_layer(n_layers: int) -> int:
-    """The block at two thirds of the depth; the README has figures of this and of the last."""
-    return 2 * n_layers // 3
+    """The last, as published: nothing after it can turn an answer into something else."""
+    return n_layers - 1
 
 
 def space(model: Mapping[str, Any]) -> Tunable:
-    """The default block, and the last, as published: nothing after that one can turn an answer into something else."""
+    """The last block, and that at two thirds of the depth; the README has figures of both."""
     n_layers = int(model["n_layers"])
     return Tunable(
-        places=tuple({"layer": layer} for layer in dict.fromkeys((default_layer(n_layers), n_layers - 1))),
+        places=tuple({"layer": layer} for layer in dict.fromkeys((default_layer(n_layers), 2 * n_layers // 3))),
         recipes=RECIPES,
     )
