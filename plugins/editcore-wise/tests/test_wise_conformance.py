@@ -1,0 +1,31 @@
+"""WISE keeps to what every method and every kind of patch must keep to."""
+
+from pathlib import Path
+
+import pytest
+
+from editcore.testing.conformance import MethodConformance, PatchKindConformance
+from editcore.testing.taught import taught_model
+
+CHEAP = {
+    "layer": 1, "steps": 12, "context_count": 1, "context_length": 4, "irrelevant_count": 1, "other_count": 1,
+}  # fmt: skip
+
+
+class TestWise(MethodConformance):
+    method = "wise"
+    hparams = CHEAP
+    not_applicable = {"only_located_tensors_are_touched": "it touches no tensor"}
+
+
+class TestSideKind(PatchKindConformance):
+    patch_kind = "wise.side"
+    method = "wise"
+    method_hparams = CHEAP
+
+
+@pytest.mark.thorough
+class TestWiseOfGpt2(TestWise):
+    @classmethod
+    def model(cls, folder: Path) -> Path:
+        return taught_model("gpt2", folder)
