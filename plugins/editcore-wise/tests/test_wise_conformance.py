@@ -8,7 +8,8 @@ from editcore.testing.conformance import MethodConformance, PatchKindConformance
 from editcore.testing.taught import taught_model
 
 CHEAP = {
-    "layer": 1, "steps": 12, "context_count": 1, "context_length": 4, "irrelevant_count": 1, "other_count": 1,
+    "layer": 1, "steps": 6, "context_templates": ["So. {}"],
+    "irrelevant": ["Bo Quist lives in", "Dan Marlow works as a"],
 }  # fmt: skip
 
 
@@ -18,6 +19,7 @@ class TestWise(MethodConformance):
     not_applicable = {"only_located_tensors_are_touched": "it touches no tensor"}
 
 
+@pytest.mark.thorough
 class TestSideKind(PatchKindConformance):
     patch_kind = "wise.side"
     method = "wise"

@@ -34,8 +34,8 @@ def data_fault(data: Any) -> str | None:
 
 def shapes_fault(data: Mapping[str, Any], parts: Mapping[str, tuple[str, tuple[int, ...]]], edits: int) -> str | None:
     """The fault of dtypes and shapes, by name of a part, for so many edits."""
-    if set(parts) != {"index", "values", "starts", "distances", "shard", "text", "offsets"}:
-        return "its parts are not index, values, starts, distances, shard, text and offsets"
+    if set(parts) != {"index", "values", "starts", "distances", "least", "shard", "text", "offsets"}:
+        return "its parts are not index, values, starts, distances, least, shard, text and offsets"
     entries = parts["values"][1]
     if len(entries) != 1:
         return "its part values is not a list"
@@ -44,6 +44,7 @@ def shapes_fault(data: Mapping[str, Any], parts: Mapping[str, tuple[str, tuple[i
         "values": ("F32", entries),
         "starts": ("I64", (len(data["shards"]) + 1,)),
         "distances": ("F32", (edits,)),
+        "least": ("F32", (len(data["shards"]),)),
         "shard": ("I64", (edits,)),
     }
     for name, expected in wanted.items():
@@ -54,7 +55,7 @@ def shapes_fault(data: Mapping[str, Any], parts: Mapping[str, tuple[str, tuple[i
 
 def values_fault(data: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str | None:
     """The fault of the values."""
-    index, values, distances = (tensors[f"payload/{name}"] for name in ("index", "values", "distances"))
+    index, values, distances, least = (tensors[f"payload/{name}"] for name in ("index", "values", "distances", "least"))
     starts, shard = tensors["payload/starts"].tolist(), tensors["payload/shard"].tolist()
     if starts[0] != 0 or starts[-1] != len(index) or any(b < a for a, b in pairwise(starts)):
         return "its starts do not divide its entries among the shards"
@@ -62,9 +63,9 @@ def values_fault(data: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str 
         return "it has an index outside of its matrix"
     if any(bool((index[a + 1 : b] <= index[a : b - 1]).any()) for a, b in pairwise(starts)):
         return "its index is not ascending, or names an entry twice"
-    if not bool(values.isfinite().all()) or not bool(distances.isfinite().all()):
+    if not all(bool(each.isfinite().all()) for each in (values, distances, least)):
         return "it holds values that are not finite"
-    if bool((distances < 0).any()):
+    if bool((distances < 0).any()) or bool((least < 0).any()):
         return "it has distances below 0"
     if shard != sorted(shard) or set(shard) != set(range(len(data["shards"]))):
         return "its edits are not divided among its shards"

@@ -61,8 +61,10 @@ class Wise(EditMethod):
         return compute_update(session, requests, location, state, self.hparams)
 
     def fold(self, increments: Sequence[Mapping[str, Tensor]]) -> Any:
-        """The number of earlier edits. Their shards are in the patches themselves, which the state names."""
-        return sum(int(increment["edits"][0]) for increment in increments)
+        """The prompts of earlier edits as token ids. Their shards are in the patches, which the state names."""
+        from editcore_wise.earlier import folded
+
+        return folded(increments)
 
 
 @hookimpl

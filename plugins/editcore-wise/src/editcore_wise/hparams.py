@@ -29,19 +29,21 @@ class WiseHparams:
         "published",
     )
     alpha: float = hparam(
-        0.25, help="distance that an irrelevant prompt should stay below", symbol="α", validator=_not_negative
+        0.05, help="distance that an irrelevant prompt should stay below", symbol="α", validator=_not_negative
     )
-    beta: float = hparam(1.0, help="distance that the edit's prompt should exceed", symbol="β", validator=_positive)
+    beta: float = hparam(0.2, help="distance that the edit's prompt should exceed", symbol="β", validator=_positive)
     gamma: float = hparam(
-        0.5, help="distance between the two that is wanted at least", symbol="γ", validator=_not_negative
+        0.1, help="distance between the two that is wanted at least", symbol="γ", validator=_not_negative
     )
     act_ratio: float = hparam(
-        0.6,
+        0.7,
         help="share of the smallest distance of a shard's edits from which on a prompt is answered by the shard",
         source=f"{_PAPER} (0.88)",
         validator=_share,
     )
-    lr: float = hparam(1.0, help="step size of gradient descent", symbol="η", source=_PAPER, validator=_positive)
+    lr: float = hparam(
+        0.3, help="step size of gradient descent", symbol="η", source=f"{_PAPER} (1.0)", validator=_positive
+    )
     steps: int = hparam(70, help="steps of an edit at most", source=_PAPER, validator=_positive)
     stop_loss: float = hparam(0.02, help="loss at which an edit is done", source=_PAPER, validator=_not_negative)
     mask_ratio: float = hparam(
@@ -69,10 +71,10 @@ class WiseHparams:
         (), help="irrelevant prompts, such as a case's locality; none: text and subjects that the model makes up"
     )
     irrelevant_count: int = hparam(
-        4, help="texts that the model writes as irrelevant prompts if none are given", validator=_not_negative
+        16, help="texts that the model writes as irrelevant prompts if none are given", validator=_not_negative
     )
     other_count: int = hparam(
-        4,
+        16,
         help="other subjects that the model makes up for the same question if no irrelevant prompts are given",
         validator=_not_negative,
     )

@@ -75,8 +75,8 @@ class SideKind(MemoryKind):
         edits = len(patch.about.get("requests") or ())
         together = f"its {edits} edits go together" if edits > 1 else "its edit goes"
         return (
-            f"{together}, and every entry of the side matrix is as without it; edits that were made after it in the same "
-            "shard were fitted with it there, and may answer otherwise now"
+            f"{together}, and every entry of the side matrix is as without it; edits that were made after it in the "
+            "same shard were fitted with it there, and may answer otherwise now"
         )
 
     def card(self, patch: Patch, file_name: str) -> CardLines:

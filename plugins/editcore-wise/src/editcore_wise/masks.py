@@ -5,15 +5,16 @@ entries alone, so that they can be merged.
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 
-def mask_of(shape: tuple[int, int], ratio: float, seed: int) -> Tensor:
+def mask_of(shape: Sequence[int], ratio: float, seed: int) -> Tensor:
     """M ~ Bernoulli(ρ), (d_out, d_in) bool; the same on every machine."""
     generator = torch.Generator().manual_seed(seed)
-    return torch.rand(shape, generator=generator) < ratio
+    return torch.rand(tuple(shape), generator=generator) < ratio
 
 
 def mask_seed(session_seed: int, earlier_edits: int, first: str) -> int:

@@ -5,12 +5,12 @@ Wang et al. 2024, arXiv:2405.14768. A shard that earlier patches left open takes
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
 from editcore_hooks import EditRequest, Location, Site, State, Update, UsageError
-from editcore_wise.earlier import Open, aside, earlier_of, open_shard, replayed
+from editcore_wise.earlier import Open, aside, earlier_of, increment_of, open_shard, replayed
 from editcore_wise.editor import Editor
 from editcore_wise.hparams import WiseHparams
 from editcore_wise.masks import mask_seed
@@ -44,14 +44,14 @@ def compute_update(
             if shard not in shards:
                 shards.append(shard)
             again = replayed(prompts, shard, generator) if hparams.replay else ([], [])
-            edits.append(editor.edit_(shard, request, *again, progress.advance))
-            prompts.append((text, shard.name))
-    parts = [shard.part() for shard in shards]
+            edits.append(editor.edit_(shard, request, *again, session.seed + len(prompts), progress.advance))
+            prompts.append((shard.prompts[-1], shard.name))
+        parts = [shard.part(editor.distances(shard)) for shard in shards]
     texts = [(request.rendered().text, request.target_new) for request in requests]
     _say_open(session, requests, edits)
     return Update(
         payload=payload_of(rule, [shard.mask for shard in shards], parts, texts),
-        state_increment={"edits": torch.tensor([len(requests)])},
+        state_increment=increment_of([ids for ids, _ in prompts[len(earlier.prompts) :]]),
         notes={"scale": editor.scale.distance, "edits": [edit.noted() for edit in edits]},
     )
 

@@ -26,6 +26,7 @@ def payload_of(rule: Rule, masks: Sequence[Mapping[str, Any]], parts: Sequence[P
         "values": torch.cat([part.values for part in parts]),
         "starts": starts,
         "distances": torch.cat([part.distances for part in parts]),
+        "least": torch.tensor([part.least for part in parts]),
         "shard": torch.repeat_interleave(torch.tensor([len(part.distances) for part in parts])),
     }
     return Payload(KIND, data, {**tensors, **record_parts(edits)})
@@ -56,6 +57,7 @@ def parts_of(patch: Patch) -> list[Part]:
             tensors["index"][starts[i] : starts[i + 1]],
             tensors["values"][starts[i] : starts[i + 1]],
             tensors["distances"][tensors["shard"] == i],
+            float(tensors["least"][i]),
         )
         for i, shard in enumerate(patch.core["payload"]["data"]["shards"])
     ]

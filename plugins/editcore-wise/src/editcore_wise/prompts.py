@@ -1,8 +1,9 @@
 """The rows of an edit: its prompt in contexts, and irrelevant prompts, which must not move."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
+import torch
 from attrs import evolve
 
 from editcore.authoring.models import Item, encode_prompt, encode_request
@@ -14,6 +15,9 @@ from editcore_wise.scale import texts
 if TYPE_CHECKING:
     from editcore_hooks import Session
 
+POOL: Final = 64
+"""Texts, and subjects, among which the irrelevant prompts of an edit are drawn."""
+
 
 def edit_rows(session: "Session", request: EditRequest, hparams: WiseHparams) -> list[Item]:
     """Ids of prompt and target, the bare prompt first."""
@@ -21,15 +25,23 @@ def edit_rows(session: "Session", request: EditRequest, hparams: WiseHparams) ->
     return [(row.prompt_ids, row.target_ids) for row in encoded]
 
 
-def irrelevant_rows(session: "Session", request: EditRequest, hparams: WiseHparams) -> list[Sequence[int]]:
+def irrelevant_rows(
+    session: "Session", request: EditRequest, hparams: WiseHparams, generator: torch.Generator
+) -> list[Sequence[int]]:
     """Ids of the prompts that the settings give; else of texts that the base writes, and of the same question about
-    subjects that it makes up."""
+    subjects that it makes up, drawn for each edit from `POOL` of each: edits in one shard spare other prompts each."""
     if hparams.irrelevant:
         return ids_of(session, hparams.irrelevant)
-    rows = ids_of(session, texts(session, hparams.irrelevant_count, hparams.context_length))
-    names = [name for name in made_up(session, hparams.other_count) if name != request.subject.strip()]
+    written = _drawn(texts(session, POOL, hparams.context_length), hparams.irrelevant_count, generator)
+    pool = [name for name in made_up(session, POOL) if name != request.subject.strip()]
+    names = _drawn(pool, hparams.other_count, generator)
     others = [encode_request(session.tokenizer, evolve(request, subject=name)).prompt_ids for name in names]
-    return [*rows, *others]
+    return [*ids_of(session, written), *others]
+
+
+def _drawn(pool: Sequence[str], count: int, generator: torch.Generator) -> list[str]:
+    order = torch.randperm(len(pool), generator=generator)[:count].tolist()
+    return [pool[i] for i in order]
 
 
 def ids_of(session: "Session", prompts: Sequence[str]) -> list[Sequence[int]]:

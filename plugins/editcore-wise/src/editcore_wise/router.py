@@ -1,7 +1,7 @@
 """The router: how far a side matrix moves what the layer writes for a prompt, and which side that chooses.
 
 D(x)    = 1/|x| Σₜ ‖σ(W uₜ) − σ(W' uₜ)‖₂             σ: the activation of the model's MLP
-θₛ      = act_ratio · min over the edits of s of D    as it was when each edit ended
+θₛ      = act_ratio · min over the edits of s of D    with s as the latest of them left it
 current the newest shard, if D ≥ θ; else the main matrix
 stored  each in its turn, where its D is above its own θ and above every D before it
 

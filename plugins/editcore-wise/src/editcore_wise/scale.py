@@ -1,6 +1,6 @@
 """The units in which settings are numbers of any model: how large distances, inputs and weights are in this one.
 
-Published α, β, γ, the step size and the L∞ ball are numbers of 7B models. Here the base reads text that it wrote itself:
+Published α, β, γ, the step size and the L∞ ball are numbers of 7B models. Here the base reads text that it wrote:
 
     s  = mean ‖σ(W u)‖₂     what the layer writes       distances:  α s, β s, γ s, and L_act divided by s
     k² = mean ‖u‖²          what it reads               step size:  η s² / (ρ k²)
@@ -25,8 +25,8 @@ from editcore_wise.router import Activation
 if TYPE_CHECKING:
     from editcore_hooks import Session
 
-TEXTS: Final = 24
-LENGTH: Final = 24
+TEXTS: Final = 12
+LENGTH: Final = 16
 """Texts that the base writes to be measured on, and their tokens."""
 
 

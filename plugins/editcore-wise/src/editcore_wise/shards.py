@@ -30,13 +30,14 @@ class Rule:
 class Part:
     """What one patch adds to the shard `name`: `values` (n,) float32 at flat places `index` (n,) of (d_out, d_in).
 
-    `distances` (e,) are those of its edits.
+    `distances` (e,) are D of its edits, and `least` the smallest D of all edits of the shard, both when it was made.
     """
 
     name: str
     index: Tensor
     values: Tensor
     distances: Tensor
+    least: float
 
 
 @frozen(eq=False)
@@ -53,7 +54,7 @@ def shards_of(parts: Sequence[Part], rule: Rule) -> Shards:
     names = list(dict.fromkeys(part.name for part in parts))
     of = {name: [part for part in parts if part.name == name] for name in names}
     deltas = {name: delta_of(own, rule.shape) for name, own in of.items()}
-    least = {name: min(float(part.distances.min()) for part in own) for name, own in of.items()}
+    least = {name: own[-1].least for name, own in of.items()}
     edits = {name: sum(len(part.distances) for part in own) for name, own in of.items()}
     full = [name for name in names if edits[name] >= rule.shard_edits or name != names[-1]]
     current = [name for name in names if name not in full]

@@ -44,7 +44,7 @@ class Side(Memory):
 
     def act(self, site: Site, chosen: Tensor, seen: Seen) -> Tensor:
         outputs = seen.outputs.clone()
-        for s in chosen.unique().tolist():
+        for s in sorted(set(chosen.tolist())):
             rows = chosen == s
             delta = self.shards(outputs.device).deltas[s]
             outputs[rows] = moved(seen.inputs[rows], seen.outputs[rows], delta)

@@ -1,4 +1,4 @@
-"""The loop: gradient descent on the entries of the side matrix that its shard may change, inside an L∞ ball around W."""
+"""The loop: gradient descent on the entries of the side matrix that its shard may change, in an L∞ ball around W."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -96,5 +96,5 @@ def train(
             done += 1
             advance(1)
     written = bool((found.logits.argmax(-1) == found.labels).all())
-    numbers = (float(each.detach()) for each in (fit, act, outside.max()))
-    return Trained(delta.detach(), float(inside[0].detach()), done, *numbers, written)
+    distance, fitted, acted, largest = (float(each.detach()) for each in (inside[0], fit, act, outside.max()))
+    return Trained(delta.detach(), distance, done, fitted, acted, largest, written)
