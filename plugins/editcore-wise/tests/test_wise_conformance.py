@@ -6,9 +6,14 @@ import pytest
 
 from editcore.testing.conformance import MethodConformance, PatchKindConformance
 from editcore.testing.taught import taught_model
+from editcore_hooks import EditRequest
 
+REQUESTS = (
+    EditRequest("{} works as a", "Ada Marlow", "pilot", "baker", id="1"),
+    EditRequest("{} earns a living as a", "Cleo Tolland", "poet", id="2"),
+)
 CHEAP = {
-    "layer": 1, "steps": 6, "context_templates": ["So. {}"],
+    "layer": 1, "steps": 4, "context_templates": ["So. {}"],
     "irrelevant": ["Bo Quist lives in", "Dan Marlow works as a"],
 }  # fmt: skip
 
@@ -16,6 +21,7 @@ CHEAP = {
 class TestWise(MethodConformance):
     method = "wise"
     hparams = CHEAP
+    requests = REQUESTS
     not_applicable = {"only_located_tensors_are_touched": "it touches no tensor"}
 
 

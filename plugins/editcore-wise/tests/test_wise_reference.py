@@ -154,7 +154,7 @@ def test_the_delta_is_that_of_a_plain_loop(llama_folder: Path) -> None:
     activation = mlp_of(session.anatomy, Site("block", 1)).activation
     text = REQUEST.rendered().text
     answer = tokenizer(" " + REQUEST.target_new, add_special_tokens=False)["input_ids"]
-    delta = torch.zeros(layer.weight.shape, requires_grad=True)
+    delta = torch.zeros(session.anatomy.weight(Site("mlp_out", 1)).shape, requires_grad=True)
     kept: dict[str, Any] = {}
 
     def side(module: Any, args: Any, output: Any) -> Any:

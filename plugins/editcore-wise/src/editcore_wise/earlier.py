@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 Ids = tuple[int, ...]
 REPLAYED: Final = 32
-"""Most earlier edits of other shards that an edit is kept apart from, drawn anew for each."""
+"""Most earlier edits of other shards that an edit is kept apart from, drawn for each."""
 
 
 @define(eq=False)

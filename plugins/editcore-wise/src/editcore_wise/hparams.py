@@ -51,10 +51,16 @@ class WiseHparams:
     )
     linf: float = hparam(50.0, help="largest change of an entry", source=f"{_PAPER} (1.0)", validator=_positive)
     shard_edits: int = hparam(
-        500, help="edits that share a shard, before the next one begins", source=_PAPER, validator=_positive
+        10,
+        help="edits that share a shard, before the next one begins",
+        source=f"{_PAPER} (500)",
+        validator=_positive,
     )
     merge: int = hparam(
-        2, help="full shards that are merged into one; 0 or 1: none", source=_PAPER, validator=_not_negative
+        0,
+        help="full shards that are merged into one; 0 or 1: none",
+        source=f"{_PAPER} (2)",
+        validator=_not_negative,
     )
     density: float = hparam(
         0.53, help="share of a shard's changes that a merge keeps, the largest", source=_PAPER, validator=_share
@@ -75,7 +81,7 @@ class WiseHparams:
     )
     other_count: int = hparam(
         16,
-        help="other subjects that the model makes up for the same question if no irrelevant prompts are given",
+        help="other subjects of the same question, known names and made up ones, if no irrelevant prompts are given",
         validator=_not_negative,
     )
     context_templates: tuple[str, ...] = hparam(

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Final
 import torch
 from attrs import evolve
 
-from editcore.authoring.models import Item, encode_prompt, encode_request
+from editcore.authoring.models import Item, encode_prompt
 from editcore_hooks import EditRequest
+from editcore_keyvalue.alike import alike
 from editcore_keyvalue.contexts import contexts_for, in_context, made_up
 from editcore_wise.hparams import WiseHparams
 from editcore_wise.scale import texts
@@ -29,13 +30,15 @@ def irrelevant_rows(
     session: "Session", request: EditRequest, hparams: WiseHparams, generator: torch.Generator
 ) -> list[Sequence[int]]:
     """Ids of the prompts that the settings give; else of texts that the base writes, and of the same question about
-    subjects that it makes up, drawn for each edit from `POOL` of each: edits in one shard spare other prompts each."""
+    known names and subjects that the base makes up. They are drawn for each edit from `POOL` of each, so that the edits
+    of a shard spare many."""
     if hparams.irrelevant:
         return ids_of(session, hparams.irrelevant)
     written = _drawn(texts(session, POOL, hparams.context_length), hparams.irrelevant_count, generator)
-    pool = [name for name in made_up(session, POOL) if name != request.subject.strip()]
-    names = _drawn(pool, hparams.other_count, generator)
-    others = [encode_request(session.tokenizer, evolve(request, subject=name)).prompt_ids for name in names]
+    pool = [*alike(request, POOL), *made_up(session, POOL)] if hparams.other_count else []
+    names = _drawn([name for name in pool if name != request.subject.strip()], hparams.other_count, generator)
+    about = [evolve(request, subject=name).rendered().text for name in names]
+    others = [encode_prompt(session.tokenizer, text, template=request.template).prompt_ids for text in about]
     return [*ids_of(session, written), *others]
 
 
