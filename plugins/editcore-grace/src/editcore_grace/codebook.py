@@ -26,6 +26,7 @@ class Codebook(Memory):
     ) -> None:
         self.reads, self.acts = site, (site,)
         self.replace, self.expand = replace, expand
+        self.prompt_only = replace != "all"
         self.keys, self.values, self.initial, self.labels = keys, values, initial, tuple(labels)
         self.radii = resolve(keys, initial, labels, expand)
         self.group = (site, replace, expand)
