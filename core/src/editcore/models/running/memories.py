@@ -8,7 +8,8 @@ by a rule of their own, and decide together.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from attrs import define, field
@@ -20,6 +21,11 @@ from editcore.models.running.prefix_tree import keep_apart, let_share
 from editcore.models.running.prompt_hooks import PromptHooks
 from editcore.models.running.tracing import Place, Tap, Trace
 from editcore_hooks import Anatomy, PluginError, Site
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_of: "WeakKeyDictionary[PreTrainedModel, ref[Memories]]" = WeakKeyDictionary()
 
 
 @define(eq=False)
@@ -39,6 +45,9 @@ class Memories:
     _all: tuple[Memory | PromptMemory, ...] | None = None
     _numbered: tuple[tuple[int, Memory], ...] | None = None
     _prompts: PromptHooks | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _of[self.anatomy.model] = ref(self)
 
     def put(self, owner: str, *memories: Memory | PromptMemory) -> None:
         """Let the memories of `owner` work from now on. Raises `UsageError` for a site that the model does not have."""
@@ -161,6 +170,12 @@ class Memories:
             new = memory.act(site, decision[rows], seen.rows(rows))
             y = y.index_copy(0, rows, new.to(y.dtype))
         return y
+
+
+def attached(model: "PreTrainedModel") -> tuple[Memory | PromptMemory, ...]:
+    """The memories on a model of an open session or of `editcore.load`, the latest last, each group as one."""
+    found = _of[model]() if model in _of else None
+    return () if found is None else found._ordered()
 
 
 def _sites(memories: Sequence[Memory | PromptMemory]) -> frozenset[Site]:

@@ -58,6 +58,11 @@ class GatedKind(MemoryKind):
         data = patch.core["payload"]["data"]
         return {"edits": count_records(patch.core), "form": data["form"], **described(data)}
 
+    def taken_back(self, patch: Patch) -> str:
+        n = len(patch.about.get("requests") or ())
+        edits = f"its {n} edits share one gate and go together" if n > 1 else "its edit goes"
+        return f"{edits}; the others answer as if it had never been attached"
+
     def diff(self, a: Patch, b: Patch) -> Mapping[str, tuple[Any, Any]]:
         from editcore.authoring.records import compare_records
 
