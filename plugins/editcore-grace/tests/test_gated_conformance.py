@@ -12,14 +12,14 @@ NOT = {"only_located_tensors_are_touched": "it touches no tensor"}
 
 class TestDefer(MethodConformance):
     method = "defer"
-    hparams = {"layer": 1, "steps": 40, "others": 4, "passages": 4}
+    hparams = {"layer": 1, "steps": 15, "others": 2, "passages": 2}
     not_applicable = NOT
 
 
 @pytest.mark.thorough
 class TestMemoryNetwork(MethodConformance):
     method = "memory-network"
-    hparams = {"layer": 1, "steps": 40, "others": 4, "passages": 4, "slots": 8}
+    hparams = {"layer": 1, "steps": 15, "others": 2, "passages": 2, "slots": 8}
     not_applicable = NOT
 
 
