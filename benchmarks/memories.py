@@ -162,7 +162,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     bare = open_model(arguments.model)
-    print(f"{describe_machine(1)}; {Path(arguments.model).name}, {arguments.tokens} tokens, {arguments.rounds} rounds\n")
+    print(
+        f"{describe_machine(1)}; {Path(arguments.model).name}, {arguments.tokens} tokens, {arguments.rounds} rounds\n"
+    )
     print(f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}")
     for way in ["bare", *arguments.methods.split(",")]:
         for n in [1] if way == "bare" else map(int, arguments.sizes.split(",")):

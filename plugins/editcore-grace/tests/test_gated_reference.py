@@ -52,7 +52,10 @@ def test_what_is_trained_is_that_of_a_plain_loop(llama_folder: Path, method: str
             return model(torch.tensor([ids])).logits[0]
 
     texts = [
-        (tokenizer(r.rendered().text)["input_ids"], tokenizer(" " + r.target_new, add_special_tokens=False)["input_ids"])
+        (
+            tokenizer(r.rendered().text)["input_ids"],
+            tokenizer(" " + r.target_new, add_special_tokens=False)["input_ids"],
+        )
         for r in REQUESTS
     ]
     h, out, shut = [], [], []

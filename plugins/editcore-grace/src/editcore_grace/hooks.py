@@ -55,7 +55,7 @@ class Defer(BesideOneLayer):
     """A gate for all edits of a call; where it opens, a small linear map gives the layer's output."""
 
     name = "defer"
-    summary = "a gate beside one layer, and a small linear map behind it"
+    summary = "a gate beside one layer, and a small linear map where it opens"
     Hparams: ClassVar[type] = DeferHparams
 
     def compute_update(

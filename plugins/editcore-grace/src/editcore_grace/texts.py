@@ -10,7 +10,7 @@ T = TypeVar("T")
 
 
 def in_order(edits: Sequence[T], text: Callable[[T], tuple[str, str]]) -> list[T]:
-    """Edits in the order of their prompt and target. Raises `UsageError` for none, and for a prompt with two targets."""
+    """Edits in the order of their texts. Raises `UsageError` for none, and for a prompt with two targets."""
     if not edits:
         raise UsageError("there is nothing to edit", hint="give at least one request")
     ordered = sorted(edits, key=text)

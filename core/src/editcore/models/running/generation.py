@@ -33,8 +33,8 @@ def generate(
     """The greedy continuation of each prompt, a text or token ids, without the prompt and without special tokens.
 
     An encoder-decoder answers a prompt with a text of its own. Ends at the model's or the tokenizer's end of text, and
-    soon after `stop` is written, which the text then holds. A folder's own generation settings (penalties, sampling) are not used: they would measure the settings. Raises
-    `EditcoreError` for a model that gives NaN.
+    soon after `stop` is written, which the text then holds. A folder's own generation settings (penalties, sampling)
+    are not used: they would measure the settings. Raises `EditcoreError` for a model that gives NaN.
     """
     both = bool(model.config.is_encoder_decoder)
     rows = [tokenise(tokenizer, each, closed=both).ids if isinstance(each, str) else tuple(each) for each in prompts]

@@ -152,9 +152,7 @@ class Memories:
         ]
         return self._acted(site, x, y, passing, acting) if acting else y
 
-    def _acted(
-        self, site: Site, x: Tensor, y: Tensor, passing: Pass, acting: Sequence[tuple[int, Memory]]
-    ) -> Tensor:
+    def _acted(self, site: Site, x: Tensor, y: Tensor, passing: Pass, acting: Sequence[tuple[int, Memory]]) -> Tensor:
         """The output with what numbered memories do, of which the first has its way."""
         seen = Seen(x, y, passing.prompt, passing.last)
         free = torch.ones(len(y), dtype=torch.bool, device=y.device)

@@ -37,7 +37,7 @@ class Latched:
 
 @frozen(eq=False)
 class Pass:
-    """One run of a stack: the columns from `start` on, `width` of them, of sequences whose prompts are `prompts` (B, P).
+    """One run of a stack: `width` columns from `start` on, of sequences whose prompts are `prompts` (B, P).
 
     `prompt` and `last` are computed when they are asked for: most passes are those of one token of an answer, on which
     everything is decided.
@@ -52,7 +52,7 @@ class Pass:
 
     @property
     def in_answer(self) -> bool:
-        """Whether every column is behind all of the prompts."""
+        """Whether every column is after all of the prompts."""
         return self.start >= self.prompts.shape[1]
 
     @property

@@ -1,1 +1,1 @@
-"""Defer and the memory network: a gate beside one layer, and what takes the place of the layer's output behind it."""
+"""Defer and the memory network: a gate beside one layer, and a map that replaces its output where the gate opens."""

@@ -41,7 +41,7 @@ class GatedHparams:
 class DeferHparams(GatedHparams):
     """Settings of `defer`."""
 
-    rank: int = hparam(8, help="rank of the linear map behind the gate", symbol="r", validator=_positive)
+    rank: int = hparam(8, help="rank of the gated linear map", symbol="r", validator=_positive)
 
 
 @frozen

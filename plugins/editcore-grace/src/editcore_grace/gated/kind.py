@@ -1,4 +1,4 @@
-"""The kind of patch that a gate with what is behind it is. Light: no torch."""
+"""The kind of patch that a gate with its map is. Light: no torch."""
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -13,10 +13,10 @@ DATA = {"form", "role", "layer", "stack", "replace"}
 
 
 class GatedKind(MemoryKind):
-    """One gate for all edits of a patch at one layer, what is behind it, and the texts that they were made for."""
+    """One gate and one map for all edits of a patch at one layer, and the texts that they were made for."""
 
     name = "grace.gated"
-    summary = "a gate beside one layer, behind which a small map or a memory network replaces its output"
+    summary = "a gate beside one layer: where it opens, a small map or a memory network replaces the output"
 
     def memory(self, session: Session, patch: Patch) -> "Memory":
         from editcore.authoring.records import records_of
@@ -37,7 +37,8 @@ class GatedKind(MemoryKind):
         if fault := place_fault(data) or records_fault(core, tensors, 2):
             return fault
         parts = {name: (part["dtype"], tuple(part["shape"])) for name, part in core["payload"]["parts"].items()}
-        shapes, found = SHAPES[data["form"]], {}
+        shapes = SHAPES[data["form"]]
+        found: dict[str, int] = {}
         if set(parts) != {*shapes, "text", "offsets"}:
             return f"its parts are not {', '.join(shapes)}, text and offsets"
         for name, sizes in shapes.items():
@@ -70,8 +71,8 @@ class GatedKind(MemoryKind):
 
     def card(self, patch: Patch, file_name: str) -> CardLines:
         return CardLines(
-            "A gate beside one layer of a language model. Where it opens for a prompt, a small trained map replaces the "
-            "layer's output. The weights stay as they are.",
+            "A gate beside one layer of a language model. Where it opens for a prompt, a small trained map replaces "
+            "the layer's output. The weights stay as they are.",
             (
                 f"editcore generate BASE --patch {file_name} --prompt TEXT   # in memory",
                 f"editcore apply {file_name} --model FOLDER --runtime        # for editcore.load, chat and serve",

@@ -1,4 +1,4 @@
-"""Gates on a model: on the prompt, the gate that is widest open decides, and what is behind it replaces the output."""
+"""Gates on a model: on the prompt, the gate that is widest open decides, and its map replaces the output."""
 
 from collections.abc import Sequence
 from typing import Any, Self
@@ -13,8 +13,8 @@ from editcore_grace.gated.sides import Side
 from editcore_hooks import Site
 
 
-class Behind(Memory):
-    """Replaces outputs with what is behind the gate `sides[i]` on the rows that chose i; every row chooses the first.
+class Opened(Memory):
+    """Replaces outputs by the map of `sides[i]` on the rows that chose i. Every row chooses the first.
 
     For training, where the gate is taken as open.
     """
@@ -41,7 +41,7 @@ class Given:
     prompts: tuple[str, ...]
 
 
-class Gated(Behind):
+class Gated(Opened):
     """The sides of several patches. One all of whose prompts are edited by later patches does not count."""
 
     def __init__(self, site: Site, replace: str, given: Sequence[Given]) -> None:
@@ -57,7 +57,7 @@ class Gated(Behind):
     def decide(self, seen: Seen) -> Tensor:
         query = seen.at_last(seen.inputs).float()  # (B, d)
         scores = query @ self.keys.to(query.device).flatten(0, 1).T  # (B, N m)
-        z = scores.unflatten(1, self.keys.shape[:2]).logsumexp(-1) + self.biases.to(query.device)  # (B, N)
+        z = scores.reshape(len(query), *self.keys.shape[:2]).logsumexp(-1) + self.biases.to(query.device)  # (B, N)
         widest, at = z.max(1)
         return torch.where(widest >= 0, at, -1)
 

@@ -1,4 +1,4 @@
-"""The update of Defer and of the memory network: one gate, and what is behind it, for all requests of a call."""
+"""The update of Defer and of the memory network: one gate and one map for all requests of a call."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

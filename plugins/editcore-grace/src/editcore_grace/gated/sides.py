@@ -1,4 +1,4 @@
-"""A gate and what is behind it. h is what the layer reads at one token.
+"""A gate and its map. h is what the layer reads at one token.
 
 gate              z(h) = log Σᵢ exp(kᵢ · h) + b, open where σ(z) ≥ ½, that is z ≥ 0; Defer has one key
 defer             y = U D h + c

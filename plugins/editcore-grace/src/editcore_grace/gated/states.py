@@ -26,9 +26,7 @@ def shut_states(session: "Session", requests: Sequence[EditRequest], site: Site,
     found = [session.cached(key, lambda: _passages(session, site, hparams.passages))]
     names = () if session.encoder_decoder else made_up(session, hparams.others)
     taken = {request.subject.strip() for request in requests}
-    others = [
-        evolve(request, subject=name) for request in requests for name in names if name.strip() not in taken
-    ]
+    others = [evolve(request, subject=name) for request in requests for name in names if name.strip() not in taken]
     rows = [session.encode(request) for request in others]
     items = list(dict.fromkeys((tuple(row.prompt_ids), tuple(row.target_ids[:1])) for row in rows))
     if items:
@@ -40,7 +38,9 @@ def shut_states(session: "Session", requests: Sequence[EditRequest], site: Site,
 def _passages(session: "Session", site: Site, count: int) -> Tensor:
     """States of every token but the first of `count` passages, (n, d_in)."""
     both = session.encoder_decoder
-    rows = [encode_prompt(session.tokenizer, text, encoder_decoder=both).ids for text in session.neutral.passages[:count]]
+    rows = [
+        encode_prompt(session.tokenizer, text, encoder_decoder=both).ids for text in session.neutral.passages[:count]
+    ]
     items: list[Item] = [(row[:LONGEST], row[:1]) for row in rows if len(row) > 1]
     if not items:
         return torch.zeros(0, session.anatomy.weight(site).shape[1], device=session.device)

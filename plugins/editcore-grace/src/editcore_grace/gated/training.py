@@ -1,6 +1,6 @@
-"""The gate and what is behind it, trained together by Adam; the best is kept.
+"""The gate and its map, trained together by Adam; the best is kept.
 
-L = mean over edits of −1/m Σⱼ log p(yⱼ | x, y₁ … yⱼ₋₁), behind an open gate
+L = mean over edits of −1/m Σⱼ log p(yⱼ | x, y₁ … yⱼ₋₁), with the gate open
   + mean over edits of −log σ(z(h)) + mean over other states of −log(1 − σ(z(h')))
 
 Keys are trained on states of mean length 1, so that a step size fits every model.
@@ -16,7 +16,7 @@ from torch.nn.functional import softplus
 
 from editcore.authoring.models import Item
 from editcore_grace.gated.hparams import DeferHparams, GatedHparams, MemoryNetworkHparams
-from editcore_grace.gated.memory import Behind
+from editcore_grace.gated.memory import Opened
 from editcore_grace.gated.sides import DEFER, NETWORK, PARTS, Side
 from editcore_grace.training import Read, losses_of
 from editcore_hooks import Site
@@ -72,18 +72,19 @@ def train(
     form, start = first_tensors(inside, shut / size, hparams, session.seed)
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in start.items()}
     optimiser = torch.optim.Adam(leaves.values(), lr=hparams.lr)
-    lowest, best = float("inf"), None
+    best: Trained | None = None
+    lowest = float("inf")
     with session.progress("gate and values", hparams.steps) as progress:
         for _ in range(hparams.steps + 1):
             side = _scaled(form, leaves, size)
-            with session.live.memories.trying(Behind(site, replace, [side])), torch.enable_grad():
+            with session.live.memories.trying(Opened(site, replace, [side])), torch.enable_grad():
                 losses = losses_of(session, items)
             opens, shuts = side.gate(layer.inputs), side.gate(shut)
             gate = softplus(-opens).mean() + (softplus(shuts).mean() if len(shut) else 0.0)
             loss = losses.mean() + gate
             opens_at = float(opens.detach().min())
             shut_at = float(shuts.detach().max()) if len(shut) else -float("inf")
-            if float(loss.detach()) < lowest or best is None:
+            if best is None or float(loss.detach()) < lowest:
                 kept = {name: tensor.detach().clone() for name, tensor in leaves.items()}
                 lowest = float(loss.detach())
                 best = Trained(_scaled(form, kept, size), losses.detach(), opens_at, shut_at)
@@ -94,6 +95,7 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             progress.advance()
+    assert best is not None  # at least one step
     return best
 
 

@@ -7,8 +7,8 @@ from editcore.authoring.memories import attached
 from editcore.authoring.models import as_given, encode_prompt, generate
 from editcore_hooks import UsageError
 from editcore_ike.demonstrations import joined
-from editcore_ike.memory import Facts
 from editcore_ike.mello.loop import RETRIEVED, Answer, answer
+from editcore_ike.memory import Facts
 
 DEMONSTRATIONS: Final = files("editcore_ike.mello").joinpath("demonstrations.txt").read_text("utf-8")
 """Four questions, answered step by step, in our words."""
