@@ -1,4 +1,4 @@
-"""`python -m benchmarks.memories [MODEL]`: the cost of attached memories: numbers and bytes an edit, time a token.
+"""`python -m benchmarks.memories`: the cost of attached memories: numbers and bytes an edit, time a token.
 
 The bare model and the model with 1, 100 and 1,000 edits take turns, a generation each, round after round, so that what
 else the machine does meets both; the bare model against itself shows the noise. A token is the mean of the tokens
