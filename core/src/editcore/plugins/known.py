@@ -11,6 +11,7 @@ METHODS: Final[Mapping[str, str]] = {
     "alphaedit": "editcore-alphaedit",
     "calinet": "editcore-calinet",
     "crispedit": "editcore-crispedit",
+    "defer": "editcore-grace",
     "emmet": "editcore-emmet",
     "ft": "editcore-ft",
     "ft-l": "editcore-ft",
@@ -26,6 +27,7 @@ METHODS: Final[Mapping[str, str]] = {
     "lora": "editcore-lora",
     "malmen": "editcore-malmen",
     "memit": "editcore-memit",
+    "memory-network": "editcore-grace",
     "mend": "editcore-mend",
     "pmet": "editcore-pmet",
     "retrieval": "editcore-ike",
@@ -44,5 +46,6 @@ COMMANDS: Final[Mapping[str, str]] = {
     "demo": "editcore-demo",
     "easyedit": "editcore-bench",
     "locate": "editcore-causal-trace",
+    "mello": "editcore-ike",
     "stats": "editcore-keyvalue",
 }

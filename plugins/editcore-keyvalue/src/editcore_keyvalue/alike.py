@@ -5,7 +5,6 @@ Germany's Rome too. C tells them apart as far as the text that it was read from 
 that this text does not have. `names.txt` holds names that people ask about, one script a line.
 """
 
-from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final

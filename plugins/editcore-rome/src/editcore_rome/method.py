@@ -2,8 +2,8 @@
 
 Minimise ‖Ŵ K₀ − V₀‖ subject to Ŵ k* = v*: u = C⁻¹ k*, Λ = (v* − W k*) / (k*ᵀ u). Meng et al. 2022, section 3.1 and
 appendix A; which key stands where is Gupta et al. 2024 (R-ROME), and that two can get the value, `rank_one`. With
-`spare_prompt` the other tokens of the prompt are ordinary keys too, see `sparing`; with `spare_alike` also those of other
-subjects in its place.
+`spare_prompt` the other tokens of the prompt are ordinary keys too, see `sparing`; with `spare_alike` also those of
+other subjects in its place.
 """
 
 from collections.abc import Collection, Sequence
