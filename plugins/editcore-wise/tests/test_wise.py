@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from attrs import evolve
 
 import editcore
 from editcore import EditOptions, EditRequest, Patch
@@ -15,7 +16,7 @@ from editcore_wise.earlier import Open, replayed
 from editcore_wise.kind import SideKind
 from editcore_wise.masks import mask_of
 from editcore_wise.payload import parts_of, rule_of
-from editcore_wise.shards import Part, Rule, delta_of, shards_of
+from editcore_wise.shards import Part, Rule, delta_of, shards_of, threshold
 
 REQUESTS = [
     EditRequest("{} works as a", "Ada Marlow", "pilot"),
@@ -31,7 +32,8 @@ def session(llama_folder: Path) -> editcore.Session:
 
 
 def options(**values: Any) -> EditOptions:
-    cheap = {"layer": 1, "steps": 25, "context_templates": ["So. {}"], "irrelevant_count": 4, "other_count": 4}
+    counts = {"irrelevant_count": 4, "other_count": 4, "spare_alike": 4}
+    cheap = {"layer": 1, "steps": 25, "context_templates": ["So. {}"], **counts}
     return EditOptions("wise", hparams=(("test", {**cheap, **values}),))
 
 
@@ -107,6 +109,7 @@ def test_what_is_taken_out_of_the_middle_leaves_no_entry(session: editcore.Sessi
         session.live.remove(patches[i].patch_id)
 
 
+@pytest.mark.thorough
 def test_with_a_shard_each_the_others_answer_as_before(session: editcore.Session) -> None:
     patches = in_sequence(session, shard_edits=1, merge=0)
     assert len({part.name for patch in patches for part in parts_of(patch)}) == len(REQUESTS)
@@ -145,6 +148,18 @@ def test_without_retrieval_all_full_shards_are_one(retrieve: bool, merge: int, k
     assert not found.current
 
 
+@pytest.mark.parametrize(
+    ("spared", "expected"),
+    [(0.0, 7.0), (6.0, 7.0), (8.0, 8.0), (20.0, 8.8)],
+    ids=["not measured", "below the share", "between", "at most 0.88"],
+)
+def test_spared_subjects_raise_the_threshold_within_bounds(spared: float, expected: float) -> None:
+    one = evolve(part("a", [1.0], [10.0]), spared=spared)
+    assert threshold([one], 0.7) == pytest.approx(expected)
+    assert threshold([one], 0.95) == pytest.approx(9.5)
+    assert threshold([evolve(one, spared=8.5), one], 0.7) <= 8.5
+
+
 def test_replay_takes_one_edit_of_the_shard_and_those_of_others() -> None:
     shard = Open("s", 0, 0.2, torch.zeros(1, 1), torch.zeros(1, 1))
     prompts = [((1,), "s"), ((2,), "t"), ((3,), "u"), ((4,), "s")]
@@ -153,6 +168,7 @@ def test_replay_takes_one_edit_of_the_shard_and_those_of_others() -> None:
     assert sorted(others) == [(2,), (3,)]
 
 
+@pytest.mark.thorough
 def test_replay_changes_the_edit_of_a_later_one_only(session: editcore.Session) -> None:
     first, second = (in_sequence(session, steps=2, shard_edits=1, replay=each)[:2] for each in (False, True))
     assert torch.equal(first[0].tensors["payload/values"], second[0].tensors["payload/values"])
@@ -212,6 +228,8 @@ def test_it_says_how_two_differ_and_cannot_be_folded(patches: list[Patch]) -> No
         (lambda data, parts: parts.update(starts=parts["starts"] + 1), "its starts do not divide"),
         (lambda data, parts: parts.update(distances=-parts["distances"]), "distances below 0"),
         (lambda data, parts: parts.update(distances=parts["distances"].repeat(2)), "does not fit its shards"),
+        (lambda data, parts: parts.update(spared=-1 - parts["spared"]), "distances below 0"),
+        (lambda data, parts: parts.update(spared=parts["spared"] * torch.nan), "not finite"),
         (lambda data, parts: parts.update(shard=parts["shard"] + 1), "are not divided among its shards"),
         (lambda data, parts: parts.update(more=parts["values"]), "its parts are not index"),
         (lambda data, parts: parts.update(offsets=parts["offsets"] + 1), "does not divide"),

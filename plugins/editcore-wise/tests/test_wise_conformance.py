@@ -13,7 +13,7 @@ REQUESTS = (
     EditRequest("{} earns a living as a", "Cleo Tolland", "poet", id="2"),
 )
 CHEAP = {
-    "layer": 1, "steps": 4, "context_templates": ["So. {}"],
+    "layer": 1, "steps": 4, "context_templates": ["So. {}"], "spare_alike": 4,
     "irrelevant": ["Bo Quist lives in", "Dan Marlow works as a"],
 }  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Router, loss, merge and training, against each written down plainly from the maths."""
 
 import math
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import editcore
 from editcore import EditOptions, EditRequest
 from editcore.authoring.models import TargetLogits, mlp_of
 from editcore_hooks import Site
+from editcore_keyvalue.alike import alike
 from editcore_wise.losses import Margins, activation_loss, edit_loss
 from editcore_wise.masks import mask_of
 from editcore_wise.merging import ties
@@ -144,7 +146,7 @@ def test_the_delta_is_that_of_a_plain_loop(llama_folder: Path) -> None:
     """Four steps with absolute settings, every forward of the whole model and of each prompt alone."""
     chosen = {
         "layer": 1, "unit": "absolute", "alpha": 0.2, "beta": 2.0, "gamma": 0.5, "lr": 0.05, "linf": 0.004, "steps": 4,
-        "stop_loss": 0.0, "context_templates": ["So. {}"], "irrelevant": list(IRRELEVANT),
+        "stop_loss": 0.0, "context_templates": ["So. {}"], "irrelevant": list(IRRELEVANT), "spare_alike": 3,
     }  # fmt: skip
     session = editcore.open(llama_folder)
     patch = session.edit_all([REQUEST], EditOptions("wise", hparams=(("test", chosen),)), measured=False)
@@ -189,9 +191,17 @@ def test_the_delta_is_that_of_a_plain_loop(llama_folder: Path) -> None:
             (gradient,) = torch.autograd.grad(torch.stack(losses).mean() + act, delta)
             with torch.no_grad():
                 delta.sub_(0.05 * gradient * mask).clamp_(-0.004, 0.004)
+        spared = []
+        for name in alike(REQUEST, 3):
+            ids = tokenizer(REQUEST.prompt.format(name))["input_ids"]
+            kept["on"] = False
+            model(torch.tensor([ids]))
+            spared.append(float(distance(len(ids)).detach()))
     flat = torch.zeros(delta.numel())
     flat[patch.tensors["payload/index"].long()] = patch.tensors["payload/values"]
     torch.testing.assert_close(flat.view_as(delta), delta.detach(), rtol=1e-3, atol=2e-5)
     assert float(patch.tensors["payload/distances"][0]) == pytest.approx(float(inside[0].detach()), rel=1e-3)
+    expected = statistics.mean(spared) + 2 * statistics.pstdev(spared)
+    assert float(patch.tensors["payload/spared"][0]) == pytest.approx(expected, rel=1e-3)
     assert float(flat.abs().max()) == pytest.approx(0.004), "the ball is not reached, so it is not tested"
     assert not bool((flat.view_as(delta) != 0)[~mask].any())

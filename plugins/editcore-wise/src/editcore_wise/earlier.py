@@ -25,7 +25,7 @@ REPLAYED: Final = 32
 @define(eq=False)
 class Open:
     """A shard that takes edits: Δ as patches have it, Δ now, the token ids of the prompts of all its edits, and how
-    many of these are earlier ones."""
+    many of these are earlier ones. `alike` are, for each edit of this call, its prompt about others."""
 
     name: str
     seed: int
@@ -34,6 +34,7 @@ class Open:
     delta: Tensor
     prompts: list[Ids] = field(factory=list)
     earlier: int = 0
+    alike: list[list[Ids]] = field(factory=list)
 
     @classmethod
     def new(cls, rule: Rule, seed: int, ratio: float) -> "Open":
@@ -44,8 +45,8 @@ class Open:
     def mask(self) -> dict[str, Any]:
         return {"seed": self.seed, "ratio": self.ratio}
 
-    def part(self, distances: Tensor) -> Part:
-        """What was added, as a patch holds it, with D of all its edits as they are now.
+    def part(self, distances: Tensor, spared: float) -> Part:
+        """What was added, as a patch holds it, with D of all its edits and of spared subjects as they are now.
 
         A shard that no patch holds yet is named by what it begins with.
         """
@@ -56,7 +57,7 @@ class Open:
         if not self.earlier:
             held = b"".join(each.numpy().tobytes() for each in (index, values, own))
             name = hashlib.sha256(held).hexdigest()[:16]
-        return Part(name, index, values, own, float(distances.min()))
+        return Part(name, index, values, own, float(distances.min()), spared)
 
 
 @frozen(eq=False)

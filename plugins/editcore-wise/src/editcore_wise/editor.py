@@ -9,11 +9,12 @@ from torch import Tensor
 
 from editcore.authoring.models import Tap, Trace, cached_logits, mlp_of
 from editcore_hooks import EditRequest, Site
+from editcore_keyvalue.alike import alike
 from editcore_wise.earlier import Ids, Open
 from editcore_wise.hparams import WiseHparams
 from editcore_wise.losses import Margins
 from editcore_wise.masks import mask_of
-from editcore_wise.prompts import edit_rows, irrelevant_rows
+from editcore_wise.prompts import about, edit_rows, irrelevant_rows
 from editcore_wise.reading import read, states_of
 from editcore_wise.router import Activation
 from editcore_wise.scale import Scale, scale_of
@@ -71,13 +72,24 @@ class Editor:
         trained = train(task, shard.delta.to(session.device), mask, margins, step, advance)
         shard.delta = trained.delta
         shard.prompts.append(tuple(rows[0][0]))
+        names = alike(request, hparams.spare_alike)
+        shard.alike.append([tuple(ids) for ids in about(session, request, names)])
         return trained
 
-    @torch.no_grad()
     def distances(self, shard: Open) -> Tensor:
         """D of every edit of the shard, with the shard as it is now, (e,)."""
-        delta, found = shard.delta.to(self.session.device), []
-        for start in range(0, len(shard.prompts), TOGETHER):
-            states = read(self.session, self.site, shard.prompts[start : start + TOGETHER])
+        return self._distances(shard.prompts, shard.delta)
+
+    def spared(self, shard: Open) -> float:
+        """The distance that others in an edit's prompt hardly reach, mean D + 2 standard deviations: the smallest over
+        the edits of this call; 0 where there are no others."""
+        each = [self._distances(prompts, shard.delta) for prompts in shard.alike if prompts]
+        return min((float(found.mean() + 2 * found.std(correction=0)) for found in each), default=0.0)
+
+    @torch.no_grad()
+    def _distances(self, prompts: Sequence[Ids], delta: Tensor) -> Tensor:
+        delta, found = delta.to(self.session.device), []
+        for start in range(0, len(prompts), TOGETHER):
+            states = read(self.session, self.site, prompts[start : start + TOGETHER])
             found.append(states.distances(self.activation, delta))
         return torch.cat(found)

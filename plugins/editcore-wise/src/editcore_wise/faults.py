@@ -34,8 +34,8 @@ def data_fault(data: Any) -> str | None:
 
 def shapes_fault(data: Mapping[str, Any], parts: Mapping[str, tuple[str, tuple[int, ...]]], edits: int) -> str | None:
     """The fault of dtypes and shapes, by name of a part, for so many edits."""
-    if set(parts) != {"index", "values", "starts", "distances", "least", "shard", "text", "offsets"}:
-        return "its parts are not index, values, starts, distances, least, shard, text and offsets"
+    if set(parts) != {"index", "values", "starts", "distances", "least", "spared", "shard", "text", "offsets"}:
+        return "its parts are not index, values, starts, distances, least, spared, shard, text and offsets"
     entries = parts["values"][1]
     if len(entries) != 1:
         return "its part values is not a list"
@@ -45,6 +45,7 @@ def shapes_fault(data: Mapping[str, Any], parts: Mapping[str, tuple[str, tuple[i
         "starts": ("I64", (len(data["shards"]) + 1,)),
         "distances": ("F32", (edits,)),
         "least": ("F32", (len(data["shards"]),)),
+        "spared": ("F32", (len(data["shards"]),)),
         "shard": ("I64", (edits,)),
     }
     for name, expected in wanted.items():
@@ -55,7 +56,8 @@ def shapes_fault(data: Mapping[str, Any], parts: Mapping[str, tuple[str, tuple[i
 
 def values_fault(data: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str | None:
     """The fault of the values."""
-    index, values, distances, least = (tensors[f"payload/{name}"] for name in ("index", "values", "distances", "least"))
+    index, values = tensors["payload/index"], tensors["payload/values"]
+    measured = [tensors[f"payload/{name}"] for name in ("distances", "least", "spared")]
     starts, shard = tensors["payload/starts"].tolist(), tensors["payload/shard"].tolist()
     if starts[0] != 0 or starts[-1] != len(index) or any(b < a for a, b in pairwise(starts)):
         return "its starts do not divide its entries among the shards"
@@ -63,9 +65,9 @@ def values_fault(data: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> str 
         return "it has an index outside of its matrix"
     if any(bool((index[a + 1 : b] <= index[a : b - 1]).any()) for a, b in pairwise(starts)):
         return "its index is not ascending, or names an entry twice"
-    if not all(bool(each.isfinite().all()) for each in (values, distances, least)):
+    if not all(bool(each.isfinite().all()) for each in (values, *measured)):
         return "it holds values that are not finite"
-    if bool((distances < 0).any()) or bool((least < 0).any()):
+    if any(bool((each < 0).any()) for each in measured):
         return "it has distances below 0"
     if shard != sorted(shard) or set(shard) != set(range(len(data["shards"]))):
         return "its edits are not divided among its shards"

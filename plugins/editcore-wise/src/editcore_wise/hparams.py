@@ -41,6 +41,12 @@ class WiseHparams:
         source=f"{_PAPER} (0.88)",
         validator=_share,
     )
+    spare_alike: int = hparam(
+        48,
+        help="common names that the prompt is asked about after training: the threshold is raised, to 0.88 of the "
+        "smallest distance at most, until hardly any of them reaches it; 0: none",
+        validator=_not_negative,
+    )
     lr: float = hparam(
         0.3, help="step size of gradient descent", symbol="η", source=f"{_PAPER} (1.0)", validator=_positive
     )

@@ -46,7 +46,7 @@ def compute_update(
             again = replayed(prompts, shard, generator) if hparams.replay else ([], [])
             edits.append(editor.edit_(shard, request, *again, session.seed + len(prompts), progress.advance))
             prompts.append((shard.prompts[-1], shard.name))
-        parts = [shard.part(editor.distances(shard)) for shard in shards]
+        parts = [shard.part(editor.distances(shard), editor.spared(shard)) for shard in shards]
     texts = [(request.rendered().text, request.target_new) for request in requests]
     _say_open(session, requests, edits)
     return Update(

@@ -27,6 +27,7 @@ def payload_of(rule: Rule, masks: Sequence[Mapping[str, Any]], parts: Sequence[P
         "starts": starts,
         "distances": torch.cat([part.distances for part in parts]),
         "least": torch.tensor([part.least for part in parts]),
+        "spared": torch.tensor([part.spared for part in parts]),
         "shard": torch.repeat_interleave(torch.tensor([len(part.distances) for part in parts])),
     }
     return Payload(KIND, data, {**tensors, **record_parts(edits)})
@@ -58,6 +59,7 @@ def parts_of(patch: Patch) -> list[Part]:
             tensors["values"][starts[i] : starts[i + 1]],
             tensors["distances"][tensors["shard"] == i],
             float(tensors["least"][i]),
+            float(tensors["spared"][i]),
         )
         for i, shard in enumerate(patch.core["payload"]["data"]["shards"])
     ]

@@ -37,9 +37,13 @@ def irrelevant_rows(
     written = _drawn(texts(session, POOL, hparams.context_length), hparams.irrelevant_count, generator)
     pool = [*alike(request, POOL), *made_up(session, POOL)] if hparams.other_count else []
     names = _drawn([name for name in pool if name != request.subject.strip()], hparams.other_count, generator)
-    about = [evolve(request, subject=name).rendered().text for name in names]
-    others = [encode_prompt(session.tokenizer, text, template=request.template).prompt_ids for text in about]
-    return [*ids_of(session, written), *others]
+    return [*ids_of(session, written), *about(session, request, names)]
+
+
+def about(session: "Session", request: EditRequest, names: Sequence[str]) -> list[Sequence[int]]:
+    """Ids of the request's prompt about others."""
+    prompts = [evolve(request, subject=name).rendered().text for name in names]
+    return [encode_prompt(session.tokenizer, text, template=request.template).prompt_ids for text in prompts]
 
 
 def _drawn(pool: Sequence[str], count: int, generator: torch.Generator) -> list[str]:

@@ -5,12 +5,16 @@ or go, so a patch can be taken off after its shard was merged.
 """
 
 from collections.abc import Sequence
+from typing import Final
 
 import torch
 from attrs import frozen
 from torch import Tensor
 
 from editcore_wise.merging import ties
+
+MOST: Final = 0.88
+"""The share of the smallest D to which spared subjects raise a threshold at most: the published `act_ratio`."""
 
 
 @frozen
@@ -31,6 +35,7 @@ class Part:
     """What one patch adds to the shard `name`: `values` (n,) float32 at flat places `index` (n,) of (d_out, d_in).
 
     `distances` (e,) are D of its edits, and `least` the smallest D of all edits of the shard, both when it was made.
+    `spared` is a distance that other subjects in the prompts of its edits hardly reach; 0: not measured.
     """
 
     name: str
@@ -38,6 +43,7 @@ class Part:
     values: Tensor
     distances: Tensor
     least: float
+    spared: float = 0.0
 
 
 @frozen(eq=False)
@@ -54,14 +60,21 @@ def shards_of(parts: Sequence[Part], rule: Rule) -> Shards:
     names = list(dict.fromkeys(part.name for part in parts))
     of = {name: [part for part in parts if part.name == name] for name in names}
     deltas = {name: delta_of(own, rule.shape) for name, own in of.items()}
-    least = {name: own[-1].least for name, own in of.items()}
+    starts = {name: threshold(own, rule.act_ratio) for name, own in of.items()}
     edits = {name: sum(len(part.distances) for part in own) for name, own in of.items()}
     full = [name for name in names if edits[name] >= rule.shard_edits or name != names[-1]]
     current = [name for name in names if name not in full]
     groups = [[name] for name in current] + _groups(full, rule)
     merged = [_merged([deltas[name] for name in group], rule.density) for group in groups]
-    thresholds = [rule.act_ratio * min(least[name] for name in group) for group in groups]
+    thresholds = [min(starts[name] for name in group) for group in groups]
     return Shards(torch.stack(merged), torch.tensor(thresholds), bool(current))
+
+
+def threshold(parts: Sequence[Part], act_ratio: float) -> float:
+    """θ of one shard. Of what its edits ask to be spared, the smallest counts, so that none of them is shut out."""
+    least, spared = parts[-1].least, min(part.spared for part in parts)
+    # θ = max(act_ratio · min D, min(0.88 · min D, spared))
+    return max(act_ratio * least, min(MOST * least, spared))
 
 
 def delta_of(parts: Sequence[Part], shape: tuple[int, int]) -> Tensor:
