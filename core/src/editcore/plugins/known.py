@@ -26,6 +26,7 @@ METHODS: Final[Mapping[str, str]] = {
     "lora": "editcore-lora",
     "malmen": "editcore-malmen",
     "memit": "editcore-memit",
+    "memoir": "editcore-memoir",
     "mend": "editcore-mend",
     "pmet": "editcore-pmet",
     "retrieval": "editcore-ike",
