@@ -26,7 +26,10 @@ def options(**values: Any) -> EditOptions:
     return EditOptions(
         "memoir",
         hparams=(
-            ("test", {"layer": 2, "context_count": 0, "background": 12, "other_count": 4, "steps": 12, **values}),
+            (
+                "test",
+                {"layer": 2, "context_count": 0, "background": 4, "others": ("Eve Quist",), "steps": 12, **values},
+            ),
         ),
     )
 
@@ -121,6 +124,7 @@ def test_it_says_what_it_holds(patches):
     assert described["edits"] == 1
     assert described["place"] == "decoder.2.mlp_out"
     assert str(parts["mean"]["shape"][0]) in described["columns"]
+    assert ResidualKind().taken_back(patches[0]).startswith("its edit goes, with all that it wrote")
 
 
 @pytest.mark.parametrize(

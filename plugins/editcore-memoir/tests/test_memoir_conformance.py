@@ -8,7 +8,7 @@ from editcore.testing.conformance import MethodConformance, PatchKindConformance
 from editcore.testing.taught import taught_model
 from editcore.testing.tiny import tiny_model
 
-CHEAP = {"layer": 2, "steps": 3, "context_count": 0, "background": 8, "others": ("Eve Tolland", "Dan Marlow")}
+CHEAP = {"layer": 2, "steps": 2, "context_count": 0, "background": 3, "others": ("Eve Tolland", "Dan Marlow")}
 NO_TENSOR = {"only_located_tensors_are_touched": "it touches no tensor"}
 
 

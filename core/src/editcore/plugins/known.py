@@ -25,6 +25,7 @@ METHODS: Final[Mapping[str, str]] = {
     "locft": "editcore-ft",
     "lora": "editcore-lora",
     "malmen": "editcore-malmen",
+    "melo": "editcore-melo",
     "memit": "editcore-memit",
     "memoir": "editcore-memoir",
     "mend": "editcore-mend",

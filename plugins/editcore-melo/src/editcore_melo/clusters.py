@@ -9,7 +9,6 @@ prompt the later replaces the earlier. Everything is derived from the points pre
 
 from collections.abc import Sequence
 
-import torch
 from attrs import evolve, frozen
 from torch import Tensor
 

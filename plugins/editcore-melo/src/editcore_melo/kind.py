@@ -117,6 +117,11 @@ def _parts_fault(core: Mapping[str, Any], data: Mapping[str, Any]) -> str | None
     count = parts["0.in"][1][:1]
     for name in factors:
         dtype, shape = parts[name]
-        if dtype != "F32" or len(shape) != 3 or shape[:1] != count or shape[1 if name.endswith("in") else 2] != data["rank"]:
+        if (
+            dtype != "F32"
+            or len(shape) != 3
+            or shape[:1] != count
+            or shape[1 if name.endswith("in") else 2] != data["rank"]
+        ):
             return f"its part {name} does not hold F32 factors of its blocks"
     return None

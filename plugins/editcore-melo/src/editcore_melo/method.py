@@ -55,7 +55,13 @@ def _computed(
             own = block[i] - block[start]
             factors = {site: (a[own], b[own]) for site, (a, b) in made.factors.items()}
             found.append(
-                {"key": keys[i], "radius": radii[i], "block": block[i], "factors": factors, "loss": made.losses[i - start]}
+                {
+                    "key": keys[i],
+                    "radius": radii[i],
+                    "block": block[i],
+                    "factors": factors,
+                    "loss": made.losses[i - start],
+                }
             )
     return found
 
@@ -98,9 +104,7 @@ def read(session: "Session", site: Site, prompts: Sequence[Sequence[int]]) -> Te
     return torch.cat(found)
 
 
-def _radii(
-    session: "Session", reads: Site, requests: Sequence[EditRequest], keys: Tensor, h: MeloHparams
-) -> Tensor:
+def _radii(session: "Session", reads: Site, requests: Sequence[EditRequest], keys: Tensor, h: MeloHparams) -> Tensor:
     """R₀ of each request (N,): a share of the distance from its key to the nearest prompt that should stay.
 
     Those are unrelated prompts, and the same question about other subjects.

@@ -17,7 +17,7 @@ Factors = Mapping[Site, tuple[Tensor, Tensor]]
 
 @frozen(eq=False)
 class Blocks:
-    """What a patch holds: keys (N, d), initial radii (N,), targets and blocks (N,) of N edits, and n low-rank blocks."""
+    """What a patch holds: keys (N, d), initial radii (N,), targets and blocks (N,) of N edits, n low-rank blocks."""
 
     keys: Tensor
     radii: Tensor

@@ -30,8 +30,8 @@ def train(
 ) -> Trained:
     """Train a block for the items of each number in `block`; it keeps its first below `stop_loss`, else its best.
 
-    L_b = mean over its items of −1/m Σⱼ log p(yⱼ | x, y₁ … yⱼ₋₁), summed over blocks. Raises `EditcoreError` when a loss
-    is not finite.
+    L_b = mean over its items of −1/m Σⱼ log p(yⱼ | x, y₁ … yⱼ₋₁), summed over blocks. Raises `EditcoreError` when
+    a loss is not finite.
     """
     owners = torch.tensor(block, device=session.device)  # (n,)
     count = int(owners.max()) + 1

@@ -37,7 +37,7 @@ class ResidualKind(MemoryKind):
         if set(parts) != {"text", "offsets", "masks", "thresholds", "columns", "matrix", "mean"}:
             return "its parts are not text, offsets, masks, thresholds, columns, matrix and mean"
         if len(parts["mean"][1]) != 1 or len(parts["columns"][1]) != 1 or len(parts["matrix"][1]) != 2:
-            return "its mean and columns are not vectors, or its matrix is none"
+            return "its mean and columns are not vectors, or its matrix has other than two dimensions"
         n, (d,), (u,), d_out = count_records(core), parts["mean"][1], parts["columns"][1], parts["matrix"][1][1]
         wanted = {"masks": ("U8", (n, -(-d // 8))), "columns": ("I64", (u,)), "mean": ("F32", (d,))}
         wanted |= {"matrix": ("F32", (u, d_out)), "thresholds": ("F32", (n,))}
@@ -64,6 +64,16 @@ class ResidualKind(MemoryKind):
         from editcore.authoring.records import compare_records
 
         return {**super().diff(a, b), **compare_records(a.tensors, b.tensors)}
+
+    def taken_back(self, patch: Patch) -> str:
+        from editcore.authoring.records import count_records
+
+        n = count_records(patch.core)
+        edits = f"its {n} edits go together" if n > 1 else "its edit goes"
+        return (
+            f"{edits}, with all that it wrote; a later edit that shares columns was trained beside it and may answer "
+            "otherwise"
+        )
 
     def card(self, patch: Patch, file_name: str) -> CardLines:
         return CardLines(
