@@ -109,7 +109,7 @@ def total(written: Sequence[Written]) -> tuple[Tensor, Tensor]:
     """The columns (U,) that any of them wrote, and the sum of the increments, (U, d_out)."""
     if len(written) == 1:
         return written[0].columns, written[0].matrix
-    columns = torch.cat([one.columns for one in written]).unique()  # sorted
+    columns = torch.cat([one.columns for one in written]).unique()  # type: ignore[no-untyped-call]  # sorted
     matrix = torch.zeros(len(columns), written[0].matrix.shape[1])
     for one in written:
         matrix.index_add_(0, torch.searchsorted(columns, one.columns), one.matrix)

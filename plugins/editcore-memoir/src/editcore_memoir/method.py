@@ -3,9 +3,9 @@
 L = mean over contexts c of −1/m Σⱼ log p(yⱼ | c, x, y₁ … yⱼ₋₁), with the mask of the prompt alone in every context
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -131,9 +131,11 @@ def present(session: "Session", site: Site, columns: Tensor) -> Tensor:
     d_out, d_in = session.anatomy.weight(site).shape
     found = torch.zeros(d_in, d_out)
     for patch in session.live.patches:
-        payload = patch.core.get("payload") or {}
-        data = payload.get("data")
-        if payload.get("kind") == ResidualKind.name and (data["layer"], data["stack"]) == (site.layer, site.stack):
+        payload: Mapping[str, Any] = patch.core.get("payload") or {}
+        if payload.get("kind") != ResidualKind.name:
+            continue
+        data = payload["data"]
+        if (data["layer"], data["stack"]) == (site.layer, site.stack):
             parts = {name.removeprefix("payload/"): tensor for name, tensor in patch.tensors.items()}
             where, matrix = total([Written.of(data, parts)])
             found.index_add_(0, where, matrix)
