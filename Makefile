@@ -41,10 +41,10 @@ lists: install  # write the lists that follow from the distributions
 test: lint tests
 
 tests: install
-	$(BIN)/python -m pytest --numprocesses 2
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup
 
 thorough: install  # what `make test` leaves out: second shapes and long roads
-	$(BIN)/python -m pytest --numprocesses 2 -m thorough
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m thorough
 
 docs: install
 	$(BIN)/python -m pytest tests/test_docs.py tests/test_walkthrough.py plugins/editcore-bench/tests/test_datasets_docs.py

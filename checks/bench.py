@@ -1,9 +1,13 @@
-"""The tables of every spec that ships, on the bundled model; and one of them run twice, for equal rows."""
+"""The tables of every spec that ships, on the bundled model; and one of them run twice, for equal rows.
+
+Methods that need a training are left out; `benchmarks/results/twelve.md` has their rows.
+"""
 
 import tempfile
 from pathlib import Path
 from typing import Final
 
+from editcore.plugins.abilities import Abilities
 from editcore.plugins.registry import registry
 from editcore.session.talk import Silence
 from editcore_bench.compared import compare_runs
@@ -13,7 +17,7 @@ from editcore_bench.runs.engines import Processes
 from editcore_bench.runs.folder import RunFolder
 from editcore_bench.runs.prepared import prepare
 from editcore_bench.runs.run import run as run_cells
-from editcore_bench.spec.reading import read_spec
+from editcore_bench.spec.reading import Choice, read_spec
 from editcore_bench.spec.shipped import Shipped, shipped_specs
 
 TWICE: Final = "time"
@@ -43,8 +47,15 @@ def run() -> list[str]:
 
 def _run(spec: Shipped, out: Path) -> RunFolder:
     silence = Silence()
-    prepared = prepare(read_spec(spec.path, registry()), registry())
+    prepared = prepare(read_spec(spec.path, registry(), Choice(methods=_untrained(spec))), registry())
     ended = run_cells(prepared, out, Processes(2), silence.say, lambda total: silence.progress("", total))
     if ended.failed:
         raise RuntimeError(f"{spec.name}: {ended.failed[0]}")
     return ended.folder
+
+
+def _untrained(spec: Shipped) -> tuple[str, ...]:
+    """The methods to run where some of the spec's need a training; empty: all of them."""
+    named = [method.name for method in read_spec(spec.path, registry()).methods]
+    ready = [name for name in named if "training" not in Abilities.of(registry().method(name)).needs]
+    return tuple(ready) if ready != named else ()

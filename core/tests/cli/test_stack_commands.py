@@ -87,3 +87,19 @@ def test_revert_refuses_what_is_required_and_takes_dependents_along(two, tmp_pat
     said = json.loads(capsys.readouterr().out)
     assert len(said["reverted"]) == len(list(kept.iterdir())) == 2
     assert said["patches"] == []
+
+
+def test_revert_tells_first_what_goes_and_what_stays_fitted_to_it(tiny, fact_patch, capsys):
+    one = fact_patch(tiny, "one", about={"requests": [{"id": "1"}, {"id": "2"}]})
+    first = Patch.read_header(one).patch_id
+    on = {"computed_on_patches": [first], "computed_on": "0" * 64}
+    two = fact_patch(tiny, "two", subject="Bo", about=on)
+    assert main(["apply", str(one), str(two), "--model", str(tiny), "--in-place"]) == 0
+    capsys.readouterr()
+    assert main(["revert", first, "--model", str(tiny)]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert said[0] == f"{first[:12]}: its 2 edits go together, to the last bit"
+    assert "(two) was computed on the model with" in said[1]
+    assert len(said) == 2
+    assert main(["revert", Patch.read_header(two).patch_id, "--model", str(tiny)]) == 0
+    assert ": its edit goes, to the last bit" in capsys.readouterr().err

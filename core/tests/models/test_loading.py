@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers.utils import logging
 
+from editcore.models.loading import attention
 from editcore.models.loading.loader import load
 from editcore.models.loading.weight_files import weight_files
 from editcore.models.running.generation import generate
@@ -64,6 +65,20 @@ def test_a_dtype_that_is_named_is_used(folder):
     assert (loaded.stored_dtype, loaded.dtype, loaded.model.dtype) == ("float32", "bfloat16", torch.bfloat16)
     with pytest.raises(UsageError, match="'int8' is not a supported dtype"):
         load(where, dtype="int8")
+
+
+@pytest.mark.parametrize("refuses", [False, True])
+def test_where_the_fused_attention_refuses_a_dtype_the_plain_one_reads(folder, refuses, monkeypatch):
+    def fused(query, key, value, is_causal):
+        if refuses:
+            raise RuntimeError("packing is only supported with other instructions")
+        return value
+
+    attention._runs.cache_clear()
+    monkeypatch.setattr(attention, "scaled_dot_product_attention", fused)
+    chosen = load(folder(), dtype="bfloat16").model.config._attn_implementation
+    attention._runs.cache_clear()
+    assert chosen == ("eager" if refuses else "sdpa")
 
 
 def test_float64_is_not_narrowed(folder, models):

@@ -7,11 +7,12 @@ import torch
 
 import editcore
 from core.tests.session.remembering import DECIDED, Remembered, open_with, patch_for
+from editcore.authoring.memories import Memory, Seen
 from editcore.models.running.batch import pad
 from editcore.models.running.scoring import target_logits
 from editcore.testing.snapshot import Snapshot
 from editcore.testing.tiny import tiny_model
-from editcore_hooks import ConflictError, PluginError, UsageError, WrongBaseError
+from editcore_hooks import ConflictError, PluginError, Site, UsageError, WrongBaseError
 
 KNOWN, OTHER, LONGER = (5, 9, 14, 7), (8, 3, 12), (6, 5, 11, 9, 13, 4)
 ROWS = (KNOWN, OTHER, LONGER)
@@ -236,6 +237,29 @@ def test_another_base_is_refused_unless_the_kind_works_on_any(llama: editcore.Se
 
     with open_with(folder, Anywhere).patched(patch):
         pass
+
+
+@pytest.mark.parametrize(("prompt_only", "expected"), [(True, 1), (False, 4)])
+def test_one_for_the_prompt_alone_is_not_asked_in_the_answer(
+    llama: editcore.Session, prompt_only: bool, expected: int
+) -> None:
+    class Counting(Memory):
+        def __init__(self) -> None:
+            self.reads, self.acts = Site("mlp_out", 1), (Site("mlp_out", 1),)
+            self.prompt_only, self.asked = prompt_only, 0
+
+        def decide(self, seen: Seen) -> torch.Tensor:
+            return torch.zeros(len(seen.inputs), dtype=torch.int64)
+
+        def act(self, site: Site, chosen: torch.Tensor, seen: Seen) -> torch.Tensor:
+            self.asked += 1
+            return seen.outputs
+
+    memory = Counting()
+    with llama.live.memories.trying(memory):
+        ids = torch.tensor([[5, 9, 14]])
+        llama.model.generate(ids, max_new_tokens=4, do_sample=False, eos_token_id=None, pad_token_id=0)
+    assert memory.asked == expected
 
 
 def test_memories_of_a_group_are_joined_in_the_order_of_their_patches(llama: editcore.Session) -> None:

@@ -50,7 +50,7 @@ def test_settings_keep_their_values_and_name_what_is_left(tmp_path: Path) -> Non
     assert made.method == "rome"
     assert made.settings == {
         "layer": 17, "v_steps": 20, "v_lr": 0.5, "v_weight_decay": 0.5, "clamp": 4, "kl": 0.0625, "v_stop": "loss",
-        "key_mode": "rome", "spare_prompt": False,
+        "key_mode": "rome", "spare_prompt": False, "spare_alike": 0,
     }  # fmt: skip
     assert {"model_name", "device", "fact_token", "v_loss_layer", "rewrite_module_tmp"} <= made.left.keys()
 

@@ -252,6 +252,7 @@ def test_the_final_effect_agrees(session: editcore.Session, plain: Plain, tmp_pa
         "mom2_corpus": str(tmp_path / "corpus.txt"),
         "mom2_ridge": RIDGE,
         "spare_prompt": False,
+        "spare_alike": 0,
         "key_mode": "r-rome",
     }
     patch = session.edit_all([REQUEST], EditOptions(hparams=(("test", hparams),)))

@@ -10,6 +10,7 @@ from editcore import EditOptions, EditRequest
 from editcore.assets.store import AssetStore
 from editcore.models.tokens.spans import encode_request
 from editcore_hooks import Site
+from editcore_keyvalue.alike import alike_keys
 from editcore_keyvalue.cholesky import factor, solve
 from editcore_rome.rank_one import rank_one
 from editcore_rome.sparing import SOFTNESS, other_keys, spare
@@ -70,3 +71,16 @@ def test_other_tokens_of_the_prompt_change_less_than_as_published(session: editc
                 delta = session.anatomy.weight(SITE).double() - before
             change[spared].append(float((keys @ delta.T).norm()))
     assert all(now < 0.5 * before for now, before in zip(change[True], change[False], strict=True))
+
+
+def test_other_subjects_in_the_place_of_the_edited_one_change_less(session: editcore.Session) -> None:
+    request = REQUESTS[1]
+    keys = alike_keys(session, request, "subject_last", SITE, 20)
+    change = {}
+    for count in (20, 0):
+        settings = {"layer": 1, "spare_alike": count, "mom2_tokens": 500, "context_count": 2, "mom2_ridge": 0.1}
+        patch = session.edit_all([request], EditOptions(hparams=(("test", settings),)))
+        before = session.anatomy.weight(SITE).double().clone()
+        with session.patched(patch):
+            change[count] = float((keys @ (session.anatomy.weight(SITE).double() - before).T).norm())
+    assert change[20] < 0.5 * change[0]

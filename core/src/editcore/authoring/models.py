@@ -4,8 +4,9 @@ from editcore.models.anatomy.mlp import Mlp, mlp_of, neurons
 from editcore.models.running.batch import Batch, Positions, align, forward, pad
 from editcore.models.running.branches import Branches, branch
 from editcore.models.running.cached_logits import cached_logits
-from editcore.models.running.generation import sample
+from editcore.models.running.generation import generate, sample
 from editcore.models.running.resume import Recorded, Resumed, record, resume
+from editcore.models.running.rewriting import as_given
 from editcore.models.running.rollout import Written, rollout
 from editcore.models.running.scoring import Item, TargetLogits, target_logits, target_logprobs
 from editcore.models.running.states import mean_states
@@ -29,6 +30,7 @@ __all__ = [
     "Trace",
     "Written",
     "align",
+    "as_given",
     "bare",
     "branch",
     "cached_logits",
@@ -38,6 +40,7 @@ __all__ = [
     "encode_request",
     "end_ids",
     "forward",
+    "generate",
     "joined_target",
     "mean_states",
     "mlp_of",

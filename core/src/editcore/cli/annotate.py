@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from editcore.cli.apply import base_of
+from editcore.cli.early import require_chat_template
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
@@ -80,6 +81,7 @@ def _measured(
     from editcore.editing.measurement import measure
 
     asked = read_file(cases)
+    require_chat_template(model, options["revision"], asked)
     measured = measure(open_session(out, model, **options), patch, asked, metrics)
     for measurement in measured.measurements:
         out.say(f"{measurement.request}: p(target) {measurement.before:.3g} -> {measurement.after:.3g}")

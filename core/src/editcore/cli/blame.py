@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from editcore.cli.early import require_chat_template
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
@@ -39,6 +40,8 @@ def blame(out: Output, folder: str, patches: tuple[str, ...], probes: bool, case
     from editcore.editing.blame import blame as find
     from editcore.editing.blame import own_cases
 
+    asked = read_file(cases) if cases else None
+    require_chat_template(folder, options["revision"], asked or [])
     named = load_patches(out, patches)
     session = open_session(out, folder, **options)
     on_folder = session.live.ids
@@ -48,7 +51,8 @@ def blame(out: Output, folder: str, patches: tuple[str, ...], probes: bool, case
         raise UsageError(
             f"{folder} carries no patches", hint="apply patches with `editcore apply`, or name them with --patch"
         )
-    asked = read_file(cases) if cases else own_cases(session)
+    if asked is None:
+        asked = own_cases(session)
     if not asked:
         raise UsageError("the patches hold no requests to check", hint="pass --cases FILE")
     found = find(session, asked, probes)

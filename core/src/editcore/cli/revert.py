@@ -16,6 +16,8 @@ from editcore.text.ids import short
 def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None, with_dependents: bool) -> None:
     """Revert patches on a folder, in any order; the bits are as if they had never been applied.
 
+    First it tells which edits go alone, which only together, and which patches stay fitted to those that go.
+
     PATCH is an id, its first six or more characters, or a patch file. Without patches, every file is as before the
     first. A patch that others require is reverted with them or not at all.
     """
@@ -23,10 +25,11 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
 
     from editcore.applying.change import Change
     from editcore.cli.revert_runtime import revert_runtime
-    from editcore.patches.change.dependents import dependents
+    from editcore.patches.change.dependents import computed_elsewhere, dependents
     from editcore.patches.change.runtime import find_runtime
+    from editcore.patches.change.taken_back import taken_back
     from editcore.patches.checkpoint.folder import Checkpoint
-    from editcore.patches.checkpoint.stored import stored_whole
+    from editcore.patches.checkpoint.stored import stored_patch, stored_whole
     from editcore.patches.file.patch import Patch
 
     checkpoint = Checkpoint.open(model)
@@ -48,9 +51,16 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
         Path(keep).mkdir(parents=True, exist_ok=True)
         for patch_id in gone:
             stored_whole(checkpoint, patch_id).save(Path(keep) / f"{short(patch_id)}.safetensors")
-    applied = Change.open(checkpoint, remove=gone).commit()
-    for notice in applied.notices:
+    change = Change.open(checkpoint, remove=gone)
+    for patch_id in change.removed:
+        out.say(f"{short(patch_id)}: {taken_back(stored_patch(checkpoint, patch_id))}")
+    fitted = computed_elsewhere(checkpoint, gone)
+    for notice in fitted:
         out.warn(notice)
+    applied = change.commit()
+    for notice in applied.notices:
+        if notice not in fitted:
+            out.warn(notice)
     if out.as_json:
         out.json({"folder": model, "reverted": [*beside, *gone], "patches": list(applied.patch_ids)})
     elif applied.patch_ids:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 def revert_runtime(out: Output, checkpoint: "Checkpoint", ids: Sequence[str], keep: str | None) -> tuple[str, ...]:
     """Take patches off; return the ids of those that stay."""
+    from editcore.patches.change.dependents import computed_elsewhere
     from editcore.patches.change.runtime import change_runtime
     from editcore.patches.checkpoint.runtime import runtime_patches
     from editcore.patches.file.kinds import as_patch, owner_of
@@ -26,4 +27,6 @@ def revert_runtime(out: Output, checkpoint: "Checkpoint", ids: Sequence[str], ke
         if keep is not None:
             Path(keep).mkdir(parents=True, exist_ok=True)
             patch.save(Path(keep) / f"{short(patch.patch_id)}.safetensors")
+    for notice in computed_elsewhere(checkpoint, ids):
+        out.warn(notice)
     return change_runtime(checkpoint.folder, removed=ids)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from editcore.cli.early import require_chat_template
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
@@ -57,6 +58,7 @@ def tune(
     if listed and forget:
         raise UsageError("--list and --forget exclude each other", hint="give one of them")
     given = read_file(cases) if cases else None
+    require_chat_template(model, options["revision"], given or [])
     session = open_session(out, model, **options)
     if listed:
         _list(out, session, method)

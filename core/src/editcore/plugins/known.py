@@ -11,6 +11,7 @@ METHODS: Final[Mapping[str, str]] = {
     "alphaedit": "editcore-alphaedit",
     "calinet": "editcore-calinet",
     "crispedit": "editcore-crispedit",
+    "defer": "editcore-grace",
     "emmet": "editcore-emmet",
     "ft": "editcore-ft",
     "ft-l": "editcore-ft",
@@ -28,6 +29,7 @@ METHODS: Final[Mapping[str, str]] = {
     "melo": "editcore-melo",
     "memit": "editcore-memit",
     "memoir": "editcore-memoir",
+    "memory-network": "editcore-grace",
     "mend": "editcore-mend",
     "pmet": "editcore-pmet",
     "retrieval": "editcore-ike",
@@ -45,5 +47,6 @@ COMMANDS: Final[Mapping[str, str]] = {
     "demo": "editcore-demo",
     "easyedit": "editcore-bench",
     "locate": "editcore-causal-trace",
+    "mello": "editcore-ike",
     "stats": "editcore-keyvalue",
 }

@@ -16,7 +16,7 @@ from editcore.models.anatomy.parameter_keys import counterpart
 from editcore.models.anatomy.skeleton import skeleton
 from editcore.models.anatomy.structure import is_transposed
 from editcore.models.loading.offload import device_of
-from editcore.models.running.side_branches import Branch, low_rank
+from editcore.models.running.side_branches import Branch, LowRankBranch
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.file.patch import Patch
 from editcore.patches.forms.deltas import whole
@@ -68,7 +68,7 @@ class Beside:
         # The file's orientation, which a quantised module need not share: GPT-2's [in, out] becomes [out, in] there.
         out, in_ = (right.T, left.T) if is_transposed(described) else (left, right)
         device, module = device_of(self.anatomy.model), self.anatomy.model.get_submodule(path)
-        return Branch(module, module, low_rank(out.to(device), in_.to(device)))
+        return Branch(module, module, LowRankBranch(out.to(device), in_.to(device)))
 
     def _is_plain(self, key: str) -> bool:
         """Whether a parameter holds the tensor of the files itself: no packed, integer or wrapped form of it."""

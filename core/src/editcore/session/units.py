@@ -39,7 +39,11 @@ class FfnUnits(PatchKind):
             require_fit(mlp, block, tuple(units.keys.shape), units.gate is not None)
             parts = units.keys, units.values, units.biases, units.gate
             # Rounded as a folded checkpoint stores them: what is measured in memory is what will be deployed.
-            rounded = (None if part is None else as_stored(part, stored, str(block)).to(device) for part in parts)
+            # In the number type of the model: to turn them for each token would cost more than the neurons do.
+            rounded = (
+                None if part is None else as_stored(part, stored, str(block)).to(device, opened.model.dtype)
+                for part in parts
+            )
             compute = neurons(mlp.activation, *rounded)  # type: ignore[arg-type] # keys and values are there
             reads, adds_to = (opened.model.get_submodule(path) for path in (mlp.inner[0], mlp.out))
             branches.append(Branch(reads, adds_to, compute))

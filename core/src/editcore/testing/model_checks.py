@@ -26,9 +26,7 @@ class ModelChecks(MethodUnderTest):
         folder = tmp_path / "half"
         session.model.to(torch.bfloat16).save_pretrained(folder)
         session.tokenizer.save_pretrained(folder)
-        half = self.open(folder, assets)
-        half.model.to(torch.bfloat16)  # on an accelerator a model runs in the dtype that it is stored in
-        self._assert_edits(half)
+        self._assert_edits(self.open(folder, assets, "bfloat16"))  # as an accelerator would run it
 
     def _assert_edits(self, session: Session) -> None:
         asked = self.tried.asked(session)

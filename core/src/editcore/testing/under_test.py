@@ -86,8 +86,8 @@ class UnderTest:
         if check in self.not_applicable:
             pytest.skip(self.not_applicable[check])
 
-    def open(self, folder: Path, assets: AssetStore) -> Session:
-        return open_model(folder, registry_=self.registry, assets=assets)
+    def open(self, folder: Path, assets: AssetStore, dtype: str | None = None) -> Session:
+        return open_model(folder, dtype=dtype, registry_=self.registry, assets=assets)
 
 
 class MethodUnderTest(UnderTest):

@@ -13,12 +13,14 @@ from core.tests.session.remembering import Remembered, open_with, patch_for
 from editcore.applying.runtime import apply_runtime
 from editcore.facade import load_model
 from editcore.patches.change.copying import copy_checkpoint
+from editcore.patches.change.dependents import computed_elsewhere
 from editcore.patches.change.runtime import change_runtime, contradictions
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.listing import runtime_rows
 from editcore.patches.checkpoint.runtime import RUNTIME, runtime_ids
+from editcore.patches.file.sealing import seal
 from editcore.testing.tiny import tiny_model
-from editcore_hooks import ConflictError, EditcoreError, PluginError, RefusedFileError, WrongBaseError
+from editcore_hooks import ConflictError, EditcoreError, Payload, PluginError, RefusedFileError, WrongBaseError
 
 ROWS = ((5, 9, 14, 7), (8, 3, 12))
 
@@ -135,6 +137,22 @@ def test_a_patch_that_is_missing_or_another_is_refused(folder: Path) -> None:
     path.unlink()
     with pytest.raises(EditcoreError):
         editcore.open(folder, registry_=registry())
+
+
+def test_a_patch_beside_the_weights_that_was_fitted_to_one_that_goes_is_named(folder: Path) -> None:
+    one, two = patches(folder)
+    fitted = seal(
+        {}, two.about["base"], {**two.about, "computed_on_patches": [one.patch_id]}, kind="memory",
+        payload=Payload(
+            str(two.payload_kind),
+            dict(two.core["payload"]["data"]),
+            {name.removeprefix("payload/"): tensor for name, tensor in two.tensors.items()},
+        ),
+    )  # fmt: skip
+    apply_runtime(Checkpoint.open(folder), [one, fitted])
+    (line,) = computed_elsewhere(Checkpoint.open(folder), [one.patch_id])
+    assert "was computed on the model with" in line
+    assert computed_elsewhere(Checkpoint.open(folder), [fitted.patch_id]) == ()
 
 
 def test_two_answers_to_one_prompt_are_found(folder: Path) -> None:

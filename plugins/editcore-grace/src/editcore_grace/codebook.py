@@ -26,6 +26,7 @@ class Codebook(Memory):
     ) -> None:
         self.reads, self.acts = site, (site,)
         self.replace, self.expand = replace, expand
+        self.prompt_only = replace != "all"
         self.keys, self.values, self.initial, self.labels = keys, values, initial, tuple(labels)
         self.radii = resolve(keys, initial, labels, expand)
         self.group = (site, replace, expand)
@@ -43,7 +44,7 @@ class Codebook(Memory):
 
     def act(self, site: Site, chosen: Tensor, seen: Seen) -> Tensor:
         values = self.values.to(seen.outputs.device, seen.outputs.dtype)[chosen]
-        return replaced(self.replace, values, seen)
+        return replaced(self.replace, values[:, None], seen)
 
     @classmethod
     def joined(cls, memories: Sequence[Any]) -> Self:
@@ -66,13 +67,13 @@ class Trial(Memory):
         return torch.arange(len(seen.inputs), device=seen.inputs.device)
 
     def act(self, site: Site, chosen: Tensor, seen: Seen) -> Tensor:
-        return replaced(self.replace, self.values[chosen].to(seen.outputs.dtype), seen)
+        return replaced(self.replace, self.values[chosen, None].to(seen.outputs.dtype), seen)
 
 
 def replaced(replace: str, values: Tensor, seen: Seen) -> Tensor:
-    """The outputs (n, S, d_out) with `values` (n, d_out) at the tokens that `replace` names."""
+    """The outputs (n, S, d_out) with `values` (n, S or 1, d_out) at the tokens that `replace` names."""
     if replace == "all":
-        return values[:, None].expand_as(seen.outputs)
+        return values.expand_as(seen.outputs)
     columns = torch.arange(seen.outputs.shape[1], device=seen.outputs.device)
     here = seen.prompt if replace == "prompt" else columns == seen.last[:, None]  # (n, S)
-    return torch.where(here[..., None], values[:, None], seen.outputs)
+    return torch.where(here[..., None], values, seen.outputs)

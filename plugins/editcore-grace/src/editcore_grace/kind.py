@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from editcore_grace.place import described, place_fault, site_of
 from editcore_hooks import CardLines, MemoryKind, Patch, Session
 
 if TYPE_CHECKING:
@@ -18,13 +19,11 @@ class CodebookKind(MemoryKind):
     def memory(self, session: Session, patch: Patch) -> "Memory":
         from editcore.authoring.records import records_of
         from editcore_grace.codebook import Codebook
-        from editcore_hooks import Site
 
         data, tensors = patch.core["payload"]["data"], patch.tensors
-        site = Site(data["role"], data["layer"], stack=data["stack"])
         keys, values, radii = (tensors[f"payload/{name}"] for name in ("keys", "values", "radii"))
         labels = [target.strip() for _, target in records_of(tensors)]
-        return Codebook(site, data["replace"], data["expand"], keys, values, radii, labels)
+        return Codebook(site_of(data), data["replace"], data["expand"], keys, values, radii, labels)
 
     def check(self, core: Mapping[str, Any], tensors: Mapping[str, Any] | None = None) -> str | None:
         from editcore.authoring.records import count_records, records_fault
@@ -51,10 +50,7 @@ class CodebookKind(MemoryKind):
     def describe(self, patch: Patch) -> Mapping[str, Any]:
         from editcore.authoring.records import count_records
 
-        data = patch.core["payload"]["data"]
-        place = f"{data['stack']}.{data['layer']}.{data['role']}"
-        tokens = {"last": "the last prompt token", "prompt": "all prompt tokens", "all": "all tokens"}[data["replace"]]
-        return {"entries": count_records(patch.core), "place": place, "replaces": tokens}
+        return {"entries": count_records(patch.core), **described(patch.core["payload"]["data"])}
 
     def diff(self, a: Patch, b: Patch) -> Mapping[str, tuple[Any, Any]]:
         from editcore.authoring.records import compare_records
@@ -79,10 +75,6 @@ class CodebookKind(MemoryKind):
 def _data_fault(data: Any) -> str | None:
     if not isinstance(data, dict) or set(data) != {"role", "layer", "stack", "replace", "expand"}:
         return "its data are not role, layer, stack, replace and expand"
-    if data["role"] not in ("mlp_out", "mlp_in") or data["stack"] not in ("decoder", "encoder"):
-        return "it names no MLP of a decoder or an encoder"
-    if type(data["layer"]) is not int or data["layer"] < 0:
-        return "its layer is not a number from 0"
-    if data["replace"] not in ("last", "prompt", "all") or type(data["expand"]) is not bool:
+    if type(data["expand"]) is not bool:
         return "its data do not say what is replaced"
-    return None
+    return place_fault(data)

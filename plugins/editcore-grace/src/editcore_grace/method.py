@@ -1,7 +1,6 @@
 """The update of GRACE: a key, a trained value and a radius for each request."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -10,6 +9,7 @@ from editcore.authoring.models import Item
 from editcore.authoring.records import record_parts
 from editcore_grace.codebook import Trial
 from editcore_grace.hparams import GraceHparams
+from editcore_grace.texts import in_order
 from editcore_grace.training import read, train
 from editcore_hooks import EditRequest, Location, Payload, Site, Update, UsageError
 
@@ -24,7 +24,7 @@ def compute_each(
     session: "Session", requests: Sequence[EditRequest], location: Location, hparams: GraceHparams
 ) -> list[dict[str, Any]]:
     """The parts of the entry of each request: key, value, radius, text and loss."""
-    (site,) = _one(location)
+    (site,) = one_site(location)
     replace = settle(session, hparams.replace)
     found = []
     for start in range(0, len(requests), TOGETHER):
@@ -59,16 +59,8 @@ def update_of(
     session: "Session", entries: Sequence[dict[str, Any]], location: Location, hparams: GraceHparams
 ) -> Update:
     """One update with entries in the order of their texts, in which the rule of radii takes them."""
-    if not entries:
-        raise UsageError("there is nothing to edit", hint="give at least one request")
-    (site,) = _one(location)
-    entries = sorted(entries, key=lambda entry: entry["text"])
-    for one, two in pairwise(entries):
-        if one["text"][0] == two["text"][0] and one["text"][1] != two["text"][1]:
-            raise UsageError(
-                f"two requests answer {one['text'][0]!r} with {one['text'][1]!r} and {two['text'][1]!r}",
-                hint="write one patch a request (-o FOLDER); the later replaces the earlier",
-            )
+    (site,) = one_site(location)
+    entries = in_order(entries, lambda entry: entry["text"])
     data = {
         "role": site.role,
         "layer": site.layer,
@@ -101,7 +93,8 @@ def settle(session: "Session", replace: str) -> str:
     return "prompt" if session.encoder_decoder else "last"
 
 
-def _one(location: Location) -> tuple[Site]:
+def one_site(location: Location) -> tuple[Site]:
+    """The layer. Raises `UsageError` for several or none."""
     if len(location.sites) != 1:
-        raise UsageError("a codebook is beside one layer", hint="name one layer")
+        raise UsageError("a memory of this kind is beside one layer", hint="name one layer")
     return (location.sites[0],)

@@ -1,7 +1,7 @@
 """The entry module: light, no torch; what encodes texts is imported by the stage that does."""
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from editcore_hooks import EditMethod, EditRequest, Location, PatchKind, Session, State, Update, hookimpl
 from editcore_ike.hparams import IkeHparams, ManyHparams, RetrievalHparams
@@ -57,3 +57,8 @@ def editcore_register_methods() -> list[type[EditMethod]]:
 @hookimpl
 def editcore_register_patch_kinds() -> list[type[PatchKind]]:
     return [FactsKind, TextsKind]
+
+
+@hookimpl
+def editcore_register_commands(cli: Any) -> None:
+    cli.add("mello", "editcore_ike.mello.cli:mello", "Answer a question of several steps with the edited facts.")

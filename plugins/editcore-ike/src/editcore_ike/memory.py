@@ -59,10 +59,14 @@ class Facts(PromptMemory):
                 self._read[prompt] = self._rewritten(prompt)
         return [self._read[prompt] for prompt in prompts]
 
+    def similar(self, text: str) -> Tensor:
+        """The cosine of a text and each fact, (N,)."""
+        query = (self.encode([text])[0] - self.centre)[None]
+        return torch.cosine_similarity(query, self.vectors - self.centre, dim=-1)
+
     def chosen(self, text: str) -> list[int]:
         """The facts for a prompt, the most similar last: cosine of prompt and fact, at least the floor."""
-        query = (self.encode([text])[0] - self.centre)[None]
-        similar = torch.cosine_similarity(query, self.vectors - self.centre, dim=-1)  # (N,)
+        similar = self.similar(text)
         values, order = similar.topk(min(self.rule.facts, len(similar)))
         return [int(i) for value, i in zip(values, order, strict=True) if value >= self.rule.floor][::-1]
 

@@ -46,3 +46,10 @@ class RomeHparams(KeyValueHparams):
         help="spare the other tokens of the prompt, whose keys may be like the subject's; false: as published",
         source="this package, see its README",
     )
+    spare_alike: int = hparam(
+        48,
+        help="most other subjects whose keys in this prompt are spared, common names in the subject's script; 0: as "
+        "published",
+        source="this package, see its README",
+        validator=not_negative,
+    )

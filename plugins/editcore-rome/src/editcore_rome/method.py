@@ -2,15 +2,18 @@
 
 Minimise ‖Ŵ K₀ − V₀‖ subject to Ŵ k* = v*: u = C⁻¹ k*, Λ = (v* − W k*) / (k*ᵀ u). Meng et al. 2022, section 3.1 and
 appendix A; which key stands where is Gupta et al. 2024 (R-ROME), and that two can get the value, `rank_one`. With
-`spare_prompt` the other tokens of the prompt are ordinary keys too, see `sparing`.
+`spare_prompt` the other tokens of the prompt are ordinary keys too, see `sparing`; with `spare_alike` also those of
+other subjects in its place.
 """
 
 from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING
 
+import torch
 from torch import Tensor
 
 from editcore_hooks import EditRequest, Location, Update, UsageError
+from editcore_keyvalue.alike import alike_keys
 from editcore_keyvalue.cholesky import factor
 from editcore_keyvalue.contexts import contexts_of
 from editcore_keyvalue.fitting import UNCONVERGED, fit_values, value_settings
@@ -89,8 +92,11 @@ def fitted(
 def spared_keys(
     session: "Session", requests: Sequence[EditRequest], location: Location, hparams: RomeHparams
 ) -> list[Tensor] | list[None]:
-    """For each request the keys of its other tokens, (m, f); None each where they are not spared."""
+    """For each request the keys (m, f) of its other tokens and of other subjects; None each where none are spared."""
     (site,) = location.sites
-    if not hparams.spare_prompt:
+    if not (hparams.spare_prompt or hparams.spare_alike):
         return [None] * len(requests)
-    return other_keys(session, requests, location.token, site)
+    found = [alike_keys(session, request, location.token, site, hparams.spare_alike) for request in requests]
+    if not hparams.spare_prompt:
+        return found
+    return [torch.cat(both) for both in zip(other_keys(session, requests, location.token, site), found, strict=True)]

@@ -3,7 +3,7 @@
 `neurons` gives the function of units appended to it, and the same module tells how a checkpoint is widened by them.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import cast
 
 import attrs
@@ -50,18 +50,44 @@ def mlp_of(anatomy: Anatomy, block: Site) -> Mlp:
     return Mlp(inner, out, activation, gated, fused, stack.mlp_width, anatomy.hidden_size)
 
 
-def neurons(
-    activation: Callable[[Tensor], Tensor], keys: Tensor, values: Tensor, biases: Tensor | None, gate: Tensor | None
-) -> Callable[[Tensor], Tensor]:
+@frozen(eq=False)
+class Appended:
     """Σ act(k x + b) v, or Σ act(g x + b) (k x) v; keys, values and gate (n, d), biases (n,)."""
 
-    def compute(x: Tensor) -> Tensor:  # (..., d) → (..., d)
-        k, v = keys.to(x), values.to(x)
-        b = None if biases is None else biases.to(x)
-        hidden = activation(linear(x, k, b)) if gate is None else activation(linear(x, gate.to(x), b)) * linear(x, k)
+    activation: Callable[[Tensor], Tensor]
+    keys: Tensor
+    values: Tensor
+    biases: Tensor | None
+    gate: Tensor | None
+
+    def __call__(self, x: Tensor) -> Tensor:  # (..., d) → (..., d)
+        k, v = self.keys.to(x), self.values.to(x)
+        b = None if self.biases is None else self.biases.to(x)
+        if self.gate is None:
+            hidden = self.activation(linear(x, k, b))
+        else:
+            hidden = self.activation(linear(x, self.gate.to(x), b)) * linear(x, k)
         return hidden @ v  # (..., n) · (n, d)
 
-    return compute
+    @classmethod
+    def joined(cls, several: Sequence["Appended"]) -> "Appended":
+        """All neurons of several of one MLP, whose sum this is."""
+        biases = [one.keys.new_zeros(len(one.keys)) if one.biases is None else one.biases for one in several]
+        gates = [one.gate for one in several if one.gate is not None]
+        return cls(
+            several[0].activation,
+            torch.cat([one.keys for one in several]),
+            torch.cat([one.values for one in several]),
+            torch.cat(biases) if any(one.biases is not None for one in several) else None,
+            torch.cat(gates) if gates else None,
+        )
+
+
+def neurons(
+    activation: Callable[[Tensor], Tensor], keys: Tensor, values: Tensor, biases: Tensor | None, gate: Tensor | None
+) -> Appended:
+    """The function of units: see `Appended`."""
+    return Appended(activation, keys, values, biases, gate)
 
 
 def require_fit(mlp: Mlp, block: Site, shape: tuple[int, ...], gated: bool) -> None:

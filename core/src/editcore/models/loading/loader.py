@@ -9,6 +9,7 @@ import torch
 from attrs import field, frozen
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
+from editcore.models.loading.attention import attention_for
 from editcore.models.loading.quiet import quiet
 from editcore.models.loading.source import find, first_line
 from editcore.models.loading.weight_files import DTYPES, read_config, stored_dtype, weight_files
@@ -85,6 +86,8 @@ def load(
     options: dict[str, Any] = {} if quantization is None else {"quantization_config": quantization}
     if placement is not None:
         options |= {"device_map": _plain(placement), "offload_folder": offload_folder}
+    if on_cpu:
+        options |= attention_for(runs_in)
     with quiet():
         model = _model(found.folder, found.name, runs_in, trust_remote_code, options)
         tokenizer = _tokenizer(found.folder, found.name, trust_remote_code)

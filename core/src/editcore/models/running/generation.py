@@ -5,7 +5,7 @@ from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import torch
-from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList
+from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 
 from editcore.models.loading.offload import device_of
 from editcore.models.loading.quiet import quiet
@@ -28,16 +28,17 @@ def generate(
     max_new_tokens: int,
     *,
     batch_size: int = 16,
+    stop: str = "",
 ) -> list[str]:
     """The greedy continuation of each prompt, a text or token ids, without the prompt and without special tokens.
 
-    An encoder-decoder answers a prompt with a text of its own. Ends at the model's or the tokenizer's end of text. A
-    folder's own generation settings (penalties, sampling) are not used: they would measure the settings. Raises
-    `EditcoreError` for a model that gives NaN.
+    An encoder-decoder answers a prompt with a text of its own. Ends at the model's or the tokenizer's end of text, and
+    soon after `stop` is written, which the text then holds. A folder's own generation settings (penalties, sampling)
+    are not used: they would measure the settings. Raises `EditcoreError` for a model that gives NaN.
     """
     both = bool(model.config.is_encoder_decoder)
     rows = [tokenise(tokenizer, each, closed=both).ids if isinstance(each, str) else tuple(each) for each in prompts]
-    new = continuations(model, tokenizer, rows, max_new_tokens, batch_size=batch_size, strict=True)
+    new = continuations(model, tokenizer, rows, max_new_tokens, batch_size=batch_size, strict=True, stop=stop)
     return [shown(tokenizer, () if both else row, ids) for row, ids in zip(rows, new, strict=True)]
 
 
@@ -50,6 +51,7 @@ def continuations(
     batch_size: int = 16,
     around: Around | None = None,
     strict: bool = False,
+    stop: str = "",
 ) -> list[tuple[int, ...]]:
     """The new ids of what `generate` writes after token rows. `around(indices)` is entered for each batch of rows.
 
@@ -62,7 +64,9 @@ def continuations(
     for start in range(0, len(order), batch_size):
         chosen = order[start : start + batch_size]
         with around(chosen) if around is not None else nullcontext():
-            found |= zip(chosen, _greedy(model, [rows[i] for i in chosen], max_new_tokens, ends, strict), strict=True)
+            some = [rows[i] for i in chosen]
+            stopping = StoppingCriteriaList([_Written(tokenizer, some, model, stop)] if stop else [])
+            found |= zip(chosen, _greedy(model, some, max_new_tokens, ends, strict, stopping), strict=True)
     return [found[i] for i in range(len(rows))]
 
 
@@ -125,7 +129,12 @@ def _ends(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerBase") -> lis
 
 
 def _greedy(
-    model: "PreTrainedModel", rows: Sequence[Sequence[int]], max_new_tokens: int, ends: list[int], strict: bool
+    model: "PreTrainedModel",
+    rows: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    ends: list[int],
+    strict: bool,
+    stopping: StoppingCriteriaList,
 ) -> list[tuple[int, ...]]:
     both = bool(model.config.is_encoder_decoder)
     batch = pad(rows, PAD_ID, side="right" if both else "left").to(device_of(model))  # (B, T)
@@ -137,7 +146,7 @@ def _greedy(
     watching = LogitsProcessorList([finite])
     with torch.no_grad(), quiet(), _own_settings(model, settings):
         ids: Any = model.generate(  # type: ignore[operator]
-            batch.ids, attention_mask=batch.mask, logits_processor=watching
+            batch.ids, attention_mask=batch.mask, logits_processor=watching, stopping_criteria=stopping
         )
     given = 1 if both else batch.ids.shape[1]  # a decoder of its own was given its start alone
     new = ids[:, given:].tolist()
@@ -145,6 +154,20 @@ def _greedy(
         read = rows if both else [(*row, *more) for row, more in zip(rows, new, strict=True)]
         refuse_not_finite(model, read, weights_only=not strict)
     return [_until(row, ends) for row in new]
+
+
+class _Written(StoppingCriteria):
+    """Ends a row whose new tokens hold the text `stop`."""
+
+    def __init__(
+        self, tokenizer: "PreTrainedTokenizerBase", rows: Sequence[Sequence[int]], model: "PreTrainedModel", stop: str
+    ) -> None:
+        self.tokenizer, self.stop = tokenizer, stop
+        self.given = 1 if model.config.is_encoder_decoder else max(map(len, rows))
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor, **kwargs: Any) -> torch.BoolTensor:
+        texts = [decode(self.tokenizer, row) for row in input_ids[:, self.given :].tolist()]
+        return torch.tensor([self.stop in text for text in texts], device=input_ids.device)  # type: ignore[return-value]
 
 
 class _Finite(LogitsProcessor):

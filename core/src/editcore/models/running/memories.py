@@ -8,7 +8,8 @@ by a rule of their own, and decide together.
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary, ref
 
 import torch
 from attrs import define, field
@@ -20,6 +21,11 @@ from editcore.models.running.prefix_tree import keep_apart, let_share
 from editcore.models.running.prompt_hooks import PromptHooks
 from editcore.models.running.tracing import Place, Tap, Trace
 from editcore_hooks import Anatomy, PluginError, Site
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+_of: "WeakKeyDictionary[PreTrainedModel, ref[Memories]]" = WeakKeyDictionary()
 
 
 @define(eq=False)
@@ -37,7 +43,11 @@ class Memories:
     _places: frozenset[Site] = frozenset()
     _passes: Passes | None = None
     _all: tuple[Memory | PromptMemory, ...] | None = None
+    _numbered: tuple[tuple[int, Memory], ...] | None = None
     _prompts: PromptHooks | None = None
+
+    def __attrs_post_init__(self) -> None:
+        _of[self.anatomy.model] = ref(self)
 
     def put(self, owner: str, *memories: Memory | PromptMemory) -> None:
         """Let the memories of `owner` work from now on. Raises `UsageError` for a site that the model does not have."""
@@ -64,7 +74,7 @@ class Memories:
 
     def _renew(self) -> None:
         """Hooks are renewed only where sites came or went: a thousand patches at one site have one."""
-        self._all = None
+        self._all = self._numbered = None
         owned = [memory for memories in self._owned.values() for memory in memories]
         rewrites = any(isinstance(memory, PromptMemory) for memory in owned)
         if rewrites and self._prompts is None:
@@ -114,33 +124,56 @@ class Memories:
             self._all = tuple(one[0] if len(one) == 1 else type(one[0]).joined(one) for one in groups.values())
         return self._all
 
+    def _inside(self) -> tuple[tuple[int, Memory], ...]:
+        """Those that work inside the model, in order and with their numbers."""
+        if self._numbered is None:
+            inside = (memory for memory in self._ordered() if isinstance(memory, Memory))
+            self._numbered = tuple(enumerate(inside))
+        return self._numbered
+
     def _at(self, site: Site, x: Tensor, y: Tensor) -> Tensor:
         """The output (B, S, d_out) of the module at a site, with what the memories do there."""
         passing = self._passes.current.get(site.stack) if self._passes is not None else None
         if passing is None:
             return y
-        seen = Seen(x, y, passing.prompt, passing.last)
-        memories = [memory for memory in self._ordered() if isinstance(memory, Memory)]
-        decisions = passing.latched.decisions
-        for number, memory in enumerate(memories):
-            if memory.reads == site and number not in decisions and bool((passing.last >= 0).any()):
+        latched = passing.latched
+        undecided = [(n, one) for n, one in self._inside() if one.reads == site and n not in latched.decisions]
+        if undecided and bool((passing.last >= 0).any()):
+            seen = Seen(x, y, passing.prompt, passing.last)
+            for number, memory in undecided:
                 with torch.no_grad():
-                    decisions[number] = decision = _checked(memory.decide(seen), len(y), memory)
+                    latched.decisions[number] = decision = _checked(memory.decide(seen), len(y), memory)
                 if not bool((decision >= 0).any()):
-                    passing.latched.idle.add(number)
+                    latched.idle.add(number)
+        acting = [
+            (n, one)
+            for n, one in reversed(self._inside())
+            if site in one.acts and n not in latched.idle and not (one.prompt_only and passing.in_answer)
+        ]
+        return self._acted(site, x, y, passing, acting) if acting else y
+
+    def _acted(self, site: Site, x: Tensor, y: Tensor, passing: Pass, acting: Sequence[tuple[int, Memory]]) -> Tensor:
+        """The output with what numbered memories do, of which the first has its way."""
+        seen = Seen(x, y, passing.prompt, passing.last)
         free = torch.ones(len(y), dtype=torch.bool, device=y.device)
-        for number, memory in reversed(list(enumerate(memories))):
-            if site not in memory.acts or number in passing.latched.idle:
-                continue
+        for number, memory in acting:
             decision = _decision(passing, number, memory, site).to(y.device)
             decision = decision.repeat_interleave(len(y) // len(decision))  # beams of an encoder's rows
             rows = ((decision >= 0) & free).nonzero()[:, 0]
             if len(rows) == 0:
                 continue
+            if len(rows) == len(y):
+                return memory.act(site, decision, seen).to(y.dtype)
             free[rows] = False
             new = memory.act(site, decision[rows], seen.rows(rows))
             y = y.index_copy(0, rows, new.to(y.dtype))
         return y
+
+
+def attached(model: "PreTrainedModel") -> tuple[Memory | PromptMemory, ...]:
+    """The memories on a model of an open session or of `editcore.load`, the latest last, each group as one."""
+    found = _of[model]() if model in _of else None
+    return () if found is None else found._ordered()
 
 
 def _sites(memories: Sequence[Memory | PromptMemory]) -> frozenset[Site]:

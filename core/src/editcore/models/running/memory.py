@@ -72,6 +72,8 @@ class Memory:
     """Where it may change outputs."""
     group: Hashable = None
     """Memories of one group, not None, are joined to one. It stands where the latest of them stands."""
+    prompt_only: bool = False
+    """Whether `act` changes tokens of the prompt alone. The host then does not call it in passes of the answer."""
 
     def decide(self, seen: Seen) -> Tensor:
         """The entry that each row uses, (B,) int64; -1 for none. Without gradients."""

@@ -37,21 +37,41 @@ class Latched:
 
 @frozen(eq=False)
 class Pass:
-    """One run of a stack: tokens of the prompt among its columns (B, S), the column of their last or -1 (B,)."""
+    """One run of a stack: `width` columns from `start` on, of sequences whose prompts are `prompts` (B, P).
 
-    prompt: Tensor
-    last: Tensor
+    `prompt` and `last` are computed when they are asked for: most passes are those of one token of an answer, on which
+    everything is decided.
+    """
+
+    prompts: Tensor
+    start: int
+    width: int
     latched: Latched
+    device: torch.device
+    _made: dict[str, Tensor] = field(factory=dict, init=False)
 
-    @classmethod
-    def of(cls, prompt: Tensor, start: int, width: int, latched: Latched, device: torch.device) -> "Pass":
-        """The columns from `start` on, `width` of them, of sequences whose prompts are `prompt` (B, P)."""
-        here = torch.zeros(len(prompt), width, dtype=torch.bool)
-        shown = prompt[:, start : start + width]
-        here[:, : shown.shape[1]] = shown
-        last = last_true(prompt) - start  # (B,)
-        last = torch.where((last >= 0) & (last < width), last, -1)
-        return cls(here.to(device), last.to(device), latched)
+    @property
+    def in_answer(self) -> bool:
+        """Whether every column is after all of the prompts."""
+        return self.start >= self.prompts.shape[1]
+
+    @property
+    def prompt(self) -> Tensor:
+        """Tokens of the prompt among the columns, (B, S) bool."""
+        if "prompt" not in self._made:
+            here = torch.zeros(len(self.prompts), self.width, dtype=torch.bool)
+            shown = self.prompts[:, self.start : self.start + self.width]
+            here[:, : shown.shape[1]] = shown
+            self._made["prompt"] = here.to(self.device)
+        return self._made["prompt"]
+
+    @property
+    def last(self) -> Tensor:
+        """The column of the prompt's last token, -1 where it is not among them, (B,)."""
+        if "last" not in self._made:
+            last = last_true(self.prompts) - self.start
+            self._made["last"] = torch.where((last >= 0) & (last < self.width), last, -1).to(self.device)
+        return self._made["last"]
 
 
 @define(eq=False)
@@ -75,7 +95,8 @@ class Generation:
         """The prompts of n rows, beams and samples of a prompt next to each other; `seen` tells them if none did."""
         if self.prompt is None:
             self.prompt = seen()[:, : self.width]
-        return self.prompt.repeat_interleave(n // len(self.prompt), 0)
+        each = n // len(self.prompt)
+        return self.prompt if each == 1 else self.prompt.repeat_interleave(each, 0)
 
 
 @define(eq=False)
@@ -136,11 +157,11 @@ class Passes:
         mask = given.get("attention_mask")
         if self._generation is not None:
             prompt = self._generation.rows(rows, lambda: _seen(mask, rows, start + width))
-            return Pass.of(prompt.cpu(), start, width, self._generation.latched, ids.device)
+            return Pass(prompt.cpu(), start, width, self._generation.latched, ids.device)
         if start:
             nothing = torch.zeros(rows, 1, dtype=torch.bool)
-            return Pass.of(nothing, start, width, self._begun(given["past_key_values"]), ids.device)
-        return Pass.of(prompt_tokens(self.model, given, (rows, width)).cpu(), 0, width, Latched(), ids.device)
+            return Pass(nothing, start, width, self._begun(given["past_key_values"]), ids.device)
+        return Pass(prompt_tokens(self.model, given, (rows, width)).cpu(), 0, width, Latched(), ids.device)
 
     def _answering(self, given: Mapping[str, Any]) -> Pass:
         """The pass of a decoder beside an encoder, which read the prompt: the start token stands for it."""
@@ -156,7 +177,7 @@ class Passes:
         else:
             read = self._sequences.get(encoded[0]) if encoded is not None else None
             latched = Latched() if read is None else read
-        return Pass.of(torch.ones(rows, 1, dtype=torch.bool), start, width, latched, ids.device)
+        return Pass(torch.ones(rows, 1, dtype=torch.bool), start, width, latched, ids.device)
 
     def _begin_encoder(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         given = {**dict(zip(signature(module.forward).parameters, args, strict=False)), **kwargs}
@@ -166,7 +187,7 @@ class Passes:
         latched = outer.latched if outer is not None else Latched()
         latched = self._generation.latched if self._generation is not None else latched
         tokens = real_tokens(given.get("attention_mask"), (rows, width))
-        self.current["encoder"] = Pass.of(tokens.cpu(), 0, width, latched, ids.device)
+        self.current["encoder"] = Pass(tokens.cpu(), 0, width, latched, ids.device)
 
     def _end_encoder(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         ended = self.current.pop("encoder", None)

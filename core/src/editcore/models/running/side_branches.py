@@ -2,11 +2,13 @@
 
 Of several branches at one module the sum is taken in ascending owner, whatever order they were put on in, so that one
 set of patches always gives one result; and it is added once, so that with the last one gone nothing is left of it.
+Branches of one sort that read and add at the same modules are computed as one: a thousand patches cost a few products
+and not a few thousand.
 """
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from attrs import define, field, frozen
@@ -14,6 +16,18 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from editcore.models.running.tracing import first_argument
+
+
+@runtime_checkable
+class Joins(Protocol):
+    """A computation of which several can be done as one."""
+
+    def __call__(self, x: Tensor, /) -> Tensor: ...
+
+    @classmethod
+    def joined(cls, several: Sequence[Any]) -> Self:
+        """One that computes their sum."""
+        ...
 
 
 @frozen(eq=False)
@@ -33,6 +47,8 @@ class SideBranches:
     _hooks: dict[tuple[str, nn.Module], RemovableHandle] = field(factory=dict)
     _inputs: dict[nn.Module, Tensor] = field(factory=dict)
     _shown: Collection[str] | None = None
+    _joined: dict[nn.Module, list[Branch]] = field(factory=dict)
+    """What runs at each module that is added to, joined when it is first used."""
 
     def put(self, owner: str, branches: Sequence[Branch]) -> None:
         """Let the branches of `owner` run from now on."""
@@ -62,7 +78,19 @@ class SideBranches:
         chosen = [owner for owner in sorted(self._branches) if self._shown is None or owner in self._shown]
         return [branch for owner in chosen for branch in self._branches[owner]]
 
+    def _at(self, module: nn.Module) -> list[Branch]:
+        """The branches that add to a module, those of one sort as one, at the place of the first."""
+        if module not in self._joined:
+            groups: dict[Any, list[Branch]] = {}
+            for branch in self._running():
+                if branch.adds_to is module:
+                    alone = not isinstance(branch.compute, Joins)
+                    groups.setdefault(branch if alone else (branch.reads, type(branch.compute)), []).append(branch)
+            self._joined[module] = [_one(group) for group in groups.values()]
+        return self._joined[module]
+
     def _rehook(self) -> None:
+        self._joined.clear()
         running = self._running()
         wanted = {("add", branch.adds_to) for branch in running}
         wanted |= {("read", branch.reads) for branch in running if branch.reads is not branch.adds_to}
@@ -83,9 +111,7 @@ class SideBranches:
     def _add(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor) -> Tensor:
         total: Tensor | None = None
         used = set()
-        for branch in self._running():
-            if branch.adds_to is not module:
-                continue
+        for branch in self._at(module):
             beside = branch.reads is module
             x = first_argument(module, args, kwargs) if beside else self._inputs[branch.reads]
             used |= set() if beside else {branch.reads}
@@ -96,12 +122,27 @@ class SideBranches:
         return output if total is None else output + total.to(output.device, output.dtype)
 
 
-def low_rank(out: Tensor, in_: Tensor) -> Callable[[Tensor], Tensor]:
+def _one(group: Sequence[Branch]) -> Branch:
+    first = group[0]
+    if len(group) == 1:
+        return first
+    compute: Any = first.compute
+    return Branch(first.reads, first.adds_to, compute.joined([branch.compute for branch in group]))
+
+
+@frozen(eq=False)
+class LowRankBranch:
     """y += out (in_ x), with out (d_out, r) and in_ (r, d_in), computed in float32 or wider."""
 
-    def compute(x: Tensor) -> Tensor:  # (..., d_in) → (..., d_out)
+    out: Tensor
+    in_: Tensor
+
+    def __call__(self, x: Tensor) -> Tensor:  # (..., d_in) → (..., d_out)
         dtype = torch.promote_types(x.dtype, torch.float32)
-        right, left = in_.to(x.device, dtype), out.to(x.device, dtype)
+        right, left = self.in_.to(x.device, dtype), self.out.to(x.device, dtype)
         return x.to(dtype) @ right.T @ left.T
 
-    return compute
+    @classmethod
+    def joined(cls, several: Sequence["LowRankBranch"]) -> "LowRankBranch":
+        """The sum, of the ranks together."""
+        return cls(torch.cat([one.out for one in several], 1), torch.cat([one.in_ for one in several]))

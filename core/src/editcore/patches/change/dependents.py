@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.runtime import runtime_headers
 from editcore.patches.checkpoint.stack import stack_hash
 from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.file.patch import Patch, PatchHeader
@@ -52,14 +53,20 @@ def required_first(patches: Sequence[Patch]) -> list[Patch]:
 
 
 def computed_elsewhere(checkpoint: Checkpoint, gone: Collection[str]) -> tuple[str, ...]:
-    """A line for each patch that stays and was computed on the model with one of `gone`: its figures no longer hold."""
-    before = checkpoint.patch_ids
-    titles: Mapping[str, str] = {patch["id"]: patch["title"] for patch in checkpoint.stack.patches}
+    """A line for each patch that stays and was computed on the model with one of `gone`: its figures no longer hold.
+
+    That is what a revert leaves behind: such a patch stays fitted to what is taken off.
+    """
+    beside = {header.patch_id: header for header in runtime_headers(checkpoint)}
+    before = (*checkpoint.patch_ids, *beside)
+    titles = {patch["id"]: str(patch["title"]) for patch in checkpoint.stack.patches}
+    titles |= {patch_id: header.title for patch_id, header in beside.items()}
     notices = []
     for position, patch_id in enumerate(before):
         if patch_id in gone:
             continue
-        on = _ids_under(stored_patch(checkpoint, patch_id).about, before[:position])
+        about = (beside.get(patch_id) or stored_patch(checkpoint, patch_id)).about
+        on = _ids_under(about, before[:position])
         if without := [other for other in before if other in gone and other in on]:
             notices.append(
                 f"patch {_names([patch_id], titles)} was computed on the model with {_names(without, titles)}: "

@@ -24,8 +24,8 @@ METHODS: Final[Mapping[str, str]] = {
     "ULTRAEDIT": "ultraedit",
 }
 AS_PUBLISHED: Final[Mapping[str, Mapping[str, object]]] = {
-    "R-ROME": {"key_mode": "r-rome", "spare_prompt": False},
-    "ROME": {"key_mode": "rome", "spare_prompt": False},
+    "R-ROME": {"key_mode": "r-rome", "spare_prompt": False, "spare_alike": 0},
+    "ROME": {"key_mode": "rome", "spare_prompt": False, "spare_alike": 0},
 }
 """Settings whose defaults here differ from what the method does there, by its name there."""
 SETTINGS: Final[Mapping[str, str]] = {
