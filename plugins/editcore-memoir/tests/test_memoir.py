@@ -28,7 +28,15 @@ def options(**values: Any) -> EditOptions:
         hparams=(
             (
                 "test",
-                {"layer": 2, "context_count": 0, "background": 4, "others": ("Eve Quist",), "steps": 12, **values},
+                {
+                    "layer": 2,
+                    "context_count": 0,
+                    "background": 4,
+                    "others": ("Eve Quist",),
+                    "threshold": 0.8,
+                    "steps": 12,
+                    **values,
+                },
             ),
         ),
     )

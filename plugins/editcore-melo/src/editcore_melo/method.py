@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
@@ -82,7 +82,8 @@ def places(session: "Session", location: Location, h: MeloHparams) -> tuple[Site
     reads = location.sites[0]
     layer = location.sites[0].layer
     session.anatomy.module(reads)
-    stacks = ("encoder", "decoder") if session.encoder_decoder else ("decoder",)
+    stacks: tuple[Literal["encoder", "decoder"], ...] = ("encoder", "decoder")
+    stacks = stacks if session.encoder_decoder else stacks[1:]
     roles = h.roles or (("mlp_in", "mlp_out") if session.encoder_decoder else ("mlp_in",))
     later = range(layer + 1, min(layer + 1 + h.depth, session.anatomy.n_layers))
     if not later:
