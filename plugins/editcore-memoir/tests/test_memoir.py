@@ -23,23 +23,9 @@ OTHER = EditRequest("The job of {} is that of a", "Dan Quist", "miner")
 
 
 def options(**values: Any) -> EditOptions:
-    return EditOptions(
-        "memoir",
-        hparams=(
-            (
-                "test",
-                {
-                    "layer": 2,
-                    "context_count": 0,
-                    "background": 4,
-                    "others": ("Eve Quist",),
-                    "threshold": 0.8,
-                    "steps": 12,
-                    **values,
-                },
-            ),
-        ),
-    )
+    # far above what other prompts reach: which prompts an edit answers does not hang on rounding
+    cheap = {"layer": 2, "context_count": 0, "background": 4, "others": ("Eve Quist",), "threshold": 0.8, "steps": 12}
+    return EditOptions("memoir", hparams=(("test", {**cheap, **values}),))
 
 
 @pytest.fixture(scope="module")
