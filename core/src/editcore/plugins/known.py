@@ -38,6 +38,7 @@ METHODS: Final[Mapping[str, str]] = {
     "serac": "editcore-serac",
     "t-patcher": "editcore-tpatcher",
     "ultraedit": "editcore-ultraedit",
+    "wise": "editcore-wise",
 }
 
 COMMANDS: Final[Mapping[str, str]] = {
