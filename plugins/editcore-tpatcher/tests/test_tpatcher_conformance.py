@@ -32,7 +32,7 @@ class TestTPatcherOfGpt2(MethodConformance):
 @pytest.mark.thorough
 class TestTPatcherOfT5(MethodConformance):
     method = "t-patcher"
-    hparams = {**CHEAP, "steps": 40, "first_check": 20}
+    hparams = {**CHEAP, "steps": 40, "first_check": 20, "memory_weight": 0.1}  # random weights tell prompts badly apart
 
     @classmethod
     def model(cls, folder: Path) -> Path:
