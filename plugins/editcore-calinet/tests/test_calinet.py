@@ -12,11 +12,13 @@ import editcore
 from editcore import EditcoreError, EditOptions, EditRequest
 from editcore.authoring.models import mlp_of
 from editcore.plugins.hparams import from_mapping
+from editcore.testing.tiny import tiny_model
 from editcore_calinet.hooks import Calinet
 from editcore_calinet.hparams import CalinetHparams
 from editcore_calinet.keys import random_keys
 from editcore_calinet.presets import default_layers
 from editcore_calinet.slots import Slots
+from editcore_calinet.sparing import spared
 from editcore_hooks import Location, Site, State
 
 REQUESTS = [
@@ -72,6 +74,14 @@ def test_other_subjects_keep_more_of_their_answers_than_without_the_term(session
             chances.append(exp(*logprobs(session, [OTHER])))
     before, without, with_it = chances
     assert abs(with_it - before) < abs(without - before) / 2, chances
+
+
+def test_an_encoder_decoder_makes_up_nothing_to_leave_alone(tmp_path: Path) -> None:
+    session = editcore.open(tiny_model("t5", tmp_path))
+    assert spared(session, [REQUESTS], CalinetHparams()) == [()]
+    (((one),),) = spared(session, [REQUESTS[:1]], CalinetHparams(others=("Eve Quist",)))
+    row = session.encode(OTHER)
+    assert one.items == ((row.prompt_ids, row.target_ids[:1]),)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 import editcore
 from editcore import EditOptions, EditRequest
+from editcore.testing.tiny import tiny_model
 
 LAYER, COUNT, STEPS, SPARE = 1, 5, 3, 2.0
 CONTEXTS = ("{}", "Dan Marlow works as a miner. {}")
@@ -25,40 +26,52 @@ SETTINGS: dict[str, Any] = {
     "layers": [LAYER], "slots": COUNT, "steps": STEPS, "lr": 1e-2, "stop_loss": 0.0, "eos": False,
     "context_templates": CONTEXTS, "spare_weight": SPARE, "text_count": 0, "others": OTHERS,
 }  # fmt: skip
-FAMILIES = ["gpt2", pytest.param("llama", marks=pytest.mark.thorough)]
+FAMILIES = ["gpt2", *(pytest.param(family, marks=pytest.mark.thorough) for family in ("llama", "t5_gated")), "t5"]
 
 
 class Plain:
-    """A model of transformers, and its MLP of one block by hand."""
+    """A model of transformers, and its MLP of one block by hand. T5 is given labels, and makes the decoder's row."""
 
-    def __init__(self, folder: Path) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+    def __init__(self, folder: Path, family: str) -> None:
+        from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
-        self.model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
+        self.both = family.startswith("t5")
+        auto: Any = AutoModelForSeq2SeqLM if self.both else AutoModelForCausalLM
+        self.model = auto.from_pretrained(folder, dtype=torch.float32).eval().requires_grad_(False)
         self.tokenizer = AutoTokenizer.from_pretrained(folder)
-        self.gated = self.model.config.model_type == "llama"
-        block = self.model.model.layers[LAYER] if self.gated else self.model.transformer.h[LAYER]
-        self.mlp = block.mlp
-        self.act = self.mlp.act_fn if self.gated else self.mlp.act
+        self.gated = family in ("llama", "t5_gated")
+        self.start = [self.tokenizer.bos_token_id] if family == "llama" else []
+        if self.both:
+            self.mlp = self.model.decoder.block[LAYER].layer[-1].DenseReluDense
+        else:
+            self.mlp = (self.model.model.layers if family == "llama" else self.model.transformer.h)[LAYER].mlp
+        self.act = self.mlp.act_fn if family == "llama" else self.mlp.act
 
     def ids(self, text: str) -> list[int]:
-        start = [self.tokenizer.bos_token_id] if self.gated else []
-        return start + self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return self.start + self.tokenizer(text, add_special_tokens=self.both)["input_ids"]
 
-    def states(self, ids: list[int]) -> Tensor:
-        """What the MLP reads, (T, d)."""
+    def said(self, text: str, target: str) -> tuple[Tensor, Tensor]:
+        """log p for each token of the target, (m, V), and these tokens."""
+        if self.both:
+            x, y = (torch.tensor([self.ids(part)]) for part in (text, target))
+            return self.model(input_ids=x, labels=y).logits[0].log_softmax(-1), y[0]
+        whole = torch.tensor([self.ids(f"{text} {target}")])
+        begin = len(self.ids(text))
+        return self.model(input_ids=whole).logits[0, begin - 1 : -1].log_softmax(-1), whole[0, begin:]
+
+    def states(self, text: str, target: str) -> Tensor:
+        """What the MLP reads up to where it says the last token of the target, (T, d)."""
         kept: list[Tensor] = []
         handle = self.mlp.register_forward_pre_hook(lambda _, args: kept.append(args[0][0]))
-        self.model(input_ids=torch.tensor([ids]))
+        self.said(text, target)
         handle.remove()
-        return kept[0]
+        return kept[0] if self.both else kept[0][:-1]
 
-    def logprobs(self, ids: list[int], slots: list[Tensor] | None = None) -> Tensor:
-        """log p after each token, (T, V), with the slots beside the MLP where they are given."""
+    def with_slots(self, text: str, target: str, slots: list[Tensor]) -> tuple[Tensor, Tensor]:
+        """The same with the slots beside the MLP."""
+        keys, values, *gate = slots
 
         def beside(_: Any, args: Any, output: Tensor) -> Tensor:
-            assert slots is not None
-            keys, values, *gate = slots
             added = torch.zeros_like(output)
             for i in range(len(keys)):
                 read = args[0] @ keys[i]  # (1, T)
@@ -66,10 +79,9 @@ class Plain:
                 added = added + fires[..., None] * values[i]
             return output + added
 
-        handle = self.mlp.register_forward_hook(beside) if slots is not None else None
-        found: Tensor = self.model(input_ids=torch.tensor([ids])).logits[0].log_softmax(-1)
-        if handle is not None:
-            handle.remove()
+        handle = self.mlp.register_forward_hook(beside)
+        found = self.said(text, target)
+        handle.remove()
         return found
 
     def begin(self, seed: int, key_init: str) -> list[Tensor]:
@@ -85,9 +97,9 @@ class Plain:
             for context in CONTEXTS:
                 for one in order:
                     text = context.replace("{}", one.rendered().text)
-                    read = self.states(self.ids(f"{text} {one.target_new}")[:-1])
+                    read = self.states(text, one.target_new)
                     before = self.ids(text[: text.index(one.subject) + len(one.subject)])
-                    at.append(read[len(before) - 1])
+                    at.append(read[0 if self.both else len(before) - 1])
                     every.append(read[1:])
             mean = torch.cat(every).mean(0)
             for i in range(rows):
@@ -101,21 +113,20 @@ def train(plain: Plain, seed: int, key_init: str) -> list[Tensor]:
     slots = plain.begin(seed, key_init)
     adam = torch.optim.Adam(slots, lr=SETTINGS["lr"])
     asked = [
-        plain.ids(one.prompt.replace("{}", name))
+        (one.prompt.replace("{}", name), one.target_new)
         for one, name in zip(sorted(REQUESTS, key=lambda one: plain.ids(one.rendered().text)), OTHERS, strict=True)
     ]
-    before = [plain.logprobs(ids)[-1] for ids in asked]
+    before = [plain.said(*question)[0][0] for question in asked]
     for _ in range(STEPS):
         rows = []
         for one in REQUESTS:
             for context in CONTEXTS:
                 text = context.replace("{}", one.rendered().text)
-                start, whole = len(plain.ids(text)), plain.ids(f"{text} {one.target_new}")
-                found = plain.logprobs(whole, slots)
-                rows.append(torch.stack([-found[i - 1, whole[i]] for i in range(start, len(whole))]).mean())
+                found, tokens = plain.with_slots(text, one.target_new, slots)
+                rows.append(torch.stack([-found[i, token] for i, token in enumerate(tokens)]).mean())
         spared = []
-        for ids, old in zip(asked, before, strict=True):
-            new = plain.logprobs(ids, slots)[-1]
+        for question, old in zip(asked, before, strict=True):
+            new = plain.with_slots(*question, slots)[0][0]
             spared.append((old.exp() * (old - new)).sum())
         adam.zero_grad()
         (torch.stack(rows).mean() + SPARE * torch.stack(spared).mean()).backward()  # type: ignore[no-untyped-call]
@@ -125,11 +136,15 @@ def train(plain: Plain, seed: int, key_init: str) -> list[Tensor]:
 
 @pytest.mark.parametrize("key_init", ["random", "states"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_three_steps_are_those_of_the_plain_one(family: str, key_init: str, request: pytest.FixtureRequest) -> None:
-    folder: Path = request.getfixturevalue(f"{family}_folder")
+def test_three_steps_are_those_of_the_plain_one(
+    family: str, key_init: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    folder: Path = (
+        tiny_model(family, tmp_path) if family.startswith("t5") else request.getfixturevalue(f"{family}_folder")
+    )
     session = editcore.open(folder)
     patch = session.edit_all(REQUESTS, EditOptions("calinet", hparams=(("test", {**SETTINGS, "key_init": key_init}),)))
-    expected = train(Plain(folder), session.seed, key_init)
+    expected = train(Plain(folder, family), session.seed, key_init)
     for name, plain in zip(("keys", "values", "gate"), expected, strict=False):
         (found,) = (tensor for part, tensor in patch.tensors.items() if part.endswith(f".{name}"))
         assert float((found - plain).norm() / plain.norm()) < 2e-3, name

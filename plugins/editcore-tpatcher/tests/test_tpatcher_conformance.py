@@ -1,4 +1,4 @@
-"""T-Patcher keeps to what every method must keep to, also where it samples contexts."""
+"""T-Patcher keeps to what every method must keep to, also where it samples contexts, and on T5."""
 
 from pathlib import Path
 
@@ -6,6 +6,7 @@ import pytest
 
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
+from editcore.testing.tiny import tiny_model
 
 CHEAP = {
     "layer": 2, "steps": 100, "first_check": 50, "check_every": 10, "context_count": 0,
@@ -26,3 +27,13 @@ class TestTPatcherOfGpt2(MethodConformance):
     @classmethod
     def model(cls, folder: Path) -> Path:
         return taught_model("gpt2", folder)
+
+
+@pytest.mark.thorough
+class TestTPatcherOfT5(MethodConformance):
+    method = "t-patcher"
+    hparams = {**CHEAP, "steps": 40, "first_check": 20, "memory_weight": 0.1}  # random weights tell prompts badly apart
+
+    @classmethod
+    def model(cls, folder: Path) -> Path:
+        return tiny_model("t5", folder)

@@ -1,4 +1,7 @@
-"""T-Patcher against a plain one: whole forwards, one row at a time, every term of a loss written out."""
+"""T-Patcher against a plain one: whole forwards, one row at a time, every term of a loss written out.
+
+T5 is given its labels: transformers itself makes the decoder's row of them.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -11,29 +14,41 @@ import editcore
 from editcore import EditOptions, EditRequest
 from editcore.assets.store import AssetStore
 from editcore.authoring.models import mlp_of
+from editcore.testing.tiny import tiny_model
 from editcore_hooks import Site
 
 REQUEST = EditRequest("{} lives in", "Bo Quist", "Quito and Lima", id="1")
 CONTEXTS = ("{}", "Dan Marlow works as a miner. {}")
 STEPS = 3
+LAYERS = {"gpt2": 3, "llama": 3, "t5": 2, "t5_gated": 2}
+FAMILIES = ["gpt2", "llama", "t5", pytest.param("t5_gated", marks=pytest.mark.thorough)]
 SETTINGS: dict[str, Any] = {
-    "layer": 3, "steps": STEPS, "first_check": 1, "check_every": STEPS, "context_templates": CONTEXTS,
+    "steps": STEPS, "first_check": 1, "check_every": STEPS, "context_templates": CONTEXTS,
     "memory_weight": 10.0, "memory_corpus": "bundled", "memory_tokens": 64,
     "others": ("Eve Quist", "Ada Marlow"), "worst_memory": 20, "worst_fire": 3, "value_init": 1.0, "smoothing": 0.2,
     "apart_margin": 1.0, "silent_margin": -2.0, "lr": 0.01,
 }  # fmt: skip
 
 
-def seen(session: editcore.Session, block: Site, ids: list[int]) -> Tensor:
-    """What the MLP reads at every token, (T, d)."""
+def said(session: editcore.Session, prompt: list[int], target: list[int]) -> Tensor:
+    """Logits for each token of the target, (m, V)."""
+    if session.encoder_decoder:
+        found: Tensor = session.model(input_ids=torch.tensor([prompt]), labels=torch.tensor([target])).logits[0]
+        return found
+    found = session.model(input_ids=torch.tensor([prompt + target])).logits[0]
+    return found[len(prompt) - 1 : -1]
+
+
+def seen(session: editcore.Session, block: Site, prompt: list[int], target: list[int]) -> tuple[Tensor, int]:
+    """What the MLP reads at every token, (T, d), and the token at which the first of the target is predicted."""
     kept: list[Tensor] = []
     reads = session.model.get_submodule(mlp_of(session.anatomy, block).inner[0])
     handle = reads.register_forward_pre_hook(
         lambda _, args: kept.append(args[0].detach().reshape(-1, args[0].shape[-1]))
     )
-    session.model(input_ids=torch.tensor([ids]))
+    said(session, prompt, target)
     handle.remove()
-    return kept[0]
+    return kept[0], 0 if session.encoder_decoder else len(prompt) - 1
 
 
 def memory(session: editcore.Session, block: Site) -> tuple[Tensor, Tensor]:
@@ -44,25 +59,26 @@ def memory(session: editcore.Session, block: Site) -> tuple[Tensor, Tensor]:
     return states[[i for i in range(len(states)) if i % 8]], states[held]
 
 
-def plain(session: editcore.Session) -> dict[str, Tensor]:
+def plain(session: editcore.Session, layer: int) -> dict[str, Tensor]:
     """Keys, values, biases and gate after three steps."""
-    block = Site("block", SETTINGS["layer"])
+    block = Site("block", layer)
     mlp = mlp_of(session.anatomy, block)
     rows = []
     for context in CONTEXTS:
         encoded = session.encode(EditRequest(context.replace("{}", REQUEST.prompt), "Bo Quist", REQUEST.target_new))
         rows.append((list(encoded.prompt_ids), list(encoded.target_ids)))
-    prompt, target = rows[0]
-    logits = session.model(input_ids=torch.tensor([prompt + target])).logits[0]
-    places = [j for j in range(len(target)) if int(logits[len(prompt) - 1 + j].argmax()) != target[j]][:5]
+    _, target = rows[0]
+    logits = said(session, *rows[0])
+    places = [j for j in range(len(target)) if int(logits[j].argmax()) != target[j]][:5]
     assert len(places) > 1
-    queries = [seen(session, block, p + t)[len(p) - 1 + j] for p, t in rows for j in places]
+    read = [seen(session, block, *row) for row in rows]
+    queries = [states[begin + j] for states, begin in read for j in places]
     others = []
     for name in SETTINGS["others"]:
         encoded = session.encode(EditRequest(REQUEST.prompt, name, REQUEST.target_new))
         assert encoded.subject is not None
-        row = [*encoded.prompt_ids, *encoded.target_ids][:-1]
-        others.append(seen(session, block, row)[encoded.subject[-1] :])
+        states, begin = seen(session, block, list(encoded.prompt_ids), list(encoded.target_ids))
+        others.append(states[0 if session.encoder_decoder else encoded.subject[-1] : begin + len(encoded.target_ids)])
     spared = torch.cat([memory(session, block)[0], *others])
 
     first = torch.stack(queries[: len(places)])
@@ -94,9 +110,8 @@ def plain(session: editcore.Session) -> dict[str, Tensor]:
         ]
         losses = []
         for p, t in rows:
-            found = session.model(input_ids=torch.tensor([p + t])).logits[0]
-            for j, token in enumerate(t):
-                log = found[len(p) - 1 + j].log_softmax(-1)
+            for logits, token in zip(said(session, p, t), t, strict=True):
+                log = logits.log_softmax(-1)
                 losses.append(-0.8 * log[token] - 0.2 * log.mean())
         for handle in handles:
             handle.remove()
@@ -120,10 +135,16 @@ def worst(terms: list[Tensor], count: int) -> Tensor:
     return torch.stack(sorted(terms, key=lambda term: float(term.detach()), reverse=True)[:count]).mean()
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_three_steps_are_those_of_the_plain_one(family: str, request: pytest.FixtureRequest, tmp_path: Path) -> None:
-    session = editcore.open(request.getfixturevalue(f"{family}_folder"), assets=AssetStore(tmp_path))
-    patch = session.edit_all([REQUEST], EditOptions("t-patcher", tune=False, hparams=(("test", SETTINGS),)))
-    for name, expected in plain(session).items():
+    if family.startswith("t5"):
+        folder = tiny_model(family, tmp_path / "model")
+    else:
+        folder = request.getfixturevalue(f"{family}_folder")
+    session = editcore.open(folder, assets=AssetStore(tmp_path / "assets"))
+    layer = LAYERS[family]
+    settings = {**SETTINGS, "layer": layer}
+    patch = session.edit_all([REQUEST], EditOptions("t-patcher", tune=False, hparams=(("test", settings),)))
+    for name, expected in plain(session, layer).items():
         (found,) = (tensor for part, tensor in patch.tensors.items() if part.endswith(f".{name}"))
         assert float((found - expected).norm() / expected.norm()) < 2e-3, name

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 import torch
 
 from editcore.facade import Session
-from editcore.models.running.generation import continuations
 from editcore.models.running.prefix_tree import WORTH
 from editcore.patches.file.patch import Patch
 from editcore.testing.declared_checks import DeclaredChecks
@@ -91,13 +90,11 @@ class PatchKindChecks(DeclaredChecks):
             assert abs(one.sum - other.sum) <= self.score_tolerance, "see `reads_branches`"
 
     def test_it_writes_alike_with_and_without_a_cache(self, session: Session) -> None:
-        row = tuple(session.encode(self.requests[0]).prompt_ids)
+        ids = torch.tensor([session.encode(self.requests[0]).prompt_ids], device=session.device)
+        settings: Any = {"do_sample": False, "max_new_tokens": NEW_TOKENS, "attention_mask": ids.new_ones(ids.shape)}
         with session.patched(self.made(session, self.requests[0])):
-            (cached,) = continuations(session.model, session.tokenizer, [row], NEW_TOKENS)
-            plain: tuple[int, ...] = ()
-            while len(plain) < len(cached):
-                (new,) = continuations(session.model, session.tokenizer, [(*row, *plain)], 1)
-                plain = (*plain, *new)
+            found = [session.model.generate(ids, use_cache=kept, **settings) for kept in (True, False)]  # type: ignore[operator]
+        cached, plain = (ids[0].tolist() for ids in found)
         assert cached == plain, "its answer depends on what the model keeps between tokens"
 
     def test_it_describes_itself_in_json(self, session: Session) -> None:

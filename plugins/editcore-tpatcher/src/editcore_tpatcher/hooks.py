@@ -18,7 +18,7 @@ class TPatcher(EditMethod):
     summary = "a neuron for each mistaken token, appended to an MLP"
     paper = "Huang et al. 2023, arXiv:2301.09785"
     Hparams = TPatcherHparams
-    capabilities = frozenset({"sequential"})
+    capabilities = frozenset({"sequential", "encoder-decoder"})
 
     @classmethod
     def tunable(cls, model: Mapping[str, Any]) -> Tunable:

@@ -2,6 +2,9 @@
 
 A state is what the MLP of the edited block reads at one token, (d,). Those of ordinary text are an asset, collected
 once for a model; those of earlier edits are at most `EARLIER`, the latest, so that the cost of an edit does not grow.
+
+With an encoder all states are the decoder's. It reads nothing of the prompt, so the first of a target counts too: there
+an answer begins. Ordinary text is read in pieces, of which the encoder gets the first half and the decoder the second.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,11 +15,13 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from editcore.authoring.assets import Identity
-from editcore.authoring.models import Item, Mlp, Tap, Trace, encode_request, target_logits
-from editcore_hooks import Asset, EditRequest
+from editcore.authoring.models import Item, Mlp, Tap, Trace, target_logits
+from editcore_hooks import Asset, EditRequest, UsageError
 from editcore_keyvalue.contexts import made_up
-from editcore_keyvalue.corpus import Corpus, take
+from editcore_keyvalue.corpus import Corpus, open_corpus, take
+from editcore_keyvalue.hparams import AUTO
 from editcore_keyvalue.reading import choose
+from editcore_keyvalue.windows import Chunk
 from editcore_tpatcher.hparams import TPatcherHparams
 
 if TYPE_CHECKING:
@@ -27,6 +32,8 @@ OWNER: Final = "editcore-tpatcher"
 EARLIER: Final = 2048
 HELD_OUT: Final = 8
 """Every eighth state is held out: it shows when training should end."""
+PIECE: Final = 16
+"""Tokens of a piece of ordinary text beside an encoder: about as long as a question and its answer."""
 
 
 @frozen(eq=False)
@@ -80,41 +87,64 @@ def text_states(session: "Session", mlp: Mlp, layer: int, hparams: TPatcherHpara
 
 
 def other_states(session: "Session", request: EditRequest, mlp: Mlp, hparams: TPatcherHparams) -> Tensor:
-    """The states of `request` with other subjects, from the last token of the subject on, (n, d)."""
+    """The states of `request` with other subjects, (n, d): from the last token of the subject on, or the decoder's.
+
+    None are made up beside an encoder, where the model writes no text of its own.
+    """
     given = [other for other in hparams.others if other.strip() != request.subject.strip()]
-    names = given or made_up(session, hparams.other_count)
+    names = given or (() if session.encoder_decoder else made_up(session, hparams.other_count))
     if not names:
         return torch.zeros(0, mlp.hidden_size, device=session.device)
-    rows = [encode_request(session.tokenizer, evolve(request, subject=name)) for name in names]
+    rows = [session.encode(evolve(request, subject=name)) for name in names]
     states = read_states(session, mlp, [(row.prompt_ids, row.target_ids) for row in rows])
-    begins = [0 if row.subject is None else row.subject[-1] for row in rows]
+    begins = [0 if row.subject is None or row.encoder_decoder else row.subject[-1] for row in rows]
     return torch.cat([each[begin:] for each, begin in zip(states, begins, strict=True)])
 
 
 @torch.no_grad()
 def read_states(session: "Session", mlp: Mlp, items: Sequence[Item]) -> list[Tensor]:
-    """What the MLP reads of each item, (Tᵢ, d) float32."""
+    """What the MLP reads of each item up to where the last token of the target is predicted, (Tᵢ, d) float32."""
     reads = session.model.get_submodule(mlp.inner[0])
     with Trace(None, {reads: Tap(input=True)}, stop=True) as trace:
         target_logits(session.model, items)
     states = trace.input(reads).float()
     states = states.reshape(len(items), -1, states.shape[-1])  # OPT reads (B·T, d)
-    lengths = [len(prompt) + len(target) - 1 for prompt, target in items]
+    lengths = [first_scored(session, item) + len(item[1]) for item in items]
     return [row[:length] for row, length in zip(states, lengths, strict=True)]
 
 
+def first_scored(session: "Session", item: Item) -> int:
+    """The position at which the first token of the target is predicted: a decoder with an encoder reads no prompt."""
+    return 0 if session.encoder_decoder else len(item[0]) - 1
+
+
 def _corpus(session: "Session", hparams: TPatcherHparams) -> Corpus:
-    return choose(session, hparams.memory_corpus, session.anatomy.hidden_size)
+    name = hparams.memory_corpus
+    if not session.encoder_decoder:
+        return choose(session, name, session.anatomy.hidden_size)
+    if name == "self":
+        message = "an encoder-decoder answers a text and writes none of its own, so no memory can be made of it"
+        raise UsageError(message, hint="--set memory_corpus=bundled, or a file")
+    return open_corpus("bundled" if name == AUTO else name)
 
 
 def _collect(session: "Session", mlp: Mlp, corpus: Corpus, tokens: int) -> Tensor:
-    """States of `tokens` tokens of the corpus, or of all its text, without those of first tokens, (N, d)."""
+    """About as many states as `tokens`, or those of all text of the corpus, (N, d)."""
     found: list[Tensor] = []
-    for chunk in take(corpus.chunks(session), tokens):
-        items: list[Item] = [(row[:1], row[1:]) for row in chunk if len(row) > 2]
+    both = session.encoder_decoder  # every second token is the encoder's
+    for chunk in take(corpus.chunks(session), 2 * tokens if both else tokens):
+        items = _pieces(session, chunk) if both else [(row[:1], row[1:]) for row in chunk if len(row) > 2]
         if items:
-            found += [states[1:].cpu() for states in read_states(session, mlp, items)]
+            # the first token of a text has a state of its own kind in a decoder alone
+            found += [states[0 if both else 1 :].cpu() for states in read_states(session, mlp, items)]
     return torch.cat(found)
+
+
+def _pieces(session: "Session", rows: Chunk) -> list[Item]:
+    """Rows in pieces of `PIECE` tokens, each as what the encoder reads, closed by its end, and the decoder's target."""
+    end, half = session.tokenizer.eos_token_id, PIECE // 2
+    cut = [row[start : start + PIECE] for row in rows for start in range(0, len(row), PIECE)]
+    return [((*piece[:half], end), piece[half:]) for piece in cut if len(piece) > half]
 
 
 def named(layer: int) -> str:

@@ -15,7 +15,7 @@ from editcore_hooks import EditRequest, Location, Site, State, Update, UsageErro
 from editcore_keyvalue.contexts import contexts_for, in_context
 from editcore_tpatcher.hparams import TPatcherHparams
 from editcore_tpatcher.losses import silent_margin
-from editcore_tpatcher.memory import earlier_of, memory_of, named, text_states
+from editcore_tpatcher.memory import earlier_of, first_scored, memory_of, named, text_states
 from editcore_tpatcher.neurons import Neurons
 from editcore_tpatcher.space import default_layer
 from editcore_tpatcher.training import Task, train_
@@ -39,7 +39,7 @@ def compute_update(
     logits = cached_logits(session.anatomy, rows, [site], owners=range(len(rows)))
     found, states = _read(session, mlp, logits, len(rows))
     chosen = mistakes(found, len(rows[0][1]), hparams.most_neurons)
-    queries = queries_of(rows, states, chosen)  # (C, n, d)
+    queries = queries_of([first_scored(session, row) for row in rows], states, chosen)  # (C, n, d)
     assert block.layer is not None
     memory = memory_of(session, request, mlp, block.layer, earlier_of(state.value, block.layer), hparams)
     silent = silent_margin(mlp, hparams)
@@ -70,7 +70,7 @@ def compute_update(
 
 
 def mlp_at(session: "Session", location: Location) -> tuple[Site, Mlp]:
-    """The block of the location and its MLP. Raises `UsageError` where it names another place, or several."""
+    """The block of the location and its MLP. Raises `UsageError` for another place, several, or an encoder's."""
     if len(location.sites) != 1 or location.sites[0].role not in ("mlp_out", "block"):
         there = ", ".join(map(str, location.sites)) or "no site"
         raise UsageError(
@@ -79,6 +79,9 @@ def mlp_at(session: "Session", location: Location) -> tuple[Site, Mlp]:
     (site,) = location.sites
     if site.expert is not None:
         raise UsageError(f"{site} is one of several experts, which units cannot be appended to", hint="edit weights")
+    if site.stack == "encoder":
+        message = f"{site} is not in the decoder, which writes the target"
+        raise UsageError(message, hint="choose a block of the decoder")
     block = Site("block", site.layer, site.stack)
     return block, mlp_of(session.anatomy, block)
 
@@ -95,9 +98,8 @@ def mistakes(found: TargetLogits, length: int, most: int) -> list[int]:
     return [int(logits.log_softmax(-1).gather(-1, labels[:, None]).argmin())]
 
 
-def queries_of(rows: Sequence[Item], states: Tensor, chosen: Sequence[int]) -> Tensor:
-    """The states at which the chosen tokens are predicted, (C, n, d), of states (C, T, d)."""
-    begins = [len(prompt) - 1 for prompt, _ in rows]
+def queries_of(begins: Sequence[int], states: Tensor, chosen: Sequence[int]) -> Tensor:
+    """The states at which the chosen tokens are predicted, (C, n, d), of states (C, T, d) whose targets begin there."""
     return torch.stack([row[[begin + j for j in chosen]] for row, begin in zip(states, begins, strict=True)])
 
 

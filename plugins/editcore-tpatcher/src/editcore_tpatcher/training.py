@@ -1,7 +1,7 @@
 """The loop: Adam on the neurons of one edit, until the model writes the target and the memory no longer gains.
 
 Everything below the MLP of the edited block is the same in every step and was computed once; a step runs that block and
-the head.
+the head. With an encoder only the encoder is run once, and a step runs the decoder.
 """
 
 from collections.abc import Callable
