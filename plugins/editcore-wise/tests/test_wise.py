@@ -83,6 +83,13 @@ def test_an_edit_sees_the_model_without_the_side_and_puts_the_side_back(
     assert again.patch_id == patches[1].patch_id
 
 
+def test_an_edit_of_a_model_that_opens_with_a_side_measures_the_base(llama_folder: Path, patches: list[Patch]) -> None:
+    fresh = editcore.open(llama_folder)  # nothing is kept from an edit without the side
+    with fresh.patched(patches[0]):
+        again = fresh.edit_all([REQUESTS[1]], options(), measured=False)
+    assert again.patch_id == patches[1].patch_id
+
+
 def test_rows_of_one_batch_are_routed_each_by_itself(session: editcore.Session, patches: list[Patch]) -> None:
     prompts = [REQUESTS[0].rendered().text, "The capital of all there is"]
     plain = session.generate(prompts, 3)

@@ -1,8 +1,8 @@
 """What earlier edits left: their patches, the shard that still takes edits, and prompts to replay."""
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -117,18 +117,10 @@ def open_shard(earlier: Earlier, rule: Rule) -> Open | None:
     return Open(name, seed, ratio, delta, delta, prompts, len(prompts))
 
 
-@contextmanager
-def aside(session: "Session", earlier: Earlier) -> Iterator[None]:
+def aside(session: "Session", earlier: Earlier) -> AbstractContextManager[None]:
     """The model without the side matrices of these patches, which would answer in place of the one in training."""
-    from editcore_wise.kind import SideKind
-
-    for patch in earlier.patches:
-        session.live.memories.take(patch.patch_id)
-    try:
-        yield
-    finally:
-        for patch in earlier.patches:
-            session.live.memories.put(patch.patch_id, SideKind().memory(session, patch))
+    without = {patch.patch_id for patch in earlier.patches}
+    return session.live.only({patch.patch_id for patch in session.live.patches} - without)
 
 
 def replayed(
