@@ -223,10 +223,10 @@ def test_a_chat_without_a_template_and_a_profile_that_no_model_has(refused, mode
     assert "no model has a profile" in refused("--chat", "--profile", "nope")
 
 
-@pytest.mark.parametrize("words", [("tune",), ("blame",), ("eval",)])
+@pytest.mark.parametrize("words", [("tune",), ("blame",), ("eval",), ("diff", "{}")])
 def test_cases_that_ask_for_a_chat_are_refused_before_the_model_is_opened(command, model, tmp_path, words):
     (model / "tokenizer_config.json").write_text("{}")
     case = {"prompt": "{} works as a", "subject": "Ada Marlow", "target_new": "pilot", "template": {"chat": True}}
     (tmp_path / "cases.jsonl").write_text(json.dumps(case))
-    done = command(*words, str(model), "--cases", str(tmp_path / "cases.jsonl"))
+    done = command(*(word.format(model) for word in words), str(model), "--cases", str(tmp_path / "cases.jsonl"))
     assert (done.returncode, f"{model} has no chat template" in done.stderr) == (2, True), done.stderr

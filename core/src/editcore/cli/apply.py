@@ -57,8 +57,9 @@ def apply(
     from editcore.patches.checkpoint.folder import Checkpoint
     from editcore.patches.exchange.stack_export import read_export
 
-    if sum((bool(output), in_place, dry_run)) != 1:
-        raise UsageError("no output was given", hint="pass -o OUT, --in-place or --dry-run")
+    if (given := sum((bool(output), in_place, dry_run))) != 1:
+        what = "more than one output was given" if given else "no output was given"
+        raise UsageError(what, hint="pass one of -o OUT, --in-place and --dry-run")
     if bool(patches) == bool(stack_file):
         raise UsageError("name the patches to apply, or --stack FILE", hint="editcore apply --help")
     if output:

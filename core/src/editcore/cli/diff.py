@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from editcore.cli.early import require_chat_template
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
@@ -60,6 +61,9 @@ def _answers(
     from editcore.patches.file.patch import Patch
 
     asked = read_file(cases)
+    for side in (a, b, *([model] if model else [])):
+        if not Path(side).is_file():
+            require_chat_template(side, options["revision"], asked)
     said = []
     for side in (a, b):
         path = Path(side)
