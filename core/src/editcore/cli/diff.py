@@ -1,6 +1,7 @@
 """`editcore diff`: what differs between two patches, two models, or a patch and a model."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from editcore.editing.answer_diff import AnswerDifference
     from editcore.patches.compare.diff import DeltaFigures, Difference, TensorDifference
     from editcore.patches.compare.diff_bits import BitFigures
+    from editcore_hooks import Case
 
 DIFFERENT = 7
 _WIDTH = 48
@@ -39,8 +41,9 @@ def diff(out: Output, a: str, b: str, model: str | None, cases: str | None, max_
     """
     from editcore.patches.compare.diff import diff as compare
 
+    asked = _asked((a, b, *([model] if model else [])), cases, options["revision"]) if cases else None
     found = compare(a, b, model)
-    changed = _answers(out, a, b, model, cases, max_new_tokens, options) if cases else None
+    changed = _answers(out, a, b, model, asked, max_new_tokens, options) if asked is not None else None
     if out.as_json:
         _print_json(out, found, changed)
     else:
@@ -50,20 +53,30 @@ def diff(out: Output, a: str, b: str, model: str | None, cases: str | None, max_
     return DIFFERENT if found or changed else 0
 
 
-def _answers(
-    out: Output, a: str, b: str, model: str | None, cases: str, max_new_tokens: int, options: dict[str, Any]
-) -> "list[AnswerDifference]":
-    from pathlib import Path
-
+def _asked(sides: Sequence[str], cases: str, revision: str | None) -> "list[Case]":
+    """The cases; those that ask for a chat are refused before anything is compared, where a model has none."""
     from editcore.cli.requests import read_file
+
+    asked = read_file(cases)
+    for side in sides:
+        if not Path(side).is_file():
+            require_chat_template(side, revision, asked)
+    return asked
+
+
+def _answers(
+    out: Output,
+    a: str,
+    b: str,
+    model: str | None,
+    asked: "list[Case]",
+    max_new_tokens: int,
+    options: dict[str, Any],
+) -> "list[AnswerDifference]":
     from editcore.editing.answer_diff import answer_differences, answers
     from editcore.patches.exchange.stack_export import read_export
     from editcore.patches.file.patch import Patch
 
-    asked = read_file(cases)
-    for side in (a, b, *([model] if model else [])):
-        if not Path(side).is_file():
-            require_chat_template(side, options["revision"], asked)
     said = []
     for side in (a, b):
         path = Path(side)
