@@ -179,7 +179,6 @@ def _refuse_runtime_kinds(patch: Patch) -> None:
     method = patch.annotation("method")
     distribution = method.get("distribution")
     plugin = f"`pip install {distribution}`" if isinstance(distribution, str) else "install the plugin of its method"
-    raise ConflictError(
-        f"{what}: {(owner or PatchKind).unapplied}",
-        hint=f"{plugin}, then pass --runtime" if owner is None else "pass --runtime to put it beside the weights",
-    )
+    beside = "editcore apply PATCH --model DIR -o OUT --runtime"
+    hint = f"{plugin}, then {beside}" if owner is None else f"put it beside the weights: {beside}"
+    raise ConflictError(f"{what}: {(owner or PatchKind).unapplied}", hint=hint)
