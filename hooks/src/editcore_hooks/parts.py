@@ -206,6 +206,10 @@ class LivePatches(Protocol):
         """The memories that patches attached."""
         ...
 
+    def only(self, ids: Collection[str]) -> AbstractContextManager[None]:
+        """The model with these of the patches and no others for the body; then every bit as before."""
+        ...
+
 
 class Partial(Protocol):
     """The work file of a computation that may be stopped and resumed."""
