@@ -1,6 +1,7 @@
 """Names in the script of a subject, and the keys of a prompt that is about them."""
 
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -10,7 +11,8 @@ import editcore
 from editcore import EditRequest
 from editcore.assets.store import AssetStore
 from editcore.authoring.models import Tap, Trace, encode_request, forward, pad
-from editcore_hooks import Site
+from editcore_hooks import Site, UsageError
+from editcore_keyvalue import alike as alike_module
 from editcore_keyvalue.alike import alike, alike_keys, names, script_of
 
 SITE = Site("mlp_out", 1)
@@ -54,3 +56,16 @@ def test_the_keys_are_those_of_the_prompt_about_each_name(gpt2_folder: Path, tmp
         last = encoded.subject.stop - 1
         torch.testing.assert_close(trace.input(SITE)[0, last].double(), key, rtol=1e-4, atol=1e-5)
     assert alike_keys(session, REQUEST, "subject_last", SITE, 0).shape == (0, keys.shape[1])
+
+
+def test_a_name_that_the_tokenizer_cannot_write_is_left_out(gpt2_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode(tokenizer: Any, request: EditRequest) -> Any:
+        if request.subject == "Germany":
+            raise UsageError("its tokens could not be found", hint="try another spelling")
+        return encode_request(tokenizer, request)
+
+    session = editcore.open(gpt2_folder)
+    three = alike_keys(session, REQUEST, "subject_last", SITE, 3)
+    monkeypatch.setattr(alike_module, "encode_request", encode)
+    two = alike_keys(session, REQUEST, "subject_last", SITE, 3)
+    torch.testing.assert_close(two, three[[0, 2]], rtol=1e-4, atol=1e-5)

@@ -5,6 +5,7 @@ Germany's Rome too. C tells them apart as far as the text that it was read from 
 that this text does not have. `names.txt` holds names that people ask about, one script a line.
 """
 
+from contextlib import suppress
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Final
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 from editcore.authoring.models import Tap, Trace, encode_request, forward, pad, token_index
-from editcore_hooks import EditRequest, Site
+from editcore_hooks import EditRequest, Site, UsageError
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -46,15 +47,20 @@ def alike(request: EditRequest, count: int) -> tuple[str, ...]:
 
 
 def alike_keys(session: "Session", request: EditRequest, token: str, site: Site, count: int) -> Tensor:
-    """The keys (m, f) that the edited token's place has where the prompt is about others, float64."""
-    encoded = [encode_request(session.tokenizer, attrs.evolve(request, subject=name)) for name in alike(request, count)]
-    if not encoded:
+    """The keys (m, f) that the edited token's place has where the prompt is about others, float64.
+
+    A name that the tokenizer cannot write is left out.
+    """
+    rows: list[tuple[int, ...]] = []  # each ends with the edited token
+    for name in alike(request, count):
+        with suppress(UsageError):
+            encoded = encode_request(session.tokenizer, attrs.evolve(request, subject=name))
+            rows.append(tuple(encoded.ids[: token_index(encoded, token) + 1]))
+    if not rows:
         return torch.zeros(0, session.anatomy.weight(site).shape[1], dtype=torch.float64, device=session.device)
-    ends = [token_index(one, token) for one in encoded]
-    batch = pad([one.ids[: end + 1] for one, end in zip(encoded, ends, strict=True)]).to(session.device)
     with torch.no_grad(), Trace(session.anatomy, {site: Tap(input=True)}, stop=True) as trace:
-        forward(session.model, batch)
-    keys = [row[end] for row, end in zip(trace.input(site), ends, strict=True)]
+        forward(session.model, pad(rows).to(session.device))
+    keys = [found[len(row) - 1] for found, row in zip(trace.input(site), rows, strict=True)]  # (f,) each
     return torch.stack(keys).double()
 
 
