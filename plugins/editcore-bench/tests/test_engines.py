@@ -33,6 +33,7 @@ def here(run_spec: Any, write_spec: Any, tmp_path_factory: pytest.TempPathFactor
     return place / "out"
 
 
+@pytest.mark.thorough
 def test_two_processes_find_what_one_finds(here: Path, run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
     outcome = run_spec(write_spec(tmp_path, *LESS), tmp_path / "out", Processes(2))
     assert len(outcome.done) == 4

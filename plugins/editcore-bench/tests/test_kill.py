@@ -22,6 +22,7 @@ def finished(out: Path) -> dict[str, int]:
     return {path.name: path.stat().st_mtime_ns for path in (out / "cells").glob("*.json")}
 
 
+@pytest.mark.thorough
 def test_a_killed_run_goes_on_where_it_was_and_finds_the_same(
     small_run: Path, write_spec: Any, llama_folder: Path, tmp_path: Path
 ) -> None:
