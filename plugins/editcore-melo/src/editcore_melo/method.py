@@ -10,6 +10,7 @@ from torch import Tensor
 from editcore.authoring.models import Tap, Trace, target_logits
 from editcore.authoring.records import record_parts
 from editcore_hooks import EditRequest, Location, Payload, Site, Update, UsageError
+from editcore_keyvalue.ordered import in_order
 from editcore_keyvalue.unrelated import same_question, unrelated
 from editcore_melo.hparams import MeloHparams
 from editcore_melo.kind import RoutedKind
@@ -161,18 +162,3 @@ def _update(
         )
     notes = {"losses": losses, "converged": not open_}
     return Update(payload=Payload(RoutedKind.name, data, parts), notes=notes)
-
-
-def in_order(requests: Sequence[EditRequest]) -> list[EditRequest]:
-    """The requests by their texts. Raises `UsageError` for none, and for two answers to one prompt."""
-    if not requests:
-        raise UsageError("there is nothing to edit", hint="give at least one request")
-    ordered = sorted(requests, key=lambda request: (request.rendered().text, request.target_new))
-    for one, two in pairwise(ordered):
-        text = one.rendered().text
-        if text == two.rendered().text and one.target_new != two.target_new:
-            raise UsageError(
-                f"two requests answer {text!r} with {one.target_new!r} and {two.target_new!r}",
-                hint="write one patch a request (-o FOLDER); the later replaces the earlier",
-            )
-    return ordered

@@ -4,7 +4,6 @@ L = mean over contexts c of −1/m Σⱼ log p(yⱼ | c, x, y₁ … yⱼ₋₁)
 """
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +15,7 @@ from editcore_ft.objective import examples
 from editcore_ft.training import say_open
 from editcore_hooks import EditRequest, Location, Payload, Site, Update, UsageError
 from editcore_keyvalue.contexts import contexts_for
+from editcore_keyvalue.ordered import in_order
 from editcore_keyvalue.unrelated import same_question
 from editcore_memoir.fingerprints import Hash, background, overlaps, pack, read
 from editcore_memoir.hparams import MemoirHparams
@@ -75,21 +75,6 @@ def compute(session: "Session", requests: Sequence[EditRequest], location: Locat
         "contexts": list(contexts),
     }
     return Update(payload=Payload(ResidualKind.name, data, parts), notes=notes)
-
-
-def in_order(requests: Sequence[EditRequest]) -> list[EditRequest]:
-    """The requests by their texts. Raises `UsageError` for none, and for two answers to one prompt."""
-    if not requests:
-        raise UsageError("there is nothing to edit", hint="give at least one request")
-    ordered = sorted(requests, key=lambda request: (request.rendered().text, request.target_new))
-    for one, two in pairwise(ordered):
-        text = one.rendered().text
-        if text == two.rendered().text and one.target_new != two.target_new:
-            raise UsageError(
-                f"two requests answer {text!r} with {one.target_new!r} and {two.target_new!r}",
-                hint="write one patch a request (-o FOLDER); the later replaces the earlier",
-            )
-    return ordered
 
 
 def hash_of(session: "Session", site: Site, hparams: MemoirHparams) -> tuple[Hash, Tensor]:

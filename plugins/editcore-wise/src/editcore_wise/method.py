@@ -4,12 +4,12 @@ Wang et al. 2024, arXiv:2405.14768. A shard that earlier patches left open takes
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
 
 from editcore_hooks import EditRequest, Location, Site, State, Update, UsageError
+from editcore_keyvalue.ordered import in_order
 from editcore_wise.earlier import Open, aside, earlier_of, increment_of, open_shard, replayed
 from editcore_wise.editor import Editor
 from editcore_wise.hparams import WiseHparams
@@ -27,7 +27,7 @@ def compute_update(
 ) -> Update:
     """Parts of shards with all requests, in the order of their texts. Raises `UsageError` where there is no MLP."""
     site = _one(location)
-    requests = _ordered(requests)
+    requests = in_order(requests)
     rule = _rule(session, site, hparams)
     earlier = earlier_of(session, state, rule)
     shard = open_shard(earlier, rule)
@@ -82,20 +82,6 @@ def _one(location: Location) -> Site:
     if site.expert is not None:
         raise UsageError(f"{site} is one of several experts, which not every token reads", hint="--method ft-m")
     return site
-
-
-def _ordered(requests: Sequence[EditRequest]) -> list[EditRequest]:
-    """The requests by their texts, so that the patch does not depend on the order in which they were given."""
-    if not requests:
-        raise UsageError("there is nothing to edit", hint="give at least one request")
-    ordered = sorted(requests, key=lambda request: (request.rendered().text, request.target_new))
-    for one, two in pairwise(ordered):
-        if one.rendered().text == two.rendered().text and one.target_new != two.target_new:
-            raise UsageError(
-                f"two requests answer {one.rendered().text!r} with {one.target_new!r} and {two.target_new!r}",
-                hint="write one patch a request (-o FOLDER); the later replaces the earlier",
-            )
-    return ordered
 
 
 def _say_open(session: "Session", requests: Sequence[EditRequest], edits: Sequence[Trained]) -> None:
