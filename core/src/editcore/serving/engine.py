@@ -90,6 +90,8 @@ class Engine:
                 raise
             finally:
                 worker.join()
+                if halt.asked:  # also where the model had written all its tokens before the text that stops was read
+                    reply.finish = "stop"
         if halt.error is not None:
             raise halt.error
 
@@ -118,7 +120,7 @@ class Engine:
                     **drawn,
                 )
             reply.tokens = int(made.shape[1]) - (1 if self.session.encoder_decoder else len(ids))
-            reply.finish = "length" if reply.tokens >= wish.max_tokens and not halt.asked else "stop"
+            reply.finish = "length" if reply.tokens >= wish.max_tokens else "stop"
         except Exception as error:  # raised where the reply is read
             halt.error = error if isinstance(error, EditcoreError) else EditcoreError(f"the model failed: {error}")
             streamer.end()
