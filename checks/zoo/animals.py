@@ -79,6 +79,7 @@ BREAKERS: Final[dict[str, dict[str, list[Any]]]] = {
         "test_it_reads_the_model_as_it_is_now": [metrics.RemembersAnswers],
     },
     "patch kind": {
+        "test_the_host_knows_its_places": [kinds.NamesNoPlace],
         "test_it_comes_off_without_a_trace": [kinds.Stays],
         "test_patches_come_off_in_any_order": [kinds.TakesOffTheLast],
         "test_a_row_answers_alike_alone_and_among_others": [kinds.MinglesTheRows],

@@ -3,7 +3,8 @@
 import torch
 
 from checks.zoo.methods import Bias, Remembers
-from editcore_hooks import Site
+from editcore.authoring.memories import Memory
+from editcore_hooks import MemoryKind, Site
 
 
 class Checked(Bias):
@@ -102,9 +103,32 @@ class ChecksNothing(Checked):
         return None
 
 
+class Everywhere(Memory):
+    """Adds a value to every token of every row."""
+
+    def __init__(self, site, value):
+        self.reads, self.acts, self.value = site, (site,), value
+
+    def decide(self, seen):
+        return torch.zeros(len(seen.inputs), dtype=torch.int64, device=seen.inputs.device)
+
+    def act(self, site, chosen, seen):
+        return seen.outputs + self.value
+
+
+class NamesNoPlace(MemoryKind):
+    name = "toy.placeless"
+    summary = "a memory that does not say where it works"
+    check = Checked.check
+
+    def memory(self, session, patch):
+        likely = patch.tensors["payload/bias"].argmax()
+        return Everywhere(Site("mlp_out", 1), torch.linspace(-1, 1, session.anatomy.hidden_size) * (1 + likely / 100))
+
+
 KINDS = (
-    Checked, Stays, TakesOffTheLast, OnHidden, MinglesTheRows, MarksTheLastColumn, LooksLeft, SkipsOneToken,
-    DescribesTensors, ChecksNothing,
+    Checked, NamesNoPlace, Stays, TakesOffTheLast, OnHidden, MinglesTheRows, MarksTheLastColumn, LooksLeft,
+    SkipsOneToken, DescribesTensors, ChecksNothing,
 )  # fmt: skip
 
 

@@ -220,7 +220,7 @@ def test_units_of_another_base_or_another_mlp_are_refused(root: Callable[[str], 
     with pytest.raises(EditcoreError, match="a gated MLP, but the model has a plain one there"), session.patched(gated):
         pass
     deep = units_patch(root("gpt2"), "gpt2", {Site("block", 9): 1})
-    with pytest.raises(UsageError, match="layer 9"), session.patched(deep):
+    with pytest.raises(WrongBaseError, match="layer 9"), session.patched(deep):
         pass
     assert session.live.ids == ()
     assert not session.live.branches._hooks

@@ -42,6 +42,11 @@ class OneKey(Memory):
 class Remembered(MemoryKind):
     name = "toy.one"
 
+    def places(self, patch: Any, anatomy: Any) -> dict[Site, tuple[int, int]]:
+        data, parts = patch.core["payload"]["data"], patch.core["payload"]["parts"]
+        widths = parts["key"]["shape"][0], parts["value"]["shape"][0]
+        return {Site("mlp_out", layer, stack=stack): widths for layer, stack in (data["reads"], data["acts"])}
+
     def memory(self, session: Any, patch: Any) -> Memory:
         data, tensors = patch.core["payload"]["data"], patch.tensors
         reads, acts = (Site("mlp_out", layer, stack=stack) for layer, stack in (data["reads"], data["acts"]))

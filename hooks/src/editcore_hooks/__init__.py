@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         WrongBaseError,
     )
     from editcore_hooks.hparams import NoHparams, hparam
-    from editcore_hooks.kinds import CardLines, MemoryKind, PatchKind
+    from editcore_hooks.kinds import CardLines, MemoryKind, PatchKind, Widths
     from editcore_hooks.markers import PROJECT, hookimpl, hookspec
     from editcore_hooks.needs import Need
     from editcore_hooks.parts import Anatomy, Assets, Encoded, LivePatches, Loaded, Partial, Progress, TargetScore
@@ -57,7 +57,7 @@ _NAMES = {
         "WrongBaseError",
     ),
     "hparams": ("NoHparams", "hparam"),
-    "kinds": ("CardLines", "MemoryKind", "PatchKind"),
+    "kinds": ("CardLines", "MemoryKind", "PatchKind", "Widths"),
     "markers": ("PROJECT", "hookimpl", "hookspec"),
     "plugins": (
         "Architecture",
@@ -146,6 +146,7 @@ __all__ = [
     "Tunable",
     "Update",
     "UsageError",
+    "Widths",
     "WrongBaseError",
     "escape",
     "hookimpl",

@@ -7,10 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from attrs import frozen
 
 from editcore_hooks.plugins import Architecture, Named
-from editcore_hooks.values import Patch, Tensor
+from editcore_hooks.values import Patch, Site, Tensor
 
 if TYPE_CHECKING:
+    from editcore_hooks.parts import Anatomy
     from editcore_hooks.session import Session
+
+
+Widths = tuple[int | None, int | None]
+"""Widths in and out (d_in, d_out) of the module at a site; None where any will do."""
 
 
 @frozen
@@ -54,6 +59,14 @@ class PatchKind(Named):
         not import torch then. What the host checks for every patch, hashes and declared shapes, holds already.
         """
         return None
+
+    def places(self, patch: Patch, anatomy: "Anatomy") -> Mapping[Site, Widths]:
+        """The sites where a patch reads or acts, each with the widths that the model must have there.
+
+        Reads `patch.core` only; the model of `anatomy` may be without weights. The host refuses a patch whose sites are
+        not in the model before it attaches it, and before it writes it beside the weights of a folder.
+        """
+        return {}
 
     def describe(self, patch: Patch) -> Mapping[str, Any]:
         """JSON values by name for `inspect`; reads `patch.core` only."""
@@ -101,6 +114,9 @@ class MemoryKind(PatchKind):
     `editcore.authoring.memories.Memory`.
     """
 
+    carried: ClassVar[str] = "A memory beside a language model, as a patch."
+    """Sentences on what its patches are, for the model card."""
+
     def memory(self, session: "Session", patch: Patch) -> Any:
         """The `Memory` of a patch. Called whenever the patch is attached."""
         raise NotImplementedError
@@ -111,3 +127,12 @@ class MemoryKind(PatchKind):
 
     def detach(self, session: "Session", handle: Any) -> None:
         session.live.memories.take(handle)
+
+    def card(self, patch: Patch, file_name: str) -> CardLines:
+        return CardLines(
+            f"{self.carried} The weights stay as they are.",
+            (
+                f"editcore generate BASE --patch {file_name} --prompt TEXT   # in memory",
+                f"editcore apply {file_name} --model FOLDER --runtime        # for editcore.load, chat and serve",
+            ),
+        )

@@ -41,6 +41,10 @@ class Anatomy(Protocol):
         """The module at the site."""
         ...
 
+    def widths(self, site: Site) -> tuple[int, int]:
+        """Widths in and out (d_in, d_out) of the site's module. Raises `UsageError` when the model has no such site."""
+        ...
+
     def name(self, site: Site) -> str:
         """Name in memory of the site's weight. Raises `UsageError` for a whole block."""
         ...

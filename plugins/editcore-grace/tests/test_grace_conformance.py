@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from editcore.testing.conformance import MethodConformance
+from editcore.testing.conformance import MethodConformance, PatchKindConformance
 from editcore.testing.tiny import tiny_model
 
 
@@ -19,3 +19,10 @@ class TestGraceT5(TestGrace):
     @classmethod
     def model(cls, folder: Path) -> Path:
         return tiny_model("t5", folder)
+
+
+@pytest.mark.thorough
+class TestCodebookKind(PatchKindConformance):
+    patch_kind = "grace.codebook"
+    method = "grace"
+    method_hparams = {"layer": 1, "steps": 40}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from editcore.testing.conformance import MethodConformance
+from editcore.testing.conformance import MethodConformance, PatchKindConformance
 
 NOT = {
     "only_located_tensors_are_touched": "it touches no tensor",
@@ -42,3 +42,9 @@ class TestIke(MethodConformance):
         ]
         path.write_text("\n".join(map(json.dumps, rows)))
         cls.hparams = {"corpus": str(path), "demonstrations": 2}
+
+
+@pytest.mark.thorough
+class TestFactsKind(PatchKindConformance):
+    patch_kind = "ike.facts"
+    method = "retrieval"

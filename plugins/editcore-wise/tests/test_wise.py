@@ -251,10 +251,10 @@ def test_a_payload_that_cannot_be_is_refused(patches: list[Patch], change: Any, 
 def test_a_matrix_that_is_not_the_models_is_refused(session: editcore.Session, patches: list[Patch]) -> None:
     wider = rule_of(patches[0]).shape
     patch = sealed(patches[0], lambda data, parts: data.update(shape=[wider[0], wider[1] + 1]))
-    with pytest.raises(EditcoreError, match="does not fit block 1"):
+    with pytest.raises(EditcoreError, match="needs a width in"):
         session.apply(patch)
     patch = sealed(patches[0], lambda data, parts: data.update(layer=99))
-    with pytest.raises(EditcoreError):
+    with pytest.raises(EditcoreError, match="there is no layer 99"):
         session.apply(patch)
 
 

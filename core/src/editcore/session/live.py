@@ -20,6 +20,7 @@ from editcore.patches.checkpoint.runtime import runtime_patches
 from editcore.patches.checkpoint.stack import stack_hash
 from editcore.patches.checkpoint.stored import stored_whole
 from editcore.patches.file.patch import Patch
+from editcore.patches.file.places import require_places
 from editcore.plugins.catalogue import unusable
 from editcore.plugins.registry import Registry
 from editcore.plugins.selection import normalised
@@ -179,6 +180,7 @@ class LiveStack:
         if not kind.any_base:
             require_base(patch, self.checkpoint)
             self._require_tokenizer(patch)
+        require_places(patch, kind, self.anatomy)
         self._handles[patch.patch_id] = (kind, kind.attach(self._session, patch))
         if not kind.reads_branches:
             keep_apart(self.anatomy.model, patch.patch_id)

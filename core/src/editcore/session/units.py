@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from editcore.patches.file.units import KIND, count_units, not_finite, units_fault
-from editcore_hooks import Architecture, CardLines, Patch, PatchKind, Session
+from editcore_hooks import Anatomy, Architecture, CardLines, Patch, PatchKind, Session, Site, Widths
 
 if TYPE_CHECKING:
     from editcore.patches.file.patch import Patch as SealedPatch
     from editcore.session.open_session import OpenSession
+    from editcore_hooks.values import Stack
 
 
 class FfnUnits(PatchKind):
@@ -62,6 +63,15 @@ class FfnUnits(PatchKind):
             return f"it {fault}"
         part = None if tensors is None else not_finite(tensors)
         return None if part is None else f"{part} holds values that are not finite"
+
+    def places(self, patch: Patch, anatomy: Anatomy) -> Mapping[Site, Widths]:
+        parts = patch.core["payload"]["parts"]
+        found = {}
+        for place in count_units(patch.core):
+            stack, layer = place.split(".")
+            d = parts[f"{place}.keys"]["shape"][1]
+            found[Site("block", int(layer), cast("Stack", stack))] = (d, d)
+        return found
 
     def describe(self, patch: Patch) -> Mapping[str, Any]:
         return {"units": ", ".join(f"{count} in {place}" for place, count in count_units(patch.core).items())}

@@ -106,6 +106,13 @@ class PatchKindChecks(DeclaredChecks):
         assert isinstance(card, CardLines)
         assert card.what.strip(), "the model card has no sentence on the patch"
 
+    def test_the_host_knows_its_places(self, session: Session) -> None:
+        patch = self.made(session, self.requests[0])
+        named = self.owner.places(patch, session.anatomy)
+        with session.patched(patch):
+            used = session.live.memories.sites
+        assert used <= set(named), f"`places` leaves out {', '.join(map(str, sorted(used - set(named), key=str)))}"
+
     def test_a_patch_without_its_parts_is_refused(self, session: Session) -> None:
         patch = self.made(session, self.requests[0])
         core = dict(patch.core)

@@ -105,6 +105,26 @@ def test_what_does_not_belong_there_is_refused_and_nothing_written(folder: Path,
         editcore.open(folder)
 
 
+@pytest.mark.parametrize(
+    ("data", "cut", "message"),
+    [
+        ({"reads": [99, "decoder"], "acts": [99, "decoder"]}, 0, "there is no layer 99"),
+        ({"reads": [1, "encoder"], "acts": [1, "encoder"]}, 0, "one stack, the decoder"),
+        ({}, 1, r"width in of \d+ at decoder\.1\.mlp_out, and finds \d+"),
+    ],
+)
+def test_places_that_the_model_does_not_have_are_refused(folder: Path, data: Any, cut: int, message: str) -> None:
+    one, _ = patches(folder)
+    parts = {"key": one.tensors["payload/key"][cut:].clone(), "value": one.tensors["payload/value"]}
+    payload = Payload(str(one.payload_kind), {**one.core["payload"]["data"], **data}, parts)
+    moved = seal({}, one.about["base"], {}, kind="memory", payload=payload)
+    with pytest.raises(WrongBaseError, match=message):
+        apply_runtime(Checkpoint.open(folder), [moved], plugins=registry())
+    assert not (folder / RUNTIME).exists()
+    with pytest.raises(WrongBaseError, match=message):
+        open_with(folder).apply(moved)
+
+
 def test_another_tokenizer_is_refused(folder: Path) -> None:
     apply_runtime(Checkpoint.open(folder), patches(folder))
     path = folder / "tokenizer.json"

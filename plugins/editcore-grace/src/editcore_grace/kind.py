@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from editcore_grace.place import described, place_fault, site_of
-from editcore_hooks import CardLines, MemoryKind, Patch, Session
+from editcore_hooks import Anatomy, MemoryKind, Patch, Session, Site, Widths
 
 if TYPE_CHECKING:
     from editcore.authoring.memories import Memory
@@ -15,6 +15,9 @@ class CodebookKind(MemoryKind):
 
     name = "grace.codebook"
     summary = "a codebook beside one layer: entries replace its output for prompts near their key"
+    carried = (
+        "A codebook beside one layer of a language model. It replaces the layer's output for prompts near its keys."
+    )
 
     def memory(self, session: Session, patch: Patch) -> "Memory":
         from editcore.authoring.records import records_of
@@ -47,6 +50,10 @@ class CodebookKind(MemoryKind):
             return "it holds values that are not finite"
         return None if bool((tensors["payload/radii"] > 0).all()) else "it has radii that are not above 0"
 
+    def places(self, patch: Patch, anatomy: Anatomy) -> Mapping[Site, Widths]:
+        data, parts = patch.core["payload"]["data"], patch.core["payload"]["parts"]
+        return {site_of(data): (parts["keys"]["shape"][1], parts["values"]["shape"][1])}
+
     def describe(self, patch: Patch) -> Mapping[str, Any]:
         from editcore.authoring.records import count_records
 
@@ -60,16 +67,6 @@ class CodebookKind(MemoryKind):
         if a.core["payload"]["data"] == b.core["payload"]["data"]:
             found |= overlaps(a.tensors, b.tensors)
         return found
-
-    def card(self, patch: Patch, file_name: str) -> CardLines:
-        return CardLines(
-            "A codebook beside one layer of a language model. It replaces the layer's output for prompts near its keys "
-            "and leaves the weights as they are.",
-            (
-                f"editcore generate BASE --patch {file_name} --prompt TEXT   # in memory",
-                f"editcore apply {file_name} --model FOLDER --runtime        # for editcore.load, chat and serve",
-            ),
-        )
 
 
 def _data_fault(data: Any) -> str | None:

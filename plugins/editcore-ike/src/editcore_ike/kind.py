@@ -3,10 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from editcore_hooks import CardLines, MemoryKind, Patch, Session
+from editcore_hooks import Anatomy, MemoryKind, Patch, Session, Site, Widths
 
 if TYPE_CHECKING:
     from editcore.authoring.memories import PromptMemory
+    from editcore_hooks.values import Stack
 
 FORMS = ("ike", "sentences")
 LEAST = 0.5
@@ -19,6 +20,7 @@ class FactsKind(MemoryKind):
     name = "ike.facts"
     summary = "facts that are put before similar prompts, compared by the states of the model"
     unapplied = "the facts are put into prompts, which a plain load of the folder would not do"
+    carried = "Facts that are put before similar prompts of a language model."
 
     def memory(self, session: Session, patch: Patch) -> "PromptMemory":
         from editcore.authoring.records import records_of
@@ -63,6 +65,11 @@ class FactsKind(MemoryKind):
         """The fault of what the data say of the encoder: a block of the model itself."""
         return None if type(encoder) is int and encoder >= 0 else "its encoder is not a block of the model"
 
+    def places(self, patch: Patch, anatomy: Anatomy) -> Mapping[Site, Widths]:
+        payload = patch.core["payload"]
+        stack: Stack = "encoder" if anatomy.model.config.is_encoder_decoder else "decoder"
+        return {Site("block", payload["data"]["encoder"], stack): (None, payload["parts"]["vectors"]["shape"][1])}
+
     def describe(self, patch: Patch) -> Mapping[str, Any]:
         from editcore.authoring.records import count_records
 
@@ -81,15 +88,6 @@ class FactsKind(MemoryKind):
             found |= rivals(a.tensors, b.tensors, max(data["floor"], other["floor"], LEAST))
         return found
 
-    def card(self, patch: Patch, file_name: str) -> CardLines:
-        return CardLines(
-            "Facts that are put before similar prompts of a language model. Its weights stay as they are.",
-            (
-                f"editcore generate BASE --patch {file_name} --prompt TEXT   # in memory",
-                f"editcore apply {file_name} --model FOLDER --runtime        # for editcore.load, chat and serve",
-            ),
-        )
-
 
 class TextsKind(FactsKind):
     """Facts with the vectors of a sentence encoder: they work on any model."""
@@ -97,6 +95,9 @@ class TextsKind(FactsKind):
     name = "ike.texts"
     summary = "facts that are put before similar prompts of any model, compared by a sentence encoder"
     any_base = True
+
+    def places(self, patch: Patch, anatomy: Anatomy) -> Mapping[Site, Widths]:
+        return {}
 
     def encoder_fault(self, encoder: Any) -> str | None:
         named = isinstance(encoder, dict) and set(encoder) == {"name", "sha256"}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from editcore_hooks import CardLines, MemoryKind, Patch, Session
+from editcore_hooks import Anatomy, MemoryKind, Patch, Session, Site, Widths
 
 if TYPE_CHECKING:
     from editcore.authoring.memories import Memory
@@ -18,6 +18,10 @@ class RoutedKind(MemoryKind):
     name = "melo.routed"
     summary = "low-rank blocks beside later matrices; a vector database routes each prompt to one of them, or none"
     unapplied = "which block acts depends on the prompt, which a plain load of the folder would not do"
+    carried = (
+        "Low-rank blocks beside a language model. A prompt that is near that of an edit is routed to its "
+        "block; every other prompt to none."
+    )
 
     def memory(self, session: Session, patch: Patch) -> "Memory":
         from editcore.authoring.records import records_of
@@ -49,6 +53,14 @@ class RoutedKind(MemoryKind):
         n = core["payload"]["parts"]["0.in"]["shape"][0]
         return None if used == list(range(n)) else "its edits do not use its blocks, each at least once"
 
+    def places(self, patch: Patch, anatomy: Anatomy) -> Mapping[Site, Widths]:
+        data, parts = patch.core["payload"]["data"], patch.core["payload"]["parts"]
+        acts = {
+            Site(role, layer, stack): (parts[f"{i}.in"]["shape"][2], parts[f"{i}.out"]["shape"][1])
+            for i, (role, layer, stack) in enumerate(data["sites"])
+        }
+        return {Site("block", data["layer"], data["stack"]): (None, parts["keys"]["shape"][1]), **acts}
+
     def describe(self, patch: Patch) -> Mapping[str, Any]:
         from editcore.authoring.records import count_records
 
@@ -65,16 +77,6 @@ class RoutedKind(MemoryKind):
         from editcore.authoring.records import compare_records
 
         return {**super().diff(a, b), **compare_records(a.tensors, b.tensors)}
-
-    def card(self, patch: Patch, file_name: str) -> CardLines:
-        return CardLines(
-            "Low-rank blocks beside a language model. A prompt that is near that of an edit is routed to its block; "
-            "every other prompt to none. The weights stay as they are.",
-            (
-                f"editcore generate BASE --patch {file_name} --prompt TEXT   # in memory",
-                f"editcore apply {file_name} --model FOLDER --runtime        # for editcore.load, chat and serve",
-            ),
-        )
 
 
 def _data_fault(data: Any) -> str | None:

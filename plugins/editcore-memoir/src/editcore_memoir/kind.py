@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from editcore_hooks import CardLines, MemoryKind, Patch, Session
+from editcore_hooks import Anatomy, MemoryKind, Patch, Session, Site, Widths
 
 if TYPE_CHECKING:
     from editcore.authoring.memories import Memory
@@ -17,6 +17,10 @@ class ResidualKind(MemoryKind):
     name = "memoir.residual"
     summary = "a residual memory beside one MLP matrix: each prompt uses the columns of the nearest edit, or none"
     unapplied = "which columns act depends on the prompt, which a plain load of the folder would not do"
+    carried = (
+        "A residual memory beside one matrix of a language model. A prompt that is like that of an edit uses "
+        "its columns; every other prompt uses none."
+    )
 
     def memory(self, session: Session, patch: Patch) -> "Memory":
         from editcore_hooks import Site
@@ -48,6 +52,11 @@ class ResidualKind(MemoryKind):
             return f"its masks have {data['active']} of {d} columns"
         return None if tensors is None else _tensors_fault(data, tensors, d)
 
+    def places(self, patch: Patch, anatomy: Anatomy) -> Mapping[Site, Widths]:
+        data, parts = patch.core["payload"]["data"], patch.core["payload"]["parts"]
+        widths = parts["mean"]["shape"][0], parts["matrix"]["shape"][1]
+        return {Site("mlp_out", data["layer"], data["stack"]): widths}
+
     def describe(self, patch: Patch) -> Mapping[str, Any]:
         from editcore.authoring.records import count_records
 
@@ -73,16 +82,6 @@ class ResidualKind(MemoryKind):
         return (
             f"{edits}, with all that it wrote; a later edit that shares columns was trained beside it and may answer "
             "otherwise"
-        )
-
-    def card(self, patch: Patch, file_name: str) -> CardLines:
-        return CardLines(
-            "A residual memory beside one matrix of a language model. A prompt that is like that of an edit uses its "
-            "columns; every other prompt uses none. The weights stay as they are.",
-            (
-                f"editcore generate BASE --patch {file_name} --prompt TEXT   # in memory",
-                f"editcore apply {file_name} --model FOLDER --runtime        # for editcore.load, chat and serve",
-            ),
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from editcore_hooks import CardLines, MemoryKind, Patch, Session
+from editcore_hooks import Anatomy, MemoryKind, Patch, Session, Site, Widths
 
 if TYPE_CHECKING:
     from editcore.authoring.memories import Memory
@@ -18,6 +18,10 @@ class ScopedKind(MemoryKind):
     name = "serac.scoped"
     summary = "a memory of edits: a trained scope decides by prompt whether a counterfactual model answers"
     unapplied = "a scope decides on each prompt, which a plain load of the folder would not do"
+    carried = (
+        "A memory of edits of a language model. A trained scope decides by prompt whether a counterfactual "
+        "model answers with one of them."
+    )
 
     def memory(self, session: Session, patch: Patch) -> "Memory":
         from editcore.authoring.records import records_of
@@ -64,6 +68,10 @@ class ScopedKind(MemoryKind):
             return "it holds values that are not finite"
         return None if bool((tensors["payload/spread"] > 0).all()) else "its spread is not above 0"
 
+    def places(self, patch: Patch, anatomy: Anatomy) -> Mapping[Site, Widths]:
+        data, d = patch.core["payload"]["data"], patch.core["payload"]["parts"]["values"]["shape"][1]
+        return {Site("block", layer): (d, d) for layer in (data["layer"], anatomy.n_layers - 1)}
+
     def describe(self, patch: Patch) -> Mapping[str, Any]:
         from editcore.authoring.records import count_records
 
@@ -79,16 +87,6 @@ class ScopedKind(MemoryKind):
         from editcore.authoring.records import compare_records
 
         return {**super().diff(a, b), **compare_records(a.tensors, b.tensors)}
-
-    def card(self, patch: Patch, file_name: str) -> CardLines:
-        return CardLines(
-            "A memory of edits of a language model. A trained scope decides by prompt whether a counterfactual model "
-            "answers with one of them. The weights stay as they are.",
-            (
-                f"editcore generate BASE --patch {file_name} --prompt TEXT   # in memory",
-                f"editcore apply {file_name} --model FOLDER --runtime        # for editcore.load, chat and serve",
-            ),
-        )
 
 
 def _data_fault(data: Any) -> str | None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from editcore_hooks import CardLines, MemoryKind, Patch, Session, Site, WrongBaseError
+from editcore_hooks import Anatomy, MemoryKind, Patch, Session, Site, Widths
 from editcore_wise.faults import data_fault, shapes_fault, values_fault
 
 if TYPE_CHECKING:
@@ -19,6 +19,9 @@ class SideKind(MemoryKind):
     name = "wise.side"
     summary = "side copies of one MLP matrix: a router decides by prompt which of them answers"
     unapplied = "a router decides on each prompt, which a plain load of the folder would not do"
+    carried = (
+        "Changes of a side copy of one matrix of a language model. A router decides by prompt whether the copy answers."
+    )
 
     def memory(self, session: Session, patch: Patch) -> "Memory":
         from editcore.authoring.models import mlp_of
@@ -26,13 +29,6 @@ class SideKind(MemoryKind):
         from editcore_wise.side import Side
 
         rule = rule_of(patch)
-        shape = tuple(session.anatomy.weight(Site("mlp_out", rule.layer)).shape)
-        if shape != rule.shape:
-            raise WrongBaseError(
-                f"a side matrix of {rule.shape[0]} x {rule.shape[1]} does not fit block {rule.layer}, whose down "
-                f"projection has {shape[0]} x {shape[1]}",
-                hint="use the base that the patch was made for",
-            )
         activation = mlp_of(session.anatomy, Site("block", rule.layer)).activation
         return Side(rule, activation, parts_of(patch))
 
@@ -46,6 +42,11 @@ class SideKind(MemoryKind):
         if fault := shapes_fault(data, parts, count_records(core)):
             return fault
         return None if tensors is None else values_fault(data, tensors)
+
+    def places(self, patch: Patch, anatomy: Anatomy) -> Mapping[Site, Widths]:
+        data = patch.core["payload"]["data"]
+        d_out, d_in = data["shape"]
+        return {Site("mlp_out", data["layer"]): (d_in, d_out)}
 
     def describe(self, patch: Patch) -> Mapping[str, Any]:
         from editcore.authoring.records import count_records
@@ -77,14 +78,4 @@ class SideKind(MemoryKind):
         return (
             f"{together}, and every entry of the side matrix is as without it; edits that were made after it in the "
             "same shard were fitted with it there, and may answer otherwise now"
-        )
-
-    def card(self, patch: Patch, file_name: str) -> CardLines:
-        return CardLines(
-            "Changes of a side copy of one matrix of a language model. A router decides by prompt whether the copy "
-            "answers. The weights stay as they are.",
-            (
-                f"editcore generate BASE --patch {file_name} --prompt TEXT   # in memory",
-                f"editcore apply {file_name} --model FOLDER --runtime        # for editcore.load, chat and serve",
-            ),
         )

@@ -101,6 +101,11 @@ class Anatomy:
         """The module at the site."""
         return self.model.get_submodule(self.path(site))
 
+    def widths(self, site: Site) -> tuple[int, int]:
+        """The widths in and out (d_in, d_out) of the site's module. Raises `UsageError` as `path` does."""
+        found = structure.projection(self.path(site), self.module(site))
+        return (self.hidden_size, self.hidden_size) if found is None else (found.n_in, found.n_out)
+
     def name(self, site: Site) -> str:
         """The name in memory of the site's weight. Raises `UsageError` for a whole block."""
         if site.role == "block":

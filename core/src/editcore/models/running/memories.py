@@ -49,6 +49,11 @@ class Memories:
     def __attrs_post_init__(self) -> None:
         _of[self.anatomy.model] = ref(self)
 
+    @property
+    def sites(self) -> frozenset[Site]:
+        """Where the memories read and act."""
+        return self._places
+
     def put(self, owner: str, *memories: Memory | PromptMemory) -> None:
         """Let the memories of `owner` work from now on. Raises `UsageError` for a site that the model does not have."""
         for site in _sites(memories):

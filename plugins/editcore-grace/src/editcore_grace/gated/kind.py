@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from editcore_grace.place import described, place_fault, site_of
-from editcore_hooks import CardLines, MemoryKind, Patch, Session
+from editcore_hooks import Anatomy, MemoryKind, Patch, Session, Site, Widths
 
 if TYPE_CHECKING:
     from editcore.authoring.memories import Memory
@@ -17,6 +17,10 @@ class GatedKind(MemoryKind):
 
     name = "grace.gated"
     summary = "a gate beside one layer: where it opens, a small map or a memory network replaces the output"
+    carried = (
+        "A gate beside one layer of a language model. Where it opens for a prompt, a small trained map "
+        "replaces the layer's output."
+    )
 
     def memory(self, session: Session, patch: Patch) -> "Memory":
         from editcore.authoring.records import records_of
@@ -53,6 +57,12 @@ class GatedKind(MemoryKind):
             return None
         return "it holds values that are not finite"
 
+    def places(self, patch: Patch, anatomy: Anatomy) -> Mapping[Site, Widths]:
+        data, parts = patch.core["payload"]["data"], patch.core["payload"]["parts"]
+        out = "up" if data["form"] == "defer" else "values"
+        d_out = parts[out]["shape"][0 if data["form"] == "defer" else 1]
+        return {site_of(data): (parts["keys"]["shape"][1], d_out)}
+
     def describe(self, patch: Patch) -> Mapping[str, Any]:
         from editcore.authoring.records import count_records
 
@@ -68,16 +78,6 @@ class GatedKind(MemoryKind):
         from editcore.authoring.records import compare_records
 
         return {**super().diff(a, b), **compare_records(a.tensors, b.tensors)}
-
-    def card(self, patch: Patch, file_name: str) -> CardLines:
-        return CardLines(
-            "A gate beside one layer of a language model. Where it opens for a prompt, a small trained map replaces "
-            "the layer's output. The weights stay as they are.",
-            (
-                f"editcore generate BASE --patch {file_name} --prompt TEXT   # in memory",
-                f"editcore apply {file_name} --model FOLDER --runtime        # for editcore.load, chat and serve",
-            ),
-        )
 
 
 SHAPES: Mapping[str, Mapping[str, tuple[str, ...]]] = {
