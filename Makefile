@@ -47,7 +47,7 @@ thorough: install  # what `make test` leaves out: second shapes and long roads
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup -m thorough
 
 docs: install
-	$(BIN)/python -m pytest tests/test_docs.py tests/test_walkthrough.py plugins/editcore-bench/tests/test_datasets_docs.py
+	$(BIN)/python -m pytest tests/test_docs.py tests/test_walkthrough.py plugins/editcore-bench/tests/test_datasets_docs.py -m ''
 
 check: thorough
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt ray

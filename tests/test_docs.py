@@ -41,11 +41,15 @@ def run(command: list[str] | str, place: Path) -> str:
     return done.stdout
 
 
-def test_the_commands_and_the_python_of_the_readme_run(place: Path) -> None:
+@pytest.mark.parametrize("left_out", [("tune", "bench"), pytest.param((), marks=pytest.mark.thorough)])
+def test_the_commands_and_the_python_of_the_readme_run(place: Path, left_out: tuple[str, ...]) -> None:
+    """`left_out` are commands that take a minute together."""
     said = {}
     for block in blocks("README.md", "console"):
         for line in block.splitlines():
             command = line.removeprefix("$ ")
+            if command.split()[1] in left_out:
+                continue
             first = not said or command.startswith("echo")  # the first in a shell, as people run it
             said[command] = run(command if first else shlex.split(command), place)
     generated = next(text for command, text in said.items() if "generate edited" in command)
@@ -85,6 +89,7 @@ def test_the_commands_of_a_page_run(
             assert main([*words, "--allow-failed"] if words[0] == "edit" else words) == 0, line
 
 
+@pytest.mark.thorough
 def test_the_benchmark_of_the_guide_runs_as_it_says(place: Path) -> None:
     (spec,) = blocks("docs/benchmarks.md", "yaml")
     (place / "mine.yaml").write_text(spec)

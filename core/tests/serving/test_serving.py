@@ -34,10 +34,9 @@ def address(session: editcore.Session) -> Iterator[str]:
 
     config = uvicorn.Config(make_app(Engine(session), "tiny"), host="127.0.0.1", port=0, log_level="warning")
     bound, server = config.bind_socket(), uvicorn.Server(config)
+    bound.listen()
     thread = threading.Thread(target=server.run, kwargs={"sockets": [bound]}, daemon=True)
     thread.start()
-    while not server.started and thread.is_alive():  # it is bound, but does not listen yet
-        thread.join(0.01)
     yield f"http://127.0.0.1:{bound.getsockname()[1]}/v1"
     server.should_exit = True
     thread.join(10)

@@ -42,5 +42,6 @@ def serve(out: Output, model: str, patches: tuple[str, ...], port: int, name: st
     socket = uvicorn.Config(app, host="127.0.0.1", port=port, log_level="warning")
     server = uvicorn.Server(socket)
     bound = socket.bind_socket()
+    bound.listen()  # who reads the address below is served, though it waits for the server to start
     out.print(f"http://127.0.0.1:{bound.getsockname()[1]}/v1 serves {called} and {called}:base; stop it with Ctrl-C")
     server.run(sockets=[bound])
