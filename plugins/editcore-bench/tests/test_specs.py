@@ -155,7 +155,9 @@ def asks(metric: Any, case: Case) -> bool:
 
 
 def test_every_table_has_a_spec() -> None:
-    wanted = "basic batch continual demo ice-continual ice-main locality locate-then-edit memory portability "
+    wanted = (
+        "basic batch continual demo ice-ablation ice-continual ice-main locality locate-then-edit memory portability "
+    )
     wanted += "sequential survey time twelve"
     assert [one.name for one in shipped_specs()] == wanted.split()
 

@@ -15,14 +15,15 @@ UNEDITED = "a plain from_pretrained of this folder goes without them; load it wi
 
 def run(out: Output, checkpoint: "Checkpoint", patches: Sequence["Patch"], output: str | None, dry_run: bool) -> None:
     """Check, and unless `dry_run` write; the latest of two patches that answer one prompt differently is named."""
-    from editcore.applying.runtime import apply_runtime, check_runtime
-    from editcore.patches.change.runtime import contradictions
+    from editcore.applying.runtime import apply_runtime
+    from editcore.patches.change.runtime import contradictions, require_fit, require_runtime
     from editcore.patches.checkpoint.runtime import runtime_headers
 
     for prompt, earlier, later in contradictions([*runtime_headers(checkpoint), *patches]):
         out.warn(f"{short(earlier)} and {short(later)} answer {prompt!r} differently: the later is used")
     if dry_run:
-        check_runtime(checkpoint, patches)
+        require_runtime(checkpoint, patches)
+        require_fit(checkpoint, patches)
         ids = [patch.patch_id for patch in patches]
         out.json({"would_attach": ids}) if out.as_json else out.print(f"would attach: {', '.join(map(short, ids))}")
         return

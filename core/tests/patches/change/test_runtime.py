@@ -18,6 +18,7 @@ from editcore.patches.change.runtime import change_runtime, contradictions
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.checkpoint.listing import runtime_rows
 from editcore.patches.checkpoint.runtime import RUNTIME, runtime_ids
+from editcore.patches.compare.verification import verify
 from editcore.patches.file.sealing import seal
 from editcore.testing.tiny import tiny_model
 from editcore_hooks import ConflictError, EditcoreError, Payload, PluginError, RefusedFileError, WrongBaseError
@@ -123,6 +124,30 @@ def test_places_that_the_model_does_not_have_are_refused(folder: Path, data: Any
     assert not (folder / RUNTIME).exists()
     with pytest.raises(WrongBaseError, match=message):
         open_with(folder).apply(moved)
+
+
+def test_verify_reads_the_patches_beside_the_weights(folder: Path) -> None:
+    one, two = patches(folder)
+    apply_runtime(Checkpoint.open(folder), [one, two], plugins=registry())
+    found = verify(folder)
+    assert found.problems == ()
+    assert [name for name in found.checked if name.endswith("payload/key")] == [
+        f"{patch.patch_id}.safetensors/payload/key" for patch in (one, two)
+    ]
+    path = folder / RUNTIME / f"{one.patch_id}.safetensors"
+    kept = path.read_bytes()
+    path.write_bytes(kept[:-1] + bytes([kept[-1] ^ 1]))
+    assert "was changed" in verify(folder).problems[0].message
+    path.write_bytes((folder / RUNTIME / f"{two.patch_id}.safetensors").read_bytes())
+    assert "holds another patch" in verify(folder).problems[0].message
+
+
+def test_verify_compares_a_patch_with_its_base(folder: Path, tmp_path: Path) -> None:
+    one, _ = patches(folder)
+    one.save(tmp_path / "one.safetensors")
+    assert verify(tmp_path / "one.safetensors", folder).problems == ()
+    with pytest.raises(WrongBaseError):
+        verify(tmp_path / "one.safetensors", tiny_model("llama", tmp_path / "other", seed=1))
 
 
 def test_another_tokenizer_is_refused(folder: Path) -> None:

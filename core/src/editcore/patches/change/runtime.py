@@ -20,6 +20,8 @@ from editcore.patches.checkpoint.runtime import (
 from editcore.patches.checkpoint.stack import refuse_links
 from editcore.patches.file.kinds import owner_of
 from editcore.patches.file.patch import Patch, PatchHeader
+from editcore.patches.file.places import require_places
+from editcore.plugins.registry import Registry, registry
 from editcore.storage import durable, lock
 from editcore.text.ids import short
 from editcore_hooks import ConflictError, UsageError
@@ -54,6 +56,26 @@ def require_runtime(checkpoint: Checkpoint, added: Sequence[Patch]) -> None:
         if owner is None or not owner.any_base:
             require_base(patch, checkpoint)
         present.add(patch.patch_id)
+
+
+def require_fit(checkpoint: Checkpoint, patches: Sequence[Patch], plugins: Registry | None = None) -> None:
+    """Raise `WrongBaseError` for a patch that reads or acts where the model of the folder has no such place.
+
+    A model whose structure the folder alone does not tell is checked when the patches are attached.
+    """
+    from editcore.models.anatomy.model_map import Anatomy
+    from editcore.models.anatomy.skeleton import skeleton
+
+    found = plugins or registry()
+    owned = [(patch, owner) for patch in patches if (owner := owner_of(patch.core, patch.about, found)) is not None]
+    if not owned:
+        return
+    try:
+        anatomy = Anatomy.of(skeleton(checkpoint.folder), tuple(found.architectures.classes().values()))
+    except UsageError:
+        return
+    for patch, owner in owned:
+        require_places(patch, owner, anatomy)
 
 
 def change_runtime(folder: Path, added: Sequence[Patch] = (), removed: Collection[str] = ()) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """The manifests of two patches, model folders or exported stacks, field by field. Needs no torch but for memories."""
 
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from attrs import frozen
 
@@ -10,6 +11,7 @@ from editcore.patches.exchange.stack_export import StackExport
 from editcore.patches.file.kinds import as_patch, owner_of
 from editcore.patches.file.patch import Patch, PatchHeader
 
+_PART_HASH: Final = re.compile(r"core\.payload\.parts\..*\.sha256")
 Side = PatchHeader | Checkpoint | StackExport
 
 
@@ -23,12 +25,16 @@ class FieldDifference:
 
 
 def manifest_differences(a: Side, b: Side) -> tuple[FieldDifference, ...]:
-    """Every field that differs. Of two different things only what both have is compared: base and applied patches."""
+    """Every field that differs, first what the owner of their kind says, which then stands for the hashes of parts.
+
+    Of two different things only what both have is compared: base and applied patches.
+    """
     mixed = type(a) is not type(b)
     one, two = (dict(_flat(_common(side) if mixed else _whole(side))) for side in (a, b))
     names = dict.fromkeys([*one, *two])
     fields = (FieldDifference(name, one.get(name), two.get(name)) for name in names if one.get(name) != two.get(name))
-    return (*fields, *_of_one_kind(a, b))
+    own = tuple(_of_one_kind(a, b))
+    return (*own, *(field for field in fields if not (own and _PART_HASH.fullmatch(field.field))))
 
 
 def _of_one_kind(a: Side, b: Side) -> Iterator[FieldDifference]:

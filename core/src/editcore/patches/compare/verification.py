@@ -6,7 +6,9 @@ from pathlib import Path
 from attrs import field, frozen
 
 from editcore.patches.change.plan import plan_change
+from editcore.patches.change.runtime import require_fit, require_runtime
 from editcore.patches.checkpoint.folder import Checkpoint
+from editcore.patches.checkpoint.runtime import runtime_ids, runtime_path
 from editcore.patches.checkpoint.stack import STACK_FILE, patch_path
 from editcore.patches.checkpoint.stored import record_fault, stored_patch
 from editcore.patches.checkpoint.unpatched_tensors import Problem, Untouched, compare_with, compare_with_records
@@ -58,14 +60,19 @@ def verify_export(path: Path | str) -> Verification:
 def verify_patch(path: Path | str, base: Path | str | None = None) -> Verification:
     """Check ids, the hash of every tensor, forms and values; with `base` also whether the patch can be applied to it.
 
-    Raises what `plan_change` raises for a base that the patch was not made for.
+    Raises what `plan_change` and `require_runtime` raise for a base that the patch was not made for.
     """
     try:
         patch = Patch.load(path)
         if base is not None:
             from editcore.patches.change.rehearsal import rehearse
 
-            rehearse(plan_change(Checkpoint.open(base), [patch]))
+            checkpoint = Checkpoint.open(base)
+            if patch.kind == "weights":
+                rehearse(plan_change(checkpoint, [patch]))
+            else:
+                require_runtime(checkpoint, [patch])
+                require_fit(checkpoint, [patch])
     except RefusedFileError as error:
         return Verification(str(path), problems=(Problem(Path(path).name, "", error.message, error.hint or ""),))
     notices = patch.notices if base is not None else (*patch.notices, *_unknown_results(patch, path))
@@ -98,9 +105,12 @@ def verify_folder(path: Path | str, base: Path | str | None = None) -> Verificat
         notices: list[str] = []
         for key in opened.stack.targets:
             problems += _target_problems(opened, key, notices, sound=not problems)
+        beside, found = _runtime_problems(opened)
+        problems += found
         others = _others(opened, base, sound=not problems)
         problems += others.problems
-        return Verification(str(folder), tuple(opened.stack.targets), tuple(problems), tuple(notices), others)
+        checked = (*opened.stack.targets, *beside)
+        return Verification(str(folder), checked, tuple(problems), tuple(notices), others)
 
 
 def _others(opened: Checkpoint, base: Path | str | None, sound: bool) -> Untouched:
@@ -123,6 +133,20 @@ def _patch_problems(opened: Checkpoint) -> list[Problem]:
         elif not found and (fault := record_fault(opened.stack, Patch.read_header(path))):
             problems.append(Problem(STACK_FILE, "", f"{opened.folder / STACK_FILE} {fault}"))
     return problems
+
+
+def _runtime_problems(opened: Checkpoint) -> tuple[tuple[str, ...], list[Problem]]:
+    """The tensors of the patches beside the weights, and what is wrong with these patches."""
+    checked: list[str] = []
+    problems: list[Problem] = []
+    for patch_id in runtime_ids(opened.folder):
+        path = runtime_path(opened.folder, patch_id)
+        found = verify_patch(path)
+        checked += (f"{path.name}/{name}" for name in found.checked)
+        problems += found.problems
+        if not found.problems and Patch.read_header(path).patch_id != patch_id:
+            problems.append(Problem(path.name, "", f"{path} holds another patch than its name says"))
+    return tuple(checked), problems
 
 
 def _target_problems(opened: Checkpoint, key: str, notices: list[str], sound: bool) -> list[Problem]:

@@ -9,19 +9,21 @@ from attrs import define, field, frozen
 from editcore import EditOptions, Session
 from editcore.authoring.patches import Patch
 from editcore_bench.runs.scoring import Phase, Row, Scorer
+from editcore_bench.runs.training import curves_of, learnt_of
 from editcore_bench.spec.values import TOGETHER, Protocol
 from editcore_hooks import Case
 
 
 @define
 class Trace:
-    """The record of a cell while it runs: scores, the cases and the patch of each edit, how its first patch was
-    made, and what the edits cost."""
+    """The record of a cell while it runs: scores, the cases and the patch of each edit with its losses, how its first
+    patch was made and what it learnt, and what the edits cost."""
 
     tick: Callable[[int], None]
     rows: list[Row] = field(factory=list)
     edits: list[dict[str, Any]] = field(factory=list)
     made: Mapping[str, Any] = field(factory=dict)
+    learnt: Mapping[str, Any] | None = None
     facts: int = 0
     seconds: float = 0.0
     asset_seconds: float = 0.0
@@ -38,7 +40,11 @@ class Trace:
         self.peak = max(self.peak, cost["peak_bytes"] or 0)
         ids = [case.request.id for case in cases]
         groups = [ids] if len(patches) == 1 else [[one] for one in ids]
-        self.edits += [{"cases": some, "patch": patch.patch_id} for some, patch in zip(groups, patches, strict=True)]
+        if not self.edits and (learnt := learnt_of(patches[0])) is not None:
+            self.learnt = learnt
+        for some, patch in zip(groups, patches, strict=True):
+            curves = curves_of(patch)
+            self.edits.append({"cases": some, "patch": patch.patch_id, **({"curves": curves} if curves else {})})
         self.tick(len(cases))
 
 

@@ -114,6 +114,7 @@ def _run(task: Task, tick: Callable[[int], None]) -> Done:
     method = {
         **{key: trace.made["method"][key] for key in ("name", "distribution", "version")},
         **{key: trace.made[key] for key in ("hparams", "profile", "transforms") if key in trace.made},
+        **({} if trace.learnt is None else {"learnt": trace.learnt}),
     }
     return Done(trace.rows, trace.edits, cost, session.loaded.dtype, method, where())
 
