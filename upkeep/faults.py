@@ -1,5 +1,6 @@
 """What every distribution must have. Each fault names the distribution and what is missing."""
 
+import re
 import tomllib
 from collections.abc import Iterator
 from typing import Any
@@ -43,6 +44,13 @@ def _plugin(one: Distribution) -> Iterator[str]:
         yield f'it should have one entry point of the group "editcore", {one.package}.hooks'
     elif not (ROOT / one.source / one.package / "hooks.py").is_file():
         yield f"{one.source}/{one.package}/hooks.py is missing"
+    else:
+        readme = ROOT / one.folder / "README.md"
+        text = readme.read_text("utf-8") if readme.is_file() else ""
+        methods, commands = one.offers()
+        for name in (*methods, *commands):
+            if not re.search(rf"(?<![\w-]){re.escape(name)}(?![\w-])", text):
+                yield f"its README does not name {name}"
 
 
 def _declared(one: Distribution) -> dict[str, Any]:

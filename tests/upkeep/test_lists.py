@@ -39,6 +39,11 @@ def test_a_missing_file_is_named(copy: Path, missing: str) -> None:
     assert [fault for fault in faults.faults() if missing in fault and fault.startswith("editcore-kn: ")]
 
 
+def test_a_readme_that_leaves_out_what_is_offered_is_named(copy: Path) -> None:
+    (copy / "plugins/editcore-kn/README.md").write_text("# editcore-kn\n\nIt is known.\n")
+    assert faults.faults() == ["editcore-kn: its README does not name kn"]
+
+
 def test_another_licence_is_named(copy: Path) -> None:
     path = copy / "plugins/editcore-kn/pyproject.toml"
     path.write_text(path.read_text().replace('license = "Apache-2.0"', 'license = "MIT"'))

@@ -8,6 +8,7 @@ import sys
 import time
 import types
 import warnings
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -312,3 +313,24 @@ def test_completion_offers_commands_without_importing_them(editcore, monkeypatch
     monkeypatch.setenv("COMP_CWORD", "1")
     result = editcore()
     assert result.stdout == "plain,plugins\n"
+
+
+def commands(command: click.Command, context: click.Context) -> Iterator[click.Command]:
+    yield command
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            below = command.get_command(context, name)
+            if below is not None:
+                yield from commands(below, click.Context(below, context, name))
+
+
+def test_every_number_has_a_range() -> None:
+    """So a number that cannot be is refused before anything is loaded."""
+    plain = (click.types.IntParamType, click.types.FloatParamType)
+    found = [
+        f"{command.name} --{option.name}"
+        for command in commands(root, click.Context(root, info_name="editcore"))
+        for option in command.params
+        if type(option.type) in plain
+    ]
+    assert found == []

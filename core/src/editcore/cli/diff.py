@@ -29,7 +29,7 @@ _WIDTH = 48
 @click.option(
     "--cases", metavar="FILE", help="Also compare answers to these cases (JSON lines, as for `edit --requests`)."
 )
-@click.option("--max-new-tokens", default=8, show_default=True, help="Length of an answer.")
+@click.option("--max-new-tokens", type=click.IntRange(1), default=8, show_default=True, help="Length of an answer.")
 @model_options
 @with_output
 def diff(out: Output, a: str, b: str, model: str | None, cases: str | None, max_new_tokens: int, **options: Any) -> int:

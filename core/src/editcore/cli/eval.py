@@ -39,7 +39,13 @@ SHOWN: Final = 10
 @click.option(
     "--neutral", metavar="FILE", help="Text for measuring damage, one passage a line. Default: the text of editcore."
 )
-@click.option("--answers", default=0, show_default=True, help="Tokens of generated text in each row, before and after.")
+@click.option(
+    "--answers",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Tokens of generated text in each row, before and after.",
+)
 @model_options
 @with_output
 def evaluate(

@@ -22,11 +22,15 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", required=True, metavar="OUT", help="New folder; for a card a folder or a file.md.")
 @click.option("--model", metavar="DIR", help="Folder or hub id of the base. Default: the base that the patch names.")
 @click.option(
-    "--tolerance", type=float, default=1e-2, show_default=True, help="peft: largest relative error of a delta."
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=1e-2,
+    show_default=True,
+    help="peft: largest relative error of a delta.",
 )
 @click.option(
     "--max-rank",
-    type=int,
+    type=click.IntRange(1),
     default=128,
     show_default=True,
     metavar="R",

@@ -13,9 +13,20 @@ from editcore.patches.forms.table import EXCLUSIVE
 @click.argument("base")
 @click.argument("edited")
 @click.option("-o", "--output", required=True, metavar="FILE", help="Patch file to write.")
-@click.option("--tolerance", type=float, default=1e-3, show_default=True, help="Relative residual of low-rank deltas.")
 @click.option(
-    "--max-rank", type=int, default=128, show_default=True, metavar="R", help="Largest number of factors of a tensor."
+    "--tolerance",
+    type=click.FloatRange(0),
+    default=1e-3,
+    show_default=True,
+    help="Relative residual of low-rank deltas.",
+)
+@click.option(
+    "--max-rank",
+    type=click.IntRange(1),
+    default=128,
+    show_default=True,
+    metavar="R",
+    help="Largest number of factors of a tensor.",
 )
 @click.option(
     "--exact", is_flag=True, help="Reproduce EDITED's bits; use xor, which excludes other patches, if no delta does."

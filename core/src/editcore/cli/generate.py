@@ -19,7 +19,7 @@ from editcore_hooks import UsageError
 @click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Apply this patch for the second column.")
 @click.option("--prompt", "prompts", multiple=True, help="Text to continue; - reads one a line from standard input.")
 @chat_options
-@click.option("--max-new-tokens", default=32, show_default=True)
+@click.option("--max-new-tokens", type=click.IntRange(1), default=32, show_default=True)
 @click.option("--base", metavar="DIR", help="For a quantised MODEL: the unquantised base of the patches.")
 @click.option("--beside", is_flag=True, help="Run low-rank patches beside the weights instead of in them.")
 @model_options

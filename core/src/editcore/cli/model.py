@@ -18,7 +18,9 @@ _OPTIONS = (
     ),
     click.option("--dtype", help="Dtype of the computation: float32, bfloat16, float16. Default: float32 on a CPU."),
     click.option("--revision", help="Branch, tag or commit of a hub model."),
-    click.option("--seed", default=0, show_default=True, help="Seed for all sampling."),
+    click.option(
+        "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed for all sampling."
+    ),
     click.option(
         "--architecture", metavar="FILE", help="YAML file with the layout of a model whose structure is not recognised."
     ),

@@ -14,12 +14,19 @@ from editcore_hooks import UsageError
 @click.command()
 @click.argument("patches", nargs=-1, required=True, metavar="P1 P2...")
 @click.option("-o", "--output", required=True, metavar="FILE", help="Patch file to write.")
-@click.option("--max-rank", type=int, metavar="R", help="Keep at most R factors a tensor and report the error.")
+@click.option(
+    "--max-rank", type=click.IntRange(1), metavar="R", help="Keep at most R factors a tensor and report the error."
+)
 @click.option(
     "--rule", type=click.Choice(["sum", "ties", "dare"]), default="sum", show_default=True, help="Merge rule."
 )
-@click.option("--density", type=float, metavar="SHARE", help="Share of each delta that ties and dare keep. [0.5]")
-@click.option("--seed", type=int, help="Seed of dare, which drops entries at random. [0]")
+@click.option(
+    "--density",
+    type=click.FloatRange(0, 1, min_open=True),
+    metavar="SHARE",
+    help="Share of each delta that ties and dare keep. [0.5]",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), help="Seed of dare, which drops entries at random. [0]")
 @naming_options
 @click.option("--redact", is_flag=True, help="Omit the texts of the requests from the file.")
 @click.option("--overwrite", is_flag=True, help="Overwrite an existing patch.")

@@ -26,10 +26,20 @@ SHOWN = 10
 @click.option(
     "--cases", metavar="FILE", help="Facts to try, with target_true, one JSON object a line. Default: the model's own."
 )
-@click.option("--facts", default=36, show_default=True, help="Number of the model's own facts to try.")
-@click.option("--edits", default=1, show_default=True, help="Number of facts that you will edit at once.")
+@click.option(
+    "--facts", type=click.IntRange(1), default=36, show_default=True, help="Number of the model's own facts to try."
+)
+@click.option(
+    "--edits", type=click.IntRange(1), default=1, show_default=True, help="Number of facts that you will edit at once."
+)
 @click.option("--name", help="Name of the profile. Default: the one that `edit` uses.")
-@click.option("--seconds", default=150.0, show_default=True, help="Time limit, statistics included.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=150.0,
+    show_default=True,
+    help="Time limit, statistics included.",
+)
 @click.option("--locate", "locator", metavar="NAME:KEY=VALUE", help="Locator whose place is tried first.")
 @click.option("--list", "listed", is_flag=True, help="Show the profiles of MODEL, for --method or for all.")
 @click.option("--forget", metavar="NAME", help="Remove the profile NAME of the method.")

@@ -12,7 +12,11 @@ from editcore.authoring.sources import settle
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder for the model.")
 @click.option("--steps", type=click.IntRange(1), default=None, help="Steps of 1024 tokens.  [default: 3000]")
 @click.option(
-    "--seed", type=int, default=0, show_default=True, help="Seed of weights and packing; the world has its own."
+    "--seed",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of weights and packing; the world has its own.",
 )
 @click.option("--threads", type=click.IntRange(1), default=2, show_default=True)
 def main(shape: str, out: Path, steps: int | None, seed: int, threads: int) -> None:

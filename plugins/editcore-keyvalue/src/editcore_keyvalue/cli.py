@@ -19,8 +19,15 @@ from editcore_hooks import UsageError
     help="Moments of the keys, or of the gradients of the loss at the outputs, which crispedit also needs.",
 )
 @click.option("--corpus", default="auto", show_default=True, help="auto, bundled, self, a text file or a dataset id.")
-@click.option("--tokens", default=0, help="Number of tokens. Default: as many as an edit needs.")
-@click.option("--seconds", default=0.0, help="Time limit in seconds, at which fewer tokens are read. 0: no limit.")
+@click.option(
+    "--tokens", type=click.IntRange(0), default=0, help="Number of tokens. Default: as many as an edit needs."
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0),
+    default=0.0,
+    help="Time limit in seconds, at which fewer tokens are read. 0: no limit.",
+)
 @model_options
 @with_output
 def stats(

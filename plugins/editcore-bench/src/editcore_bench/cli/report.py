@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 @click.option("--html", metavar="FILE", help="File for the page.  [default: report.html in the folder]")
 @click.option("--csv", "csv_file", metavar="FILE", help="File for all figures.  [default: figures.csv in the folder]")
 @click.option("--markdown", metavar="FILE", help="Also write the page as Markdown, with its picture beside it.")
-@click.option("--cases", default=200, show_default=True, help="Number of cases of each cell on the page.")
+@click.option(
+    "--cases", type=click.IntRange(0), default=200, show_default=True, help="Number of cases of each cell on the page."
+)
 @with_output
 def report(out: Output, run: str, html: str | None, csv_file: str | None, markdown: str | None, cases: int) -> None:
     """Show the figures of the run folder RUN, and write them as CSV and as one page that needs no network."""

@@ -17,10 +17,14 @@ def find_preset(model: Mapping[str, Any]) -> Mapping[str, Any]:
 
 
 def default_layers(model: Mapping[str, Any]) -> tuple[int, ...]:
-    """Five neighbouring layers at most, fewer in a model of less than thirty."""
+    """Neighbouring layers around a quarter of the depth."""
     n_layers = int(model["n_layers"])
-    count = max(1, min(MOST, n_layers // 6))
-    return layers_around(int(n_layers * DEPTH), count, n_layers)
+    return layers_around(int(n_layers * DEPTH), width(n_layers), n_layers)
+
+
+def width(n_layers: int) -> int:
+    """Number of neighbouring layers: five at most, fewer in a model of less than thirty, and one in a tiny one."""
+    return max(1, min(MOST, n_layers // 6))
 
 
 def layers_around(middle: int, count: int, n_layers: int) -> tuple[int, ...]:

@@ -11,9 +11,17 @@ from editcore.authoring.commands import Output, load_patches, model_options, ope
 @click.argument("model")
 @click.option("--patch", "patches", multiple=True, metavar="PATCH", help="Patch of facts that is not on MODEL yet.")
 @click.option("--question", required=True, help="Question of several steps.")
-@click.option("--hops", default=4, show_default=True, help="Largest number of steps.")
-@click.option("--floor", type=float, help="Least cosine of a step and a fact (default: that of the patch).")
-@click.option("--max-new-tokens", default=256, show_default=True, help="Tokens that the model writes a step.")
+@click.option("--hops", type=click.IntRange(1), default=4, show_default=True, help="Largest number of steps.")
+@click.option(
+    "--floor", type=click.FloatRange(-1, 1), help="Least cosine of a step and a fact (default: that of the patch)."
+)
+@click.option(
+    "--max-new-tokens",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    help="Tokens that the model writes a step.",
+)
 @model_options
 @with_output
 def mello(
