@@ -3,6 +3,7 @@
 Facts of `facts.jsonl` whose true answer the model gives greedily, the first ten of them. Each is edited alone; methods
 that take many also write all of them at once. An empty cache, and no settings: what `edit` would do. A paraphrase
 counts when the edited model's greedy answer begins with the target; a neighbour, when its greedy answer is unchanged.
+The first row is the unedited model's own answers to the same prompts.
 """
 
 import argparse
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from attrs import evolve
 
 from benchmarks.machine import describe_machine
 from editcore.assets.store import AssetStore
@@ -47,6 +49,13 @@ def figures(session: Session, cases: Sequence[Case], patches: Sequence[Patch]) -
     return [f"{by_name[name].value:.2f} ({by_name[name].n})" for name in METRICS]
 
 
+def own_answers(session: Session, cases: Sequence[Case]) -> list[str]:
+    """How often the unedited model gives its own answer, to the prompt and to paraphrases: what an edit can reach."""
+    true = [evolve(case, request=evolve(case.request, target_new=str(case.request.target_true))) for case in cases]
+    reports = {report.metric: report for report in session.evaluate(true, METRICS[:2])}
+    return [f"{reports[name].value:.2f} ({reports[name].n})" for name in METRICS[:2]]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real.ten_facts", description=__doc__)
     parser.add_argument("model", type=Path)
@@ -57,6 +66,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     head = "| method | facts | settings | target | paraphrases | neighbours kept | perplexity × | seconds |"
     print(f"{arguments.model.name}\n\n{head}\n|---|---|---|---|---|---|---|---|", flush=True)
+    unedited = open_model(arguments.model, talk=Output())
+    cases = known(unedited, arguments.n)
+    print(
+        f"| unedited | {len(cases)} | its own answers | {' | '.join(own_answers(unedited, cases))} | | | |", flush=True
+    )
     for method in arguments.methods.split(","):
         for together in (False, True):
             with tempfile.TemporaryDirectory() as cache:

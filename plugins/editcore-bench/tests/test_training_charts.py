@@ -2,12 +2,14 @@
 
 from pathlib import Path
 from typing import Any, cast
+from xml.etree import ElementTree
 
 from attrs import evolve, frozen
 
 from editcore.authoring.patches import Patch
 from editcore_bench.report.drawing import Legend
 from editcore_bench.report.figures import CellFigures, cell_figures
+from editcore_bench.report.markdown import markdown
 from editcore_bench.report.page import page
 from editcore_bench.report.training import training_charts
 from editcore_bench.runs.folder import RunFolder
@@ -55,3 +57,8 @@ def test_the_mean_and_the_spread_over_edits_are_drawn_and_texts_are_escaped(smal
     assert "&lt;b&gt;" in learnt.svg
     assert "<b>" not in learnt.svg
     assert learnt.svg in page(folder, found, 10)
+    made = markdown(folder, found, "losses.svg")
+    assert "](losses.svg)" in made.text
+    assert made.picture is not None
+    assert name in "".join(ElementTree.fromstring(made.picture).itertext())
+    assert markdown(folder, cells, "losses.svg").picture is None

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from attrs import evolve
 from click.testing import CliRunner
 
 import editcore
 from editcore import EditcoreError, EditRequest
 from editcore.assets.store import AssetStore
 from editcore.cli.output import Output
-from editcore_hooks import Site, UsageError
+from editcore_hooks import ChatTemplate, Site, UsageError
 from editcore_keyvalue.cholesky import factor, solve
 from editcore_keyvalue.cli import parse_layers, stats
 from editcore_keyvalue.contexts import (
@@ -111,6 +112,21 @@ def test_with_eos_the_end_of_the_answer_is_scored_after_it(session: editcore.Ses
     assert ended.ids == (*plain.ids, plain.labels[-1])
     assert ended.scored == (*plain.scored, len(plain.ids))
     assert ended.s == plain.s
+
+
+def test_an_answer_in_a_chat_ends_the_turn_unless_told_otherwise(
+    session: editcore.Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    template = "{% for message in messages %}{{ message.content }}{% endfor %} "
+    monkeypatch.setattr(session.tokenizer, "chat_template", template)
+    asked = evolve(REQUEST, template=ChatTemplate())
+    (chat,), (plain,), (told,) = (
+        edit_rows(session, request, ("{}",), "subject_last", eos=eos).contexts
+        for request, eos in ((asked, None), (REQUEST, None), (asked, False))
+    )
+    end = session.tokenizer.eos_token_id
+    assert chat.labels == (*told.labels, end)
+    assert end not in plain.labels
 
 
 def test_a_layout_has_every_edited_token_in_one_column_and_weighs_contexts_alike(session: editcore.Session) -> None:

@@ -55,10 +55,10 @@ class KeyValueHparams:
         "PMET: argmax, and the weighted divergence is below 0.01; never",
         source="code",
     )
-    eos: bool = hparam(
-        False,
+    eos: bool | None = hparam(
+        None,
         help="end the answer with the token that ends a text, or in a chat the turn, if the tokenizer has one, so that "
-        "free generation stops after it; see the README of editcore-keyvalue for what it costs",
+        "free generation stops after it; none: in a chat; see the README of editcore-keyvalue for what it costs",
         source="arXiv:2509.22072, for fine-tuning",
     )
     context_lengths: tuple[int, ...] = hparam(

@@ -154,7 +154,7 @@ def some(
     contexts: Sequence[str],
     token: str,
     *,
-    eos: bool = False,
+    eos: bool | None = None,
     merge: Merge = "key",
 ) -> list[Shared]:
     """The requests by what they share. Raises `UsageError` when there are none."""

@@ -58,11 +58,13 @@ class EditRows:
 
 
 def edit_rows(
-    session: "Session", request: EditRequest, contexts: Sequence[str], token: str, *, eos: bool = False
+    session: "Session", request: EditRequest, contexts: Sequence[str], token: str, *, eos: bool | None = None
 ) -> EditRows:
     """Build the rows of `request`; `token` names the position that is edited. With `eos` the answer ends: the token
-    that ends a text, or in a chat the turn, is the last of the target where there is one."""
-    end = end_ids(session.tokenizer, request.template) if eos else ()
+    that ends a text, or in a chat the turn, is the last of the target where there is one. None: in a chat."""
+    chat = request.template is not None and request.template.chat
+    ended = chat if eos is None else eos
+    end = end_ids(session.tokenizer, request.template) if ended else ()
     rows = []
     for context in contexts:
         whole = encode_request(session.tokenizer, in_context(request, context))

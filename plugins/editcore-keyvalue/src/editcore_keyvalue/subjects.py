@@ -50,7 +50,7 @@ def by_key(
     contexts: Sequence[str],
     token: str,
     *,
-    eos: bool = False,
+    eos: bool | None = None,
     merge: Merge = "key",
 ) -> list[Shared]:
     """One entry a change of value, in the order of first requests.

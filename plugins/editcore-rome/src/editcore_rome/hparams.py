@@ -20,7 +20,7 @@ class RomeHparams(KeyValueHparams):
         source="Meng et al. 2022, section 3",
         validator=validators.optional(not_negative),
     )
-    v_steps: int = hparam(40, help="most forwards of the value optimisation", source="this package", validator=positive)
+    v_steps: int = hparam(80, help="most forwards of the value optimisation", source="this package", validator=positive)
     v_lr: float | None = hparam(
         None,
         help="Adam's step size for the value, 0.5 as published; none: by v_pace",

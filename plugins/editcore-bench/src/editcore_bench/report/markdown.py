@@ -5,9 +5,12 @@ from typing import Any
 
 from attrs import frozen
 
+from editcore_bench.report.alone import side_by_side
+from editcore_bench.report.drawing import Legend
 from editcore_bench.report.figures import CellFigures
 from editcore_bench.report.pairs import cell_text, chart, differences, pairs_of, shown
 from editcore_bench.report.table import Line, dtypes_of, lines, metrics_of
+from editcore_bench.report.training import loss_charts
 from editcore_bench.report.words import between_text, bytes_text, seconds_text, value_text
 from editcore_bench.runs.folder import RunFolder
 
@@ -22,7 +25,7 @@ class Page:
 
 
 def markdown(folder: RunFolder, cells: Sequence[CellFigures], picture: str) -> Page:
-    """The page; `picture` is the name of its picture's file, made where the spec has pairs."""
+    """The page; `picture` is the name of its picture's file, made where the spec has pairs or a method notes losses."""
     manifest = folder.manifest()
     spec, pairs = manifest["identity"]["spec"], pairs_of(manifest)
     parts = [f"# {spec['title']}", spec["about"], _facts(manifest, cells)]
@@ -33,6 +36,9 @@ def markdown(folder: RunFolder, cells: Sequence[CellFigures], picture: str) -> P
         drawn = chart(first, shown(first, pairs), f"{spec['title']}: {_title(first[0])}")
         parts += [f"![Each property twice: teacher-forced, and by the model's own answers]({picture})"]
         parts += ["Two figures a cell: teacher-forced, then gen-1. Shares in percent."]
+    elif losses := loss_charts(cells):
+        drawn = side_by_side(losses, Legend.of(cells).names)
+        parts += [f"![Losses over the steps of training, the mean over edits]({picture})"]
     for title, some in groups:
         own = shown(some, pairs)
         single = [m for m in metrics_of([line.cells for line in some]) if m not in _paired(pairs)]

@@ -10,8 +10,14 @@ from editcore_bench.report.figures import CellFigures
 from editcore_bench.report.words import value_text
 
 LIKELIEST: Final = 5
+LOSS: Final = "loss: "
 _SHARE: Final = "tf.exact@1"
 """A metric whose values are shares: how a probability is written."""
+
+
+def loss_charts(cells: Sequence[CellFigures]) -> list[Chart]:
+    """The losses alone."""
+    return [chart for chart in training_charts(cells, Legend.of(cells)) if chart.title.startswith(LOSS)]
 
 
 def training_charts(cells: Sequence[CellFigures], legend: Legend) -> Iterator[Chart]:
@@ -22,7 +28,7 @@ def training_charts(cells: Sequence[CellFigures], legend: Legend) -> Iterator[Ch
         for name in names:
             curves = [curve for one in some if (curve := _curve(one, name, legend)) is not None]
             svg = lines(curves, f"loss {name} over steps", "steps", False)
-            yield Chart(f"loss: {name}, {protocol}", "mean over edits, with one standard deviation", svg)
+            yield Chart(f"{LOSS}{name}, {protocol}", "mean over edits, with one standard deviation", svg)
     for one in {one.cell.method.label: one for one in reversed(cells) if "learnt" in one.record.method}.values():
         yield _distributions(one, legend)
 
