@@ -21,7 +21,7 @@ NO_TARGET = -100
 
 
 def pairs(world: World, tokenizer: PreTrainedTokenizerFast, seed: int, steps: int) -> Iterator[tuple[Tensor, ...]]:
-    """`steps` batches of source ids and mask, (rows, length), and labels, (rows, answer), of which `NO_TARGET` is none.
+    """`steps` batches of source ids and mask, (rows, length), and labels, (rows, answer), padded with `NO_TARGET`.
 
     As with packed rows, the early ones are about few subjects.
     """

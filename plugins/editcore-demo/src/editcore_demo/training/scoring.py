@@ -77,9 +77,7 @@ def answered(
     model.train(was_training)
 
 
-def _continued(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, part: Sequence[Question]
-) -> Iterator[bool]:
+def _continued(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, part: Sequence[Question]) -> Iterator[bool]:
     texts = [f"{prompt} {answer}" for prompt, answer in part]
     encoded = tokenizer(texts, padding=True, return_tensors="pt", return_offsets_mapping=True, padding_side="right")
     ids, mask = encoded["input_ids"], encoded["attention_mask"]

@@ -36,6 +36,7 @@ class Shape:
     begins_with_bos: bool
     answers: bool = False
     steps: int = 3000
+    learning_rate: float = 1.5e-3
 
 
 def _gpt2(tokenizer: PreTrainedTokenizerFast) -> GPT2Config:
@@ -72,5 +73,5 @@ def auto_class(config: PretrainedConfig) -> Any:
 SHAPES = {
     "gpt2": Shape("gpt2", byte_level, _gpt2, begins_with_bos=False),
     "llama": Shape("llama", metaspace, _llama, begins_with_bos=True),
-    "t5": Shape("t5", metaspace_ended, _t5, begins_with_bos=False, answers=True, steps=2500),
+    "t5": Shape("t5", metaspace_ended, _t5, begins_with_bos=False, answers=True, steps=4000, learning_rate=8e-4),
 }

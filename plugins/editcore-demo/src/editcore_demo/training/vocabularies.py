@@ -1,6 +1,6 @@
 """The three tokenizers: a byte-level BPE as GPT-2 has, and a metaspace BPE with byte fallback, with a BOS as Llama has.
 
-The third has the same pieces as the second; as with T5, every text ends in `</s>`, padding is token 0, and `<s>` is none.
+The third has the pieces of the second. As with T5, every text ends in `</s>`, padding is token 0, and `<s>` is left out.
 """
 
 import json
