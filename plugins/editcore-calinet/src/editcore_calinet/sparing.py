@@ -71,7 +71,7 @@ def _held(session: "Session", items: Sequence[Item]) -> tuple[Spared, ...]:
 def _texts(session: "Session", count: int) -> list[Item]:
     """`count` texts that the unedited model writes, the same all session long.
 
-    Beside an encoder it writes none: its prompts are pieces of the bundled text, and the place is where it begins to answer.
+    Beside an encoder it writes none: its prompts are pieces of the bundled text, and a place where it begins to answer.
     """
     if not count:
         return []
