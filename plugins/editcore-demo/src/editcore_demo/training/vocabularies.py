@@ -1,6 +1,6 @@
 """The three tokenizers: a byte-level BPE as GPT-2 has, and a metaspace BPE with byte fallback, with a BOS as Llama has.
 
-The third has the pieces of the second. As with T5, padding is token 0, every text ends in `</s>`, and `<s>` is left out.
+The third has the pieces of the second. As with T5, padding is token 0, `</s>` ends every text, and nothing begins it.
 """
 
 import json
