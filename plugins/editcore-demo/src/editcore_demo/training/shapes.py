@@ -57,7 +57,7 @@ def _llama(tokenizer: PreTrainedTokenizerFast) -> LlamaConfig:
 
 
 def _t5(tokenizer: PreTrainedTokenizerFast) -> T5Config:
-    return T5Config(
+    return T5Config(  # type: ignore[call-arg]
         vocab_size=len(tokenizer), d_model=WIDTH, d_kv=WIDTH // HEADS, d_ff=4 * WIDTH, num_heads=HEADS,
         num_layers=T5_LAYERS, num_decoder_layers=T5_LAYERS, feed_forward_proj="relu", dropout_rate=0.0,
         eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id,
