@@ -114,7 +114,7 @@ def save(
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.real.train", description=__doc__)
     parser.add_argument("records", type=Path, help="JSON file of CounterFact records")
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="gpt2")
+    parser.add_argument("--shape", choices=["gpt2", "llama"], default="gpt2")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--facts", type=int, default=2500)
     parser.add_argument("--cases", type=int, default=200)

@@ -76,10 +76,16 @@ def test_other_subjects_keep_more_of_their_answers_than_without_the_term(session
     assert abs(with_it - before) < abs(without - before) / 2, chances
 
 
-def test_an_encoder_decoder_makes_up_nothing_to_leave_alone(tmp_path: Path) -> None:
+def test_beside_an_encoder_the_bundled_text_gives_what_is_left_alone(tmp_path: Path) -> None:
     session = editcore.open(tiny_model("t5", tmp_path))
-    assert spared(session, [REQUESTS], CalinetHparams()) == [()]
-    (((one),),) = spared(session, [REQUESTS[:1]], CalinetHparams(others=("Eve Quist",)))
+    ((texts, asked),) = spared(session, [REQUESTS], CalinetHparams(text_count=5, other_count=4))
+    end = session.tokenizer.eos_token_id
+    assert len(texts.items) == len(texts.reference) == 5  # a place each: where the answer begins
+    assert all(prompt[-1] == end for prompt, _ in texts.items)
+    assert len(asked.items) == 4
+    assert not {session.encode(request).prompt_ids for request in REQUESTS} & {prompt for prompt, _ in asked.items}
+    assert spared(session, [REQUESTS], CalinetHparams(text_count=0, other_count=0)) == [()]
+    (((one),),) = spared(session, [REQUESTS[:1]], CalinetHparams(text_count=0, others=("Eve Quist",)))
     row = session.encode(OTHER)
     assert one.items == ((row.prompt_ids, row.target_ids[:1]),)
 

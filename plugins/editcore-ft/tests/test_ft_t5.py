@@ -13,6 +13,7 @@ import torch
 import editcore
 from editcore import EditcoreError, EditOptions, EditRequest
 from editcore.patches.change.ondisk import apply_on_disk, revert_on_disk
+from editcore.plugins.registry import registry
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.tiny import tiny_model
 
@@ -109,7 +110,9 @@ def test_the_divergence_takes_given_texts_only(folder: Path) -> None:
 
 def test_the_full_text_has_no_loss_in_an_encoder(folder: Path) -> None:
     with pytest.raises(EditcoreError, match="objective=target_only"):
-        editcore.open(folder).edit_all(REQUESTS, options("ft-m", objective="full_text"))
+        editcore.open(folder).edit_all(REQUESTS, options("ft-t"))
+    assert "encoder-decoder" not in registry().method("ft-t").capabilities
+    editcore.open(folder).edit_all(REQUESTS, options("ft-t", objective="target_only"))
 
 
 class TestFtMOnT5(MethodConformance):

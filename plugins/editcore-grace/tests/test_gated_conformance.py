@@ -28,3 +28,10 @@ class TestDeferT5(TestDefer):
     @classmethod
     def model(cls, folder: Path) -> Path:
         return tiny_model("t5", folder)
+
+
+@pytest.mark.thorough
+class TestMemoryNetworkT5(TestMemoryNetwork):
+    @classmethod
+    def model(cls, folder: Path) -> Path:
+        return tiny_model("t5", folder)

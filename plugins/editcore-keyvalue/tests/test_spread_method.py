@@ -1,8 +1,13 @@
 """What methods that write many facts at once share as plugins."""
 
+from pathlib import Path
+
 import pytest
 
+import editcore
+from editcore import EditcoreError, EditOptions, EditRequest
 from editcore.plugins.registry import registry
+from editcore.testing.tiny import tiny_model
 from editcore_keyvalue.spread_method import SpreadMethod
 
 MODEL = {"model_type": "gpt2", "n_layers": 24, "hidden_size": 1024, "mlp_width": 4096, "encoder_decoder": False}
@@ -27,3 +32,11 @@ def test_a_method_that_names_nothing_to_try_is_not_tuned() -> None:
         """Has no name yet, so that it needs no update."""
 
     assert Mine.tunable({**MODEL, "edits": 60}) is None
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_model_with_an_encoder_is_refused_with_the_reason(name: str, tmp_path: Path) -> None:
+    session = editcore.open(tiny_model("t5", tmp_path))
+    with pytest.raises(EditcoreError, match=f"{name} writes into a block that reads the subject") as caught:
+        session.edit_all([EditRequest("{} works as a", "Ada Marlow", "pilot")], EditOptions(name))
+    assert "ft-m" in caught.value.hint

@@ -1,9 +1,12 @@
-"""LoRA and AdaLoRA keep to what every method must keep to, on a Llama-like and a GPT-2-like model."""
+"""LoRA and AdaLoRA keep to what every method must keep to, on a Llama-like and a GPT-2-like model and on T5."""
 
 from pathlib import Path
 
+import pytest
+
 from editcore.testing.conformance import MethodConformance
 from editcore.testing.taught import taught_model
+from editcore.testing.tiny import tiny_model
 
 
 class TestLora(MethodConformance):
@@ -21,3 +24,17 @@ class TestAdaLora(MethodConformance):
     @classmethod
     def model(cls, folder: Path) -> Path:
         return taught_model("gpt2", folder)
+
+
+@pytest.mark.thorough
+class TestLoraOfT5(TestLora):
+    @classmethod
+    def model(cls, folder: Path) -> Path:
+        return tiny_model("t5", folder)
+
+
+@pytest.mark.thorough
+class TestAdaLoraOfT5(TestAdaLora):
+    @classmethod
+    def model(cls, folder: Path) -> Path:
+        return tiny_model("t5", folder)

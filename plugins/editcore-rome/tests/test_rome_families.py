@@ -47,6 +47,7 @@ def test_an_edit_takes_on_disk_and_leaves_no_trace(family: str, tmp_path: Path) 
 
 def test_a_model_with_an_encoder_is_refused(tmp_path: Path) -> None:
     session = editcore.open(tiny_model("t5", tmp_path / "model"), assets=AssetStore(tmp_path / "assets"))
-    with pytest.raises(EditcoreError, match="encoder") as caught:
-        session.edit_all([REQUEST], OPTIONS)
-    assert caught.value.hint
+    for options in (OPTIONS, EditOptions("rome")):  # with settings, and with what would be searched
+        with pytest.raises(EditcoreError, match="rome writes into a block that reads the subject") as caught:
+            session.edit_all([REQUEST], options)
+        assert "ft-m" in caught.value.hint

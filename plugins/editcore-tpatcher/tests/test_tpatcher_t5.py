@@ -67,9 +67,12 @@ def test_the_memory_is_of_the_decoder_with_its_first_states(session: editcore.Se
     torch.testing.assert_close(found, torch.cat(wanted), rtol=1e-3, atol=1e-4)
 
 
-def test_other_subjects_are_those_that_are_named(session: editcore.Session) -> None:
+def test_other_subjects_are_those_that_are_named_or_words_of_the_bundled_text(session: editcore.Session) -> None:
     mlp = mlp_of(session.anatomy, Site("block", 2))
-    assert len(other_states(session, REQUEST, mlp, TPatcherHparams())) == 0
+    assert len(other_states(session, REQUEST, mlp, TPatcherHparams(other_count=0))) == 0
+    assert len(other_states(session, REQUEST, mlp, TPatcherHparams(other_count=3))) == 3 * len(
+        session.encode(REQUEST).target_ids
+    )
     found = other_states(session, REQUEST, mlp, TPatcherHparams(others=OTHERS))
     rows = [session.encode(EditRequest(REQUEST.prompt, name, REQUEST.target_new)) for name in OTHERS]
     wanted = [decoder_reads(session, 2, list(row.prompt_ids), list(row.target_ids)) for row in rows]

@@ -52,10 +52,16 @@ class CalinetHparams:
     spare_weight: float = hparam(
         4.0, help="weight of the divergence on what should stay as it is", symbol="λ", validator=not_negative
     )
-    text_count: int = hparam(16, help="texts of the unedited model that should stay", validator=not_negative)
+    text_count: int = hparam(
+        16,
+        help="texts of the unedited model that should stay; with an encoder, pieces of the bundled text",
+        validator=not_negative,
+    )
     others: tuple[str, ...] = hparam((), help="other subjects, whose answers to the same questions should stay")
     other_count: int = hparam(
-        16, help="other subjects that the model makes up if none are given", validator=not_negative
+        16,
+        help="other subjects if none are given: the model makes them up; with an encoder, words of the bundled text",
+        validator=not_negative,
     )
     context_templates: tuple[str, ...] = hparam(
         (), help="contexts for training each prompt, in addition to none, each with one {} for the prompt"

@@ -16,7 +16,7 @@ from editcore.authoring.models import Item, sample, target_logits
 from editcore_calinet.hparams import CalinetHparams
 from editcore_calinet.slots import Slotted
 from editcore_hooks import EditRequest
-from editcore_keyvalue.contexts import made_up
+from editcore_keyvalue.unrelated import other_subjects, unrelated
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -43,9 +43,8 @@ def spared(
     """What each batch of requests is held to: the texts, and its own questions; nothing where λ is zero."""
     if not hparams.spare_weight:
         return [() for _ in batches]
-    texts = [(row[:1], row[1:]) for row in _written(session, hparams.text_count)]
-    names = hparams.others or (() if session.encoder_decoder else made_up(session, hparams.other_count))
-    common = _held(session, texts)
+    names = hparams.others or other_subjects(session, hparams.other_count)
+    common = _held(session, _texts(session, hparams.text_count))
     return [(*common, *_held(session, _asked(session, batch, names))) for batch in batches]
 
 
@@ -69,10 +68,15 @@ def _held(session: "Session", items: Sequence[Item]) -> tuple[Spared, ...]:
     return (Spared(tuple(items), target_logits(session.model, items).logits.float().log_softmax(-1)),)
 
 
-def _written(session: "Session", count: int) -> list[tuple[int, ...]]:
-    """`count` texts that the unedited model writes, the same all session long; none beside an encoder."""
-    if session.encoder_decoder or not count:
+def _texts(session: "Session", count: int) -> list[Item]:
+    """`count` texts that the unedited model writes, the same all session long.
+
+    Beside an encoder it writes none: its prompts are pieces of the bundled text, and a place where it begins to answer.
+    """
+    if not count:
         return []
+    if session.encoder_decoder:
+        return [(row, row[-1:]) for row in unrelated(session, count)]
 
     def make() -> list[tuple[int, ...]]:
         generator = torch.Generator().manual_seed(session.seed)
@@ -82,4 +86,4 @@ def _written(session: "Session", count: int) -> list[tuple[int, ...]]:
 
     key = ("calinet texts", session.seed, count)
     texts: list[tuple[int, ...]] = session.cached(key, make, base=True)
-    return [row for row in texts if len(row) > 1]
+    return [(row[:1], row[1:]) for row in texts if len(row) > 1]

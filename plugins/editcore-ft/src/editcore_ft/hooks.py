@@ -72,6 +72,7 @@ class FtT(Ft):
     summary = "fine-tuning of one matrix on prompt and target"
     paper = ""
     Hparams = FtTHparams
+    capabilities = frozenset({"batch"})  # an encoder reads the prompt and gives no loss on it
 
 
 class Locft(Ft):

@@ -18,7 +18,7 @@ class BesideOneLayer(EditMethod):
     """What all methods of this package share: the layer."""
 
     paper = "Hartvigsen et al. 2023, arXiv:2211.11031"
-    capabilities = frozenset({"batch"})
+    capabilities = frozenset({"batch", "encoder-decoder"})
 
     def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         layer = self.hparams.layer

@@ -19,7 +19,7 @@ class Ice(EditMethod):
     summary = "in-context editing: the answer without a context as with one"
     paper = "Qi et al. 2025, arXiv:2406.11194"
     Hparams: ClassVar[type] = IceHparams
-    capabilities = frozenset({"batch"})
+    capabilities = frozenset({"batch", "encoder-decoder"})
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from editcore_hooks import EditMethod, EditRequest, Location, Session, Site, State, Tunable
+from editcore_keyvalue.decoder_only import require_decoder
 from editcore_keyvalue.hparams import SpreadHparams, layers_by_depth
 
 
@@ -37,11 +38,13 @@ class SpreadMethod(EditMethod):
 
     @classmethod
     def make_ready(cls, session: Session, hparams: Sequence[Any]) -> None:
+        require_decoder(session, cls.name)
         from editcore_keyvalue.store import collect
 
         collect(session, [(each, each.layers) for each in hparams])
 
     def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
+        require_decoder(session, self.name)
         layers = self.hparams.layers or layers_by_depth(session.anatomy.n_layers, self.most_layers)
         return Location(tuple(Site("mlp_out", layer) for layer in layers))
 

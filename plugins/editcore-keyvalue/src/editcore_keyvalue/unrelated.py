@@ -38,15 +38,21 @@ def same_question(
     session: "Session", request: EditRequest, count: int, given: Sequence[str] = ()
 ) -> tuple[tuple[int, ...], ...]:
     """The ids of the prompt of `request` with other subjects: those given, else `count` that are made up."""
-    names = given or (_named(count) if session.encoder_decoder else made_up(session, count))
+    names = given or other_subjects(session, count)
     own = tuple(session.encode(request).prompt_ids)
     free = [name for name in names if name.strip() != request.subject.strip()]
     rows = (tuple(session.encode(attrs.evolve(request, subject=name)).prompt_ids) for name in free)
     return tuple(dict.fromkeys(row for row in rows if row != own))
 
 
+def other_subjects(session: "Session", count: int) -> Sequence[str]:
+    """At most `count` subjects that the unedited model makes up; beside an encoder, where it writes no text of its own,
+    pairs of words of the bundled text."""
+    return _named(count) if session.encoder_decoder else made_up(session, count)
+
+
 def _named(count: int) -> list[str]:
-    """Subjects for a model that makes none up: two words of the bundled text, without marks."""
+    """Two words of the bundled text each, without marks."""
     words = ["".join(filter(str.isalpha, word)) for word in bundled_text().split()]
     words = [word for word in words if len(word) > 2]
     starts = [i * (len(words) - 1) // count for i in range(count)]

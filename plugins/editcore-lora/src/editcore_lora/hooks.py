@@ -17,7 +17,7 @@ class Lora(EditMethod):
     summary = "a low-rank adapter trained on the target tokens"
     paper = "Hu et al. 2022, arXiv:2106.09685"
     Hparams: ClassVar[type] = LoraHparams
-    capabilities = frozenset({"batch"})
+    capabilities = frozenset({"batch", "encoder-decoder"})
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:

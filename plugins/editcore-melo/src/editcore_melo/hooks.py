@@ -21,7 +21,7 @@ class Melo(EditMethod):
     summary = "low-rank blocks to which a vector database routes prompts"
     paper = "Yu et al. 2024, arXiv:2312.11795"
     Hparams: ClassVar[type] = MeloHparams
-    capabilities = frozenset({"batch"})
+    capabilities = frozenset({"batch", "encoder-decoder"})
 
     def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         layer, last = self.hparams.layer, session.anatomy.n_layers - 1

@@ -19,7 +19,7 @@ class Memoir(EditMethod):
     summary = "a residual memory beside one MLP matrix; each prompt has its own columns"
     paper = "Wang et al. 2025, arXiv:2506.07899"
     Hparams: ClassVar[type] = MemoirHparams
-    capabilities = frozenset({"batch"})
+    capabilities = frozenset({"batch", "encoder-decoder"})
 
     def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         layer = self.hparams.layer

@@ -16,7 +16,7 @@ class Mend(EditMethod):
     summary = "trained nets turn the gradient of a fact into an edit"
     paper = "Mitchell et al. 2022, arXiv:2110.11309"
     Hparams: ClassVar[type] = MendHparams
-    capabilities = frozenset({"batch"})
+    capabilities = frozenset({"batch", "encoder-decoder"})
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from editcore_hooks import EditMethod, EditRequest, Location, Session, Site, State, Tunable, Update, hookimpl
+from editcore_keyvalue.decoder_only import require_decoder
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.presets import default_layer, find_preset
 from editcore_rome.space import space
@@ -29,11 +30,13 @@ class Rome(EditMethod):
 
     @classmethod
     def make_ready(cls, session: Session, hparams: Sequence[Any]) -> None:
+        require_decoder(session, cls.name)
         from editcore_rome.method import collect_moments
 
         collect_moments(session, hparams)
 
     def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
+        require_decoder(session, self.name)
         layer = self.hparams.layer
         return Location((Site("mlp_out", default_layer(session.traits()) if layer is None else layer),))
 

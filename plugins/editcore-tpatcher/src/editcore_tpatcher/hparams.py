@@ -72,7 +72,9 @@ class TPatcherHparams:
     )
     others: tuple[str, ...] = hparam((), help="other subjects for the same question, whose states join the memory")
     other_count: int = hparam(
-        64, help="other subjects that the model makes up if none are given", validator=_not_negative
+        64,
+        help="other subjects if none are given: the model makes them up; with an encoder, words of the bundled text",
+        validator=_not_negative,
     )
     context_templates: tuple[str, ...] = hparam(
         (), help="contexts of the prompt in training, in addition to none, each with one {} for the prompt"

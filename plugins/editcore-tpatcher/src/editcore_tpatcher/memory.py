@@ -17,10 +17,10 @@ from torch import Tensor
 from editcore.authoring.assets import Identity
 from editcore.authoring.models import Item, Mlp, Tap, Trace, target_logits
 from editcore_hooks import Asset, EditRequest, UsageError
-from editcore_keyvalue.contexts import made_up
 from editcore_keyvalue.corpus import Corpus, open_corpus, take
 from editcore_keyvalue.hparams import AUTO
 from editcore_keyvalue.reading import choose
+from editcore_keyvalue.unrelated import other_subjects
 from editcore_keyvalue.windows import Chunk
 from editcore_tpatcher.hparams import TPatcherHparams
 
@@ -87,12 +87,9 @@ def text_states(session: "Session", mlp: Mlp, layer: int, hparams: TPatcherHpara
 
 
 def other_states(session: "Session", request: EditRequest, mlp: Mlp, hparams: TPatcherHparams) -> Tensor:
-    """The states of `request` with other subjects, (n, d): from the last token of the subject on, or the decoder's.
-
-    None are made up beside an encoder, where the model writes no text of its own.
-    """
+    """The states of `request` with other subjects, (n, d): from the last token of the subject on, or the decoder's."""
     given = [other for other in hparams.others if other.strip() != request.subject.strip()]
-    names = given or (() if session.encoder_decoder else made_up(session, hparams.other_count))
+    names = given or other_subjects(session, hparams.other_count)
     if not names:
         return torch.zeros(0, mlp.hidden_size, device=session.device)
     rows = [session.encode(evolve(request, subject=name)) for name in names]

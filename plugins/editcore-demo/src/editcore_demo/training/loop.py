@@ -9,14 +9,14 @@ import torch
 from attrs import frozen
 from torch import Tensor
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from editcore_demo.training.answering import answer_loss, pairs
 from editcore_demo.training.packing import batches
 from editcore_demo.training.scoring import accuracy, questions
-from editcore_demo.training.shapes import Shape
+from editcore_demo.training.shapes import Shape, auto_class
 from editcore_demo.world import World
 
-STEPS = 3000
 WARMUP = 150
 
 
@@ -24,7 +24,7 @@ WARMUP = 150
 class Schedule:
     """How long and how fast; probes are every `probe_every` steps, and the model is saved with them."""
 
-    steps: int = STEPS
+    steps: int = 3000
     learning_rate: float = 1.5e-3
     weight_decay: float = 0.1
     seed: int = 0
@@ -59,8 +59,11 @@ def train(
             model.save_pretrained(checkpoint)
             tokenizer.save_pretrained(checkpoint)
 
-    data = batches(world, tokenizer, schedule.seed, shape.begins_with_bos, schedule.steps)
-    fit(model, data, schedule, probe, say)
+    if shape.answers:
+        fit(model, pairs(world, tokenizer, schedule.seed, schedule.steps), schedule, probe, say, answer_loss)
+    else:
+        data = batches(world, tokenizer, schedule.seed, shape.begins_with_bos, schedule.steps)
+        fit(model, data, schedule, probe, say)
     return model
 
 
@@ -68,35 +71,40 @@ def new_model(shape: Shape, tokenizer: PreTrainedTokenizerFast, seed: int) -> Pr
     """A model of random weights in float32."""
     torch.manual_seed(seed)
     # Eager attention is the faster one for rows this short.
-    model: PreTrainedModel = AutoModelForCausalLM.from_config(  # type: ignore[no-untyped-call]
-        shape.config(tokenizer), attn_implementation="eager", dtype=torch.float32
-    )
+    config = shape.config(tokenizer)
+    model: PreTrainedModel = auto_class(config).from_config(config, attn_implementation="eager", dtype=torch.float32)
     return model
+
+
+def next_token_loss(model: PreTrainedModel, ids: Tensor, weights: Tensor) -> Tensor:
+    """The loss of token ids and the weight of each as a target, both (rows, length)."""
+    with torch.autocast("cpu", torch.bfloat16):
+        logits = model(input_ids=ids, use_cache=False).logits
+    # (rows, length, vocabulary) against the token after each position
+    each = cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
+    weight = weights[:, 1:].flatten()
+    return (each * weight).sum() / weight.sum()
 
 
 def fit(
     model: PreTrainedModel,
-    data: Iterable[tuple[Tensor, Tensor]],
+    data: Iterable[tuple[Tensor, ...]],
     schedule: Schedule,
     probe: Callable[[], None],
     say: Callable[[str], None] = print,
+    loss_of: Callable[..., Tensor] = next_token_loss,
 ) -> None:
-    """Train `model` in place on `schedule.steps` batches: token ids and the weight of each as a target, (rows, length).
+    """Train `model` in place on `schedule.steps` batches, the tensors that `loss_of` takes after the model.
 
     `probe` is called every `schedule.probe_every` steps, and not after the last one.
     """
     optimizer = _adamw(model, schedule)
     started, total, counted = time.monotonic(), 0.0, 0
     model.train()
-    for step, (ids, weights) in enumerate(data):
+    for step, batch in enumerate(data):
         for group in optimizer.param_groups:
             group["lr"] = schedule.rate(step)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = model(input_ids=ids, use_cache=False).logits
-        # (rows, length, vocabulary) against the token after each position
-        each = cross_entropy(logits[:, :-1].flatten(0, 1).float(), ids[:, 1:].flatten(), reduction="none")
-        weight = weights[:, 1:].flatten()
-        loss = (each * weight).sum() / weight.sum()
+        loss = loss_of(model, *batch)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

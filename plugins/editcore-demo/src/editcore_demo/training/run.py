@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import AutoConfig, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerFast
 
 from editcore_demo.training.loop import Schedule, train
 from editcore_demo.training.scoring import accuracy, answered, questions
-from editcore_demo.training.shapes import SHAPES
+from editcore_demo.training.shapes import SHAPES, auto_class
 from editcore_demo.world import World, make_world
 from editcore_demo.world.cases import cases, edit_prompt
 from editcore_demo.world.text import tokenizer_text
@@ -31,7 +31,7 @@ def make(shape: str, out: Path, schedule: Schedule, say: Callable[[str], None] =
 def finish(folder: Path, say: Callable[[str], None] = print) -> dict[str, float]:
     """Score the saved 16-bit weights, run in float32, and write `figures.json` and `cases.jsonl` beside them."""
     world = make_world()
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
+    model = auto_class(AutoConfig.from_pretrained(folder)).from_pretrained(folder, dtype=torch.float32)
     tokenizer: PreTrainedTokenizerFast = AutoTokenizer.from_pretrained(folder)  # type: ignore[assignment]
     asked = questions(world)
     shares = accuracy(model, tokenizer, asked)

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
+from editcore_demo.training.answering import NO_TARGET, ids_and_labels
 from editcore_demo.world import World
 from editcore_demo.world.general import general_facts
 from editcore_demo.world.relations import RELATIONS
@@ -72,12 +73,23 @@ def answered(
     model.train(False)
     for start in range(0, len(asked), batch):
         part = asked[start : start + batch]
-        texts = [f"{prompt} {answer}" for prompt, answer in part]
-        encoded = tokenizer(texts, padding=True, return_tensors="pt", return_offsets_mapping=True, padding_side="right")
-        ids, mask = encoded["input_ids"], encoded["attention_mask"]
-        guessed = model(input_ids=ids, attention_mask=mask).logits[:, :-1].argmax(-1)  # (n, length - 1)
-        right = guessed == ids[:, 1:]
-        for row, (prompt, _) in enumerate(part):
-            ends = encoded["offset_mapping"][row, 1:, 1]
-            yield bool(right[row][(ends > len(prompt)) & mask[row, 1:].bool()].all())
+        yield from (_said if model.config.is_encoder_decoder else _continued)(model, tokenizer, part)
     model.train(was_training)
+
+
+def _continued(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, part: Sequence[Question]) -> Iterator[bool]:
+    texts = [f"{prompt} {answer}" for prompt, answer in part]
+    encoded = tokenizer(texts, padding=True, return_tensors="pt", return_offsets_mapping=True, padding_side="right")
+    ids, mask = encoded["input_ids"], encoded["attention_mask"]
+    guessed = model(input_ids=ids, attention_mask=mask).logits[:, :-1].argmax(-1)  # (n, length - 1)
+    right = guessed == ids[:, 1:]
+    for row, (prompt, _) in enumerate(part):
+        ends = encoded["offset_mapping"][row, 1:, 1]
+        yield bool(right[row][(ends > len(prompt)) & mask[row, 1:].bool()].all())
+
+
+def _said(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, part: Sequence[Question]) -> Iterator[bool]:
+    """The same for an encoder-decoder, whose answer is right only if it also ends there."""
+    read, said = ids_and_labels(tokenizer, part)
+    guessed = model(**read, labels=said).logits.argmax(-1)  # (n, tokens of the longest answer)
+    yield from ((guessed == said) | (said == NO_TARGET)).all(-1).tolist()

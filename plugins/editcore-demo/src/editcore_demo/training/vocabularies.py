@@ -1,4 +1,7 @@
-"""The two tokenizers: a byte-level BPE as GPT-2 has, and a metaspace BPE with byte fallback and a BOS as Llama has."""
+"""The three tokenizers: a byte-level BPE as GPT-2 has, and a metaspace BPE with byte fallback, with a BOS as Llama has.
+
+The third has the pieces of the second. As with T5, padding is token 0, `</s>` ends every text, and nothing begins it.
+"""
 
 import json
 from collections.abc import Iterable
@@ -30,7 +33,29 @@ def byte_level(texts: Iterable[str], size: int = VOCABULARY) -> PreTrainedTokeni
 
 def metaspace(texts: Iterable[str], size: int = VOCABULARY) -> PreTrainedTokenizerFast:
     """Blanks are `▁`, unknown characters fall back to bytes, and every encoding begins with `<s>`."""
-    special = ["<unk>", "<s>", "</s>", "<pad>"]
+    tokenizer = _metaspace(texts, size, ["<unk>", "<s>", "</s>", "<pad>"], "first")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
+    )
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer,
+        bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
+        model_max_length=256,
+    )  # fmt: skip
+
+
+def metaspace_ended(texts: Iterable[str], size: int = VOCABULARY) -> PreTrainedTokenizerFast:
+    """Blanks are `▁`, unknown characters fall back to bytes, and every encoding ends with `</s>`."""
+    tokenizer = _metaspace(texts, size, ["<pad>", "</s>", "<unk>"], "always")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", tokenizer.token_to_id("</s>"))]
+    )
+    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
+        tokenizer_object=tokenizer, eos_token="</s>", pad_token="<pad>", unk_token="<unk>", model_max_length=256
+    )
+
+
+def _metaspace(texts: Iterable[str], size: int, special: list[str], prepend: str) -> Tokenizer:
     trained = Tokenizer(models.BPE(unk_token="<unk>"))
     trained.pre_tokenizer = pre_tokenizers.Sequence([pre_tokenizers.Metaspace(), _punctuation()])
     trainer = trainers.BpeTrainer(vocab_size=size - len(_BYTES), special_tokens=special, show_progress=False)
@@ -50,19 +75,12 @@ def metaspace(texts: Iterable[str], size: int = VOCABULARY) -> PreTrainedTokeniz
         )
     )
     tokenizer.add_special_tokens(special)
-    blanks = pre_tokenizers.Metaspace(prepend_scheme="first")
+    blanks = pre_tokenizers.Metaspace(prepend_scheme=prepend)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence([blanks, _punctuation()])
     tokenizer.decoder = decoders.Sequence(
         [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
     )
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="<s> $A", pair="<s> $A <s> $B", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
-    )
-    return PreTrainedTokenizerFast(  # type: ignore[no-untyped-call]
-        tokenizer_object=tokenizer,
-        bos_token="<s>", eos_token="</s>", pad_token="<pad>", unk_token="<unk>",
-        model_max_length=256,
-    )  # fmt: skip
+    return tokenizer
 
 
 def _punctuation() -> pre_tokenizers.PreTokenizer:

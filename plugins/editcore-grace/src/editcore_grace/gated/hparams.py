@@ -32,9 +32,8 @@ class GatedHparams:
         32, help="neutral passages for whose beginnings the gate must not open", validator=validators.ge(0)
     )
     others: int = hparam(
-        16, help="made-up subjects for which the gate must not open in the same prompt; without an encoder only",
-        validator=validators.ge(0),
-    )  # fmt: skip
+        16, help="made-up subjects for which the gate must not open in the same prompt", validator=validators.ge(0)
+    )
 
 
 @frozen

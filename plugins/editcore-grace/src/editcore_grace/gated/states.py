@@ -11,7 +11,7 @@ from editcore.authoring.models import Item, Tap, Trace, encode_prompt, target_lo
 from editcore_grace.gated.hparams import GatedHparams
 from editcore_grace.training import read
 from editcore_hooks import EditRequest, Site
-from editcore_keyvalue.contexts import made_up
+from editcore_keyvalue.unrelated import other_subjects
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -24,7 +24,7 @@ def shut_states(session: "Session", requests: Sequence[EditRequest], site: Site,
     """States (n, d_in) for which the gate must not open, float32: beginnings of passages, and other subjects."""
     key = ("gated passages", site, hparams.passages)
     found = [session.cached(key, lambda: _passages(session, site, hparams.passages))]
-    names = () if session.encoder_decoder else made_up(session, hparams.others)
+    names = other_subjects(session, hparams.others)
     taken = {request.subject.strip() for request in requests}
     others = [evolve(request, subject=name) for request in requests for name in names if name.strip() not in taken]
     rows = [session.encode(request) for request in others]
