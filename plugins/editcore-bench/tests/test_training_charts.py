@@ -11,7 +11,7 @@ from editcore_bench.report.drawing import Legend
 from editcore_bench.report.figures import CellFigures, cell_figures
 from editcore_bench.report.markdown import markdown
 from editcore_bench.report.page import page
-from editcore_bench.report.training import training_charts
+from editcore_bench.report.training import learnt_charts, loss_charts
 from editcore_bench.runs.folder import RunFolder
 from editcore_bench.runs.training import curves_of, learnt_of
 
@@ -46,9 +46,10 @@ def taught(one: CellFigures) -> CellFigures:
 def test_the_mean_and_the_spread_over_edits_are_drawn_and_texts_are_escaped(small_run: Path) -> None:
     folder = RunFolder.open(small_run)
     cells = cell_figures(folder)
-    assert list(training_charts(cells, Legend.of(cells))) == []
+    assert list(loss_charts(cells, Legend.of(cells))) == list(learnt_charts(cells, Legend.of(cells))) == []
     found = [taught(cells[0]), *cells[1:]]
-    curve, learnt = training_charts(found, Legend.of(found))
+    legend = Legend.of(found)
+    (curve,), (learnt,) = loss_charts(found, legend), learnt_charts(found, legend)
     assert curve.title == f"loss: target, {cells[0].cell.protocol.label}"
     name = cells[0].cell.method.label
     assert f"{name}, step 1: 2, n = 2" in curve.svg

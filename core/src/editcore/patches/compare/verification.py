@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from editcore.patches.change.plan import plan_change
 from editcore.patches.change.runtime import require_fit, require_runtime
@@ -126,13 +126,19 @@ def _patch_problems(opened: Checkpoint) -> list[Problem]:
     problems: list[Problem] = []
     for patch_id in opened.patch_ids:
         path = patch_path(opened.folder, patch_id)
-        found = verify_patch(path).problems
+        found = _verify_named(path, patch_id).problems
         problems += found
-        if not found and Patch.read_header(path).patch_id != patch_id:
-            problems.append(Problem(path.name, "", f"{path} holds another patch than its name says"))
-        elif not found and (fault := record_fault(opened.stack, Patch.read_header(path))):
+        if not found and (fault := record_fault(opened.stack, Patch.read_header(path))):
             problems.append(Problem(STACK_FILE, "", f"{opened.folder / STACK_FILE} {fault}"))
     return problems
+
+
+def _verify_named(path: Path, patch_id: str) -> Verification:
+    """As `verify_patch`, of a file that its folder names by the id of its patch."""
+    found = verify_patch(path)
+    if found.problems or Patch.read_header(path).patch_id == patch_id:
+        return found
+    return evolve(found, problems=(Problem(path.name, "", f"{path} holds another patch than its name says"),))
 
 
 def _runtime_problems(opened: Checkpoint) -> tuple[tuple[str, ...], list[Problem]]:
@@ -141,11 +147,9 @@ def _runtime_problems(opened: Checkpoint) -> tuple[tuple[str, ...], list[Problem
     problems: list[Problem] = []
     for patch_id in runtime_ids(opened.folder):
         path = runtime_path(opened.folder, patch_id)
-        found = verify_patch(path)
+        found = _verify_named(path, patch_id)
         checked += (f"{path.name}/{name}" for name in found.checked)
         problems += found.problems
-        if not found.problems and Patch.read_header(path).patch_id != patch_id:
-            problems.append(Problem(path.name, "", f"{path} holds another patch than its name says"))
     return tuple(checked), problems
 
 

@@ -1,13 +1,14 @@
-"""Charts side by side as one SVG that needs no page: with a legend, and the colours of the page written into it."""
+"""Charts side by side as one SVG that needs no page: with a legend, and the page's light colours written into it."""
 
+import re
 from collections.abc import Sequence
 from html import escape
+from pathlib import Path
 from typing import Final
 
 from editcore_bench.report.charts import HEIGHT, MARKS, WIDTH, mark
 from editcore_bench.report.drawing import Chart
 
-COLOURS: Final = ("#2f6fd0", "#c8601a", "#15826a", "#8a4fc4", "#b8882a", "#c23f79", "#4b7f92", "#6d6d78")
 GAP, HEAD, ROW = 24, 40, 18
 _STYLE: Final = """
 text { font: 11px system-ui, sans-serif; fill: #65656e } .title { font-size: 13px; fill: #1d1d22 }
@@ -19,9 +20,10 @@ def side_by_side(charts: Sequence[Chart], names: Sequence[str]) -> str:
     """The charts in one row, each under its title, and below them the names of the series with their marks."""
     width = len(charts) * (WIDTH + GAP)
     height = HEAD + HEIGHT + GAP + ROW * len(names)
+    light = Path(__file__).with_name("page.css").read_text("utf-8").partition("@media")[0]
     colours = "".join(
         f".s{i} .curve, .s{i} .interval {{ stroke: {colour} }} .s{i} .mark {{ fill: {colour} }}\n"
-        for i, colour in enumerate(COLOURS)
+        for i, colour in re.findall(r"--c(\d): (#\w+)", light)
     )
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" role="img" '

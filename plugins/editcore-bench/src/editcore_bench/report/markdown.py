@@ -36,8 +36,8 @@ def markdown(folder: RunFolder, cells: Sequence[CellFigures], picture: str) -> P
         drawn = chart(first, shown(first, pairs), f"{spec['title']}: {_title(first[0])}")
         parts += [f"![Each property twice: teacher-forced, and by the model's own answers]({picture})"]
         parts += ["Two figures a cell: teacher-forced, then gen-1. Shares in percent."]
-    elif losses := loss_charts(cells):
-        drawn = side_by_side(losses, Legend.of(cells).names)
+    elif losses := list(loss_charts(cells, legend := Legend.of(cells))):
+        drawn = side_by_side(losses, legend.names)
         parts += [f"![Losses over the steps of training, the mean over edits]({picture})"]
     for title, some in groups:
         own = shown(some, pairs)

@@ -11,7 +11,7 @@ from editcore_bench.report.charts import MARKS, mark
 from editcore_bench.report.drawing import Legend, batch_charts, cost_charts, sequence_charts
 from editcore_bench.report.figures import CellFigures, is_share
 from editcore_bench.report.table import Line, dtypes_of, lines, metrics_of
-from editcore_bench.report.training import training_charts
+from editcore_bench.report.training import learnt_charts, loss_charts
 from editcore_bench.report.words import between_text, bytes_text, goodness, seconds_text, value_text
 from editcore_bench.runs.folder import RunFolder
 from editcore_bench.spec.values import TOGETHER
@@ -108,7 +108,7 @@ def _section(cells: Sequence[CellFigures], metrics: Sequence[str], legend: Legen
         "metrics": asked,
         "batch": list(batch_charts(cells, asked, legend)),
         "sequence": list(sequence_charts(cells, asked, legend)),
-        "training": list(training_charts(cells, legend)),
+        "training": [*loss_charts(cells, legend), *learnt_charts(cells, legend)],
         "cost": list(cost_charts(cells, legend)),
     }
 

@@ -7,28 +7,23 @@ from typing import Final
 from editcore_bench.report.charts import Bar, Curve, Point, bars, lines
 from editcore_bench.report.drawing import Chart, Legend
 from editcore_bench.report.figures import CellFigures
-from editcore_bench.report.words import value_text
 
 LIKELIEST: Final = 5
-LOSS: Final = "loss: "
-_SHARE: Final = "tf.exact@1"
-"""A metric whose values are shares: how a probability is written."""
 
 
-def loss_charts(cells: Sequence[CellFigures]) -> list[Chart]:
-    """The losses alone."""
-    return [chart for chart in training_charts(cells, Legend.of(cells)) if chart.title.startswith(LOSS)]
-
-
-def training_charts(cells: Sequence[CellFigures], legend: Legend) -> Iterator[Chart]:
-    """A chart a loss and protocol over the steps of training, then the distributions of each method's first edit."""
+def loss_charts(cells: Sequence[CellFigures], legend: Legend) -> Iterator[Chart]:
+    """A chart a loss and protocol over the steps of training."""
     for protocol in dict.fromkeys(one.cell.protocol.label for one in cells):
         some = [one for one in cells if one.cell.protocol.label == protocol]
         names = dict.fromkeys(name for one in some for edit in one.record.edits for name in edit.get("curves", {}))
         for name in names:
             curves = [curve for one in some if (curve := _curve(one, name, legend)) is not None]
             svg = lines(curves, f"loss {name} over steps", "steps", False)
-            yield Chart(f"{LOSS}{name}, {protocol}", "mean over edits, with one standard deviation", svg)
+            yield Chart(f"loss: {name}, {protocol}", "mean over edits, with one standard deviation", svg)
+
+
+def learnt_charts(cells: Sequence[CellFigures], legend: Legend) -> Iterator[Chart]:
+    """The distributions of each method's first edit."""
     for one in {one.cell.method.label: one for one in reversed(cells) if "learnt" in one.record.method}.values():
         yield _distributions(one, legend)
 
@@ -50,7 +45,7 @@ def _distributions(one: CellFigures, legend: Legend) -> Chart:
     """Two bars a token: its probability with the context that teaches, and without it after the edit."""
     learnt, place = one.record.method["learnt"], legend.place(one.cell)
     rows = [
-        Bar(f"{token!r} {which} context", place if which == "with" else place + 1, value, value_text(_SHARE, value))
+        Bar(f"{token!r} {which} context", place if which == "with" else place + 1, value, f"{value:.1%}")
         for token, *both in zip(learnt["tokens"], learnt["with"], learnt["without"], strict=True)
         for which, value in zip(("with", "without"), both, strict=True)
     ][: 2 * LIKELIEST]

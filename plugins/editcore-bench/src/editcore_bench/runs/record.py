@@ -14,8 +14,7 @@ class CellRecord:
     """`cost`: `edits`, `edit_seconds` (of all), `asset_seconds` (statistics before the first edit), `peak_bytes` (while
     editing, the model included), `seconds` (scoring too). `edits`: the cases, the patch and the losses of each.
     `method`: what made them, as patches say it: distribution, version, every hyper-parameter, profile and transforms,
-    and what the first learnt. `where`: the
-    machine, threads and versions of the process that ran it, and the moment."""
+    and what the first learnt. `where`: the machine, threads and versions of the process that ran it, and the moment."""
 
     cell: Cell
     rows_sha256: str

@@ -59,9 +59,8 @@ class GatedKind(MemoryKind):
 
     def places(self, patch: Patch, anatomy: Anatomy) -> Mapping[Site, Widths]:
         data, parts = patch.core["payload"]["data"], patch.core["payload"]["parts"]
-        out = "up" if data["form"] == "defer" else "values"
-        d_out = parts[out]["shape"][0 if data["form"] == "defer" else 1]
-        return {site_of(data): (parts["keys"]["shape"][1], d_out)}
+        out = "constant" if data["form"] == "defer" else "values"  # (out,) or (keys, out)
+        return {site_of(data): (parts["keys"]["shape"][1], parts[out]["shape"][-1])}
 
     def describe(self, patch: Patch) -> Mapping[str, Any]:
         from editcore.authoring.records import count_records
