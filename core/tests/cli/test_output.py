@@ -98,7 +98,7 @@ def test_no_terminal_shows_calm_lines_and_no_bar(clock, capsys):
             progress.advance()
     said = capsys.readouterr()
     assert said.out == ""
-    assert said.err.splitlines() == ["collecting: 3 of 6, 12 s, about 12 s left", "collecting: 6 of 6, 24 s"]
+    assert said.err.splitlines() == ["collecting: 3 of 6, 12 s, up to 12 s left", "collecting: 6 of 6, 24 s"]
 
 
 def test_long_work_without_a_total_says_how_far_it_is(clock, capsys):

@@ -8,7 +8,7 @@ from attrs import frozen
 from core.tests.tuning.pushing import UNHURRIED, Push, Talk, given
 from editcore import EditOptions, Session
 from editcore.session.limits import TimeUp
-from editcore.tuning.task import CHECKED
+from editcore.tuning.task import CHECKED, HOLDS_SCORE
 from editcore.tuning.tune import tune
 from editcore_hooks import (
     hparam,
@@ -39,6 +39,11 @@ def test_defaults_that_do_not_hold_begin_a_search(session: Session) -> None:
     assert not found.profile.about["defaults"]
     assert found.profile.hparams["strength"] == 1.0
     assert any("the default settings do not hold:" in line for line in said)
+    best = found.best.summary
+    assert best is not None
+    (line,) = [line for line in said if line.startswith("best of ")]
+    assert "strength 1.0" in line and f"score {best.score:.2f} on {best.n} facts" in line
+    assert any("no settings that were tried are good" in line for line in said) == (best.score < HOLDS_SCORE)
 
 
 def test_time_that_allows_no_trial_is_said_and_an_edit_takes_the_defaults(

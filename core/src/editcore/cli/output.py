@@ -109,7 +109,7 @@ class Progress:
         self._said, elapsed = now, now - self._start
         line = f"{self._label}: {self.done}{f' of {self._total}' if self._total else ''}, {_span(elapsed)}"
         if self._total and 0 < self.done < self._total:
-            line += f", about {_span(elapsed / self.done * (self._total - self.done))} left"
+            line += f", up to {_span(elapsed / self.done * (self._total - self.done))} left"
         click.echo(escaped(line), err=True)
 
     def close(self) -> None:

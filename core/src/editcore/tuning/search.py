@@ -73,6 +73,7 @@ class Search:
     stopped: bool = False
     """Whether something was skipped for lack of time."""
     _started: float = field(init=False)
+    _shown: int = 0
 
     def __attrs_post_init__(self) -> None:
         self.arms = arms(self.space)
@@ -82,6 +83,11 @@ class Search:
     def left(self) -> float:
         return self.seconds - (time.monotonic() - self._started)
 
+    def _passed(self) -> int:
+        """Whole seconds since this was asked last."""
+        before, self._shown = self._shown, int(time.monotonic() - self._started)
+        return self._shown - before
+
     def defaults(self, n: int) -> Trial:
         """Trial of the method's defaults on the first n facts."""
         self._look([0], _whole(self.space, n, len(self.bench.cases)), None)
@@ -90,7 +96,9 @@ class Search:
     def run(self) -> None:
         """Try settings until the last look is done or the time is used up. Every look that begins has its time."""
         facts, alive = len(self.bench.cases), list(range(len(self.arms)))
-        with self.session.progress(f"tuning {self.method.name}", looks(self.space, facts)) as progress:
+        self._passed()
+        # its limit, not the number of settings, decides how long a search takes
+        with self.session.progress(f"tuning {self.method.name}, seconds", round(self.left)) as progress:
             first, keep = RUNGS[0]
             self._look_first(alive, _whole(self.space, first, facts), progress)
             for n, fewer in (*RUNGS[1:], (facts, 1)):
@@ -118,7 +126,6 @@ class Search:
         for arm in chosen:
             place, recipe = self.arms[arm].place, self.arms[arm].recipe
             if recipe > 0 and best_of.get(place, 0.0) < max(best_of.values()) - HOPELESS:
-                progress.advance(n)
                 continue
             if self.left < until:
                 self.stopped = True
@@ -149,7 +156,7 @@ class Search:
                 continue
             self.trials[arm] = Trial(before.settings, (*before.outcomes, *more))
             if progress is not None:
-                progress.advance(n - done)
+                progress.advance(self._passed())
 
     def _best(self, chosen: Iterable[int], n: int) -> list[int]:
         """By score, those seen on most facts first: a setting that saw fewer lost to them or ran out of time."""

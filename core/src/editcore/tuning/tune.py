@@ -11,6 +11,7 @@ from editcore.plugins.locators import make_locator
 from editcore.session.limits import TimeUp
 from editcore.tuning.estimate import Estimate
 from editcore.tuning.profiles import Profile, default_name, keep_profile, origin
+from editcore.tuning.outcome import outcome
 from editcore.tuning.search import Search, Trial, failed
 from editcore.tuning.task import CHECKED, Task, Watch
 from editcore_hooks import Case, UsageError
@@ -82,6 +83,9 @@ def tune(
         raise interrupt or _nothing(search, method, seconds)
     took = task.watch.total
     session.say(f"estimated {foreseen:.0f} s, took {took:.0f} s")
+    if if_needed and not held:
+        for line in outcome(search, best):
+            session.say(line)
     if search.stopped:
         command = f"editcore tune {shlex.quote(session.loaded.asked)} --method {method} --seconds N"
         session.say(f"stopped after {took:.0f} s; search further with: {command}")
