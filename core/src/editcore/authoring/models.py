@@ -12,7 +12,7 @@ from editcore.models.running.scoring import Item, TargetLogits, target_logits, t
 from editcore.models.running.states import mean_states
 from editcore.models.running.tracing import Place, Tap, Trace
 from editcore.models.tokens.chat import render_chat
-from editcore.models.tokens.ends import end_ids
+from editcore.models.tokens.ends import end_ids, ended
 from editcore.models.tokens.spans import encode, encode_prompt, encode_request, joined_target, token_index
 from editcore.models.tokens.tokenising import bare, decode, tokenise
 
@@ -39,6 +39,7 @@ __all__ = [
     "encode_prompt",
     "encode_request",
     "end_ids",
+    "ended",
     "forward",
     "generate",
     "joined_target",

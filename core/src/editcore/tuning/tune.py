@@ -10,8 +10,8 @@ from attrs import frozen
 from editcore.plugins.locators import make_locator
 from editcore.session.limits import TimeUp
 from editcore.tuning.estimate import Estimate
-from editcore.tuning.profiles import Profile, default_name, keep_profile, origin
 from editcore.tuning.outcome import outcome
+from editcore.tuning.profiles import Profile, default_name, keep_profile, origin
 from editcore.tuning.search import Search, Trial, failed
 from editcore.tuning.task import CHECKED, Task, Watch
 from editcore_hooks import Case, UsageError

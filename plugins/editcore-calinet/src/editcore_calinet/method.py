@@ -17,9 +17,10 @@ from editcore_calinet.loop import train_
 from editcore_calinet.slots import slots_at
 from editcore_calinet.sparing import spared
 from editcore_ft.loop import in_batches
-from editcore_ft.objective import Example, TrainingRow, ended, nll
+from editcore_ft.objective import Example, TrainingRow, nll
 from editcore_ft.training import final_losses, require, say_open
 from editcore_hooks import EditRequest, Location, Update
+from editcore_keyvalue.answers import answer
 from editcore_keyvalue.contexts import contexts_for, in_context
 
 if TYPE_CHECKING:
@@ -70,10 +71,8 @@ def examples(
     """The rows of every request, sorted by their ids: in what order requests were given must not change an edit."""
 
     def row(request: EditRequest) -> TrainingRow:
-        encoded = session.encode(request)
-        target = encoded.target_ids
-        target = ended(session, request, target) if hparams.eos else target
-        return TrainingRow((encoded.prompt_ids, target), target)
+        item = answer(session, request, hparams.eos)
+        return TrainingRow(item, tuple(item[1]))
 
     made = [
         Example(i, tuple(row(in_context(request, context)) for context in contexts))

@@ -81,10 +81,10 @@ class TrainingHparams:
     shuffle: bool = hparam(
         False, help="put requests into other batches in each pass, by the seed of the session", source=f"{LOCFT} (true)"
     )
-    eos: bool = hparam(
+    eos: bool | None = hparam(
         True,
         help="end the answer with the token that ends a text, or in a chat the turn, if the tokenizer has one: a fact "
-        "that does not end is judged wrong where the model writes freely; not under last_token",
+        "that does not end is judged wrong where the model writes freely; none: in a chat; not under last_token",
         source=f"{LOCFT}; other published settings: false",
     )
     rank: int | None = hparam(

@@ -14,7 +14,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.authoring.models import Item, TargetLogits, end_ids
+from editcore.authoring.models import Item, TargetLogits, ended
 from editcore_ft.hparams import FtHparams
 from editcore_hooks import EditRequest, UsageError
 from editcore_keyvalue.contexts import in_context
@@ -55,12 +55,6 @@ def examples(
     return sorted(made, key=lambda example: [(tuple(row.item[0]), row.labels) for row in example.rows])
 
 
-def ended(session: "Session", request: EditRequest, target: tuple[int, ...]) -> tuple[int, ...]:
-    """The target and the token that ends it, where there is one and it does not stand there already."""
-    end = () if session.encoder_decoder else end_ids(session.tokenizer, request.template)
-    return target if target[len(target) - len(end) :] == end else target + end
-
-
 def _row(session: "Session", request: EditRequest, hparams: FtHparams) -> TrainingRow:
     encoded = session.encode(request)
     prompt, target = encoded.prompt_ids, encoded.target_ids
@@ -68,7 +62,7 @@ def _row(session: "Session", request: EditRequest, hparams: FtHparams) -> Traini
         if encoded.encoder_decoder and len(target) > 1:
             target = target[:-1]  # the end of the answer cannot stand where the answer begins
         return TrainingRow((prompt, target[:1]), target)
-    target = ended(session, request, target) if hparams.eos else target
+    target = ended(target, session.tokenizer, request.template, hparams.eos)
     if hparams.objective == "target_only":
         return TrainingRow((prompt, target), target)
     text = prompt + target

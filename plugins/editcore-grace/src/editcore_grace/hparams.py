@@ -5,6 +5,7 @@ from typing import Literal
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
+from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE
 
 _GRACE = "code of Hartvigsen et al. 2023"
 _positive = validators.gt(0)
@@ -22,6 +23,7 @@ class GraceHparams:
         "auto: the last, with an encoder the whole prompt",
         source=f"{_GRACE} (prompt); EasyEdit (last)",
     )
+    eos: bool | None = hparam(None, help=EOS_HELP, source=EOS_SOURCE)
     steps: int = hparam(100, help="largest number of training steps", source=_GRACE, validator=_positive)
     stop_loss: float = hparam(
         1e-2, help="mean loss a target token at which an edit is done", validator=validators.ge(0)

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from editcore.authoring.models import Item
 from editcore.authoring.records import record_parts
 from editcore_grace.codebook import Trial
 from editcore_grace.hparams import GraceHparams
 from editcore_grace.texts import in_order
 from editcore_grace.training import read, train
 from editcore_hooks import EditRequest, Location, Payload, Site, Update, UsageError
+from editcore_keyvalue.answers import answer
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -29,7 +29,7 @@ def compute_each(
     found = []
     for start in range(0, len(requests), TOGETHER):
         some = requests[start : start + TOGETHER]
-        items: list[Item] = [(row.prompt_ids, row.target_ids) for row in map(session.encode, some)]
+        items = [answer(session, request, hparams.eos) for request in some]
         layer = read(session, items, site)
         if hparams.init == "warm":
             first = layer.outputs

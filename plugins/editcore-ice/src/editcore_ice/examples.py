@@ -6,8 +6,8 @@ from zlib import crc32
 
 from attrs import field, frozen
 
-from editcore.authoring.models import Item, end_ids
-from editcore_ft.objective import Example, TrainingRow, ended
+from editcore.authoring.models import Item, end_ids, ended
+from editcore_ft.objective import Example, TrainingRow
 from editcore_hooks import EditRequest, UsageError
 from editcore_ice.hparams import IceHparams
 from editcore_ice.statements import contexts_of, with_context
@@ -49,7 +49,7 @@ def _example(session: "Session", index: int, request: EditRequest, hparams: IceH
     encoded = session.encode(request)
     q, target = encoded.prompt_ids, encoded.target_ids
     answer = target[:-1] if encoded.encoder_decoder and len(target) > 1 else target  # a decoder of its own says its end
-    full = ended(session, request, target) if hparams.eos else target
+    full = ended(target, session.tokenizer, request.template, hparams.eos)
     given = answer if hparams.sample_after == "target" else ()
     seed = crc32(repr((session.seed, q, target)).encode())
     contexts = contexts_of(session, request, hparams, seed)

@@ -13,6 +13,12 @@ TOKENS_PER_WIDTH: Final = 10
 (arXiv:2506.04226 finds 2 to 10)."""
 LEAST_TOKENS: Final = 20_000
 
+EOS_HELP: Final = (
+    "end the answer with the token that ends a text, or in a chat the turn, if the tokenizer has one, so that free "
+    "generation stops after it; none: in a chat"
+)
+EOS_SOURCE: Final = "arXiv:2509.22072, for fine-tuning"
+
 positive = validators.gt(0)
 not_negative = validators.ge(0)
 
@@ -57,9 +63,8 @@ class KeyValueHparams:
     )
     eos: bool | None = hparam(
         None,
-        help="end the answer with the token that ends a text, or in a chat the turn, if the tokenizer has one, so that "
-        "free generation stops after it; none: in a chat; see the README of editcore-keyvalue for what it costs",
-        source="arXiv:2509.22072, for fine-tuning",
+        help=f"{EOS_HELP}; see the README of editcore-keyvalue for what it costs",
+        source=EOS_SOURCE,
     )
     context_lengths: tuple[int, ...] = hparam(
         (5, 10), help="lengths in tokens of the sampled contexts", source="Meng et al. 2022, appendix E.5; code"

@@ -12,7 +12,7 @@ import torch
 from attrs import frozen
 from torch import Tensor
 
-from editcore.authoring.models import Batch, Positions, align, encode, encode_request, end_ids, token_index
+from editcore.authoring.models import Batch, Positions, align, encode, encode_request, ended, token_index
 from editcore_hooks import EditRequest
 from editcore_keyvalue.contexts import in_context
 
@@ -62,13 +62,11 @@ def edit_rows(
 ) -> EditRows:
     """Build the rows of `request`; `token` names the position that is edited. With `eos` the answer ends: the token
     that ends a text, or in a chat the turn, is the last of the target where there is one. None: in a chat."""
-    chat = request.template is not None and request.template.chat
-    ended = chat if eos is None else eos
-    end = end_ids(session.tokenizer, request.template) if ended else ()
     rows = []
     for context in contexts:
         whole = encode_request(session.tokenizer, in_context(request, context))
-        ids, begin = whole.ids + end, whole.target.start
+        begin = whole.target.start
+        ids = whole.prompt_ids + ended(whole.target_ids, session.tokenizer, request.template, eos)
         scored = tuple(range(begin - 1, len(ids) - 1))
         rows.append(TokenRow(ids[:-1], token_index(whole, token), scored, ids[begin:]))
     kl = encode(session.tokenizer, KL_PROMPT, request.subject)

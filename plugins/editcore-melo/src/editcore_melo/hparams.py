@@ -6,6 +6,7 @@ import attrs
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
+from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE
 
 _CODE: Final = "code of Yu et al. 2024"
 _positive = validators.gt(0)
@@ -57,6 +58,7 @@ class MeloHparams:
     )
     background: int = hparam(100, help="unrelated prompts, whose answers should stay", validator=_positive)
     lr: float = hparam(1e-2, help="Adam's step size", symbol="η", source=f"{_CODE}, T5", validator=_positive)
+    eos: bool | None = hparam(None, help=EOS_HELP, source=EOS_SOURCE)
     steps: int = hparam(50, help="largest number of training steps", source=_CODE, validator=_positive)
     halve_every: int = hparam(
         20, help="steps after which the step size is halved", source=f"{_CODE}, T5", validator=_positive

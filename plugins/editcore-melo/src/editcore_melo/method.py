@@ -10,6 +10,7 @@ from torch import Tensor
 from editcore.authoring.models import Tap, Trace, target_logits
 from editcore.authoring.records import record_parts
 from editcore_hooks import EditRequest, Location, Payload, Site, Update, UsageError
+from editcore_keyvalue.answers import answer
 from editcore_keyvalue.ordered import in_order
 from editcore_keyvalue.unrelated import same_question, unrelated
 from editcore_melo.hparams import MeloHparams
@@ -45,13 +46,12 @@ def _computed(
 ) -> list[dict[str, Any]]:
     """Key, radius, number of the block, its factors and the loss of each request."""
     reads, acts = places(session, location, h)
-    encoded = [session.encode(request) for request in requests]
-    keys = read(session, reads, [one.prompt_ids for one in encoded])  # (N, d)
+    rows = [answer(session, request, h.eos) for request in requests]
+    keys = read(session, reads, [prompt for prompt, _ in rows])  # (N, d)
     radii = _radii(session, reads, requests, keys, h)
     found: list[dict[str, Any]] = []
     for start, end in portions(block):
-        items = [(one.prompt_ids, one.target_ids) for one in encoded[start:end]]
-        made = train(session, items, [b - block[start] for b in block[start:end]], reads, acts, h)
+        made = train(session, rows[start:end], [b - block[start] for b in block[start:end]], reads, acts, h)
         for i in range(start, end):
             own = block[i] - block[start]
             factors = {site: (a[own], b[own]) for site, (a, b) in made.factors.items()}

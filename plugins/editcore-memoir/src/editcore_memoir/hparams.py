@@ -5,6 +5,7 @@ from typing import Final, Literal
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
+from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE
 
 _CODE: Final = "configuration of arXiv:2506.07899"
 _positive = validators.gt(0)
@@ -48,6 +49,7 @@ class MemoirHparams:
         validator=_positive,
     )  # fmt: skip
     permutation: int = hparam(0, help="seed of the permutation of columns", symbol="π", validator=_not_negative)
+    eos: bool | None = hparam(None, help=EOS_HELP, source=EOS_SOURCE)
     steps: int = hparam(30, help="largest number of passes over the requests", source=_CODE, validator=_positive)
     lr: float = hparam(1.0, help="step size of gradient descent", symbol="η", source=_CODE, validator=_positive)
     clip: float = hparam(1.0, help="largest norm of a gradient", source=_CODE, validator=_positive)

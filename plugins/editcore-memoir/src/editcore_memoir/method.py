@@ -37,7 +37,7 @@ def compute(session: "Session", requests: Sequence[EditRequest], location: Locat
     columns = masks.any(0).nonzero()[:, 0]  # (U,)
     settings = FtHparams(
         objective="target_only",
-        eos=False,
+        eos=hparams.eos,
         context_templates=hparams.context_templates,
         context_count=hparams.context_count,
         context_length=hparams.context_length,

@@ -3,6 +3,7 @@
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
+from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE
 
 _CODE = "code of Huang et al. 2023"
 _PAPER = "Huang et al. 2023"
@@ -59,6 +60,7 @@ class TPatcherHparams:
     lr: float = hparam(1e-2, help="Adam's step size", symbol="η", source=_CODE, validator=_positive)
     weight_decay: float = hparam(0.01, help="Adam's weight decay", source=_CODE, validator=_not_negative)
     clip: float = hparam(5.0, help="largest norm of a gradient", source=_CODE, validator=_positive)
+    eos: bool | None = hparam(None, help=EOS_HELP, source=EOS_SOURCE)
     steps: int = hparam(2000, help="steps at most", source=_CODE, validator=_positive)
     first_check: int = hparam(100, help="step from which on training may end", source=_CODE, validator=_positive)
     check_every: int = hparam(

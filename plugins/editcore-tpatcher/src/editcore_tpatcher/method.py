@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from editcore.authoring.models import Item, Mlp, Tap, TargetLogits, Trace, cached_logits, mlp_of
+from editcore.authoring.models import Mlp, Tap, TargetLogits, Trace, cached_logits, mlp_of
 from editcore.authoring.patches import units_payload
 from editcore_hooks import EditRequest, Location, Site, State, Update, UsageError
+from editcore_keyvalue.answers import answer
 from editcore_keyvalue.contexts import contexts_for, in_context
 from editcore_tpatcher.hparams import TPatcherHparams
 from editcore_tpatcher.losses import silent_margin
@@ -31,10 +32,7 @@ def compute_update(
     block, mlp = mlp_at(session, location)
     site = Site("mlp_out", block.layer, block.stack)
     contexts = contexts_for(session, hparams)
-    rows: list[Item] = []
-    for context in contexts:
-        encoded = session.encode(in_context(request, context))
-        rows.append((encoded.prompt_ids, encoded.target_ids))
+    rows = [answer(session, in_context(request, context), hparams.eos) for context in contexts]
     # an owner each: a row must hold one item, since the states are kept by item
     logits = cached_logits(session.anatomy, rows, [site], owners=range(len(rows)))
     found, states = _read(session, mlp, logits, len(rows))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from editcore.authoring.models import Place, Tap, Trace, forward, pad
 from editcore_hooks import EditRequest, Site
+from editcore_keyvalue.answers import answer
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -33,23 +34,28 @@ class Features:
 
 
 def features(
-    session: "Session", requests: Sequence[EditRequest], sites: Sequence[Site], all_tokens: bool
+    session: "Session",
+    requests: Sequence[EditRequest],
+    sites: Sequence[Site],
+    all_tokens: bool,
+    eos: bool | None = None,
 ) -> tuple[Mapping[Site, Features], float]:
     """Features of every site, the edits in their order, and the mean loss of a target token.
 
     The loss is summed over target tokens, where the published code takes the mean of ten edits: so an edit's features
     do not depend on the company it is in, and the normaliser takes the scale out.
     """
-    encoded = [session.encode(request) for request in requests]
-    rows = [list(each.ids[:-1]) for each in encoded]
+    prompts, targets = zip(*(answer(session, request, eos) for request in requests), strict=True)
+    rows = [[*prompt, *target[:-1]] for prompt, target in zip(prompts, targets, strict=True)]
+    scored_of = [range(len(prompt) - 1, len(row)) for prompt, row in zip(prompts, rows, strict=True)]
     order = sorted(range(len(rows)), key=lambda i: len(rows[i]))
     found: dict[Site, dict[int, tuple[Tensor, Tensor]]] = {site: {} for site in sites}
     total = 0.0
     for chosen in _batches([len(rows[i]) for i in order]):
         some = [order[i] for i in chosen]
         batch = pad([rows[i] for i in some]).to(session.device)
-        scored = [(r, t - 1) for r, i in enumerate(some) for t in encoded[i].target]
-        labels = torch.tensor([token for i in some for token in encoded[i].target_ids], device=session.device)
+        scored = [(r, t) for r, i in enumerate(some) for t in scored_of[i]]
+        labels = torch.tensor([token for i in some for token in targets[i]], device=session.device)
         at = tuple(torch.tensor(scored, device=session.device).unbind(1))
         leaves: dict[Site, Tensor] = {}
 
@@ -67,14 +73,14 @@ def features(
         gradients = torch.autograd.grad(loss, [leaves[site] for site in sites])
         total += float(loss.detach())
         for r, i in enumerate(some):
-            tokens = range(len(rows[i])) if all_tokens else [t - 1 for t in encoded[i].target]
+            tokens = range(len(rows[i])) if all_tokens else scored_of[i]
             for site, gradient in zip(sites, gradients, strict=True):
                 found[site][i] = (trace.input(site)[r, tokens].float(), gradient[r, tokens].float())
     made = {
         site: Features(*(torch.cat([parts[i][which] for i in range(len(rows))]) for which in (0, 1)))
         for site, parts in found.items()
     }
-    return made, total / sum(len(each.target) for each in encoded)
+    return made, total / sum(map(len, targets))
 
 
 def _batches(lengths: Sequence[int]) -> list[list[int]]:

@@ -5,7 +5,7 @@ from typing import Literal
 from attrs import frozen
 
 from editcore_hooks import hparam
-from editcore_keyvalue.hparams import positive
+from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE, positive
 
 
 @frozen
@@ -16,6 +16,7 @@ class UltraEditHparams:
     parts: tuple[Literal["mlp_in", "mlp_gate", "mlp_out"], ...] = hparam(
         ("mlp_out",), help="projections of a block's MLP that are edited", source="code"
     )
+    eos: bool | None = hparam(None, help=EOS_HELP, source=EOS_SOURCE)
     lr: float = hparam(
         1e-6, help="size of the step against the gradient", symbol="η", source="code", validator=positive
     )

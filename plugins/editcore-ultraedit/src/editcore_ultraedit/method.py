@@ -25,7 +25,7 @@ def compute(
         raise UsageError("there is nothing to edit", hint="give at least one request, and --set layers=…")
     for site in location.sites:
         session.anatomy.path(site)
-    found, loss = features(session, requests, location.sites, hparams.tokens == "all")
+    found, loss = features(session, requests, location.sites, hparams.tokens == "all", hparams.eos)
     ordered = list(found.items())
     own: dict[str, Moments] = {}
     for shape in dict.fromkeys(shape_of(each) for _, each in ordered):

@@ -5,6 +5,7 @@ from typing import Literal
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
+from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE
 
 _PAPER = "Wang et al. 2024, arXiv:2405.14768"
 _positive = validators.gt(0)
@@ -50,6 +51,7 @@ class WiseHparams:
     lr: float = hparam(
         0.3, help="step size of gradient descent", symbol="η", source=f"{_PAPER} (1.0)", validator=_positive
     )
+    eos: bool | None = hparam(None, help=EOS_HELP, source=EOS_SOURCE)
     steps: int = hparam(70, help="steps of an edit at most", source=_PAPER, validator=_positive)
     stop_loss: float = hparam(0.02, help="loss at which an edit is done", source=_PAPER, validator=_not_negative)
     mask_ratio: float = hparam(

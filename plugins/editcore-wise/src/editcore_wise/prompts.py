@@ -9,6 +9,7 @@ from attrs import evolve
 from editcore.authoring.models import Item, encode_prompt
 from editcore_hooks import EditRequest
 from editcore_keyvalue.alike import alike
+from editcore_keyvalue.answers import answer
 from editcore_keyvalue.contexts import contexts_for, in_context, made_up
 from editcore_wise.hparams import WiseHparams
 from editcore_wise.scale import texts
@@ -22,8 +23,8 @@ POOL: Final = 64
 
 def edit_rows(session: "Session", request: EditRequest, hparams: WiseHparams) -> list[Item]:
     """Ids of prompt and target, the bare prompt first."""
-    encoded = [session.encode(in_context(request, context)) for context in contexts_for(session, hparams)]
-    return [(row.prompt_ids, row.target_ids) for row in encoded]
+    contexts = contexts_for(session, hparams)
+    return [answer(session, in_context(request, context), hparams.eos) for context in contexts]
 
 
 def irrelevant_rows(

@@ -28,6 +28,19 @@ def end_ids(tokenizer: "PreTrainedTokenizerBase", template: ChatTemplate | None 
     return () if tokenizer.eos_token_id is None else (int(tokenizer.eos_token_id),)
 
 
+def ended(
+    target: tuple[int, ...],
+    tokenizer: "PreTrainedTokenizerBase",
+    template: ChatTemplate | None = None,
+    eos: bool | None = None,
+) -> tuple[int, ...]:
+    """The ids of a target with the id that ends the answer, if it has none yet. `eos` None: in a chat only."""
+    if eos is False or (eos is None and not (template is not None and template.chat)):
+        return target
+    end = end_ids(tokenizer, template)
+    return target if target[len(target) - len(end) :] == end else target + end
+
+
 def _after_reply(tokenizer: "PreTrainedTokenizerBase", template: ChatTemplate) -> str:
     system = [] if template.system is None else [{"role": "system", "content": template.system}]
     turns = [*system, {"role": "user", "content": "?"}, {"role": "assistant", "content": _REPLY}]

@@ -5,6 +5,7 @@ from typing import Literal
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
+from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE
 
 _GRACE = "code of Hartvigsen et al. 2023"
 _positive = validators.gt(0)
@@ -21,6 +22,7 @@ class GatedHparams:
         help="tokens whose output is replaced: the last of the prompt, all of the prompt, or the answer too; "
         "auto: the last, with an encoder the whole prompt",
     )
+    eos: bool | None = hparam(None, help=EOS_HELP, source=EOS_SOURCE)
     steps: int = hparam(100, help="largest number of training steps", source=_GRACE, validator=_positive)
     lr: float = hparam(0.1, help="Adam's step size", symbol="η", source=_GRACE, validator=_positive)
     stop_loss: float = hparam(

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from editcore.authoring.models import Item
 from editcore.authoring.records import record_parts
 from editcore_grace.gated.hparams import GatedHparams
 from editcore_grace.gated.states import shut_states
@@ -12,6 +11,7 @@ from editcore_grace.method import one_site, settle
 from editcore_grace.texts import in_order
 from editcore_grace.training import read
 from editcore_hooks import EditRequest, Location, Payload, Update
+from editcore_keyvalue.answers import answer
 
 if TYPE_CHECKING:
     from editcore_hooks import Session
@@ -24,7 +24,7 @@ def compute_update(
     (site,) = one_site(location)
     replace = settle(session, hparams.replace)
     ordered = in_order(requests, lambda request: (request.rendered().text, request.target_new))
-    items: list[Item] = [(row.prompt_ids, row.target_ids) for row in map(session.encode, ordered)]
+    items = [answer(session, request, hparams.eos) for request in ordered]
     layer = read(session, items, site)
     shut = shut_states(session, ordered, site, hparams)
     made = train(session, items, site, replace, layer, shut, hparams)

@@ -1,0 +1,38 @@
+"""What a search found, in words: the settings, their score, and what is wrong with edits by them."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from editcore.tuning.search import Search, Trial
+from editcore.tuning.task import HOLDS_SCORE
+from editcore.tuning.trial import Summary
+
+_WRONG: Final = {
+    "target": "many edits by them do not take",
+    "general": "edits by them hold in few other wordings",
+    "local": "edits by them change the answers to other facts",
+}
+
+
+def outcome(search: Search, best: Trial) -> list[str]:
+    """A line on the best settings, and one of warning where they are not good enough to edit with."""
+    found = best.summary
+    if found is None:
+        return []
+    tried = sum(bool(trial.outcomes) for trial in search.trials.values())
+    lines = [f"best of {tried} settings: {_words(best.settings)}; score {found.score:.2f} on {found.n} facts"]
+    if found.score < HOLDS_SCORE:
+        lines.append(
+            f"no settings that were tried are good for {search.session.loaded.name} (enough: {HOLDS_SCORE}): "
+            f"{_WRONG[_weakest(found)]}. `editcore methods` lists other methods"
+        )
+    return lines
+
+
+def _words(settings: Mapping[str, Any]) -> str:
+    given = [f"{name} {value}" for name, value in settings.items()]
+    return ", ".join(given) or "the defaults"
+
+
+def _weakest(found: Summary) -> str:
+    return min(_WRONG, key=lambda part: float(getattr(found, part)))
