@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from editcore_calinet.hparams import CalinetHparams
+from editcore_calinet.knowledge import Known
 from editcore_calinet.presets import default_layers, find_preset
 from editcore_calinet.space import space
-from editcore_hooks import EditMethod, EditRequest, Location, Session, Site, State, Tunable, Update, hookimpl
+from editcore_hooks import EditMethod, EditRequest, Location, Metric, Session, Site, State, Tunable, Update, hookimpl
 
 EDITCORE_API = ">=1.0,<2"
 
@@ -44,3 +45,8 @@ class Calinet(EditMethod):
 @hookimpl
 def editcore_register_methods() -> list[type[EditMethod]]:
     return [Calinet]
+
+
+@hookimpl
+def editcore_register_metrics() -> list[type[Metric]]:
+    return [Known]

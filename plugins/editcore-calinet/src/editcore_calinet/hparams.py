@@ -6,6 +6,7 @@ import attrs
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
+from editcore_keyvalue.hparams import OTHERS_HELP
 
 _PAPER: Final = "Dong et al. 2022"
 _CODE: Final = "code of Dong et al. 2022"
@@ -60,7 +61,7 @@ class CalinetHparams:
     others: tuple[str, ...] = hparam((), help="other subjects, whose answers to the same questions should stay")
     other_count: int = hparam(
         16,
-        help="other subjects if none are given: the model makes them up; with an encoder, words of the bundled text",
+        help=OTHERS_HELP,
         validator=not_negative,
     )
     context_templates: tuple[str, ...] = hparam(

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from editcore_hooks import Session
 
 TEXT_LENGTH: Final = 32
+TEXT_PLACES: Final = 8
+"""Places of a text that are held."""
 
 
 @frozen(eq=False)
@@ -43,20 +45,28 @@ def spared(
     """What each batch of requests is held to: the texts, and its own questions; nothing where λ is zero."""
     if not hparams.spare_weight:
         return [() for _ in batches]
-    names = hparams.others or other_subjects(session, hparams.other_count)
     common = _held(session, _texts(session, hparams.text_count))
-    return [(*common, *_held(session, _asked(session, batch, names))) for batch in batches]
+    return [(*common, *_held(session, _asked(session, batch, hparams))) for batch in batches]
 
 
-def _asked(session: "Session", requests: Sequence[EditRequest], names: Sequence[str]) -> list[Item]:
+def _asked(session: "Session", requests: Sequence[EditRequest], hparams: CalinetHparams) -> list[Item]:
     """The questions of the requests in turn, one for each name, or one for each request where these are more. Of the
     answer only the first token is a place."""
     subjects = {request.subject.strip() for request in requests}
-    free = [name for name in names if name.strip() not in subjects]
+    free = [
+        [
+            name
+            for name in hparams.others or other_subjects(session, request, hparams.other_count)
+            if name.strip() not in subjects
+        ]
+        for request in requests
+    ]
     items: list[Item] = []
-    for i in range(max(len(free), len(requests)) if free else 0):
-        request = requests[i % len(requests)]
-        encoded = session.encode(attrs.evolve(request, subject=free[i % len(free)]))
+    for i in range(max(*map(len, free), len(requests))):
+        request, names = requests[i % len(requests)], free[i % len(requests)]
+        if not names:
+            continue
+        encoded = session.encode(attrs.evolve(request, subject=names[i % len(names)]))
         items.append((encoded.prompt_ids, encoded.target_ids[:1]))
     return list(dict.fromkeys((tuple(prompt), tuple(target)) for prompt, target in items))
 
@@ -86,4 +96,5 @@ def _texts(session: "Session", count: int) -> list[Item]:
 
     key = ("calinet texts", session.seed, count)
     texts: list[tuple[int, ...]] = session.cached(key, make, base=True)
-    return [(row[:1], row[1:]) for row in texts if len(row) > 1]
+    # the end of each text: a place costs a row of the vocabulary in every step
+    return [(row[:-TEXT_PLACES], row[-TEXT_PLACES:]) for row in texts if len(row) > TEXT_PLACES]

@@ -39,8 +39,8 @@ def script_of(text: str) -> str:
     return found if counts[found] else USUAL
 
 
-def alike(request: EditRequest, count: int) -> tuple[str, ...]:
-    """At most `count` names in the script of the subject, none of them part of the subject or the other way round."""
+def alike(request: EditRequest, count: int | None = None) -> tuple[str, ...]:
+    """All names, or the first `count`, in the script of the subject, but those that overlap with it."""
     subject = request.subject.casefold()
     apart = (name for name in names()[script_of(request.subject)] if not _overlap(name.casefold(), subject))
     return tuple(apart)[:count]

@@ -18,6 +18,10 @@ EOS_HELP: Final = (
     "generation stops after it; none: in a chat"
 )
 EOS_SOURCE: Final = "arXiv:2509.22072, for fine-tuning"
+OTHERS_HELP: Final = (
+    "other subjects if none are given: so many known names, and as many that the model makes up; with an encoder, "
+    "words of the bundled text"
+)
 
 positive = validators.gt(0)
 not_negative = validators.ge(0)

@@ -1,13 +1,15 @@
 """Prompts that an edit should leave alone: the scale on which a method says that a prompt is near."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 import attrs
 import torch
 
 from editcore.authoring.models import sample, tokenise
-from editcore_hooks import EditRequest
+from editcore_hooks import EditRequest, UsageError
+from editcore_keyvalue.alike import alike
 from editcore_keyvalue.contexts import HALF, made_up
 from editcore_keyvalue.corpus import bundled_text
 
@@ -37,18 +39,33 @@ def unrelated(session: "Session", count: int) -> tuple[tuple[int, ...], ...]:
 def same_question(
     session: "Session", request: EditRequest, count: int, given: Sequence[str] = ()
 ) -> tuple[tuple[int, ...], ...]:
-    """The ids of the prompt of `request` with other subjects: those given, else `count` that are made up."""
-    names = given or other_subjects(session, count)
+    """The ids of the prompt of `request` with other subjects: those given, else those of `other_subjects`."""
+    names = given or other_subjects(session, request, count)
     own = tuple(session.encode(request).prompt_ids)
     free = [name for name in names if name.strip() != request.subject.strip()]
     rows = (tuple(session.encode(attrs.evolve(request, subject=name)).prompt_ids) for name in free)
     return tuple(dict.fromkeys(row for row in rows if row != own))
 
 
-def other_subjects(session: "Session", count: int) -> Sequence[str]:
-    """At most `count` subjects that the unedited model makes up; beside an encoder, where it writes no text of its own,
-    pairs of words of the bundled text."""
-    return _named(count) if session.encoder_decoder else made_up(session, count)
+def other_subjects(session: "Session", request: EditRequest, count: int) -> Sequence[str]:
+    """At most `count` names that people ask about, spread over their kinds, and as many that the unedited model makes
+    up. Beside an encoder, where it writes no text of its own, `count` pairs of words of the bundled text.
+
+    Made-up names are like those of an invented world, and known ones like those that a person asks a real model about:
+    what keeps an edit of France from Germany is a country.
+    """
+    if session.encoder_decoder:
+        return _named(count)
+    known = [name for name in alike(request) if _can_be_written(session, request, name)]
+    spread = dict.fromkeys(known[i * len(known) // count] for i in range(count)) if known else ()
+    return [*spread, *made_up(session, count)]
+
+
+def _can_be_written(session: "Session", request: EditRequest, name: str) -> bool:
+    with suppress(UsageError):
+        session.encode(attrs.evolve(request, subject=name))
+        return True
+    return False
 
 
 def _named(count: int) -> list[str]:

@@ -6,7 +6,7 @@ import attrs
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
-from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE
+from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE, OTHERS_HELP
 
 _CODE: Final = "code of Yu et al. 2024"
 _positive = validators.gt(0)
@@ -53,9 +53,7 @@ class MeloHparams:
         source=f"{_CODE} (absolute)",
     )
     others: tuple[str, ...] = hparam((), help="other subjects, whose answers to the same questions should stay")
-    other_count: int = hparam(
-        16, help="other subjects that the model makes up if none are given", validator=_not_negative
-    )
+    other_count: int = hparam(16, help=OTHERS_HELP, validator=_not_negative)
     background: int = hparam(100, help="unrelated prompts, whose answers should stay", validator=_positive)
     lr: float = hparam(1e-2, help="Adam's step size", symbol="η", source=f"{_CODE}, T5", validator=_positive)
     eos: bool | None = hparam(None, help=EOS_HELP, source=EOS_SOURCE)

@@ -5,7 +5,7 @@ from typing import Final, Literal
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
-from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE
+from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE, OTHERS_HELP
 
 _CODE: Final = "configuration of arXiv:2506.07899"
 _positive = validators.gt(0)
@@ -41,9 +41,7 @@ class MemoirHparams:
         source=f"{_CODE} (absolute)",
     )
     others: tuple[str, ...] = hparam((), help="other subjects, whose answers to the same questions should stay")
-    other_count: int = hparam(
-        16, help="other subjects that the model makes up if none are given", validator=_not_negative
-    )
+    other_count: int = hparam(16, help=OTHERS_HELP, validator=_not_negative)
     background: int = hparam(
         100, help="unrelated prompts: their mean input is subtracted, and their answers should stay", source=_CODE,
         validator=_positive,

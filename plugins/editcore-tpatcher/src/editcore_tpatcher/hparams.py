@@ -3,7 +3,7 @@
 from attrs import frozen, validators
 
 from editcore_hooks import hparam
-from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE
+from editcore_keyvalue.hparams import EOS_HELP, EOS_SOURCE, OTHERS_HELP
 
 _CODE = "code of Huang et al. 2023"
 _PAPER = "Huang et al. 2023"
@@ -75,7 +75,7 @@ class TPatcherHparams:
     others: tuple[str, ...] = hparam((), help="other subjects for the same question, whose states join the memory")
     other_count: int = hparam(
         64,
-        help="other subjects if none are given: the model makes them up; with an encoder, words of the bundled text",
+        help=OTHERS_HELP,
         validator=_not_negative,
     )
     context_templates: tuple[str, ...] = hparam(

@@ -89,7 +89,7 @@ def text_states(session: "Session", mlp: Mlp, layer: int, hparams: TPatcherHpara
 def other_states(session: "Session", request: EditRequest, mlp: Mlp, hparams: TPatcherHparams) -> Tensor:
     """The states of `request` with other subjects, (n, d): from the last token of the subject on, or the decoder's."""
     given = [other for other in hparams.others if other.strip() != request.subject.strip()]
-    names = given or other_subjects(session, hparams.other_count)
+    names = given or other_subjects(session, request, hparams.other_count)
     if not names:
         return torch.zeros(0, mlp.hidden_size, device=session.device)
     rows = [session.encode(evolve(request, subject=name)) for name in names]

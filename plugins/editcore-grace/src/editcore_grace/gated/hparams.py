@@ -34,7 +34,9 @@ class GatedHparams:
         32, help="neutral passages for whose beginnings the gate must not open", validator=validators.ge(0)
     )
     others: int = hparam(
-        16, help="made-up subjects for which the gate must not open in the same prompt", validator=validators.ge(0)
+        16,
+        help="known names, and as many made-up subjects, for which the gate must not open in the same prompt",
+        validator=validators.ge(0),
     )
 
 

@@ -24,9 +24,13 @@ def shut_states(session: "Session", requests: Sequence[EditRequest], site: Site,
     """States (n, d_in) for which the gate must not open, float32: beginnings of passages, and other subjects."""
     key = ("gated passages", site, hparams.passages)
     found = [session.cached(key, lambda: _passages(session, site, hparams.passages))]
-    names = other_subjects(session, hparams.others)
     taken = {request.subject.strip() for request in requests}
-    others = [evolve(request, subject=name) for request in requests for name in names if name.strip() not in taken]
+    others = [
+        evolve(request, subject=name)
+        for request in requests
+        for name in other_subjects(session, request, hparams.others)
+        if name.strip() not in taken
+    ]
     rows = [session.encode(request) for request in others]
     items = list(dict.fromkeys((tuple(row.prompt_ids), tuple(row.target_ids[:1])) for row in rows))
     if items:
