@@ -74,6 +74,14 @@ def test_other_forms_are_factorised_or_refused(folder: Folder, make_patch: Make,
     assert json.loads((tmp_path / "a" / "adapter_config.json").read_text())["lora_alpha"] == max(adapter.ranks.values())
 
 
+@pytest.mark.parametrize("form", ["dense", "sparse", "rows", "low_rank"])
+def test_a_change_beyond_32_bit_floats_is_refused(folder: Folder, make_patch: Make, tmp_path: Path, form: str) -> None:
+    root = folder("llama")
+    with pytest.raises(EditcoreError, match="overflows F32"):
+        write_adapter(make_patch(root, KEYS["llama"][0], form=form, scale=1e200), Checkpoint.open(root), tmp_path / "a")
+    assert not (tmp_path / "a").exists()
+
+
 def test_what_no_adapter_holds_is_refused(folder: Folder, make_patch: Make, tmp_path: Path) -> None:
     root = folder("gpt2")
     with pytest.raises(UsageError, match="weight of Embedding"):

@@ -103,6 +103,7 @@ def require_adaptable(patch: Patch, max_rank: int, tolerance: float) -> None:
             what = f"{target.form.name}, which is not a delta" if target.form.exclusive else "not a matrix"
             raise UsageError(f"{key} is {what}", hint="editcore export PATCH --to merged")
         if not target.form.factored and min(target.shape) <= _SMALL:
+            norm(whole(patch.deltas(key)), key)  # raises for what overflows
             _require_factors(key, dense_sum(patch.deltas(key), target.shape), max_rank, tolerance)
 
 
