@@ -7,7 +7,7 @@ from editcore.patches.file.patch import PatchHeader
 def taken_back(patch: PatchHeader) -> str:
     """The edits of a patch that go with it, as a clause."""
     inside = len(contents(patch) - {patch.patch_id})
-    n = len(patch.about.get("requests") or ())
+    n = len(patch.objects("requests"))
     edits = f"its {n} edits go together" if n > 1 else "its edit goes"
     if inside:
         edits = f"the edits of the {inside} patches that it was squashed from go together"
