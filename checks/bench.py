@@ -19,6 +19,7 @@ from editcore_bench.runs.prepared import prepare
 from editcore_bench.runs.run import run as run_cells
 from editcore_bench.spec.reading import Choice, read_spec
 from editcore_bench.spec.shipped import Shipped, shipped_specs
+from editcore_bench.spec.values import BASELINE
 
 TWICE: Final = "time"
 """The spec that is run twice: the shortest."""
@@ -56,6 +57,7 @@ def _run(spec: Shipped, out: Path) -> RunFolder:
 
 def _untrained(spec: Shipped) -> tuple[str, ...]:
     """The methods to run where some of the spec's need a training; empty: all of them."""
-    named = [method.name for method in read_spec(spec.path, registry()).methods]
+    methods = read_spec(spec.path, registry()).methods
+    named = [method.name for method in methods if not method.name.startswith(BASELINE)]
     ready = [name for name in named if "training" not in Abilities.of(registry().method(name)).needs]
     return tuple(ready) if ready != named else ()

@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from editcore_calinet.hparams import CalinetHparams
-from editcore_calinet.knowledge import Known
 from editcore_calinet.presets import default_layers, find_preset
 from editcore_calinet.space import space
 from editcore_hooks import EditMethod, EditRequest, Location, Metric, Session, Site, State, Tunable, Update, hookimpl
@@ -49,4 +48,6 @@ def editcore_register_methods() -> list[type[EditMethod]]:
 
 @hookimpl
 def editcore_register_metrics() -> list[type[Metric]]:
+    from editcore_calinet.knowledge import Known
+
     return [Known]
