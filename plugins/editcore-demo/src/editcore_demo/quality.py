@@ -4,15 +4,18 @@ import argparse
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from editcore import EditOptions, Session
-from editcore import open as open_model
 from editcore.authoring.evaluation import harmonic, parse_case, wilson
 from editcore.authoring.settings import settings_mapping
+from editcore.authoring.sources import settle
 from editcore_demo import cases, model_path
 from editcore_hooks import Case, Report
+
+if TYPE_CHECKING:
+    from editcore import EditOptions, Session
 
 TOGETHER = 32
 METRICS = ("pref.es@1", "pref.ps@1", "pref.ns@1")
@@ -28,7 +31,7 @@ class Quality:
     seconds_per_edit: float
 
 
-def quality(session: Session, chosen: Sequence[Case], options: EditOptions, at_once: int = 1) -> Quality:
+def quality(session: "Session", chosen: Sequence[Case], options: "EditOptions", at_once: int = 1) -> Quality:
     """Edit the cases from the base, `at_once` in one patch, score each on its patch, restore.
 
     A metric counts the cases that have prompts for it.
@@ -60,7 +63,7 @@ def quality(session: Session, chosen: Sequence[Case], options: EditOptions, at_o
     return Quality((*reports, harmonic(reports), exact), len(chosen), seconds / len(chosen))
 
 
-def _scores(session: Session, case: Case) -> list[tuple[str, float]]:
+def _scores(session: "Session", case: Case) -> list[tuple[str, float]]:
     metrics = [METRICS[0], EXACT, *([METRICS[1]] if case.rephrases else [])]
     metrics += [METRICS[2]] if case.locality.get("neighbour") else []
     return [(report.metric, report.value) for report in session.evaluate([case], metrics)]
@@ -72,6 +75,9 @@ def _report(metric: str, values: Sequence[float]) -> Report:
 
 
 def main() -> None:
+    settle()  # before torch is loaded
+    from editcore import EditOptions
+    from editcore import open as open_model
     from editcore.authoring.commands import Output
 
     parser = argparse.ArgumentParser(prog="python -m editcore_demo.quality", description=__doc__)
