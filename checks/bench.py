@@ -1,6 +1,6 @@
-"""The tables of every spec that ships, on the bundled model; and one of them run twice, for equal rows.
+"""The tables of every spec that ships, on the bundled model and few cases; and one of them run twice, for equal rows.
 
-Methods that need a training are left out; `benchmarks/results/twelve.md` has their rows.
+They show that each spec runs; the pages of `benchmarks/results` have the figures of more cases. Methods that need a training are left out; `benchmarks/results/twelve.md` has their rows.
 """
 
 import tempfile
@@ -21,6 +21,8 @@ from editcore_bench.spec.reading import Choice, read_spec
 from editcore_bench.spec.shipped import Shipped, shipped_specs
 from editcore_bench.spec.values import BASELINE
 
+CASES: Final = 8
+"""Cases of each dataset, or as many as the spec writes at once."""
 TWICE: Final = "time"
 """The spec that is run twice: the shortest."""
 
@@ -48,11 +50,17 @@ def run() -> list[str]:
 
 def _run(spec: Shipped, out: Path) -> RunFolder:
     silence = Silence()
-    prepared = prepare(read_spec(spec.path, registry(), Choice(methods=_untrained(spec))), registry())
+    choice = Choice(methods=_untrained(spec), n=_enough(spec))
+    prepared = prepare(read_spec(spec.path, registry(), choice), registry())
     ended = run_cells(prepared, out, Processes(2), silence.say, lambda total: silence.progress("", total))
     if ended.failed:
         raise RuntimeError(f"{spec.name}: {ended.failed[0]}")
     return ended.folder
+
+
+def _enough(spec: Shipped) -> int:
+    protocols = read_spec(spec.path, registry()).protocols
+    return max(CASES, *(max(one.size, *one.checkpoints, 0) for one in protocols))
 
 
 def _untrained(spec: Shipped) -> tuple[str, ...]:
