@@ -1,6 +1,7 @@
 """The tables of every spec that ships, on the bundled model and few cases; and one of them run twice, for equal rows.
 
-They show that each spec runs; the pages of `benchmarks/results` have the figures of more cases. Methods that need a training are left out; `benchmarks/results/twelve.md` has their rows.
+They show that each spec runs; the pages of `benchmarks/results` have the figures of more cases. Methods that need a
+training are left out; `benchmarks/results/twelve.md` has their rows.
 """
 
 import tempfile
