@@ -6,7 +6,7 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 import editcore
-from editcore.models.tokens.ends import end_ids
+from editcore.models.tokens.ends import end_ids, ended
 from editcore_hooks import ChatTemplate
 
 TURNS = (
@@ -49,3 +49,15 @@ def test_a_template_that_shows_no_end_leaves_the_end_of_text(
 def test_a_tokenizer_without_an_end_gives_none(tokenizer: PreTrainedTokenizerBase) -> None:
     tokenizer.eos_token = None
     assert end_ids(tokenizer) == ()
+
+
+def test_an_answer_is_ended_where_it_is_asked_for_and_once(tokenizer: PreTrainedTokenizerBase) -> None:
+    tokenizer.add_special_tokens({"pad_token": "<pad>"})
+    tokenizer.chat_template = TURNS
+    text, turn = end_ids(tokenizer), end_ids(tokenizer, ChatTemplate())
+    assert ended((7,), tokenizer) == (7,)
+    assert ended((7,), tokenizer, ChatTemplate(chat=False)) == (7,)
+    assert ended((7,), tokenizer, ChatTemplate()) == (7, *turn)
+    assert ended((7,), tokenizer, ChatTemplate(), eos=False) == (7,)
+    assert ended((7,), tokenizer, eos=True) == (7, *text)
+    assert ended((7, *text), tokenizer, eos=True) == (7, *text)

@@ -1,30 +1,39 @@
-"""Prompts that an edit should leave alone."""
+"""Other subjects that an edit should spare: known names in the script of the subject, and made-up ones."""
 
 from pathlib import Path
 
+import pytest
+
 import editcore
-from editcore.testing.tiny import tiny_model
 from editcore_hooks import EditRequest
-from editcore_keyvalue.unrelated import pieces, same_question, unrelated
+from editcore_keyvalue.alike import alike
+from editcore_keyvalue.contexts import made_up
+from editcore_keyvalue.unrelated import other_subjects, same_question
 
-REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot")
-
-
-def test_unrelated_prompts_are_the_same_each_time_and_short(gpt2_folder: Path) -> None:
-    found = unrelated(editcore.open(gpt2_folder), 8)
-    assert found == unrelated(editcore.open(gpt2_folder), 8)
-    assert 1 < len(found) == len(set(found)) <= 8
+REQUEST = EditRequest("The capital of {} is", "France", "Rome")
 
 
-def test_the_same_question_is_asked_of_others_only(gpt2_folder: Path) -> None:
-    session = editcore.open(gpt2_folder)
-    (one,) = same_question(session, REQUEST, 4, ("Ada Marlow", "Bo Quist", "Bo Quist"))
-    assert one == tuple(session.tokenizer("Bo Quist works as a")["input_ids"])
+@pytest.fixture(scope="module")
+def session(llama_folder: Path) -> editcore.Session:
+    return editcore.open(llama_folder)
 
 
-def test_with_an_encoder_they_come_from_the_bundled_text(tmp_path: Path) -> None:
-    session = editcore.open(tiny_model("t5", tmp_path))
-    assert len(pieces(5)) == len(set(pieces(5))) == 5
-    end = session.tokenizer.eos_token_id
-    for row in (*unrelated(session, 5), *same_question(session, REQUEST, 5)):
-        assert row[-1] == end
+def test_known_names_are_spread_over_their_kinds_and_stand_before_made_up_ones(session: editcore.Session) -> None:
+    found = list(other_subjects(session, REQUEST, 8))
+    invented = list(made_up(session, 8))
+    known = found[: len(found) - len(invented)]
+    assert found[len(known) :] == invented
+    listed = alike(REQUEST)
+    assert len(known) == 8
+    assert set(known) <= set(listed)
+    assert "France" not in known
+    assert listed.index(known[-1]) > len(listed) // 2
+
+
+def test_none_are_found_where_none_are_asked_for(session: editcore.Session) -> None:
+    assert list(other_subjects(session, REQUEST, 0)) == []
+
+
+def test_names_that_are_given_take_the_place_of_both(session: editcore.Session) -> None:
+    asked = EditRequest("{} works as a", "Ada Marlow", "pilot")
+    assert len(same_question(session, asked, 8, ("Bo Quist", "Cleo Tolland"))) == 2
