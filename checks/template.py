@@ -77,7 +77,7 @@ def _edited(place: Path, bare: Path, environment: dict[str, str]) -> str:
         place, environment,
     )  # fmt: skip
     assert (place / "fact.safetensors").is_file()
-    return f"The demo model edited with it: `{said.strip().splitlines()[0]}`."
+    return f"The demo model edited with it: `{said.strip().splitlines()[0].rpartition('/')[2]}`."
 
 
 def _updated(folder: Path, bare: Path, environment: dict[str, str]) -> str:
