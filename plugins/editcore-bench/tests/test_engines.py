@@ -17,13 +17,22 @@ LESS = (("  - batch: [2, 6]\n", ""), ("  - sequential: [1, 3, 6]\n    gap: 2\n",
 SEQUENCE = (*LESS, ("  - single\n", ""))
 
 
-def values(out: Path) -> list[tuple[str, str, str, float | None]]:
+Values = list[tuple[str, str, str, float | None]]
+
+
+def values(out: Path) -> Values:
     folder = RunFolder.open(out)
     return [
         (record.cell.protocol.kind, row["metric"], row["prompt"], row["value"])
         for record in folder.records()
         for row in folder.rows(record.cell)
     ]
+
+
+def agree(found: Values, expected: Values) -> None:
+    """Equal but for the last digits: a worker may have another number of threads, and sums depend on it."""
+    assert [row[:3] for row in found] == [row[:3] for row in expected]
+    assert [row[3] for row in found] == pytest.approx([row[3] for row in expected], rel=1e-3, abs=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +46,7 @@ def here(run_spec: Any, write_spec: Any, tmp_path_factory: pytest.TempPathFactor
 def test_two_processes_find_what_one_finds(here: Path, run_spec: Any, write_spec: Any, tmp_path: Path) -> None:
     outcome = run_spec(write_spec(tmp_path, *LESS), tmp_path / "out", Processes(2))
     assert len(outcome.done) == 4
-    assert values(tmp_path / "out") == values(here)
+    agree(values(tmp_path / "out"), values(here))
 
 
 @frozen
@@ -64,5 +73,4 @@ def test_two_workers_of_ray_find_what_one_process_finds(
     pytest.importorskip("ray", reason="Ray is not installed: `make check` installs it and runs this")
     outcome = run_spec(write_spec(tmp_path, *SEQUENCE), tmp_path / "out", OnRay(2))
     assert len(outcome.done) == 2
-    found = values(tmp_path / "out")
-    assert found == [row for row in values(here) if row[0] == "sequential"]
+    agree(values(tmp_path / "out"), [row for row in values(here) if row[0] == "sequential"])
