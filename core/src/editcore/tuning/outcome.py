@@ -14,19 +14,18 @@ _WRONG: Final = {
 }
 
 
-def outcome(search: Search, best: Trial) -> list[str]:
-    """A line on the best settings, and one of warning where they are not good enough to edit with."""
-    found = best.summary
+def say_outcome(search: Search, best: Trial) -> None:
+    """Report the best settings, and warn where they are not good enough to edit with."""
+    session, found = search.session, best.summary
     if found is None:
-        return []
+        return
     tried = sum(bool(trial.outcomes) for trial in search.trials.values())
-    lines = [f"best of {tried} settings: {_words(best.settings)}; score {found.score:.2f} on {found.n} facts"]
+    session.say(f"best of {tried} settings: {_words(best.settings)}; score {found.score:.2f} on {found.n} facts")
     if found.score < HOLDS_SCORE:
-        lines.append(
-            f"no settings that were tried are good for {search.session.loaded.name} (enough: {HOLDS_SCORE}): "
+        session.warn(
+            f"no settings that were tried are good for {session.loaded.name} (enough: {HOLDS_SCORE}): "
             f"{_WRONG[_weakest(found)]}. `editcore methods` lists other methods"
         )
-    return lines
 
 
 def _words(settings: Mapping[str, Any]) -> str:

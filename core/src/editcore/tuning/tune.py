@@ -10,7 +10,7 @@ from attrs import frozen
 from editcore.plugins.locators import make_locator
 from editcore.session.limits import TimeUp
 from editcore.tuning.estimate import Estimate
-from editcore.tuning.outcome import outcome
+from editcore.tuning.outcome import say_outcome
 from editcore.tuning.profiles import Profile, default_name, keep_profile, origin
 from editcore.tuning.search import Search, Trial, failed
 from editcore.tuning.task import CHECKED, Task, Watch
@@ -84,8 +84,7 @@ def tune(
     took = task.watch.total
     session.say(f"estimated {foreseen:.0f} s, took {took:.0f} s")
     if if_needed and not held:
-        for line in outcome(search, best):
-            session.say(line)
+        say_outcome(search, best)
     if search.stopped:
         command = f"editcore tune {shlex.quote(session.loaded.asked)} --method {method} --seconds N"
         session.say(f"stopped after {took:.0f} s; search further with: {command}")
