@@ -52,7 +52,7 @@ docs: install
 check: thorough
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt ray
 	$(BIN)/python -m pytest plugins/editcore-bench/tests/test_engines.py checks/test_wrong_editors.py -m ''
-	$(BIN)/python -m checks --write checks/results.md
+	$(BIN)/python -m checks --write checks/results.md --jobs 2
 
 lowest: PINS := --constraint constraints-lowest.txt
 lowest newest:  # both ends of the ranges in the metadata; newest is what pip finds without constraints
