@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
+from editcore.plugins.registry import registry
 from editcore_bench.runs.engines import Here, Tick
 from editcore_bench.runs.folder import RunFolder
 from editcore_bench.runs.work import Done, Failed, Task
-from editcore_hooks import ConflictError, UsageError
+from editcore_hooks import ConflictError, EditMethod, UsageError
 
 SHORT = (("  - batch: [2, 6]\n", ""), ("  - sequential: [1, 3, 6]\n    gap: 2\n", ""))
 """Single edits only."""
@@ -238,3 +239,26 @@ def test_the_cases_of_a_run_are_read_as_cases(small_run: Path) -> None:
 
     path = small_run / "cases" / "towns.jsonl"
     assert len(list(read_cases(path.read_text().splitlines(), path.name))) == 6
+
+
+@frozen
+class Listening:
+    """Runs here, and keeps the progress it hears of."""
+
+    heard: list[int] = field(factory=list)
+
+    def run(self, tasks: Sequence[Task], tick: Tick) -> Iterator[tuple[Task, Done | Failed]]:
+        yield from Here().run(tasks, self.heard.append)
+
+
+def test_edits_that_are_computed_one_by_one_are_told_of_one_by_one(
+    run_spec: Any, write_spec: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, alone = Listening(), Listening()
+    spec = write_spec(tmp_path, *SHORT)
+    run_spec(spec, tmp_path / "together", together)
+    for name in ("ft-l", "ft-m"):
+        monkeypatch.setattr(registry().method(name), "compute_each", EditMethod.compute_each)
+    run_spec(spec, tmp_path / "alone", alone)
+    assert together.heard == [6, 6]  # two methods, six cases each
+    assert alone.heard == [1] * 12

@@ -11,7 +11,7 @@ from editcore.authoring.patches import Patch
 from editcore_bench.runs.scoring import Phase, Row, Scorer
 from editcore_bench.runs.training import curves_of, learnt_of
 from editcore_bench.spec.values import TOGETHER, Protocol
-from editcore_hooks import Case
+from editcore_hooks import Case, EditMethod
 
 
 @define
@@ -60,15 +60,16 @@ def follow(
 def _single(
     protocol: Protocol, session: Session, cases: Sequence[Case], options: EditOptions, scorer: Scorer, trace: Trace
 ) -> None:
+    can_together = session.registry.method(options.method).compute_each is not EditMethod.compute_each
     for some in _groups(cases, TOGETHER):
-        if all(len(case.requests) == 1 for case in some):
+        if can_together and all(len(case.requests) == 1 for case in some):
             patches = session.edit_each([case.request for case in some], options, measured=False)
             trace.edited(some, patches)
         else:
             patches = []
             for case in some:
                 patches.append(session.edit_all(case.requests, options, measured=False))
-                trace.edited([case], patches[-1:])
+                trace.edited([case], patches[-1:])  # the progress bar moves after each
         trace.rows += scorer.alone(some, patches)
 
 
