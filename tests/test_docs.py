@@ -21,11 +21,6 @@ def blocks(document: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / document).read_text("utf-8"), re.DOTALL)
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("readme")
-
-
 def run(command: list[str] | str, place: Path) -> str:
     """What a command prints. `editcore` is run in this process: one of its own spends most of its time on imports."""
     if command[0] == "editcore":
@@ -42,7 +37,7 @@ def run(command: list[str] | str, place: Path) -> str:
 
 
 @pytest.mark.parametrize("left_out", [("tune", "bench"), pytest.param((), marks=pytest.mark.thorough)])
-def test_the_commands_and_the_python_of_the_readme_run(place: Path, left_out: tuple[str, ...]) -> None:
+def test_the_commands_and_the_python_of_the_readme_run(tmp_path: Path, left_out: tuple[str, ...]) -> None:
     """`left_out` are commands that take a minute together."""
     said = {}
     for block in blocks("README.md", "console"):
@@ -51,13 +46,13 @@ def test_the_commands_and_the_python_of_the_readme_run(place: Path, left_out: tu
             if command.split()[1] in left_out:
                 continue
             first = not said or command.startswith("echo")  # the first in a shell, as people run it
-            said[command] = run(command if first else shlex.split(command), place)
+            said[command] = run(command if first else shlex.split(command), tmp_path)
     generated = next(text for command, text in said.items() if "generate edited" in command)
     assert "baker" in generated
     reverted = next(text for command, text in said.items() if command.startswith("editcore revert"))
     assert reverted.strip().endswith("the base again")
     (code,) = blocks("README.md", "python")
-    assert "baker" in run([sys.executable, "-c", code], place)
+    assert "baker" in run([sys.executable, "-c", code], tmp_path)
 
 
 HOW_TO = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("docs/how-to/*.md"))]
@@ -90,19 +85,19 @@ def test_the_commands_of_a_page_run(
 
 
 @pytest.mark.thorough
-def test_the_benchmark_of_the_guide_runs_as_it_says(place: Path) -> None:
+def test_the_benchmark_of_the_guide_runs_as_it_says(tmp_path: Path) -> None:
     (spec,) = blocks("docs/benchmarks.md", "yaml")
-    (place / "mine.yaml").write_text(spec)
+    (tmp_path / "mine.yaml").write_text(spec)
     shipped, own, compared = blocks("docs/benchmarks.md", "console")
-    listed = run(shlex.split(shipped.splitlines()[0].removeprefix("$ ")), place)
+    listed = run(shlex.split(shipped.splitlines()[0].removeprefix("$ ")), tmp_path)
     section = (
         (ROOT / "docs/benchmarks.md").read_text("utf-8").partition("## The specs that ship")[2].partition("\n## ")[0]
     )
     named = re.findall(r"`([a-z-]+)`", "".join(re.findall(r"^\| (`.*?) \|", section, re.MULTILINE)))
     assert set(re.findall(r"^(\S+) {2,}", listed, re.MULTILINE)) - {"name"} == set(named)
     for line in (*own.splitlines(), *compared.splitlines()):
-        run(shlex.split(line.removeprefix("$ ")), place)
-    assert (place / "first" / "report.html").is_file()
+        run(shlex.split(line.removeprefix("$ ")), tmp_path)
+    assert (tmp_path / "first" / "report.html").is_file()
 
 
 def test_the_plugin_of_the_guide_edits(llama_folder: Path, tmp_path: Path) -> None:
