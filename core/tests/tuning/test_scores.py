@@ -6,7 +6,7 @@ import torch
 from core.tests.tuning.pushing import Push, PushAll, given
 from editcore import EditOptions, Session
 from editcore.tuning.search import Search
-from editcore.tuning.trial import Bench, Outcome, Summary
+from editcore.tuning.trial import Bench, Outcome, Summary, shown
 
 
 def test_an_edit_in_memory_scores_as_the_patch_does(session: Session) -> None:
@@ -61,3 +61,8 @@ def test_the_score_falls_with_each_of_its_parts() -> None:
         Outcome(0.9, 0.9, 0.9, 1.0, True),
     ):
         assert Summary.of([worse]).score < good.score
+
+
+@pytest.mark.parametrize(("score", "words"), [(0.7996, "0.79"), (0.8, "0.80"), (0.29, "0.29"), (1.0, "1.00")])
+def test_a_score_below_a_limit_does_not_read_as_the_limit(score: float, words: str) -> None:
+    assert shown(score) == words

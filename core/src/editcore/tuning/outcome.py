@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from editcore.tuning.search import Search, Trial
 from editcore.tuning.task import HOLDS_SCORE
-from editcore.tuning.trial import Summary
+from editcore.tuning.trial import Summary, shown
 
 _WRONG: Final = {
     "target": "many edits by them do not take",
@@ -20,7 +20,7 @@ def say_outcome(search: Search, best: Trial) -> None:
     if found is None:
         return
     tried = sum(bool(trial.outcomes) for trial in search.trials.values())
-    session.say(f"best of {tried} settings: {_words(best.settings)}; score {found.score:.2f} on {found.n} facts")
+    session.say(f"best of {tried} settings: {_words(best.settings)}; score {shown(found.score)} on {found.n} facts")
     if found.score < HOLDS_SCORE:
         session.warn(
             f"no settings that were tried are good for {session.loaded.name} (enough: {HOLDS_SCORE}): "

@@ -10,7 +10,7 @@ from editcore.editing.prepared import EditOptions
 from editcore.tuning.located import Located
 from editcore.tuning.own import Facts, own_facts
 from editcore.tuning.search import Search
-from editcore.tuning.trial import Bench
+from editcore.tuning.trial import Bench, shown
 from editcore_hooks import Case, EditMethod, Locator, Tunable, UsageError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class Task:
         held = trial.score >= HOLDS_SCORE and trial.took >= HOLDS_TOOK
         verdict = "hold" if held else "do not hold"
         self.session.say(
-            f"the default settings {verdict}: {took} of {n} facts took, score {trial.score:.2f} (enough: {HOLDS_SCORE})"
+            f"the default settings {verdict}: {took} of {n} facts took, score {shown(trial.score)} (enough: {HOLDS_SCORE})"
         )
         return held
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from math import exp
+from math import exp, floor
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Final
 
@@ -47,6 +47,11 @@ class Outcome:
     def mean(self) -> float:
         """Scores of the case's questions."""
         return fmean(part for part in (self.target, self.general, self.local) if part is not None)
+
+
+def shown(score: float) -> str:
+    """In two digits, rounded down: a score just below a limit does not read as the limit."""
+    return f"{floor(score * 100 + 1e-9) / 100:.2f}"
 
 
 @frozen
