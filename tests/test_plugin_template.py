@@ -25,6 +25,7 @@ QUESTIONS = yaml.safe_load((ROOT / "plugin_template/copier.yml").read_text("utf-
 ANSWERS = {
     "nudge": (),
     "x9-two-parts": (*KINDS, "--license", "MIT", "--author", "Zoë O'Hara & Sons", "--summary", "It's 100 % <odd> {x}"),
+    "a-name-of-thirty-letters-or-so": KINDS,
     "only-memory": ("patch-kind", "--license", "BSD-3-Clause"),
     "only-family": ("architecture",),
 }

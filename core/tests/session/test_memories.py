@@ -9,6 +9,7 @@ import editcore
 from core.tests.session.remembering import DECIDED, Remembered, open_with, patch_for
 from editcore.authoring.memories import Memory, Seen
 from editcore.models.running.batch import pad
+from editcore.models.running.cache_names import as_cache, kept_cache
 from editcore.models.running.scoring import target_logits
 from editcore.testing.snapshot import Snapshot
 from editcore.testing.tiny import tiny_model
@@ -107,8 +108,8 @@ def test_a_long_prompt_in_chunks_is_decided_on_as_a_whole(llama: editcore.Sessio
 
 def test_a_cache_of_a_common_beginning_changes_nothing(llama: editcore.Session) -> None:
     with llama.patched(patch_for(llama, KNOWN)):
-        begun = llama.model(torch.tensor([KNOWN[:2]]), use_cache=True).past_key_values
-        assert written(llama, [KNOWN], past_key_values=begun) == written(llama, [KNOWN])
+        begun = llama.model(torch.tensor([KNOWN[:2]]), use_cache=True)
+        assert written(llama, [KNOWN], **as_cache(llama.model, kept_cache(begun))) == written(llama, [KNOWN])
 
 
 def test_a_model_that_drafts_changes_nothing(llama: editcore.Session, tmp_path: Any) -> None:
@@ -163,15 +164,14 @@ def test_a_loop_of_ones_own_goes_on_with_the_decision(llama: editcore.Session) -
         batch, new = pad(ROWS, side="left"), []
         given, cache, mask, positions = batch.ids, None, batch.mask, batch.positions
         for _ in range(NEW):
-            output = llama.model(
-                given, attention_mask=mask, position_ids=positions, past_key_values=cache, use_cache=True
-            )
-            given, cache = output.logits[:, -1:].argmax(-1), output.past_key_values
+            kept = as_cache(llama.model, cache)
+            output = llama.model(given, attention_mask=mask, position_ids=positions, use_cache=True, **kept)
+            given, cache = output.logits[:, -1:].argmax(-1), kept_cache(output)
             mask, positions = torch.cat([mask, torch.ones_like(given)], 1), positions[:, -1:] + 1
             new.append(given)
         assert torch.cat(new, 1).tolist() == written(llama, ROWS)
     with llama.patched(patch_for(llama, OTHER)), pytest.raises(ConflictError, match="no decision was taken"):
-        llama.model(given, attention_mask=mask, past_key_values=cache)
+        llama.model(given, attention_mask=mask, **as_cache(llama.model, cache))
 
 
 def test_the_latest_that_hits_acts_and_any_can_be_taken_off(session: editcore.Session) -> None:

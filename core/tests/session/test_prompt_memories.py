@@ -10,6 +10,7 @@ import editcore
 from core.tests.session.remembering import Remembered, key_of, open_with, patch_for
 from editcore.authoring.memories import PromptMemory
 from editcore.models.running.batch import forward, pad
+from editcore.models.running.cache_names import as_cache, kept_cache
 from editcore.models.running.scoring import target_logits
 from editcore.testing.snapshot import Snapshot
 from editcore.testing.tiny import tiny_model
@@ -81,9 +82,9 @@ def test_a_plain_forward_answers_at_the_columns_that_were_asked(session: editcor
         scored = target_logits(session.model, [(KNOWN, (3, 4))])
         nll = -scored.logits.log_softmax(-1).gather(-1, scored.labels[:, None]).mean()
         assert loss == pytest.approx(float(nll), abs=1e-3)
-        cache = session.model(torch.tensor([KNOWN]), use_cache=True).past_key_values
+        cache = session.model(torch.tensor([KNOWN]), use_cache=True)
         with pytest.raises(UsageError, match="a filled cache has no prompt"):
-            session.model(torch.tensor([[3]]), past_key_values=cache)
+            session.model(torch.tensor([[3]]), **as_cache(session.model, kept_cache(cache)))
 
 
 def test_nothing_is_left_of_it(session: editcore.Session) -> None:

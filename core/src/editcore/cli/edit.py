@@ -131,6 +131,8 @@ def edit(
     if run.source is not None:
         tuned = f"; to find them on the model itself: editcore tune {model} --method {run.method.name}"
         out.say(f"settings: {run.source}{tuned if run.preset else ''}")
+    else:
+        out.say(f"settings: the method's defaults{' and yours' if any(values for _, values in layers) else ''}")
     for name, (value, source) in run.resolved.resolved.items():
         out.detail(f"{name} = {value!r} ({source})")
     names = {"license": license, "author": author}

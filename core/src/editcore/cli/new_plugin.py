@@ -1,12 +1,16 @@
 """`editcore new-plugin` and `editcore update-plugin`: a repository of one's own from the template."""
 
 from pathlib import Path
+from typing import Final
 
 import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.places import free_folder
+
+PREPARED: Final = frozenset((".git", ".venv", "venv"))
+"""What people make in a folder first; none of it is written to."""
 
 
 @click.command("new-plugin")
@@ -15,7 +19,9 @@ from editcore.cli.places import free_folder
 @click.option("--summary", help="One line on what it does.")
 @click.option("--license", "license_", metavar="ID", help="Apache-2.0 (default), MIT or BSD-3-Clause.")
 @click.option("--author", help="Name for the licence and the metadata.")
-@click.option("--to", metavar="DIR", help="Folder to write; must be new or empty. Default: editcore-NAME.")
+@click.option(
+    "--to", metavar="DIR", help="Folder to write, new or empty but for .git and .venv. Default: editcore-NAME."
+)
 @click.option("--ask", is_flag=True, help="Ask for what is not given.")
 @click.option("--template", metavar="SOURCE", help="Another template: a git address or a folder.")
 @with_output
@@ -32,7 +38,8 @@ def new_plugin(
 ) -> None:
     """Write the repository of a new plugin: code, tests, workflows, README and licence.
 
-    A KIND is method, locator, transform, metric, patch-kind, dataset or architecture.
+    A KIND is method, locator, transform, metric, patch-kind, dataset or architecture. It needs copier: pip install
+    'editcore[template]'.
     """
     from importlib.metadata import version
 
@@ -42,7 +49,7 @@ def new_plugin(
     chosen = [known_choice(kind, KINDS, "kind") for kind in dict.fromkeys(kinds)] or None
     license_ = None if license_ is None else known_choice(license_, LICENSES, "licence")
     answers = {"name": name, "kinds": chosen, "summary": summary, "license": license_, "author": author}
-    folder = free_folder(to or f"editcore-{name}")
+    folder = free_folder(to or f"editcore-{name}", but=PREPARED)
     render(
         folder, {key: value for key, value in answers.items() if value is not None}, version("editcore"), template, ask
     )
@@ -77,4 +84,4 @@ def update_plugin(out: Output, folder: str) -> None:
 
 
 def _own(path: Path, folder: Path) -> bool:
-    return path.is_file() and path.relative_to(folder).parts[0] != ".git"
+    return path.is_file() and path.relative_to(folder).parts[0] not in PREPARED

@@ -42,10 +42,10 @@ def patch_output(name: str, *, overwrite: bool = False, folders: bool = False) -
     return path
 
 
-def free_folder(name: str) -> Path:
-    """The new or empty folder to write. Raises `UsageError`."""
+def free_folder(name: str, but: frozenset[str] = frozenset()) -> Path:
+    """The folder to write, new or empty `but` for what is named. Raises `UsageError`."""
     path = Path(name)
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    if path.exists() and (not path.is_dir() or any(one.name not in but for one in path.iterdir())):
         raise UsageError(f"{name} exists and is not empty", hint="choose a folder that does not exist")
     if path.suffix in _FILES and not path.is_dir():
         more = f"; then {_TO_GGUF}" if path.suffix == ".gguf" else ""

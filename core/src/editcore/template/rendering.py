@@ -25,7 +25,7 @@ def render(
     from copier import run_copy
     from copier.errors import CopierError
 
-    source, tag = (template, None) if template is not None else kept_template(version)
+    source, tag = (template, None) if template is not None else _kept(version)
     try:
         run_copy(str(source), folder, data=dict(answers), vcs_ref=tag, defaults=not ask, quiet=True)
     except (CopierError, ValueError) as error:
@@ -55,6 +55,13 @@ def known_choice(given: str, choices: tuple[str, ...], what: str) -> str:
     if given not in choices:
         raise UsageError(f"there is no {what} {given!r} in the template", hint=suggestion_or_list(given, choices))
     return given
+
+
+def _kept(version: str) -> tuple[str, str]:
+    """The shipped template and its tag. Its place goes into a file that people publish: without the name of a home."""
+    folder, tag = kept_template(version)
+    inside = folder.resolve().is_relative_to(Path.home())
+    return f"~/{folder.resolve().relative_to(Path.home()).as_posix()}" if inside else str(folder), tag
 
 
 def _require_copier() -> None:

@@ -19,9 +19,9 @@ from editcore_hooks import Case, EditcoreError, EditRequest, Location, State
 
 OTHERS = (
     EditRequest("{} lives in", "Dan Marlow", "Rome"),
-    EditRequest("{} works as a", "Eve Quist", "judge"),
-    EditRequest("{} has a house in", "Bo Tolland", "Lima"),
-    EditRequest("The job of {} is that of a", "Dan Quist", "miner"),
+    EditRequest("{} works as a", "Eve Quist", "miner"),
+    EditRequest("{} has a house in", "Bo Tolland", "Oslo"),
+    EditRequest("The job of {} is that of a", "Dan Quist", "judge"),
 )
 
 
@@ -69,8 +69,12 @@ class PromiseChecks(MethodUnderTest):
         before = _distributions(session, self.others)  # (n, V)
         with session.patched(self.tried.patch(session)):
             after = _distributions(session, self.others)
-        divergence = float((before.exp() * (before - after)).sum(-1).mean())
-        assert divergence <= self.other_tolerance, f"KL {divergence:.3g} at the answers of facts that are not edited"
+        each = (before.exp() * (before - after)).sum(-1)  # (n,)
+        worst = self.others[int(each.argmax())]
+        assert float(each.mean()) <= self.other_tolerance, (
+            f"KL {float(each.mean()):.3g} > {self.other_tolerance} nats at the answers of facts that are not edited; "
+            f"most, {float(each.max()):.3g}, at {worst.rendered().text!r}"
+        )
 
     def test_sequential_means_increments_that_are_read_and_go(self, session: Session) -> None:
         if "sequential" not in self.tried.cls(session).capabilities:

@@ -98,9 +98,8 @@ class Task:
         n, took = len(trial.outcomes), sum(outcome.took for outcome in trial.outcomes)
         held = trial.score >= HOLDS_SCORE and trial.took >= HOLDS_TOOK
         verdict = "hold" if held else "do not hold"
-        self.session.say(
-            f"the default settings {verdict}: {took} of {n} facts took, score {shown(trial.score)} (enough: {HOLDS_SCORE})"
-        )
+        score = f"score {shown(trial.score)} (enough: {HOLDS_SCORE})"
+        self.session.say(f"the default settings {verdict}: {took} of {n} facts took, {score}")
         return held
 
     def run(self, search: Search) -> KeyboardInterrupt | None:

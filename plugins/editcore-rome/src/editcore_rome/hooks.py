@@ -13,10 +13,10 @@ EDITCORE_API = ">=1.0,<2"
 
 
 class Rome(EditMethod):
-    """Rank-one model editing with one key throughout (R-ROME)."""
+    """Rank-one model editing: the prompt's key and the mean key over contexts both get the value."""
 
     name = "rome"
-    summary = "rank-one edit of one MLP down projection (R-ROME by default)"
+    summary = "rank-one edit of one MLP down projection"
     paper = "Meng et al. 2022, arXiv:2202.05262; Gupta et al. 2024, arXiv:2403.07175"
     Hparams = RomeHparams
 

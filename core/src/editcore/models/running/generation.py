@@ -10,6 +10,7 @@ from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList,
 from editcore.models.loading.offload import device_of
 from editcore.models.loading.quiet import quiet
 from editcore.models.running.batch import accepted, decoder_start, pad
+from editcore.models.running.cache_names import as_cache, kept_cache
 from editcore.models.running.finite import refuse_not_finite
 from editcore.models.running.packed_reading import Around
 from editcore.models.tokens.tokenising import decode, tokenise
@@ -113,9 +114,9 @@ def sample(
             options: dict[str, Any] = {"position_ids": positions} if "position_ids" in takes else {}
             if "logits_to_keep" in takes:
                 options["logits_to_keep"] = 1
-            output = model(input_ids=ids, attention_mask=mask, past_key_values=cache, use_cache=True, **options)
+            output = model(input_ids=ids, attention_mask=mask, use_cache=True, **as_cache(model, cache), **options)
             drawn.append(draw(output.logits[:, -1]))
-            cache = output.past_key_values
+            cache = kept_cache(output)
             ids = drawn[-1][:, None].to(device)  # (B, 1)
             mask = torch.cat([mask, torch.ones_like(ids)], dim=1)  # (B, T + 1)
             positions = positions[:, -1:] + 1  # (B, 1)

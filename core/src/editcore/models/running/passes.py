@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 from torch.utils.weak import WeakIdKeyDictionary
 
+from editcore.models.running.cache_names import cache_of, drop_cache, kept_cache
 from editcore.models.running.generate_calls import Call, unwrap, wrap
 from editcore.models.running.prompt_ends import last_true, prompt_tokens, real_tokens
 from editcore_hooks import ConflictError
@@ -145,7 +146,7 @@ class Passes:
 
     def _end(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         ended = self.current.pop("decoder", None)
-        cache = getattr(output, "past_key_values", None)
+        cache = kept_cache(output)
         if ended is not None and cache is not None and self._generation is None:
             self._sequences[cache] = ended.latched
 
@@ -153,14 +154,14 @@ class Passes:
         """The pass of a decoder, which reads the prompt itself."""
         ids = next(given[name] for name in ("input_ids", "inputs_embeds") if given.get(name) is not None)
         rows, width = ids.shape[:2]
-        start = _length(given.get("past_key_values"))
+        start = _length(cache_of(given))
         mask = given.get("attention_mask")
         if self._generation is not None:
             prompt = self._generation.rows(rows, lambda: _seen(mask, rows, start + width))
             return Pass(prompt.cpu(), start, width, self._generation.latched, ids.device)
         if start:
             nothing = torch.zeros(rows, 1, dtype=torch.bool)
-            return Pass(nothing, start, width, self._begun(given["past_key_values"]), ids.device)
+            return Pass(nothing, start, width, self._begun(cache_of(given)), ids.device)
         return Pass(prompt_tokens(self.model, given, (rows, width)).cpu(), 0, width, Latched(), ids.device)
 
     def _answering(self, given: Mapping[str, Any]) -> Pass:
@@ -168,12 +169,12 @@ class Passes:
         names = ("decoder_input_ids", "decoder_inputs_embeds", "labels")
         ids = next(given[name] for name in names if given.get(name) is not None)
         rows, width = ids.shape[:2]
-        start = _length(given.get("past_key_values"))
+        start = _length(cache_of(given))
         encoded = given.get("encoder_outputs")
         if self._generation is not None:
             latched = self._generation.latched
         elif start:
-            latched = self._begun(given["past_key_values"])
+            latched = self._begun(cache_of(given))
         else:
             read = self._sequences.get(encoded[0]) if encoded is not None else None
             latched = Latched() if read is None else read
@@ -208,8 +209,8 @@ class Passes:
         # The prompt is read in one pass, by the hooks of this process, and whole: what another cache holds of it was
         # read under another decision.
         _set(given, prefill_chunk_size=None, disable_compile=True)
-        if _length(given.get("past_key_values")):
-            del given["past_key_values"]
+        if _length(cache_of(given)):
+            drop_cache(given)
         before, self._generation = self._generation, Generation.of(given)
         try:
             return call(given)

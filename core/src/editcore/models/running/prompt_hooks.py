@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from editcore.models.running.batch import Rewritten, rewritten
+from editcore.models.running.cache_names import cache_of, drop_cache
 from editcore.models.running.generate_calls import Call, unwrap, wrap
 from editcore.models.running.prompt_ends import last_true, prompt_tokens, real_tokens
 from editcore.models.running.rewriting import Rewrite, as_given, rewriting, set_rewriting
@@ -57,7 +58,7 @@ class PromptHooks:
         if rewriting(self.model) is None:
             return None
         given = {**dict(zip(signature(self.model.forward).parameters, args, strict=False)), **kwargs}
-        cache = given.get("past_key_values")
+        cache = cache_of(given)
         if cache is not None and cache.get_seq_length():
             raise UsageError(
                 "a memory rewrites prompts, and a forward pass with a filled cache has no prompt",
@@ -95,7 +96,7 @@ class PromptHooks:
         found = rewritten(self.model, ids, tokens, None, side="right" if self._both else "left")
         longer = 0 if self._both else found.batch.ids.shape[1] - ids.shape[1]
         given |= {name: found.batch.ids, "attention_mask": found.batch.mask}
-        given.pop("past_key_values", None)
+        drop_cache(given)
         _lengthen(self.model, given, longer)
         with as_given(self.model):
             made = call(given)

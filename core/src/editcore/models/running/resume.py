@@ -20,6 +20,7 @@ from transformers.cache_utils import Cache, DynamicLayer
 
 from editcore.models.loading.offload import device_of
 from editcore.models.running.batch import Batch, Positions, accepted, head_at, pad
+from editcore.models.running.cache_names import as_cache
 from editcore.models.running.prefix_tree import stands_apart
 from editcore.models.running.prompt_ends import prompts_end
 from editcore.models.running.rewriting import as_given
@@ -73,13 +74,11 @@ class Resumed:
         model, tail = self.anatomy.model, self.tail
         options: dict[str, Any] = {"position_ids": tail.positions} if "position_ids" in accepted(model) else {}
         if self.start:
-            options["past_key_values"] = _read_only(self.prefix, self.layer, self.start)
-        elif into is not None:
-            options["past_key_values"] = into
+            into = _read_only(self.prefix, self.layer, self.start)
+        if into is not None:
+            options |= as_cache(model, into)
         with self._skipping(), head_at(model, at), as_given(model), prompts_end(model, tail.ends):
-            output = model(
-                input_ids=tail.ids, attention_mask=self.batch.mask, use_cache="past_key_values" in options, **options
-            )
+            output = model(input_ids=tail.ids, attention_mask=self.batch.mask, use_cache=into is not None, **options)
         logits: Tensor = output.logits
         return logits if at is None else logits[0]
 
@@ -246,7 +245,7 @@ def _run(anatomy: "Anatomy", batch: Batch, cache: Cache) -> None:
     options: dict[str, Any] = {"position_ids": batch.positions} if "position_ids" in accepted(model) else {}
     taps: dict[Place, Tap] = {Site("block", anatomy.n_layers - 1): Tap(output=True)}
     with as_given(model), Trace(anatomy, taps, stop=True):
-        model(input_ids=batch.ids, attention_mask=batch.mask, past_key_values=cache, use_cache=True, **options)
+        model(input_ids=batch.ids, attention_mask=batch.mask, use_cache=True, **as_cache(model, cache), **options)
 
 
 def _require_decoder(anatomy: "Anatomy") -> None:

@@ -23,6 +23,7 @@ from editcore.models.running.batch import (
     forward_pair,
     pad,
 )
+from editcore.models.running.cache_names import as_cache
 from editcore.models.running.cached_logits import in_decoder
 from editcore.models.running.resume import (
     Growing,
@@ -97,9 +98,8 @@ def _after(model: "PreTrainedModel", batch: Batch, kept: tuple[tuple[Tensor, Ten
         positions = batch.lengths[:, None] + torch.arange(n, device=tokens.device)  # (B, n)
         growing = [Growing(each, length) for each in kept]
         options: dict[str, Any] = {"position_ids": positions} if "position_ids" in accepted(model) else {}
-        found = model(
-            input_ids=tokens, attention_mask=mask, past_key_values=Cache(layers=[*growing]), use_cache=True, **options
-        ).logits  # (B, n, V)
+        options |= as_cache(model, Cache(layers=[*growing]))
+        found = model(input_ids=tokens, attention_mask=mask, use_cache=True, **options).logits  # (B, n, V)
         longer = Batch(torch.cat([batch.ids, tokens], 1), mask, torch.cat([batch.positions, positions], 1),
                        batch.lengths + n)  # fmt: skip
         return _after(model, longer, tuple(layer.grown for layer in growing), found)
