@@ -140,6 +140,11 @@ def opened(folder: Path, **options: Any) -> editcore.Session:
     return editcore.open(folder, registry_=Registry.of(), **options)
 
 
+def agree(one: Tensor, other: Tensor) -> None:
+    """Of two models: their weights lie elsewhere in memory, and with some kernels the last bits follow the alignment."""
+    torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+
+
 @torch.no_grad()
 def logits(session: editcore.Session) -> Tensor:
     return forward(session.model, pad([[5, 6, 7], [8, 9]]))
@@ -151,7 +156,7 @@ def test_a_patch_beside_int8_weights_does_what_it_does_to_the_weights_that_they_
     key = KEYS[family]
     patch = patch_of(base, key)
     loading, stored = opened(base, quantization=Int8Config()), opened(quantised, base=base)
-    assert torch.equal(logits(loading), logits(stored))
+    agree(logits(loading), logits(stored))
     before, plain = Snapshot.of(stored.model), logits(stored)
     path = key.removesuffix(".weight")
     with stored.patched(patch):
@@ -162,7 +167,7 @@ def test_a_patch_beside_int8_weights_does_what_it_does_to_the_weights_that_they_
     assert before.changes(Snapshot.of(stored.model)) == []
     assert torch.equal(logits(stored), plain)
     with loading.patched(patch):
-        assert torch.equal(logits(loading), patched)
+        agree(logits(loading), patched)
     # the plain way: the int8 weights as numbers, and the delta added to them
     module = stored.model.get_submodule(path)
     delta = patch.tensors[f"{key}/left"] @ patch.tensors[f"{key}/right"]
