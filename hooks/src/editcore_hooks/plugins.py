@@ -47,6 +47,8 @@ class EditMethod(Named):
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset()
+    one_site: ClassVar[bool] = False
+    """Whether it edits one site. The host then refuses a location of none or several, such as a locator may give."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
