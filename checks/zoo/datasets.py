@@ -110,7 +110,7 @@ class Table(Lines):
 
     @classmethod
     def sample(cls):
-        first = '"Ada Marlow, it is said, works as a",Ada Marlow,pilot'
+        first = '"Ada Marlow, as people know, works as a",Ada Marlow,pilot'
         return f"question,subject,answer\n{first}\nBo Quist lives in,Bo Quist,Cairo\n"
 
     def read(self, path):

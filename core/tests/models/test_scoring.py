@@ -71,5 +71,5 @@ def test_an_empty_prompt_or_target_is_an_error(models, item):
 
 
 def test_no_items_are_refused(model):
-    with pytest.raises(ValueError, match="^no items$"):
+    with pytest.raises(ValueError, match=r"^no items$"):
         target_logits(model, [])

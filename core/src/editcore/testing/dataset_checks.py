@@ -91,8 +91,9 @@ Sort = tuple[Records, Callable[[Records, str], str]]
 
 def _records(sample: str) -> Sort | None:
     """Those of a JSON list or of lines of JSON, whose first record loses the key; None for another text."""
+    written: Callable[[Records], str] = json.dumps
     try:
-        whole, written = json.loads(sample), json.dumps
+        whole = json.loads(sample)
     except json.JSONDecodeError:
         try:
             whole, written = [json.loads(line) for line in sample.splitlines() if line.strip()], _lines
