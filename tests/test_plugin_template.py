@@ -5,16 +5,20 @@
 
 import importlib
 import os
+import re
+import shlex
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
+import click
 import pytest
 import yaml
 
 import editcore
-from editcore.cli import main
+import editcore_hooks
+from editcore.cli import main, root
 from editcore.plugins.class_checks import class_problems
 from editcore.plugins.registry import Registry
 from editcore.template.rendering import KINDS, LICENSES
@@ -93,9 +97,40 @@ def test_its_ranges_are_those_of_this_version() -> None:
     assert tuple(QUESTIONS["license"]["choices"]) == LICENSES
 
 
+@pytest.mark.parametrize("name", ANSWERS)
+def test_the_commands_of_its_readme_have_the_options_that_they_name(name: str, rendered) -> None:
+    text = (rendered[name] / "README.md").read_text("utf-8")
+    commands = re.findall(r"^(?:editcore .*)$|(?<=`)editcore [^`]+(?=`)", text, re.MULTILINE)
+    assert commands
+    for line in commands:
+        words = shlex.split(line)[1:]
+        command: click.Command = root
+        context = click.Context(root)
+        while isinstance(command, click.Group):
+            found = command.get_command(context, words.pop(0))
+            assert found is not None, line
+            command, context = found, click.Context(found, parent=context)
+        command.make_parser(context).parse_args(args=words)
+
+
+@pytest.mark.parametrize("name", ANSWERS)
+def test_torch_is_needed_only_where_it_is_imported(name: str, rendered) -> None:
+    project = tomllib.loads((rendered[name] / "pyproject.toml").read_text("utf-8"))["project"]
+    sources = [path.read_text("utf-8") for path in (rendered[name] / "src").rglob("*.py")]
+    imported = any(re.search(r"^\s*(import|from) torch\b", text, re.MULTILINE) for text in sources)
+    assert imported is any(one.startswith("torch>") for one in project["dependencies"])
+
+
+def test_no_name_that_the_code_imports_is_given_to_a_plugin() -> None:
+    validator = QUESTIONS["name"]["validator"]
+    classes = {name.lower() for name in editcore_hooks.__all__ if name[0].isupper() and not name.isupper()}
+    assert set(re.findall(r" in '([a-z ]+)'", validator)[0].split()) == classes | {"dialogue", "memory"}
+
+
 def test_bad_answers_are_refused_before_anything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = str(tmp_path / "made")
-    for arguments in (["Nudge"], ["editcore-nudge"], ["nudge", "--kind", "meth0d"], ["nudge", "--license", "GPL"]):
+    names = ["Nudge", "editcore-nudge", "memory-kind", "dialogue"]
+    for arguments in (*([name] for name in names), ["nudge", "--kind", "meth0d"], ["nudge", "--license", "GPL"]):
         assert main(["new-plugin", *arguments, "--to", folder]) == 2
         assert capsys.readouterr().err.startswith("error:")
         assert not Path(folder).exists()

@@ -18,7 +18,7 @@ HONEST: Final[dict[str, list[Any]]] = {
     "transform": [transforms.Halves],
     "metric": [metrics.Likelihood],
     "patch kind": [kinds.Checked, kinds.OnHidden],
-    "dataset": [datasets.Lines],
+    "dataset": [datasets.Lines, datasets.Table],
 }
 BREAKERS: Final[dict[str, dict[str, list[Any]]]] = {
     "method": {
@@ -94,7 +94,7 @@ BREAKERS: Final[dict[str, dict[str, list[Any]]]] = {
         "test_two_readings_agree": [datasets.CountsItsReadings],
         "test_cases_have_ids_of_their_own": [datasets.CallsAllAlike],
         "test_cases_survive_a_file": [datasets.InventsAFacet],
-        "test_a_record_without_a_key_is_refused": [datasets.FillsIn, datasets.SaysNoKey],
+        "test_a_record_without_a_key_is_refused": [datasets.FillsIn, datasets.SaysNoKey, datasets.FillsAColumn],
         "test_a_file_of_something_else_is_refused": [datasets.FallsOverText],
     },
 }

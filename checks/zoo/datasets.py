@@ -1,5 +1,6 @@
 """Dataset layouts: an honest one, and those that break one rule each."""
 
+import csv
 import json
 
 from attrs import evolve
@@ -98,3 +99,34 @@ class FallsOverText(Lines):
             if not isinstance(record, dict) or not isinstance(record.get(key), str):
                 raise self.misfit(where, key)
         return record
+
+
+class Table(Lines):
+    """The same as CSV with a header."""
+
+    name = "toy-table"
+    files = "*.csv"
+    required = Lines.keys
+
+    @classmethod
+    def sample(cls):
+        first = '"Ada Marlow, as people know, works as a",Ada Marlow,pilot'
+        return f"question,subject,answer\n{first}\nBo Quist lives in,Bo Quist,Cairo\n"
+
+    def read(self, path):
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            for key in self.required:
+                if key not in (rows.fieldnames or ()):
+                    raise self.misfit(path.name, key)
+            for number, row in enumerate(rows, 1):
+                yield self.case(row, f"toy-{number}")
+
+
+class FillsAColumn(Table):
+    """Takes an answer that is missing to be a pilot."""
+
+    required = ("question", "subject")
+
+    def case(self, record, id):
+        return super().case({"answer": "pilot", **record}, id)

@@ -317,6 +317,13 @@ class Remembers(Honest):
         return Update(payload=Payload(self.kind, {}, {"bias": bias}))
 
 
+class RemembersTheFirst(Remembers):
+    """Only the first request of a batch leaves something."""
+
+    def update(self, session, requests, location):
+        return super().update(session, requests[:1], location)
+
+
 class MinglesRows(Remembers):
     kind = "toy.mingles"
 

@@ -5,7 +5,7 @@ from statistics import fmean
 
 import torch
 
-from editcore_hooks import Metric, Report
+from editcore_hooks import Metric, Need, Report, UsageError
 from editcore_hooks.needs import TRUE_TARGET
 
 
@@ -80,6 +80,17 @@ class SharesAmongCases(Likelihood):
 
 class NeedsWhatItIgnores(Likelihood):
     needs = (TRUE_TARGET,)
+
+
+class OfWords(Likelihood):
+    """Scores cases whose target begins with a letter, which stripped cases still do."""
+
+    needs = (Need("a target of letters", lambda case: case.request.target_new[0].isalpha()),)
+
+    def score(self, session, cases):
+        if self.lacking(cases):
+            raise UsageError("no target is of letters", hint="give other cases")
+        return super().score(session, cases)
 
 
 class RemembersAnswers(Likelihood):

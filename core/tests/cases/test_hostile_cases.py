@@ -58,6 +58,14 @@ def test_a_byte_order_mark_is_passed_over_at_the_beginning_only(tmp_path) -> Non
         list(read_cases([LINE, "\ufeff" + LINE], "c.jsonl"))
 
 
+def test_a_table_in_the_place_of_requests_says_how_to_convert_it(tmp_path) -> None:
+    path = tmp_path / "my facts.csv"
+    path.write_text("prompt,subject,target\n")
+    with pytest.raises(UsageError, match="is a table") as caught:
+        read_file(str(path))
+    assert caught.value.hint == f"editcore datasets convert LAYOUT '{path}' --to 'my facts.jsonl'"
+
+
 def test_bytes_that_are_no_utf_8_are_an_error(tmp_path) -> None:
     path = tmp_path / "c.jsonl"
     path.write_bytes(LINE.encode() + b'\n{"prompt": "\xff"}\n')

@@ -123,6 +123,11 @@ def test_a_layer_that_is_not_there(refused, tmp_path):
     assert "toy: " in refused("--hparams", str(tmp_path / "model" / "some.yaml"))
 
 
+def test_a_setting_that_a_locator_has_not(refused):
+    said = refused("--locate", "place:x=1")
+    assert said == "error: the locator place: there is no hyper-parameter 'x'\nhint: editcore locators place\n"
+
+
 def test_the_layers_inside_a_text_config_count(refused, tmp_path):
     nested = {"model_type": "gemma3", "text_config": {"num_hidden_layers": 6}, "vision_config": {"num_layers": 99}}
     (tmp_path / "model" / "config.json").write_text(json.dumps(nested))

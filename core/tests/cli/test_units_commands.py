@@ -28,6 +28,7 @@ def test_units_are_shown_verified_refused_on_a_folder_and_folded(command, tiny, 
     card = (tmp_path / "card.md").read_text()
     assert "editcore export units.safetensors --to merged --model BASE" in card
     assert "editcore apply" not in card
+    assert "\npip install editcore\n" in card
     assert "Neurons that are appended to the MLPs" in card
     refused = command("apply", str(path), "--model", str(tiny), "--in-place")
     assert refused.returncode == 4

@@ -81,3 +81,26 @@ def test_nothing_is_kept_that_a_site_reaches(tiny, role):
         wanted = functional_call(Called(anatomy.model), swapped, (lambda: target_logits(anatomy.model, ITEMS),)).logits
     assert torch.equal(found, wanted)
     assert not torch.equal(found, plain)
+
+
+@pytest.mark.parametrize("alike", [False, True])
+def test_what_a_tap_does_at_a_site_may_change_from_step_to_step(anatomy, alike):
+    site = Site("mlp_out", 1)
+    items = [((5, 6, 7, 8), (9,)), ((5, 6, 7, 10), (11, 12))] if alike else list(ITEMS)
+    shift = torch.zeros(anatomy.widths(site)[1], requires_grad=True)
+
+    def edit(output):  # at the second column of each row
+        return output + (torch.arange(output.shape[1]) == 1)[:, None].to(output) * shift
+
+    again = cached_logits(anatomy, items, [site], owners=range(len(items)))
+    for step in range(2):
+        results = []
+        for run in (again, lambda: target_logits(anatomy.model, items)):
+            with torch.enable_grad(), Trace(anatomy, {site: Tap(edit=edit)}):
+                found = run()
+                loss = nn.functional.cross_entropy(found.logits, found.labels)
+                results.append((found.logits.detach(), *torch.autograd.grad(loss, shift)))
+        for one, other in zip(*results, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-5)
+        with torch.no_grad():
+            shift += 3.0 + step

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from editcore.models.running.packed_reading import batches
-from editcore.models.running.scoring import target_logprobs
+from editcore.models.running.scoring import target_logits, target_logprobs
 
 ITEMS = [
     ([5, 6, 7, 8], [9]),
@@ -68,3 +68,8 @@ def test_nothing_to_score_gives_nothing(models):
 def test_an_empty_prompt_or_target_is_an_error(models, item):
     with pytest.raises(ValueError, match="a prompt and a target"):
         target_logprobs(models["gpt2"], [item])
+
+
+def test_no_items_are_refused(model):
+    with pytest.raises(ValueError, match=r"^no items$"):
+        target_logits(model, [])

@@ -120,8 +120,10 @@ def test_it_folds_its_patches_and_one_that_cannot_is_refused(folder, tmp_path, k
     assert fold_to_copy(folder, tmp_path / "out", patches, known) == {"notes": 2}
     assert json.loads((tmp_path / "out" / "notes.json").read_text()) == ["one", "two"]
     assert file_sha256(tmp_path / "out" / "model.safetensors") == before
-    with pytest.raises(UsageError, match=r"of kind toy\.hidden cannot be folded"):
+    with pytest.raises(UsageError, match=r"toy\.hidden: patches of this kind cannot be folded into weights"):
         fold_to_copy(folder, tmp_path / "other", [*patches, sealed(folder, "toy.hidden")], known)
+    with pytest.raises(PluginError, match=r"of kind toy\.unknown, which is not installed \(install its plugin"):
+        fold_to_copy(folder, tmp_path / "other", [sealed(folder, "toy.unknown")], known)
     assert not (tmp_path / "other").exists()
 
 
@@ -147,6 +149,19 @@ def test_it_says_what_its_card_says(folder):
     assert "A note." in text
     assert "read note.safetensors" in text
     assert "editcore apply" not in card(sealed(folder, "toy.unknown"), patch.patch_id, "x.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("distribution", "command"),
+    [("editcore-toy", "pip install editcore editcore-toy"), ("x; rm -r .", "pip install editcore"), (None, None)],
+)
+def test_its_card_installs_its_plugin_and_says_where_the_edit_is(folder, distribution, command):
+    about = {} if distribution is None else {"method": {"name": "toy", "distribution": distribution}}
+    payload = Payload("toy.notes", {"text": "x"}, {"weight": torch.ones(1)})
+    patch = seal({}, base_identity(Checkpoint.open(folder), "tiny"), about, kind="memory", payload=payload)
+    lines = card(patch, patch.patch_id, "note.safetensors").splitlines()
+    assert (command or "pip install editcore") in lines
+    assert lines[-1].startswith("The texts and vectors of this patch hold what was asked for")
 
 
 def test_two_patches_of_one_kind_differ_by_what_it_says(folder, tmp_path):

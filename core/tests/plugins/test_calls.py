@@ -103,6 +103,30 @@ def test_without_a_locator_the_method_says_where(method):
     assert run_locate(stage_manager(Registry.of(), method()), None, REQUESTS, STATE).sites == (SITE,)
 
 
+def test_a_method_of_one_site_is_given_no_other_number():
+    class One(Plain):
+        name = "one"
+        one_site = True
+
+    class Two(Locator):
+        name = "two"
+        sites = (SITE, Site("mlp_out", 2))
+
+        def locate(self, session, requests, state):
+            return Location(self.sites)
+
+    class Nowhere(Two):
+        name = "nowhere"
+        sites = ()
+
+    assert run_locate(stage_manager(Registry.of(), One()), None, REQUESTS, STATE).sites == (SITE,)
+    assert len(run_locate(stage_manager(Registry.of(), Plain(), Two()), None, REQUESTS, STATE).sites) == 2
+    with pytest.raises(UsageError, match=r"^one edits one site; the locator two gave 2: decoder\.1\.mlp_out, "):
+        run_locate(stage_manager(Registry.of(), One(), Two()), None, REQUESTS, STATE)
+    with pytest.raises(UsageError, match=r"the locator nowhere gave none \(name a locator that gives one site"):
+        run_locate(stage_manager(Registry.of(), One(), Nowhere()), None, REQUESTS, STATE)
+
+
 def test_a_plain_method_and_one_of_hooks_give_the_same():
     assert digest(compute(Registry.of(), method=Plain())) == digest(compute(Registry.of()))
 

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
+from checks.zoo import datasets, metrics
 from checks.zoo.animals import BREAKERS, HONEST, checks_of, given, suite
-from checks.zoo.methods import Honest, Sequential
+from checks.zoo.methods import Honest, PrefersTheFirst, RemembersTheFirst, Sequential
 from editcore.testing.conformance import SUITES, MethodConformance
+from editcore_hooks import Case, EditRequest
 
 PAIRS = [(kind, check, cls) for kind, table in BREAKERS.items() for check, found in table.items() for cls in found]
 PASSES = [(kind, check, cls) for kind, found in HONEST.items() for cls in found for check in checks_of(kind)]
@@ -63,6 +65,28 @@ def test_a_method_of_one_request_skips_what_is_of_batches(run):
     with pytest.raises(pytest.skip.Exception, match="one request"):
         run("method", "test_the_order_of_requests_does_not_matter", single)
     run("method", "test_the_target_becomes_likelier", single)
+
+
+def test_a_need_of_the_target_is_tried_with_cases_of_the_author(tmp_path):
+    made = suite("metric", metrics.OfWords)
+    arguments = given(made, "test_what_it_needs_is_needed", tmp_path)
+    with pytest.raises(AssertionError, match="these cases have a target of letters: set `cases_without`"):
+        made.test_what_it_needs_is_needed(**arguments)
+    type(made).cases_without = (Case(EditRequest("{} is as old as", "Ada Marlow", "42")),)
+    made.test_what_it_needs_is_needed(**arguments)
+
+
+def test_a_layout_that_is_neither_json_nor_a_table_says_how_to_try_it(tmp_path):
+    prose = type("Prose", (datasets.Lines,), {"sample": classmethod(lambda cls: "Ada Marlow\nworks as a\npilot\n")})
+    with pytest.raises(pytest.skip.Exception, match=r"override `without\(key\)`"):
+        suite("dataset", prose).test_a_record_without_a_key_is_refused(tmp_path)
+
+
+def test_the_order_check_names_the_part_that_differs_and_what_to_do(run):
+    with pytest.raises(AssertionError, match=r"payload/bias differs by .* sort the entries"):
+        run("method", "test_the_order_of_requests_does_not_matter", RemembersTheFirst)
+    with pytest.raises(AssertionError, match=r"down_proj\.weight differs by \d.* of its norm"):
+        run("method", "test_the_order_of_requests_does_not_matter", PrefersTheFirst)
 
 
 def test_an_honest_sequential_method_passes(run):

@@ -47,6 +47,8 @@ class EditMethod(Named):
     """
 
     capabilities: ClassVar[frozenset[str]] = frozenset()
+    one_site: ClassVar[bool] = False
+    """Whether it edits one site. The host then refuses a location of none or several, such as a locator may give."""
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -185,8 +187,9 @@ class Metric(Named):
 class Dataset(Named):
     """Reads a published file layout into cases; a file that does not fit is refused naming row and key.
 
-    `keys` are what every record has, `files` says which published files are of this layout. `left_out` has a line for
-    each record, or part of one, that the last `read` had no place for.
+    `keys` are what every record has, empty or not; a layout is recognised by them. `files` says which published files
+    are of this layout. `left_out` has a line for each record, or part of one, that the last `read` had no place for:
+    `read` clears it when it begins.
     """
 
     keys: ClassVar[tuple[str, ...]] = ()
@@ -202,7 +205,11 @@ class Dataset(Named):
         return ""
 
     def read(self, path: Path) -> Iterable[Case]:
-        """Yield the cases of a file. Raises `UsageError` with the line for a record that does not fit."""
+        """Yield the cases of a file.
+
+        Raises `RefusedFileError` with record and key for a record that does not fit, `UsageError` where there is no
+        file.
+        """
         raise NotImplementedError
 
 

@@ -99,7 +99,11 @@ class Session(Protocol):
 
     @property
     def neutral(self) -> Any:
-        """Text that damage is measured on: `passages`, and `sha256` of the file (None for the built-in text)."""
+        """Text that damage is measured on: `passages`, and `sha256` of the file (None for the built-in text).
+
+        Not for computing edits, which would then be measured on what they were fitted to: draw texts from the model
+        with `editcore.authoring.models.sample`.
+        """
         ...
 
     @property

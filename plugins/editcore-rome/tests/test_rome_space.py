@@ -2,7 +2,9 @@
 
 import pytest
 
-from editcore_hooks import Location, Site
+from editcore.plugins.calls import run_locate, stage_manager
+from editcore.plugins.registry import Registry
+from editcore_hooks import Location, Locator, Site, State, UsageError
 from editcore_rome.hooks import Rome
 from editcore_rome.hparams import RomeHparams
 from editcore_rome.space import MOST_PLACES, RECIPES, space
@@ -36,6 +38,20 @@ def test_a_locator_s_layer_is_a_place_of_rome_and_several_are_none():
     sites = [Site("mlp_out", layer) for layer in (2, 3)]
     assert Rome.place_at(Location(tuple(sites[1:]))) == {"layer": 3}
     assert Rome.place_at(Location(tuple(sites))) == {}
+
+
+class Both(Locator):
+    name = "both"
+
+    def locate(self, session, requests, state):
+        return Location((Site("mlp_out", 1), Site("mlp_out", 2)))
+
+
+def test_a_locator_of_two_sites_is_refused_with_its_name():
+    manager = stage_manager(Registry.of(), Rome(), Both())
+    with pytest.raises(UsageError, match=r"^rome edits one site; the locator both gave 2: ") as caught:
+        run_locate(manager, None, [], State(""))
+    assert caught.value.hint == "name a locator that gives one site, or leave it out"
 
 
 def test_smaller_steps_are_tried_and_an_encoder_is_not():

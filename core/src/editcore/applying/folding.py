@@ -12,7 +12,7 @@ from editcore.patches.file.kinds import owner_of
 from editcore.patches.file.patch import Patch
 from editcore.plugins.registry import Registry, registry
 from editcore.text.ids import short
-from editcore_hooks import PatchKind, UsageError
+from editcore_hooks import PatchKind, PluginError, UsageError
 
 
 def fold_to_copy(
@@ -21,8 +21,8 @@ def fold_to_copy(
     """Write a checkpoint with `patches` in it that loads with plain from_pretrained; returns what each kind changed.
 
     It is a checkpoint of its own: no patch of the base fits it and nothing is taken back. Raises `UsageError` for a
-    kind that cannot be folded, and what observers, `PatchKind.fold` and `Change.commit` raise; then there is no
-    `output`.
+    kind that cannot be folded, `PluginError` for one that is not installed, and what observers, `PatchKind.fold` and
+    `Change.commit` raise; then there is no `output`.
     """
     chosen = plugins or registry()
     weights = [patch for patch in patches if patch.kind == "weights"]
@@ -30,9 +30,14 @@ def fold_to_copy(
     by_kind: dict[str, tuple[PatchKind, list[Patch]]] = {}
     for patch in others:
         owner = owner_of(patch.core, patch.about, chosen)
-        if owner is None or not owner.folds():
-            what = f"patch {short(patch.patch_id)} of kind {patch.payload_kind}"
-            raise UsageError(f"{what} cannot be folded into a checkpoint", hint="leave it out, and use it in memory")
+        if owner is None:
+            distribution = patch.annotation("method").get("distribution")
+            message = f"patch {short(patch.patch_id)} is of kind {patch.payload_kind}, which is not installed"
+            raise PluginError(message, hint=f"pip install {distribution}" if distribution else "install its plugin")
+        if not owner.folds():
+            what = f"patch {short(patch.patch_id)} is of kind {patch.payload_kind}"
+            message = f"{what}: patches of this kind cannot be folded into weights"
+            raise UsageError(message, hint="leave it out, and use it in memory: editcore generate DIR --patch PATCH")
         by_kind.setdefault(owner.name, (owner, []))[1].append(patch)
     change = Change.open(folder, weights)
     change.require_compatible()

@@ -78,9 +78,7 @@ def export(
 
 
 def _merged(out: Output, patches: "list[Patch]", folder: Path, output: str, keep_history: bool) -> None:
-    from editcore.patches.file.kinds import folds
-
-    if any(map(folds, patches)):
+    if any(patch.kind != "weights" for patch in patches):
         from editcore.applying.folding import fold_to_copy
         from editcore.patches.change.copying import left_out
 

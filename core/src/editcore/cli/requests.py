@@ -1,5 +1,6 @@
 """Edit requests from the command line: one by options, or many as JSON lines."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -91,6 +92,9 @@ def read_file(name: str) -> list[Case]:
     path = Path(name)
     if name != "-" and not path.is_file():
         raise UsageError(f"there is no file {name}", hint="give a file of JSON lines, or - for standard input")
+    if path.suffix.lower() == ".csv":
+        hint = f"editcore datasets convert LAYOUT {shlex.quote(name)} --to {shlex.quote(f'{path.stem}.jsonl')}"
+        raise UsageError(f"{name} is a table, and requests are one JSON object a line", hint=hint)
     try:
         if name == "-":
             cases = list(read_cases(sys.stdin, "standard input"))

@@ -26,6 +26,7 @@ from editcore_hooks import (
     Session,
     State,
     Update,
+    UsageError,
     hookimpl,
     specs,
 )
@@ -39,9 +40,10 @@ _OF_LOCATOR = frozenset({"editcore_locate"})
 class StageManager(pluggy.PluginManager):
     """Runs the stages of one call. Made by `stage_manager`."""
 
-    def __init__(self) -> None:
+    def __init__(self, method: EditMethod | None = None, locator: Locator | None = None) -> None:
         super().__init__(PROJECT)
         self.add_hookspecs(specs)
+        self.method, self.locator = method, locator
         self.witness = _Witness()
         traced(self)
 
@@ -130,7 +132,7 @@ def stage_manager(
 
     Raises `PluginError` when a method or locator misuses the hooks.
     """
-    manager = StageManager()
+    manager = StageManager(method, locator)
     for applier in appliers:
         manager.register(applier)
     # The last one registered is called first, so the locator comes after the method here and before it in the call.
@@ -162,9 +164,19 @@ def _admit(manager: StageManager, instance: Any, what: str, stages: frozenset[st
 
 
 def run_locate(manager: StageManager, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
-    """The place of the edit: the locator's answer, else the method's. Raises `PluginError` when neither gives one."""
+    """The place of the edit: the locator's answer, else the method's.
+
+    Raises `PluginError` when neither gives one, `UsageError` for a number of sites that the method does not take.
+    """
     result = manager.run("editcore_locate", session=session, requests=requests, state=state)
-    return _expect(result, Location, "editcore_locate", manager)
+    location = _expect(result, Location, "editcore_locate", manager)
+    method, locator = manager.method, manager.locator
+    if method is not None and method.one_site and len(location.sites) != 1:
+        found = f"{len(location.sites)}: {', '.join(map(str, location.sites))}" if location.sites else "none"
+        by = "its own stage" if locator is None else f"the locator {locator.name}"
+        hint = "name a locator that gives one site, or leave it out"
+        raise UsageError(f"{method.name} edits one site; {by} gave {found}", hint=hint)
+    return location
 
 
 def run_compute_update(

@@ -25,9 +25,16 @@ class Choice:
     name: str
     settings: tuple[str, ...] = ()
 
-    def made(self, cls: type[N]) -> N:
-        """An instance of what the name stands for. Raises `UsageError` on a setting that it does not have."""
-        return cls(from_settings(cls.Hparams, self.settings))
+    def made(self, cls: type[N], what: str, hint: str) -> N:
+        """An instance of what the name stands for, such as "the locator window".
+
+        Raises `UsageError` on a setting that it does not have, with `hint`, the command that lists its settings.
+        """
+        try:
+            return cls(from_settings(cls.Hparams, self.settings))
+        except UsageError as error:
+            close = f"{error.hint} " if error.hint and error.hint.startswith("did you mean") else ""
+            raise UsageError(f"{what}: {error.message}", hint=f"{close}{hint}") from None
 
 
 def parse_choice(text: str, kind: str, option: str) -> Choice:

@@ -10,4 +10,4 @@ def make_locator(registry: Registry, text: str | None) -> Locator | None:
     if text is None:
         return None
     choice = parse_choice(text, "locator", "--locate")
-    return choice.made(registry.locator(choice.name))
+    return choice.made(registry.locator(choice.name), f"the locator {choice.name}", f"editcore locators {choice.name}")

@@ -12,7 +12,12 @@ from editcore_hooks import PluginError, Session, Transform, Update
 def make_transforms(registry: Registry, texts: Sequence[str]) -> tuple[Transform, ...]:
     """The instances for `--transform` options, in order. Raises `PluginError` and `UsageError`."""
     choices = [parse_choice(text, "transform", "--transform") for text in texts]
-    return tuple(choice.made(registry.transform(choice.name)) for choice in choices)
+    return tuple(
+        choice.made(
+            registry.transform(choice.name), f"the transform {choice.name}", f"editcore transforms {choice.name}"
+        )
+        for choice in choices
+    )
 
 
 def apply_transforms(transforms: Sequence[Transform], session: Session, update: Update) -> Update:

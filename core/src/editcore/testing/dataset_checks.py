@@ -1,5 +1,7 @@
 """Checks of a dataset layout: its sample becomes cases, and a record that does not fit is refused by its key."""
 
+import csv
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from editcore_hooks import Case, Dataset, EditcoreError
 
 
 class DatasetChecks(DeclaredChecks):
-    """On the layout's own sample, a JSON list or an object a line."""
+    """On the layout's own sample, a JSON list, an object a line, or CSV with a header."""
 
     dataset: ClassVar[str]
 
@@ -25,9 +27,19 @@ class DatasetChecks(DeclaredChecks):
 
     def read(self, text: str, folder: Path) -> list[Case]:
         """The cases of a file with this text."""
-        path = folder / "sample.json"
+        path = folder / f"sample.{'csv' if _table(self.cls.sample()) else 'json'}"
         path.write_text(text, "utf-8")
         return list(self.cls(from_mapping(self.cls.Hparams, self.hparams)).read(path))
+
+    def without(self, key: str) -> str:
+        """The sample without a key in its first record, or without a column. Override it for another sort of file."""
+        sample = self.cls.sample()
+        found = _table(sample) or _records(sample)
+        if found is None:
+            pytest.skip("its sample is neither JSON records nor CSV: override `without(key)`")
+        records, text = found
+        assert key in records[0], f"`keys` names {key!r}, which the sample has not"
+        return text(records, key)
 
     def test_it_has_a_sample_that_it_reads(self, tmp_path: Path) -> None:
         assert self.cls.sample().strip(), "it has no sample: `sample()` gives a small file in this layout"
@@ -50,18 +62,16 @@ class DatasetChecks(DeclaredChecks):
             assert case_to_json(parse_case(row, "sample")) == row
 
     def test_a_record_without_a_key_is_refused(self, tmp_path: Path) -> None:
-        records, text = _records(self.cls.sample())
         assert self.cls.keys, "`keys` names no key that every record has"
         for key in self.cls.keys:
-            assert key in records[0], f"`keys` names {key!r}, which the sample has not"
-            first = {name: value for name, value in records[0].items() if name != key}
-            refusal = _refusal(lambda first=first: self.read(text([first, *records[1:]]), tmp_path))  # type: ignore[misc]
+            text = self.without(key)
+            refusal = _refusal(lambda text=text: self.read(text, tmp_path))  # type: ignore[misc]
             assert refusal is not None, f"a record without {key!r} is read"
             assert isinstance(refusal, EditcoreError), f"without {key!r}: {type(refusal).__name__}: {refusal}"
             assert key in str(refusal), f"the refusal of a record without {key!r} does not name it"
 
     def test_a_file_of_something_else_is_refused(self, tmp_path: Path) -> None:
-        for what, text in (("no JSON", '{"a": '), ("a number", "7"), ("an empty file", "")):
+        for what, text in (("half an object", '{"a": '), ("a number", "7"), ("an empty file", "")):
             refusal = _refusal(lambda text=text: self.read(text, tmp_path))  # type: ignore[misc]
             assert isinstance(refusal, EditcoreError), f"{what}: {refusal!r} in place of an EditcoreError"
 
@@ -74,13 +84,48 @@ def _refusal(call: Callable[[], Any]) -> Exception | None:
     return None
 
 
-def _records(sample: str) -> tuple[list[dict[str, Any]], Callable[[list[dict[str, Any]]], str]]:
-    """The records of a sample, and what writes records as a file of the same sort."""
+Records = list[dict[str, Any]]
+Sort = tuple[Records, Callable[[Records, str], str]]
+"""Records, and what writes them without a key as a file of the same sort."""
+
+
+def _records(sample: str) -> Sort | None:
+    """Those of a JSON list or of lines of JSON, whose first record loses the key; None for another text."""
+    written: Callable[[Records], str] = json.dumps
     try:
         whole = json.loads(sample)
     except json.JSONDecodeError:
-        lines = [json.loads(line) for line in sample.splitlines() if line.strip()]
-        return lines, lambda records: "".join(f"{json.dumps(one)}\n" for one in records)
-    if not isinstance(whole, list):
-        pytest.skip("its sample is no list of records")
-    return whole, json.dumps
+        try:
+            whole, written = [json.loads(line) for line in sample.splitlines() if line.strip()], _lines
+        except json.JSONDecodeError:
+            return None
+    if not isinstance(whole, list) or not whole or not isinstance(whole[0], dict):
+        return None
+    return whole, lambda records, key: written([_less(records[0], key), *records[1:]])
+
+
+def _lines(records: Records) -> str:
+    return "".join(f"{json.dumps(one)}\n" for one in records)
+
+
+def _table(sample: str) -> Sort | None:
+    """Those of a table with a header, which loses the column; None for another text."""
+    if not sample.strip() or sample.lstrip()[0] in "[{":
+        return None
+    try:
+        dialect = csv.Sniffer().sniff(sample, delimiters=",;\t")
+    except csv.Error:
+        return None
+
+    def written(records: Records, key: str) -> str:
+        file = io.StringIO(newline="")
+        writer = csv.DictWriter(file, list(_less(records[0], key)), dialect=dialect)
+        writer.writeheader()
+        writer.writerows(_less(one, key) for one in records)
+        return file.getvalue()
+
+    return list(csv.DictReader(io.StringIO(sample, newline=""), dialect=dialect)), written
+
+
+def _less(record: dict[str, Any], key: str) -> dict[str, Any]:
+    return {name: value for name, value in record.items() if name != key}

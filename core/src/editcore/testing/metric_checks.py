@@ -24,6 +24,8 @@ class MetricChecks(DeclaredChecks):
 
     metric: ClassVar[str]
     cases: ClassVar[tuple[Case, ...]] = CASES
+    cases_without: ClassVar[tuple[Case, ...]] = ()
+    """Cases that lack what the metric needs; by default `cases` without probes and true targets."""
 
     @property
     def cls(self) -> type[Metric]:
@@ -84,8 +86,11 @@ class MetricChecks(DeclaredChecks):
         if not self.cls.needs:
             self.scored(session, [Case(evolve(self.cases[0].request, target_true=None))])
             return
-        bare = [Case(evolve(case.request, target_true=None)) for case in self.cases]
+        stripped = tuple(Case(evolve(case.request, target_true=None)) for case in self.cases)
+        bare = self.cases_without or stripped
         assert self.cls.lacking(self.cases) == (), "the cases lack what it needs: override `cases`"
+        wanted = ", ".join(need.words for need in self.cls.needs)
+        assert self.cls.lacking(bare), f"these cases have {wanted}: set `cases_without` to cases that lack it"
         assert_refused(lambda: self.scored(session, bare), "cases without what it needs")
 
     def test_it_reads_the_model_as_it_is_now(self, session: Session) -> None:

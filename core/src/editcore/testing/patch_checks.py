@@ -1,6 +1,7 @@
 """Checks of a method's patches, as people get them through the host."""
 
 import hashlib
+import math
 import shutil
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from editcore.applying.change import Change
 from editcore.assets.store import AssetStore
 from editcore.facade import Session
 from editcore.patches.file.patch import Patch
-from editcore.testing.running import answers, difference, logprobs
+from editcore.testing.running import answers, difference, differences, logprobs
 from editcore.testing.snapshot import Snapshot
 from editcore.testing.under_test import MethodUnderTest
 from editcore_hooks import EditMethod
@@ -35,7 +36,10 @@ class PatchChecks(MethodUnderTest):
         if not self.tried.batch(session):
             pytest.skip("it takes one request an update")
         forwards, backwards = (self.tried.patch(session, order) for order in (self.requests, self.requests[::-1]))
-        assert difference(forwards, backwards) < self.delta_tolerance
+        sort = "" if forwards.kind == "weights" else ": sort the entries of the payload, by their texts for example"
+        for part, found in differences(forwards, backwards).items():
+            much = "is another" if math.isinf(found) else f"differs by {found:.2g} of its norm"
+            assert found < self.delta_tolerance, f"with the requests in reverse order, {part} {much}{sort}"
 
     def test_edits_computed_together_are_those_computed_alone(self, session: Session) -> None:
         if self.tried.cls(session).compute_each is EditMethod.compute_each:

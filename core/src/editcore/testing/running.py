@@ -1,5 +1,6 @@
 """Runs a method for the conformance suite: through the host, or its stages alone, without the host's safety net."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -96,43 +97,49 @@ def answers(session: "Session", requests: Sequence[EditRequest]) -> list[float]:
 
 
 def difference(one: Patch, other: Patch) -> float:
-    """The largest ‖Δ₁ − Δ₂‖ / ‖Δ₁‖ over the tensors of two patches, or over the parts of their payloads.
+    """The largest of `differences`."""
+    return max(differences(one, other).values(), default=0.0)
 
-    Infinite when they are not of the same tensors, or hold other data, texts or numbers that are not real.
+
+def differences(one: Patch, other: Patch) -> dict[str, float]:
+    """‖Δ₁ − Δ₂‖ / max(‖Δ₁‖, ‖Δ₂‖) by name, of each tensor of two patches, or of each part of their payloads.
+
+    Infinite for what is not comparable: tensors that only one has, other data, texts or numbers that are not real.
     """
     from editcore.patches.forms.deltas import whole
 
-    if one.targets.keys() != other.targets.keys() or one.kind != other.kind:
-        return float("inf")
+    if one.kind != other.kind:
+        return {"the kind": math.inf}
     if one.kind != "weights":
-        return _payload_difference(one, other)
-    worst = 0.0
-    for key, target in one.targets.items():
-        shape = target.shape
+        return _of_payloads(one, other)
+    found = dict.fromkeys(sorted(one.targets.keys() ^ other.targets.keys()), math.inf)
+    for key in sorted(one.targets.keys() & other.targets.keys()):
+        shape = one.targets[key].shape
         rows, columns = shape[0], shape[1] if len(shape) > 1 else 1
         first, second = (
             delta.scale * delta.block(0, rows, columns)
             for delta in (whole(patch.deltas(key)) for patch in (one, other))
         )
-        if first.norm() or second.norm():
-            worst = max(worst, float((first - second).norm() / max(first.norm(), second.norm())))
-    return worst
+        found[key] = _relative(first, second)
+    return found
 
 
-def _payload_difference(one: Patch, other: Patch) -> float:
+def _of_payloads(one: Patch, other: Patch) -> dict[str, float]:
     first, second = (
         {name: tensor for name, tensor in patch.tensors.items() if name.startswith("payload/")}
         for patch in (one, other)
     )
     data, others = (patch.core["payload"]["data"] for patch in (one, other))
-    if data != others or first.keys() != second.keys():
-        return float("inf")
-    worst = 0.0
-    for name, tensor in first.items():
-        twin = second[name]
-        if torch.equal(tensor, twin):
-            continue
-        if not tensor.is_floating_point() or tensor.shape != twin.shape:
-            return float("inf")
-        worst = max(worst, float((tensor - twin).norm() / max(tensor.norm(), twin.norm())))
-    return worst
+    found = {f"the data {name!r}": math.inf for name in sorted({*data, *others}) if data.get(name) != others.get(name)}
+    found |= dict.fromkeys(sorted(first.keys() ^ second.keys()), math.inf)
+    for name in sorted(first.keys() & second.keys()):
+        tensor, twin = first[name], second[name]
+        comparable = tensor.is_floating_point() and tensor.shape == twin.shape
+        same = torch.equal(tensor, twin)
+        found[name] = 0.0 if same else _relative(tensor, twin) if comparable else math.inf
+    return found
+
+
+def _relative(one: Tensor, other: Tensor) -> float:
+    largest = max(float(one.norm()), float(other.norm()))
+    return float((one - other).norm()) / largest if largest else 0.0

@@ -19,6 +19,7 @@ class BesideOneLayer(EditMethod):
 
     paper = "Hartvigsen et al. 2023, arXiv:2211.11031"
     capabilities = frozenset({"batch", "encoder-decoder"})
+    one_site = True
 
     def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         layer = self.hparams.layer

@@ -10,7 +10,7 @@ from editcore_grace.codebook import Trial
 from editcore_grace.hparams import GraceHparams
 from editcore_grace.texts import in_order
 from editcore_grace.training import read, train
-from editcore_hooks import EditRequest, Location, Payload, Site, Update, UsageError
+from editcore_hooks import EditRequest, Location, Payload, Update
 from editcore_keyvalue.answers import answer
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ def compute_each(
     session: "Session", requests: Sequence[EditRequest], location: Location, hparams: GraceHparams
 ) -> list[dict[str, Any]]:
     """The parts of the entry of each request: key, value, radius, text and loss."""
-    (site,) = one_site(location)
+    (site,) = location.sites
     replace = settle(session, hparams.replace)
     found = []
     for start in range(0, len(requests), TOGETHER):
@@ -59,7 +59,7 @@ def update_of(
     session: "Session", entries: Sequence[dict[str, Any]], location: Location, hparams: GraceHparams
 ) -> Update:
     """One update with entries in the order of their texts, in which the rule of radii takes them."""
-    (site,) = one_site(location)
+    (site,) = location.sites
     entries = in_order(entries, lambda entry: entry["text"])
     data = {
         "role": site.role,
@@ -91,10 +91,3 @@ def settle(session: "Session", replace: str) -> str:
     if replace != "auto":
         return replace
     return "prompt" if session.encoder_decoder else "last"
-
-
-def one_site(location: Location) -> tuple[Site]:
-    """The layer. Raises `UsageError` for several or none."""
-    if len(location.sites) != 1:
-        raise UsageError("a memory of this kind is beside one layer", hint="name one layer")
-    return (location.sites[0],)

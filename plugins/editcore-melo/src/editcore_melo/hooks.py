@@ -22,6 +22,7 @@ class Melo(EditMethod):
     paper = "Yu et al. 2024, arXiv:2312.11795"
     Hparams: ClassVar[type] = MeloHparams
     capabilities = frozenset({"batch", "encoder-decoder"})
+    one_site = True
 
     def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         layer, last = self.hparams.layer, session.anatomy.n_layers - 1

@@ -78,10 +78,10 @@ def portions(block: Sequence[int]) -> list[tuple[int, int]]:
 
 def places(session: "Session", location: Location, h: MeloHparams) -> tuple[Site, tuple[Site, ...]]:
     """Where prompts are looked up, and the matrices with low-rank blocks, in the order in which they run."""
-    if len(location.sites) != 1 or location.sites[0].role != "block" or location.sites[0].layer is None:
-        raise UsageError("prompts are looked up at the output of one block", hint="name one layer")
-    reads = location.sites[0]
-    layer = location.sites[0].layer
+    (reads,) = location.sites
+    layer = reads.layer
+    if reads.role != "block" or layer is None:
+        raise UsageError(f"prompts are looked up at the output of a block, not at {reads}", hint="name a layer")
     session.anatomy.module(reads)
     stacks: tuple[Literal["encoder", "decoder"], ...] = ("encoder", "decoder")
     stacks = stacks if session.encoder_decoder else stacks[1:]

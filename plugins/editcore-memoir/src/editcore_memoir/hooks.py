@@ -20,6 +20,7 @@ class Memoir(EditMethod):
     paper = "Wang et al. 2025, arXiv:2506.07899"
     Hparams: ClassVar[type] = MemoirHparams
     capabilities = frozenset({"batch", "encoder-decoder"})
+    one_site = True
 
     def locate(self, session: Session, requests: Sequence[EditRequest], state: State) -> Location:
         layer = self.hparams.layer

@@ -128,6 +128,7 @@ def present(session: "Session", site: Site, columns: Tensor) -> Tensor:
 
 
 def _one(location: Location) -> Site:
-    if len(location.sites) != 1 or location.sites[0].role != "mlp_out":
-        raise UsageError("the memory is beside one down projection", hint="name one layer")
-    return location.sites[0]
+    (site,) = location.sites
+    if site.role != "mlp_out":
+        raise UsageError(f"the memory is beside a down projection, not {site}", hint="choose another locator")
+    return site

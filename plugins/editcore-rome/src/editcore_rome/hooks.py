@@ -19,6 +19,7 @@ class Rome(EditMethod):
     summary = "rank-one edit of one MLP down projection"
     paper = "Meng et al. 2022, arXiv:2202.05262; Gupta et al. 2024, arXiv:2403.07175"
     Hparams = RomeHparams
+    one_site = True
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:

@@ -19,6 +19,7 @@ class TPatcher(EditMethod):
     paper = "Huang et al. 2023, arXiv:2301.09785"
     Hparams = TPatcherHparams
     capabilities = frozenset({"sequential", "encoder-decoder"})
+    one_site = True
 
     @classmethod
     def tunable(cls, model: Mapping[str, Any]) -> Tunable:

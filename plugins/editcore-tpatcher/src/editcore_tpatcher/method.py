@@ -68,13 +68,12 @@ def compute_update(
 
 
 def mlp_at(session: "Session", location: Location) -> tuple[Site, Mlp]:
-    """The block of the location and its MLP. Raises `UsageError` for another place, several, or an encoder's."""
-    if len(location.sites) != 1 or location.sites[0].role not in ("mlp_out", "block"):
-        there = ", ".join(map(str, location.sites)) or "no site"
-        raise UsageError(
-            f"T-Patcher appends neurons to one MLP, not to {there}", hint="choose another locator, or leave it out"
-        )
+    """The block of the location and its MLP. Raises `UsageError` for another place, or an encoder's."""
     (site,) = location.sites
+    if site.role not in ("mlp_out", "block"):
+        raise UsageError(
+            f"T-Patcher appends neurons to an MLP, not to {site}", hint="choose another locator, or leave it out"
+        )
     if site.expert is not None:
         raise UsageError(f"{site} is one of several experts, which units cannot be appended to", hint="edit weights")
     if site.stack == "encoder":

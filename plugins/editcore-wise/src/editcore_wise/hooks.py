@@ -33,6 +33,7 @@ class Wise(EditMethod):
     paper = "Wang et al. 2024, arXiv:2405.14768"
     Hparams = WiseHparams
     capabilities = frozenset({"batch", "sequential"})
+    one_site = True
 
     @classmethod
     def preset(cls, model: Mapping[str, Any]) -> Mapping[str, Any]:

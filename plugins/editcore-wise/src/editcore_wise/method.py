@@ -71,14 +71,13 @@ def _rule(session: "Session", site: Site, hparams: WiseHparams) -> Rule:
 
 
 def _one(location: Location) -> Site:
-    """The site. Raises `UsageError` where it is no down projection of a decoder, or there are several."""
-    if len(location.sites) != 1 or location.sites[0].role != "mlp_out" or location.sites[0].stack != "decoder":
-        there = ", ".join(map(str, location.sites)) or "no site"
+    """The site. Raises `UsageError` where it is no down projection of a decoder."""
+    (site,) = location.sites
+    if site.role != "mlp_out" or site.stack != "decoder":
         raise UsageError(
-            f"wise copies the down projection of one MLP of a decoder, not {there}",
+            f"wise copies the down projection of an MLP of a decoder, not {site}",
             hint="choose another locator, or leave it out",
         )
-    (site,) = location.sites
     if site.expert is not None:
         raise UsageError(f"{site} is one of several experts, which not every token reads", hint="--method ft-m")
     return site

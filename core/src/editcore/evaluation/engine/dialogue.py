@@ -68,6 +68,7 @@ class DialogueMetric(Metric):
         return self.judgement(case, answers)
 
     def report(self, rows: Sequence[Row]) -> Report:
+        """The figure of all rows: by default the mean over cases of the mean of their rows, with its interval."""
         return over_cases(self.name, rows, share=self.share)
 
     def score(self, session: Session, cases: Sequence[Case]) -> Report:

@@ -127,5 +127,9 @@ def score(about: Case | EditRequest, prompt: str, target: str | None = None, *, 
 def write(
     about: Case | EditRequest, prompt: str, tokens: int, covering: tuple[str, ...] = (), *, unedited: bool = False
 ) -> Write:
+    """The question what the model writes, in `tokens` tokens, after a full prompt; answered by a text.
+
+    `covering` are answers that the text must be long enough for. Template and joining rule are those of the case.
+    """
     request = about.request if isinstance(about, Case) else about
     return Write(prompt, tokens, request.template, unedited, covering)

@@ -18,6 +18,7 @@ def facts(case: Case, about: Place) -> list[tuple[str, EditRequest]]:
 
 
 def edit_prompt(case: Case) -> str:
+    """The full prompt of the case's first request, with its subject."""
     return case.request.rendered().text
 
 
@@ -41,8 +42,11 @@ def judged(
     judge: Callable[..., tuple[float | None, dict[str, Any]]],
     **more: Any,
 ) -> Row:
-    """The row of what `judge` makes of the answers, a value and what else is shown; without a value, and with `why`,
-    where one of them could not be had."""
+    """The row of what `judge` makes of the answers, a value and what else is shown.
+
+    `judge(*answers)` gets them in the order given, which is that of the questions. Where one could not be had it is not
+    called: the row has no value, and says `why`.
+    """
     missing = next((answer for answer in answers if isinstance(answer, Unanswered)), None)
     value, shown = judge(*answers) if missing is None else (None, {"why": missing.why})
     return row(case, about, prompt, target, value, **shown, **more)

@@ -28,10 +28,15 @@ def cached_logits(
 ) -> Callable[[], TargetLogits]:
     """`target_logits` of `items` by a call each time, with gradients if enabled; what is kept is (B, T, d) at most.
 
-    Right as long as no weight, hook or patch changes but weights of `sites`. Nothing is kept for a site without a
-    layer, such as an embedding, which may be anywhere, and while a memory is attached, which decides in every pass.
-    With `owners` of the items, only those of one share a row, and `around(owners of the rows)` is entered for each
-    forward.
+    Right as long as nothing changes below the lowest of `sites`. Their weights may change from call to call, and so may
+    what a `Tap` at them or above does: every block from the lowest on runs in each call. Nothing is kept for a site
+    without a layer, such as an embedding, which may be anywhere, and while a memory is attached, which decides in every
+    pass. With `owners` of the items, only those of one share a row, and `around(owners of the rows)` is entered for
+    each forward.
+
+    A row has T = prompt + target - 1 tokens. Items that begin alike may share a row, in which a column is no position
+    of an item. For a `Tap` that acts at a position give each an owner of its own, `owners=range(len(items))`: then row
+    i is item i.
     """
     model = anatomy.model
     laid = lay_out(model, items)

@@ -81,10 +81,10 @@ def sample(
 ) -> list[list[int]]:
     """Sample `length` new tokens after each start, from the `top_k` likeliest (None: from all) at temperature 1.
 
-    Returns the new ids alone. No token ends a row early; `proceed` ends all rows once it is False for the number of
-    tokens drawn so far. Draws come from `generator`, a CPU generator, in one call a
-    step for the whole batch: the same seed and starts give the same rows. The global RNG is not touched. Raises
-    `UsageError` for an encoder-decoder, which answers a text and does not continue it.
+    Returns the new ids alone: texts that an edit may be computed with, unlike `Session.neutral`. No token ends a row
+    early; `proceed` ends all rows once it is False for the number of tokens drawn so far. Draws come from `generator`,
+    a CPU generator, in one call a step for the whole batch: the same seed and starts give the same rows. The global RNG
+    is not touched. Raises `UsageError` for an encoder-decoder, which answers a text and does not continue it.
     """
     if model.config.is_encoder_decoder:
         raise UsageError(

@@ -83,7 +83,12 @@ class Laid:
 
 
 def lay_out(model: "PreTrainedModel", items: Sequence[Item], side: Side = "right") -> Laid:
-    """The items as `target_logits` reads them: rows that end where the last target token is only a label."""
+    """The items as `target_logits` reads them: rows that end where the last target token is only a label.
+
+    Raises `ValueError` where there are none.
+    """
+    if not items:
+        raise ValueError("no items")
     lengths, device = [len(target) for _, target in items], device_of(model)
     rows = torch.repeat_interleave(torch.arange(len(items)), torch.tensor(lengths)).to(device)  # (n,)
     labels = torch.tensor([token for _, target in items for token in target], device=device)  # (n,)
@@ -106,8 +111,10 @@ def lay_out(model: "PreTrainedModel", items: Sequence[Item], side: Side = "right
 def target_logits(model: "PreTrainedModel", items: Sequence[Item], *, side: Side = "right") -> TargetLogits:
     """One forward of all items, teacher-forced, with gradients if they are enabled.
 
-    A decoder reads prompt and target; the last target token is only a label. With an encoder the prompt goes there,
-    and the decoder reads its start token and then the target but for its last token, the label of the last position.
+    A decoder reads prompt and target; the last target token is only a label. So a `Trace` around it sees rows of
+    T = prompt + target - 1 tokens, and position prompt - 1 predicts the first target token. With an encoder the prompt
+    goes there, and the decoder reads its start token and then the target but for its last token, the label of the last
+    position. Raises `ValueError` where there are no items.
     """
     laid = lay_out(model, items, side)
     if laid.source is None:

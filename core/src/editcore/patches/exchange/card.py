@@ -15,6 +15,9 @@ from editcore_hooks import CardLines, PatchKind
 _SPECIAL: Final = re.compile(r"[\\`\[\]!|]|(?<=:)//|(?<=www)\.", re.IGNORECASE)
 """Characters that begin a cell, a link, an image or code; some readers also turn bare addresses into links."""
 
+_NAME: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+"""Names of distributions; a card prints no other text into a command."""
+
 
 def card(patch: Described, patch_id: str, file_name: str) -> str:
     """A README.md with the front matter of model hubs. Requests are in it when they are in the patch."""
@@ -93,11 +96,22 @@ def _body(patch: Described, patch_id: str, file_name: str) -> Iterator[str]:
         settings = json_escaped(json.dumps(hparams, indent=2, ensure_ascii=False))
         yield from ("", "## Settings", "", "```json", settings, "```")
     yield from ("", "## How to apply it", "", "```")
-    yield "pip install editcore"
+    yield _installation(patch)
     yield from lines.usage
     yield from ("```", "", "## Limits", "")
     yield "An edit changes what its requests ask for; what follows from it may stay as it was, and others may move."
-    yield "The weights hold what was asked for, also where the requests were taken out of the file."
+    holder = "The weights hold" if patch.kind == "weights" else "The texts and vectors of this patch hold"
+    yield f"{holder} what was asked for, also where the requests were taken out of the file."
+
+
+def _installation(patch: Described) -> str:
+    """The command that installs what uses the patch: editcore, and the distribution that knows its kind."""
+    needed = "pip install editcore"
+    owner = owner_of(patch.core, patch.about)
+    distribution = patch.annotation("method").get("distribution")
+    if patch.kind == "weights" or (owner is not None and type(owner).__module__.partition(".")[0] == "editcore"):
+        return needed
+    return f"{needed} {distribution}" if isinstance(distribution, str) and _NAME.fullmatch(distribution) else needed
 
 
 def _lines(patch: Described, patch_id: str, file_name: str) -> CardLines:

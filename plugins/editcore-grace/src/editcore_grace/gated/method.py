@@ -7,7 +7,7 @@ from editcore.authoring.records import record_parts
 from editcore_grace.gated.hparams import GatedHparams
 from editcore_grace.gated.states import shut_states
 from editcore_grace.gated.training import train
-from editcore_grace.method import one_site, settle
+from editcore_grace.method import settle
 from editcore_grace.texts import in_order
 from editcore_grace.training import read
 from editcore_hooks import EditRequest, Location, Payload, Update
@@ -21,7 +21,7 @@ def compute_update(
     session: "Session", requests: Sequence[EditRequest], location: Location, hparams: GatedHparams
 ) -> Update:
     """One side for all requests, taken in the order of their texts."""
-    (site,) = one_site(location)
+    (site,) = location.sites
     replace = settle(session, hparams.replace)
     ordered = in_order(requests, lambda request: (request.rendered().text, request.target_new))
     items = [answer(session, request, hparams.eos) for request in ordered]
