@@ -39,6 +39,23 @@ def test_a_table_on_a_terminal_keeps_brackets(monkeypatch):
     assert "[red]x" in screen.getvalue()
 
 
+def test_a_narrow_terminal_breaks_texts_and_no_id(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", "60")
+    row = [
+        "58adca3d0ce3",
+        "a title of some words",
+        "Ada Marlow works as a … baker",
+        "a1b2c3d4e5f6",
+        "computed elsewhere",
+    ]
+    Output().table(["id", "title", "requests", "computed on", "verdict"], [row])
+    assert "58adca3d0ce3" in screen.getvalue()
+    assert "a1b2c3d4e5f6" in screen.getvalue()
+    assert max(map(len, screen.getvalue().splitlines())) <= 60
+
+
 def test_json_refuses_what_json_has_not():
     with pytest.raises(ValueError, match="JSON compliant"):
         Output().json({"loss": float("nan")})

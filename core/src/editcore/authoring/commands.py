@@ -6,6 +6,7 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output, Progress
 from editcore.cli.patch_files import load_patches
 from editcore.cli.requests import read_file
+from editcore.text.shell import quoted
 
 __all__ = [
     "Output",
@@ -13,6 +14,7 @@ __all__ = [
     "load_patches",
     "model_options",
     "open_session",
+    "quoted",
     "read_file",
     "show",
     "with_output",

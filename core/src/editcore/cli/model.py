@@ -38,5 +38,9 @@ def model_options(function: F) -> F:
 def open_session(out: Output, model: str, **options: Any) -> "Session":
     """Open `model` with what `model_options` gave."""
     from editcore.facade import open_model
+    from editcore.models.loading.source import find_local
+
+    if find_local(model, revision=options.get("revision")) is None:
+        out.say(f"there is no folder {model}: asking the hub for a model of that name")
 
     return open_model(model, talk=out, **options)

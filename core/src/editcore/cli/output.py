@@ -15,6 +15,8 @@ _PATIENCE = 1.0
 """Seconds of work before a progress bar is shown."""
 _CALM = 10.0
 """Seconds between two lines of progress where no terminal shows a bar: a pipe, the log of a CI."""
+_WORD = 16
+"""Cells up to which a column of single words keeps its width: an id has 12."""
 _LONGEST = 1000
 """Characters of a line of a warning or an error, which may quote a file that is meant to fill the screen."""
 
@@ -150,8 +152,12 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.text import Text
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
+    for number, column in enumerate(columns):
+        cells_ = [row[number] for row in rows]
+        longest = max(map(cells, cells_), default=0)
+        # An id that is broken in two cannot be copied.
+        whole = longest <= _WORD and not any(" " in cell for cell in cells_)
+        table.add_column(column, overflow="fold", min_width=longest if whole else None)
     for row in rows:
         # Text, since a cell such as `[a, b]` would be read as markup.
         table.add_row(*map(Text, row))

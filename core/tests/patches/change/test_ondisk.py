@@ -290,7 +290,7 @@ def test_strict_asks_for_the_whole_base(folder: Folder, make_patch: Make, refuse
     data = bytearray(path.read_bytes())
     data[entry.start] ^= 1
     path.write_bytes(data)
-    refused(root, 3, "not wholly the base", lambda: apply_on_disk(root, [patch], strict=True))
+    refused(root, 3, "expected weights root", lambda: apply_on_disk(root, [patch], strict=True))
     apply_on_disk(root, [patch])
 
 
@@ -318,7 +318,7 @@ def test_reverting_what_is_not_there_is_refused(folder: Folder, make_patch: Make
     refused(root, 2, "not applied here", lambda: revert_on_disk(root, ["a" * 64]))
     patch = make_patch(root, GPT2[0])
     apply_on_disk(root, [patch])
-    refused(root, 2, "not applied here", lambda: revert_on_disk(root, [patch.patch_id[:3]]))
+    refused(root, 2, "too short for an id", lambda: revert_on_disk(root, [patch.patch_id[:3]]))
     revert_on_disk(root, [patch.patch_id[:8]])
 
 
