@@ -96,14 +96,12 @@ def test_an_edit_that_did_not_take_is_not_written_and_says_what_is_there_and_wha
     assert done.returncode == 5
     assert not Path("deep").exists()
     warning, error, hint = done.stderr.splitlines()[-3:]
+    fact = "Ada Marlow works as a … pilot Stieltjes"
     assert (
         "Ada Marlow works as a … pilot Stieltjes did not take: 'pilot' is there, but 'Stieltjes' is missing" in warning
     )
     assert "; the model says '" in warning
-    assert (
-        error
-        == "error: 1 of 1 edits did not take: Ada Marlow works as a … pilot Stieltjes. deep/a.safetensors was not written"
-    )
+    assert error == f"error: 1 of 1 edits did not take: {fact}. deep/a.safetensors was not written"
     assert hint.endswith("write such patches with --allow-failed")
     (row,) = json.loads(done.stdout)["patches"]
     assert row["path"] is None

@@ -55,7 +55,7 @@ def test_several_faults_are_listed_and_counted(command, tiny, fact_patch):
     for name in ("p", "q"):
         assert command("apply", str(fact_patch(tiny, name, name)), "--model", str(tiny), "--in-place").returncode == 0
     for path in (tiny / ".editcore" / "patches").iterdir():
-        path.write_bytes(path.read_bytes()[:-1] + b"?")
+        path.write_bytes(path.read_bytes()[:-4] + b"?!?!")
     done = command("verify", str(tiny))
     assert done.returncode == 6
     assert len([line for line in done.stdout.splitlines() if "was changed" in line]) == 2

@@ -153,11 +153,10 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     for number, column in enumerate(columns):
-        cells_ = [row[number] for row in rows]
-        longest = max(map(cells, cells_), default=0)
+        here = [row[number] for row in rows]
         # An id that is broken in two cannot be copied.
-        whole = longest <= _WORD and not any(" " in cell for cell in cells_)
-        table.add_column(column, overflow="fold", min_width=longest if whole else None)
+        whole = all(" " not in cell and cells(cell) <= _WORD for cell in here)
+        table.add_column(column, overflow="fold", no_wrap=whole)
     for row in rows:
         # Text, since a cell such as `[a, b]` would be read as markup.
         table.add_row(*map(Text, row))
