@@ -269,8 +269,8 @@ def test_a_wrong_base_is_refused_with_tensor_and_both_hashes(
     path.write_bytes(data)
     error = refused(root, 3, LLAMA[1], lambda: apply_on_disk(root, [patch]))
     assert isinstance(error, WrongBaseError)
-    assert expected_sha in error.message
-    assert Checkpoint.open(root).sha256(LLAMA[1]) in error.message
+    assert expected_sha[:12] in error.message
+    assert Checkpoint.open(root).sha256(LLAMA[1])[:12] in error.message
     assert "tiny" in str(error.hint)
 
 
