@@ -1,4 +1,4 @@
-"""A command that cannot go on says what is wrong in the reader's words, and a next command that works as it stands."""
+"""A command that cannot go on says what is wrong in the reader's words, and a next command that can be pasted."""
 
 import io
 import json
@@ -25,7 +25,7 @@ def flipped(tiny, fact_patch) -> Path:
 
 
 def test_names_with_blanks_can_be_pasted(command, tiny, fact_patch, tmp_path):
-    folder = tmp_path / "mein Ordner ü" / "m 1"
+    folder = tmp_path / "my folder ü" / "m 1"
     shutil.copytree(tiny, folder)
     done = command("apply", str(fact_patch(folder, "p")), "--model", str(folder), "--in-place")
     assert re.search(f"revert the last with: editcore revert [0-9a-f]{{12}} --model '{folder}'\n", done.stderr)
@@ -116,7 +116,7 @@ def test_a_folder_of_a_similar_name_is_offered(tiny, tmp_path, monkeypatch):
     (tmp_path / "tour").mkdir()
     shutil.move(tiny, tmp_path / "tour" / "model")
     for name, meant in {
-        "tour/modell": "did you mean 'tour/model'?",
+        "tour/models": "did you mean 'tour/model'?",
         "elsewhere/m": "pass the folder of a model",
     }.items():
         with pytest.raises(EditcoreError) as caught:
@@ -126,7 +126,7 @@ def test_a_folder_of_a_similar_name_is_offered(tiny, tmp_path, monkeypatch):
 
 
 def test_an_unknown_command_of_a_chat_is_not_asked(command, tiny, monkeypatch):
-    monkeypatch.setattr("sys.stdin", io.StringIO("/hepl\n/quit\n"))
+    monkeypatch.setattr("sys.stdin", io.StringIO("/helpme\n/quit\n"))
     done = command("chat", str(tiny))
     assert (done.returncode, done.stdout) == (0, "")
-    assert "there is no command /hepl: /base, /stack and /both choose who answers" in done.stderr
+    assert "there is no command /helpme: /base, /stack and /both choose who answers" in done.stderr

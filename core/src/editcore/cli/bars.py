@@ -67,7 +67,7 @@ class Bars:
 
     @contextmanager
     def away(self) -> Iterator[None]:
-        """No bars for the moment: data on the same terminal would stand behind one, and leave it there."""
+        """No bars for the moment: data on the same terminal would come after one, and leave it there."""
         if self._display is None:
             yield
             return
