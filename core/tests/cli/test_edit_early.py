@@ -205,12 +205,12 @@ def test_a_cache_that_is_full_and_read_only_is_used(tmp_path, monkeypatch):
 @pytest.mark.parametrize("blank", [" ", "  ", "\t", "\N{NO-BREAK SPACE}"])
 def test_a_target_that_ends_with_a_blank(refused, tmp_path, blank):
     words = (*WORDS[:-1], f"pilot{blank}")
-    hint = "of the request '1' ends with a blank\nhint: write it without: 'pilot'"
-    assert hint in refused(words=words)
-    row = {"id": "7", "prompt": "{} is a", "subject": "Ada", "target_new": f"pilot{blank}"}
-    (tmp_path / "model" / "rows.jsonl").write_text(json.dumps(row))
+    hint = " ends with a blank\nhint: write it without: 'pilot'"
+    assert f"{hint}\n" in refused(words=words)
+    rows = [{"prompt": "{} is a", "subject": "Ada", "target_new": target} for target in ("pilot", f"pilot{blank}")]
+    (tmp_path / "model" / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     said = refused(words=("--requests", str(tmp_path / "model" / "rows.jsonl")))
-    assert hint.replace("'1'", "'7'") in said
+    assert f"of the request '2'{hint}" in said
 
 
 def test_a_method_that_is_not_there_is_told_before_the_model_is_opened(command, model, monkeypatch):

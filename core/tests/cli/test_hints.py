@@ -125,6 +125,16 @@ def test_a_folder_of_a_similar_name_is_offered(tiny, tmp_path, monkeypatch):
         assert "Got:" not in caught.value.message
 
 
+def test_that_the_hub_is_asked_is_said_while_it_is(command, tmp_path, monkeypatch):
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    done = command("chat", "tour/model")
+    assert done.returncode == 1
+    assert done.stderr.startswith("there is no folder tour/model: asking the hub for a model of that name\nerror: ")
+
+
 def test_an_unknown_command_of_a_chat_is_not_asked(command, tiny, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("/helpme\n/quit\n"))
     done = command("chat", str(tiny))

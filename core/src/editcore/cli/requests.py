@@ -93,8 +93,9 @@ def _without_end_blanks(cases: list[Case]) -> list[Case]:
             target = request.target_new
             if target.endswith((" ", "\t", "\N{NO-BREAK SPACE}")):
                 written = target.rstrip(" \t\N{NO-BREAK SPACE}")
+                which = f" of the request {request.id!r}" if len(cases) > 1 else ""
                 raise UsageError(
-                    f"the target {target!r} of the request {request.id!r} ends with a blank",
+                    f"the target {target!r}{which} ends with a blank",
                     hint=f"write it without: {written!r}",
                 )
     return cases

@@ -68,7 +68,7 @@ def _snapshot(repository: str, revision: str | None, code: bool) -> Source:
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     wanted = [*_WANTED, "*.py"] if code else list(_WANTED)
-    elsewhere = _folder_like(repository) or "pass the folder of a model that is on this machine"
+    elsewhere = folder_like(repository) or "pass the folder of a model that is on this machine"
     try:
         with plain_names():
             path = snapshot_download(
@@ -86,7 +86,7 @@ def _snapshot(repository: str, revision: str | None, code: bool) -> Source:
     return Source(folder, repository, folder.name)
 
 
-def _folder_like(name: str) -> str | None:
+def folder_like(name: str) -> str | None:
     """The question whether a folder of a model beside `name` was meant."""
     beside = Path(name).parent
     try:
