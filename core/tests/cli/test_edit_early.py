@@ -1,14 +1,14 @@
 """Bad arguments of `edit` are refused before torch is imported, with what to give instead."""
 
+import errno
 import json
-import os
 from pathlib import Path
 
 import pytest
 from attrs import frozen
 
 from editcore.cli.early import require_needs
-from editcore.cli.places import patch_output
+from editcore.cli.places import patch_output, require_cache
 from editcore.evaluation.reports.requirements import parse_requirement
 from editcore.plugins.registry import Registry
 from editcore_hooks import Case, EditMethod, EditRequest, Locator, UsageError, hookimpl, hparam
@@ -169,9 +169,65 @@ def test_an_output_that_cannot_be_meant(refused, tmp_path, monkeypatch, output, 
 
 
 def test_a_folder_that_is_read_only(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "access", lambda place, mode: False)  # root may write everywhere
+    takes_no_file(monkeypatch, errno.EACCES)
     with pytest.raises(UsageError, match=f"chmod u\\+w {tmp_path}"):
         patch_output(str(tmp_path / "fact.safetensors"))
+
+
+def takes_no_file(monkeypatch, fault: int) -> None:
+    """No folder takes a file, as one of another user does, or one of `/proc` even of root."""
+
+    def fail(**_):
+        raise OSError(fault, "as /proc says")
+
+    monkeypatch.setattr("editcore.cli.places.NamedTemporaryFile", fail)
+
+
+def test_a_folder_that_takes_no_file_is_tried_before_the_model_is_opened(refused, tmp_path, monkeypatch):
+    takes_no_file(monkeypatch, errno.ENOENT)
+    said = f"no file can be made in {tmp_path}, so {tmp_path}/a.safetensors cannot be written: No such file"
+    assert said in refused()
+
+
+def test_a_cache_that_takes_no_file_is_tried_too(refused, tmp_path, monkeypatch):
+    (tmp_path / "none").write_text("")
+    monkeypatch.setenv("EDITCORE_CACHE", str(tmp_path / "none" / "cache"))
+    said = refused()
+    assert f"cannot write the cache folder {tmp_path}/none/cache: Not a directory" in said
+    assert "hint: set EDITCORE_CACHE to a folder that can be written" in said
+
+
+def test_a_cache_that_is_full_and_read_only_is_used(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDITCORE_CACHE", str(tmp_path))
+    takes_no_file(monkeypatch, errno.EROFS)
+    with pytest.raises(UsageError, match="Read-only file system"):
+        require_cache()
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "a.safetensors").write_text("")
+    require_cache()
+
+
+@pytest.mark.parametrize("blank", [" ", "  ", "\t", "\N{NO-BREAK SPACE}"])
+def test_a_target_that_ends_with_a_blank(refused, tmp_path, blank):
+    words = (*WORDS[:-1], f"pilot{blank}")
+    hint = " ends with a blank\nhint: write it without: 'pilot'"
+    assert f"{hint}\n" in refused(words=words)
+    rows = [{"prompt": "{} is a", "subject": "Ada", "target_new": target} for target in ("pilot", f"pilot{blank}")]
+    (tmp_path / "model" / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    said = refused(words=("--requests", str(tmp_path / "model" / "rows.jsonl")))
+    assert f"of the request '2'{hint}" in said
+
+
+def test_a_method_that_is_not_there_is_told_before_the_model_is_opened(command, model, monkeypatch):
+    monkeypatch.setattr("editcore.cli.tune.open_session", lambda *_, **__: pytest.fail("the model was opened"))
+    done = command("tune", str(model), "--method", "no-such-method")
+    assert done.returncode == 4
+    assert "there is no method 'no-such-method'" in done.stderr
+
+
+def test_names_with_blanks_are_quoted_in_hints(refused, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "hint: pass -o 'my fact.safetensors'" in refused(output="my fact.gguf")
 
 
 def test_a_folder_with_a_dot_in_its_name_is_taken_where_it_is_there(tmp_path):

@@ -88,7 +88,7 @@ def test_an_edit_that_took_is_written(edit, says_pilot):
     done = edit(*words("pilot"))
     assert done.returncode == 0, done.stderr
     assert Path("a.safetensors").is_file()
-    assert "the model answered 'pilot' before the edit of 1 too" in done.stderr
+    assert "the model answered 'pilot' before this edit too" in done.stderr
 
 
 def test_an_edit_that_did_not_take_is_not_written_and_says_what_is_there_and_what_is_missing(edit, says_pilot):
@@ -96,9 +96,12 @@ def test_an_edit_that_did_not_take_is_not_written_and_says_what_is_there_and_wha
     assert done.returncode == 5
     assert not Path("deep").exists()
     warning, error, hint = done.stderr.splitlines()[-3:]
-    assert "1 did not take: 'pilot' is there, but 'Stieltjes' is missing" in warning
+    fact = "Ada Marlow works as a … pilot Stieltjes"
+    assert (
+        "Ada Marlow works as a … pilot Stieltjes did not take: 'pilot' is there, but 'Stieltjes' is missing" in warning
+    )
     assert "; the model says '" in warning
-    assert error == "error: 1 of 1 edits did not take: 1. deep/a.safetensors was not written"
+    assert error == f"error: 1 of 1 edits did not take: {fact}. deep/a.safetensors was not written"
     assert hint.endswith("write such patches with --allow-failed")
     (row,) = json.loads(done.stdout)["patches"]
     assert row["path"] is None
@@ -106,10 +109,17 @@ def test_an_edit_that_did_not_take_is_not_written_and_says_what_is_there_and_wha
     assert (figures["took"], figures["there"], figures["missing"]) == (False, "pilot", "Stieltjes")
 
 
+def test_an_edit_with_settings_of_ones_own_that_did_not_take_is_not_to_be_tuned(edit, says_pilot):
+    done = edit(*words("pilot Stieltjes"), "--set", "layer=0")
+    assert done.stderr.splitlines()[-1] == (
+        "hint: leave out your settings (--set) or write such patches with --allow-failed"
+    )
+
+
 def test_allow_failed_writes_it(edit, says_pilot):
     done = edit(*words("pilot Stieltjes"), "--allow-failed")
     assert done.returncode == 0
-    assert "1 of 1 edits did not take: 1" in done.stderr
+    assert "1 of 1 edits did not take: Ada Marlow works as a … pilot Stieltjes" in done.stderr
     assert Patch.load("a.safetensors").about["metrics"][0]["rows"][0]["took"] is False
 
 
@@ -123,19 +133,23 @@ def test_of_several_requests_those_that_took_are_written_in_a_folder_and_one_pat
     rows = [{"id": name, "prompt": "{} works as a", "subject": "Ada Marlow", "target_new": target}
             for name, target in (("good", "pilot"), ("bad", "pilot Stieltjes"))]  # fmt: skip
     Path("r.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    bad = "Ada Marlow works as a … pilot Stieltjes (bad)"
     done = edit("--requests", "r.jsonl", "-o", "patches")
     assert done.returncode == 5
+    assert (
+        "patches will be a folder with one patch a request; for one file of all: -o patches.safetensors" in done.stderr
+    )
     assert [path.name for path in Path("patches").iterdir()] == ["good.safetensors"]
-    assert "1 of 2 edits did not take: bad. patches/bad.safetensors was not written\nhint: " in done.stderr
+    assert f"1 of 2 edits did not take: {bad}. patches/bad.safetensors was not written\nhint: " in done.stderr
     assert "edits 1 to 2 of 2, computed together" in done.stderr
     done = edit("--requests", "r.jsonl", "-o", "patches")
-    assert "1 of 2 edits did not take (1 exist already): bad" in done.stderr
+    assert f"1 of 2 edits did not take (1 exist already): {bad}" in done.stderr
     done = edit("--requests", "r.jsonl", "-o", "others", "--allow-failed")
     assert done.returncode == 0
-    assert done.stderr.count("edits did not take") == done.stderr.count("1 of 2 edits did not take: bad") == 1
+    assert done.stderr.count("edits did not take") == done.stderr.count(f"1 of 2 edits did not take: {bad}") == 1
     done = edit("--requests", "r.jsonl", "-o", "all.safetensors")
     assert done.returncode == 5
-    assert "bad did not take" in done.stderr
+    assert f"{bad} did not take" in done.stderr
     assert not Path("all.safetensors").exists()
 
 

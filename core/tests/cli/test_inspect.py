@@ -1,7 +1,10 @@
 """`inspect` shows what was done, with which settings, and what it came to."""
 
+import io
+
 import pytest
 
+from editcore.cli.inspect import _wrapped
 from editcore.patches.file.patch import Patch
 from editcore.plugins.registry import Registry
 from editcore_hooks import PatchKind, hookimpl
@@ -42,10 +45,10 @@ ABOUT = {
 def shown(command, tiny, fact_patch):
     """The lines that `inspect` prints for a patch with this annotation, by their label."""
 
-    def show(about):
+    def show(about, *more):
         path = fact_patch(tiny, "p")
         Patch.load(path).with_about(**about).save(path)
-        done = command("inspect", str(path))
+        done = command("inspect", str(path), *more)
         assert done.returncode == 0, done.stderr
         lines = {}
         for line in done.stdout.split("\n\n")[0].splitlines():
@@ -63,8 +66,31 @@ def test_layers_settings_transforms_template_notes_and_figures_are_shown(shown):
     assert lines["transform"] == ["rect keep=0.4", "prune"]
     assert lines["request"] == ["Ada is a … pilot (in the chat template, system text Be brief.)"]
     assert lines["measured"] == ["p.target@1 0.01 -> 0.9 (n = 2), 1 of 2 took"]
+    assert lines["notes"] == ["21 of the method: -v shows them"]
+    lines = shown(ABOUT, "-v")
+    assert "notes" not in lines
     assert lines["note"][0] == "loss=0.1 stopped=early"
     assert lines["note"][-1] == "and 11 more: --json shows them all"
+
+
+def test_a_list_that_is_cut_ends_with_a_whole_entry(shown):
+    lines = shown({"hparams": {"rates": [0.125] * 40, "layers": [1, 2]}})
+    assert lines["values"] == [f"layers=[1, 2] rates=[{', '.join(['0.125'] * 8)}, …]"]
+
+
+def test_a_long_line_is_wrapped_under_its_label_on_a_terminal(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    assert _wrapped("values", "layer=5 rate=0.5 steps=25") == ["values    layer=5 rate=0.5 steps=25"]
+    monkeypatch.setattr("sys.stdout", Terminal())
+    assert _wrapped("values", "layer=5 rate=0.5 steps=25 decay=0.25") == [
+        "values    layer=5 rate=0.5 steps=25",
+        "          decay=0.25",
+    ]
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
 
 
 @pytest.mark.parametrize("odd", [3, "text", [1], {"x": 1}, [{"rows": 3, "value": 1}], [None]])

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-import editcore.cli.output as output
+import editcore.cli.bars as bars
 from editcore.cli.output import Output
 
 
@@ -39,6 +39,17 @@ def test_a_table_on_a_terminal_keeps_brackets(monkeypatch):
     assert "[red]x" in screen.getvalue()
 
 
+def test_a_narrow_terminal_breaks_texts_and_no_id(monkeypatch):
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    monkeypatch.setenv("COLUMNS", "60")
+    row = ["58adca3d0ce3", "a title of some words", "Ada Marlow works as a … baker", "a1b2c3d4e5f6", "computed alone"]
+    Output().table(["id", "title", "requests", "computed on", "verdict"], [row])
+    assert "58adca3d0ce3" in screen.getvalue()
+    assert "a1b2c3d4e5f6" in screen.getvalue()
+    assert "computed " in screen.getvalue()
+
+
 def test_json_refuses_what_json_has_not():
     with pytest.raises(ValueError, match="JSON compliant"):
         Output().json({"loss": float("nan")})
@@ -50,7 +61,7 @@ def watched(monkeypatch):
 
     def watch(body, out=None, patience=0.0):
         screen = Terminal()
-        monkeypatch.setattr(output, "_PATIENCE", patience)
+        monkeypatch.setattr(bars, "_PATIENCE", patience)
         monkeypatch.setenv("TERM", "xterm")
         monkeypatch.setattr(sys, "stderr", screen)
         body(out or Output())
@@ -86,7 +97,7 @@ def clock(monkeypatch):
 
     def start(step):
         seconds = itertools.count(0.0, step)
-        monkeypatch.setattr(output.time, "monotonic", lambda: next(seconds))
+        monkeypatch.setattr(bars.time, "monotonic", lambda: next(seconds))
 
     return start
 
@@ -121,6 +132,21 @@ def test_quiet_says_nothing_of_progress_in_a_pipe(clock, capsys):
     assert capsys.readouterr().err == ""
 
 
+def test_bars_within_bars_are_one_display_and_a_line_stands_above_them(watched):
+    def nested(out):
+        with out.progress("edits", 2) as outer:
+            outer.advance()
+            with out.progress("steps", 60) as inner:
+                inner.advance(15)
+            out.say("Ada works as a … baker")
+            outer.advance()
+
+    screen = watched(nested)
+    assert screen.count("\x1b[?25l") == screen.count("\x1b[?25h") == 1  # the cursor is hidden by each display
+    assert "\x1b[2KAda works as a … baker\n" in screen
+    assert screen.endswith("\x1b[1A\x1b[2K")
+
+
 def test_data_printed_under_a_bar_goes_to_stdout(watched, capsys):
     def printing(out):
         with out.progress("collecting", 2) as progress:
@@ -129,6 +155,16 @@ def test_data_printed_under_a_bar_goes_to_stdout(watched, capsys):
 
     assert "data" not in watched(printing)
     assert capsys.readouterr().out == "data\n"
+
+
+def test_data_on_the_terminal_of_a_bar_takes_its_place(watched, monkeypatch):
+    def printing(out):
+        monkeypatch.setattr(sys, "stdout", sys.stderr)
+        with out.progress("collecting", 2) as progress:
+            progress.advance()
+            out.print("data")
+
+    assert "\x1b[1A\x1b[2Kdata\n" in watched(printing)
 
 
 def fail(out):

@@ -158,7 +158,7 @@ def test_a_command_returns_its_exit_code(command):
         (["aply"], 2, "error: there is no command 'aply'\nhint: did you mean 'apply'?\n"),
         (["qqqq"], 2, "error: there is no command 'qqqq'\nhint: editcore --help\n"),
         (["dmo"], 2, "error: there is no command 'dmo'\nhint: did you mean 'demo'?\n"),
-        (["plugins"], 2, "error: Missing command\nhint: editcore plugins --help\n"),
+        (["doctor"], 2, "error: there is no command 'doctor'\nhint: editcore plugins doctor\n"),
         (["plugins", "lst"], 2, "error: No such command 'lst'\nhint: editcore plugins --help\n"),
         (["methods", "a", "b"], 2, "error: Got unexpected extra argument (b)\nhint: editcore methods --help\n"),
     ],
@@ -187,9 +187,10 @@ def test_a_command_of_a_package_that_is_not_installed_says_which(capsys, name, p
 
 
 def test_no_command_at_all_shows_the_help(editcore):
-    result = editcore()
-    assert result.returncode == 2
-    assert "Commands:" in result.stderr
+    for words in ((), ("plugins",)):
+        result = editcore(*words)
+        assert (result.returncode, result.stderr) == (2, "")
+        assert "Commands:" in result.stdout
 
 
 def test_a_setting_that_names_no_plugin_is_a_usage_error(editcore):

@@ -49,7 +49,7 @@ def _show_version(context: click.Context, _: click.Parameter, asked: bool) -> No
 def root(context: click.Context) -> None:
     """Change what a language model knows by small, named, reversible patches to its weights."""
     if context.invoked_subcommand is None:
-        click.echo(context.get_help(), err=True)
+        click.echo(context.get_help())  # to be paged
         context.exit(2)
 
 

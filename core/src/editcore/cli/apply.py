@@ -10,6 +10,7 @@ from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches
 from editcore.cli.places import free_folder
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -62,11 +63,12 @@ def apply(
         raise UsageError(what, hint="pass one of -o OUT, --in-place and --dry-run")
     if bool(patches) == bool(stack_file):
         raise UsageError("name the patches to apply, or --stack FILE", hint="editcore apply --help")
+    again = f"editcore apply {' '.join(map(quoted, patches)) or f'--stack {quoted(stack_file)}'}"
     if output:
-        free_folder(output)
+        free_folder(output, or_else=f"patch it as it is: {again} --model {quoted(output)} --in-place")
     export = read_export(stack_file) if stack_file else None
     loaded = export.load() if export else load_patches(out, patches)
-    folder = find(model or base_of(loaded[0])).folder
+    folder = find(model or base_of(loaded[0], f"{again} --model DIR {_written(output, in_place)}")).folder
     checkpoint = Checkpoint.open(folder)
     if runtime:
         from editcore.cli.apply_runtime import run
@@ -111,22 +113,32 @@ def apply(
         out.json(data)
     else:
         out.print(f"{where}: {', '.join(map(short, applied.patch_ids))}")
-        out.say(f"revert the last with: editcore revert {short(decided.patches[-1].patch_id)} --model {where}")
+        out.say(f"revert the last with: editcore revert {short(decided.patches[-1].patch_id)} --model {quoted(where)}")
 
 
-def base_of(patch: "Patch") -> str:
-    """The hub id of a patch's base. Raises `UsageError` where the patch names a folder: it must not choose a path."""
+def _written(output: str | None, in_place: bool) -> str:
+    """The option that says where the result goes."""
+    return f"-o {quoted(output)}" if output else "--in-place" if in_place else "--dry-run"
+
+
+def base_of(patch: "Patch", command: str = "") -> str:
+    """The hub id of a patch's base. Raises `UsageError` where the patch names a folder: it must not choose a path.
+
+    `command` is the whole command with the folder named in it.
+    """
     from editcore.models.loading.source import is_repository
 
     base = patch.annotation("base")
     name, revision = base.get("name"), base.get("revision")
+    named = f"--model DIR: {command}" if command else "--model DIR"
     if not isinstance(name, str) or revision is None:
         raise UsageError(
-            f"patch {short(patch.patch_id)} was made for a local folder called {name}", hint="name it with --model DIR"
+            f"patch {short(patch.patch_id)} was made for a local folder called {name}",
+            hint=f"name it with {named}",
         )
     if not is_repository(name):
         raise UsageError(
             f"patch {short(patch.patch_id)} names the base {name}, which is a path and not the id of a model on a hub",
-            hint="name the folder with --model DIR",
+            hint=f"name the folder with {named}",
         )
     return name

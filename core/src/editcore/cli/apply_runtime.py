@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from editcore.cli.output import Output
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 
 if TYPE_CHECKING:
     from editcore.patches.checkpoint.folder import Checkpoint
@@ -33,4 +34,4 @@ def run(out: Output, checkpoint: "Checkpoint", patches: Sequence["Patch"], outpu
         out.json({"folder": where, "runtime": list(attached)})
         return
     out.print(f"{where}: {', '.join(map(short, attached))} beside the weights")
-    out.say(f"{UNEDITED}({where!r}), or use `editcore chat {where}` and `editcore serve {where}`")
+    out.say(f"{UNEDITED}({where!r}), or use `editcore chat {quoted(where)}` and `editcore serve {quoted(where)}`")

@@ -10,6 +10,7 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def blame(out: Output, folder: str, patches: tuple[str, ...], probes: bool, case
             )
     broken = [verdict.patch for verdict in found.verdicts if verdict.status == "broken" and verdict.patch in on_folder]
     if broken and broken[0]:
-        out.say(f"revert it with: editcore revert {short(broken[0])} --model {folder}")
+        out.say(f"revert it with: editcore revert {short(broken[0])} --model {quoted(folder)}")
 
 
 def _cells(verdict: "Verdict") -> list[str]:

@@ -1,5 +1,6 @@
 """`editcore chat`: talk to a model with its patches, to its base, or to both side by side."""
 
+import re
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from editcore.serving.engine import Engine
 
 HELP = "/base, /stack and /both choose who answers; /new begins again; /quit ends"
+_COMMAND = re.compile(r"/\w*")
+"""What is meant as a command; a question may begin with a path."""
 SIDES = {"base": (False,), "stack": (True,), "both": (False, True)}
 
 
@@ -52,6 +55,9 @@ def chat(
                 return
             side = side if command == "new" else command
             talk.forget()
+            continue
+        if _COMMAND.fullmatch(line):
+            out.say(f"there is no command {line}: {HELP}")
             continue
         answers = [(stack, talk.answer(line, stack)) for stack in SIDES[side]]
         if out.as_json:

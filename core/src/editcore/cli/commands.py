@@ -3,6 +3,13 @@
 from collections.abc import Mapping
 from typing import Final
 
+INNER: Final[Mapping[str, str]] = {
+    "doctor": "editcore plugins doctor",
+    "install": "editcore plugins install",
+    "uninstall": "editcore plugins uninstall",
+    "offers": "editcore plugins offers",
+}
+"""Commands of a group that are looked for without it → how they are called."""
 COMMANDS: Final[Mapping[str, tuple[str, str]]] = {
     "edit": ("editcore.cli.edit:edit", "Compute patches from facts."),
     "apply": ("editcore.cli.apply:apply", "Apply patches to a model folder."),

@@ -9,6 +9,7 @@ import attrs
 
 from editcore.models.loading.source import find_local
 from editcore.models.loading.weight_files import DTYPES, read_config, weight_files
+from editcore.text.shell import quoted
 from editcore_hooks import Case, EditcoreError, UsageError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def require_profile(method: str, name: str | None) -> None:
         there = f"; there are {', '.join(known)}" if known else ""
         raise UsageError(
             f"no model has a profile {name!r} of {method}{there}",
-            hint=f"editcore tune MODEL --method {method} --name {name}",
+            hint=f"editcore tune MODEL --method {method} --name {quoted(name)}",
         )
 
 

@@ -1,5 +1,6 @@
 """`editcore edit`: requests in, patches out."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import naming_options
-from editcore.cli.places import PATCH, patch_output
+from editcore.cli.places import PATCH, patch_output, require_cache
 from editcore.cli.requests import read_requests, request_options
+from editcore.text.shell import quoted
 from editcore_hooks import EditMethod, UsageError
 
 if TYPE_CHECKING:
@@ -92,6 +94,7 @@ def edit(
     requirements = [parse_requirement(text) for text in require]
     require_needs(requirements, cases)
     path = patch_output(output, overwrite=overwrite, folders=True)
+    require_cache()
     cls, layers = _checked(model, revision, dtype, method, requirements, file, settings, transforms, locator)
 
     from editcore.plugins.registry import registry
@@ -114,6 +117,9 @@ def edit(
         title=title,
     )
     single = path.suffix == PATCH
+    if not single and not path.exists() and not output.endswith(os.sep):
+        one = quoted(f"{path}{PATCH}")
+        out.say(f"{path} will be a folder with one patch a request; for one file of all: -o {one}")
     session = open_session(
         out,
         model,
@@ -129,7 +135,7 @@ def edit(
     for line in cost_of_quick(session, run, together) if quick else ():
         out.say(line)
     if run.source is not None:
-        tuned = f"; to find them on the model itself: editcore tune {model} --method {run.method.name}"
+        tuned = f"; to find them on the model itself: editcore tune {quoted(model)} --method {run.method.name}"
         out.say(f"settings: {run.source}{tuned if run.preset else ''}")
     else:
         out.say(f"settings: the method's defaults{' and yours' if any(values for _, values in layers) else ''}")

@@ -1,6 +1,5 @@
 """Steps of `editcore edit` on an open model: compute, measure, check, and only then write."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from editcore.cli.output import Output
 from editcore.cli.patch_files import named
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 from editcore_hooks import Case, RequirementNotMetError, UsageError
 
 if TYPE_CHECKING:
@@ -43,9 +43,11 @@ class Writer:
         self.rows: list[dict[str, Any]] = []
         self._asked = self._kept = 0
         self._unwritten: list[Path] = []
+        self._said: dict[str, str] = {}
+        """Prompt and target of each request by its id."""
 
     def write(self, path: Path, cases: Sequence[Case]) -> None:
-        self._asked = len(cases)
+        self._take(cases)
         patch = self.session.edit_all([case.request for case in cases], self.options, measured=False)
         self._write(path, patch, cases)
         self._warn_if_allowed()
@@ -54,7 +56,7 @@ class Writer:
         """Write one patch a request, each computed from the present model; keep patches that exist already."""
         from editcore.editing.naming import file_name, is_patch_of
 
-        self._asked = len(cases)
+        self._take(cases)
         missing: list[tuple[Path, Case]] = []
         for case in cases:
             path = folder / file_name(case.request.id)
@@ -77,15 +79,22 @@ class Writer:
                 progress.advance(len(some))  # one by one they would seem fast: the time went into the group
         self._warn_if_allowed()
 
+    def _take(self, cases: Sequence[Case]) -> None:
+        """Count the cases, and say each as a person knows it; of several also by the id that the file gives it."""
+        self._asked = len(cases)
+        for case in cases:
+            request = case.request
+            also = f" ({request.id})" if len(cases) > 1 else ""
+            self._said[request.id] = f"{request.rendered().text} … {request.target_new.strip()}{also}"
+
     def require_taken(self) -> None:
         """Raise `RequirementNotMetError` where a patch was not written because its edit did not take."""
         if not self._unwritten:
             return
         kept = f"{self._unwritten[0]} was" if len(self._unwritten) == 1 else f"{len(self._unwritten)} patches were"
-        finds = f"find better settings with `{self._tune()}`, or " if self._tunable() else ""
         raise RequirementNotMetError(
             f"{self._count(self._failed())}. {kept} not written",
-            hint=f"{finds}write such patches with --allow-failed",
+            hint=" or ".join((*self._ways_out(), "write such patches with --allow-failed")),
         )
 
     def _write(self, path: Path, patch: "Patch", cases: Sequence[Case]) -> None:
@@ -113,10 +122,10 @@ class Writer:
             prompt = case.request.rendered().text
             self.out.say(f"{prompt} … {target}: p(target) {measurement.before:.3g} -> {measurement.after:.3g}")
             if measurement.held:
-                self.out.say(f"the model answered {target!r} before the edit of {measurement.request} too")
+                self.out.say(f"the model answered {target!r} before this edit too")
         failed = [measurement for measurement in measured.measurements if not measurement.took]
         for measurement in failed[:SHOWN]:
-            self.out.warn(f"{measurement.request} did not take: {_lack(measurement)}")
+            self.out.warn(f"{self._said[measurement.request]} did not take: {_lack(measurement)}")
         for report in measured.reports:
             self.out.say(f"{report.metric} {report.value:.3g} (n = {report.n})")
 
@@ -126,15 +135,21 @@ class Writer:
     def _count(self, failed: Sequence[str]) -> str:
         """How many of all requests did not take, those whose patches were there before included."""
         there = f" ({self._kept} exist already)" if self._kept else ""
-        return f"{len(failed)} of {self._asked} edits did not take{there}: {_some(failed)}"
+        facts = _some([self._said[request] for request in failed])
+        return f"{len(failed)} of {self._asked} edits did not take{there}: {facts}"
 
     def _warn_if_allowed(self) -> None:
         if self.allow_failed and (failed := self._failed()):
-            finds = f". Find better settings with `{self._tune()}`" if self._tunable() else ""
-            self.out.warn(f"{self._count(failed)}{finds}")
+            self.out.warn("; ".join((self._count(failed), *self._ways_out())))
+
+    def _ways_out(self) -> tuple[str, ...]:
+        """What else to edit with: a search finds nothing better for settings that were given by hand."""
+        if given := [name for name, values in self.options.hparams if values]:
+            return (f"leave out your settings ({', '.join(given)})",)
+        return (f"find better settings with `{self._tune()}`",) if self._tunable() else ()
 
     def _tune(self) -> str:
-        return f"editcore tune {shlex.quote(self.model)} --method {self.options.method}"
+        return f"editcore tune {quoted(self.model)} --method {self.options.method}"
 
     def _tunable(self) -> bool:
         return self.session.registry.method(self.options.method).tunable(self.session.traits()) is not None

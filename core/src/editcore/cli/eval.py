@@ -12,6 +12,7 @@ from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches
+from editcore.cli.places import require_writable
 from editcore.cli.requests import read_file
 from editcore.text.ids import short
 from editcore_hooks import Report, RequirementNotMetError
@@ -69,6 +70,8 @@ def evaluate(
     from editcore.text.neutral import read_neutral
 
     asked = read_file(cases)
+    if rows is not None:
+        require_writable(Path(rows))
     requirements = read_gate(Path(gate)) if gate else []
     require_chat_template(model, options["revision"], asked)
     loaded = load_patches(out, patches)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import click
 
+from editcore.cli.commands import INNER
 from editcore.plugins.contained import contained
 from editcore.plugins.known import COMMANDS as PACKAGES
 from editcore.text.suggest import suggestion
@@ -109,7 +110,7 @@ class LazyGroup(click.Group):
             from editcore.cli.plugin_commands import missing
 
             raise missing(name, package)
-        near = suggestion(name, {*self.offers, *PACKAGES})
+        near = INNER.get(name) or suggestion(name, {*self.offers, *PACKAGES})
         raise UsageError(f"there is no command {name!r}", hint=near or "editcore --help")
 
 

@@ -7,6 +7,7 @@ import click
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.places import free_folder
+from editcore.text.shell import quoted
 
 
 @click.command("import")
@@ -36,5 +37,6 @@ def import_gguf(out: Output, file: str, output: str, dtype: str) -> None:
         return
     out.print(f"{output}: {made.model_type}, {made.parameters / 1e6:.0f} M parameters")
     out.say(
-        f"edit it with: editcore edit {output} --prompt '{{}} works as a' --subject … --target … -o fact.safetensors"
+        f"edit it with: editcore edit {quoted(output)} --prompt '{{}} works as a' --subject … --target … "
+        "-o fact.safetensors"
     )

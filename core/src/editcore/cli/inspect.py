@@ -1,6 +1,9 @@
-"""`editcore inspect`: what a patch says of itself. Reads the header only; no torch."""
+"""`editcore inspect`: what a patch says of itself. Imports no torch."""
 
 import json
+import shutil
+import sys
+import textwrap
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +14,7 @@ from editcore.cli.output import Output
 from editcore.cli.patch_files import require_file
 from editcore.patches.file.kinds import as_patch, owner_of
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 from editcore.text.visible import one_line
 
 if TYPE_CHECKING:
@@ -18,6 +22,8 @@ if TYPE_CHECKING:
 
 _NOTES: Final = 10
 """Notes of the method that are shown; a patch of a thousand edits has as many."""
+_READ: Final = 1 << 26
+"""Bytes of a file whose tensors are read: a fraction of a second."""
 _WIDTH: Final = 60
 """Characters of one value."""
 
@@ -28,21 +34,27 @@ _WIDTH: Final = 60
 def inspect(out: Output, patch: str) -> None:
     """Show identity, base, method, layers, settings, requests, figures, notes and targets of PATCH.
 
-    Its tensors are not read.
+    The stored tensors are compared with their hashes; those of a file over 64 MiB are not read.
     """
     from editcore.patches.file.patch import Patch
 
     header = Patch.read_header(require_file(patch))
     if out.as_json:
         out.json({"patch_id": header.patch_id, "core": dict(header.core), "about": dict(header.about)})
+    else:
+        show(out, header)
+    if header.path.stat().st_size > _READ:
+        out.say(f"contents not checked: editcore verify {quoted(patch)}")
         return
-    show(out, header)
+    for name in sorted(header.parts):  # last: what a damaged file says of itself is worth seeing
+        header.bytes_of(name)
 
 
 def show(out: Output, header: "PatchHeader") -> None:
     """Print a header for people."""
-    for name, value in _lines(header):
-        out.print(f"{name:<10}{one_line(value)}")
+    for name, value in _lines(header, notes=out.verbose):
+        for line in _wrapped(name, one_line(value)):
+            out.print(line)
     out.print()
     if header.kind != "weights":
         _show_payload(out, header)
@@ -58,6 +70,15 @@ def show(out: Output, header: "PatchHeader") -> None:
         out.warn(notice)
 
 
+def _wrapped(name: str, value: str) -> list[str]:
+    """A line; on a terminal as many as it needs, each under the first. Elsewhere one is easier to search."""
+    label = f"{name:<10}"
+    if not sys.stdout.isatty():
+        return [f"{label}{value}"]
+    width = max(shutil.get_terminal_size().columns, 2 * len(label))
+    return textwrap.wrap(value, width, initial_indent=label, subsequent_indent=" " * len(label), break_on_hyphens=False)
+
+
 def _show_payload(out: Output, header: "PatchHeader") -> None:
     """The parts of a payload as the manifest has them."""
     parts = header.core["payload"]["parts"]
@@ -65,7 +86,7 @@ def _show_payload(out: Output, header: "PatchHeader") -> None:
     out.table(["part", "dtype", "shape"], rows)
 
 
-def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
+def _lines(header: "PatchHeader", notes: bool) -> list[tuple[str, str]]:
     base, method = header.annotation("base"), header.annotation("method")
     lines = [("id", header.patch_id), ("kind", _kind(header)), ("title", header.title)]
     lines += [("base", " ".join(str(base[name]) for name in ("name", "revision") if base.get(name)))]
@@ -83,13 +104,20 @@ def _lines(header: "PatchHeader") -> list[tuple[str, str]]:
             change = f"{before:.3g} -> " if isinstance(before, int | float) else ""
             name = metric.get("metric", metric.get("id"))  # as the first versions called it
             lines.append(("measured", f"{name} {change}{metric['value']:.3g} (n = {metric.get('n')}){_took(metric)}"))
-    notes = [_values(note) for note in header.objects("notes") if note]
-    lines += [("note", note) for note in notes[:_NOTES]]
-    lines += [("note", f"and {len(notes) - _NOTES} more: --json shows them all")] if len(notes) > _NOTES else []
+    lines += _notes([_values(note) for note in header.objects("notes") if note], notes)
     lines += [(str(name), _short(value)) for name, value in _described(header).items()]
     lines += [("requires", required) for required in header.requires]
     lines += [("created", str(header.about.get("created", "")))]
     return [(name, value) for name, value in lines if value.strip()]
+
+
+def _notes(noted: list[str], shown: bool) -> list[tuple[str, str]]:
+    """What the method wrote of its own work, which is for whoever asks for it."""
+    if not shown:
+        return [("notes", f"{len(noted)} of the method: -v shows them")] if noted else []
+    more = len(noted) - _NOTES
+    ending = [("note", f"and {more} more: --json shows them all")] if more > 0 else []
+    return [*(("note", note) for note in noted[:_NOTES]), *ending]
 
 
 def _layers(header: "PatchHeader") -> str:
@@ -130,6 +158,14 @@ def _values(values: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
+    """A value in no more than `_WIDTH` characters; a list that is cut ends with its last whole entry and `…`."""
+    if isinstance(value, list) and len(json.dumps(value, ensure_ascii=False)) > _WIDTH:
+        kept: list[str] = []
+        for one in value:
+            kept.append(json.dumps(one, ensure_ascii=False))
+            if len(", ".join(kept)) > _WIDTH:
+                break
+        return f"[{', '.join((*kept[:-1], '…'))}]"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text if len(text) <= _WIDTH else f"{text[:_WIDTH]}…"
 

@@ -1,9 +1,10 @@
 """Put the arguments of a command into the commands that its messages recommend, so that they can be pasted."""
 
 import re
-import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
+
+from editcore.text.shell import quoted
 
 _OPTIONS: Final[Mapping[str, Sequence[str]]] = {
     "MODEL": ("model",),
@@ -23,7 +24,7 @@ def given_names(options: Mapping[str, Any]) -> dict[str, str]:
             value = options.get(name)
             values = [value] if isinstance(value, str) else list(value) if isinstance(value, tuple) else []
             if len(values) == 1 and values[0] and placeholder not in found:
-                found[placeholder] = shlex.quote(str(values[0]))
+                found[placeholder] = quoted(values[0])
     return found
 
 

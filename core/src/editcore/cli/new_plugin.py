@@ -8,6 +8,7 @@ import click
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.places import free_folder
+from editcore.text.shell import quoted
 
 PREPARED: Final = frozenset((".git", ".venv", "venv"))
 """What people make in a folder first; none of it is written to."""
@@ -60,7 +61,9 @@ def new_plugin(
         out.json({"folder": str(folder), "files": files})
         return
     out.print(f"{folder}: {len(files)} files")
-    out.say(f"next: cd {folder} && git commit -m 'From the template' && pip install -e .[test] && python -m pytest")
+    out.say(
+        f"next: cd {quoted(folder)} && git commit -m 'From the template' && pip install -e .[test] && python -m pytest"
+    )
 
 
 @click.command("update-plugin")

@@ -8,6 +8,7 @@ import click
 
 from editcore.cli.output import Output
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -46,7 +47,11 @@ def load_patches(out: Output, names: Sequence[str]) -> "list[Patch]":
 def require_file(name: str) -> Path:
     path = Path(name)
     if not path.is_file():
-        hint = f"name a file in it: {name}/NAME.safetensors" if path.is_dir() else "write one with `editcore edit`"
+        hint = (
+            f"name a file in it: {quoted(f'{name}/NAME.safetensors')}"
+            if path.is_dir()
+            else "write one with `editcore edit`"
+        )
         raise UsageError(f"there is no patch file {name}", hint=hint)
     return path
 

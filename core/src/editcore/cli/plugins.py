@@ -27,9 +27,13 @@ class Duplicate(NamedTuple):
         return f"{both}: write {' or '.join(f'{one}:{self.name}' for one in self.distributions)}"
 
 
-@click.group(no_args_is_help=False)
-def plugins() -> None:
+@click.group(invoke_without_command=True)
+@click.pass_context
+def plugins(context: click.Context) -> None:
     """List, install and uninstall plugins, and find their faults."""
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
+        context.exit(2)
 
 
 plugins.add_command(install)
@@ -39,21 +43,21 @@ plugins.add_command(uninstall)
 @plugins.command("list")
 @with_output
 def list_plugins(out: Output) -> None:
-    """List every plugin with its state: ok, blocked, broken or incompatible."""
+    """List every plugin with its state: ok, blocked, broken or incompatible. With -v, also its hooks and their time."""
     rows = _rows()
     if out.as_json:
         out.json(rows)
         return
+    more = ["hooks", "ms"] if out.verbose else []
     out.table(
-        ["name", "distribution", "version", "status", "hooks", "ms", "reason"],
+        ["name", "distribution", "version", "status", *more, "reason"],
         [
             [
                 row["name"],
                 row["distribution"],
                 row["version"],
                 row["status"],
-                " ".join(hook.removeprefix("editcore_") for hook in row["hooks"]),
-                row["load_ms"],
+                *([" ".join(hook.removeprefix("editcore_") for hook in row["hooks"]), row["load_ms"]] if more else ()),
                 row["error"].partition("\n")[0] or "; ".join(row["duplicates"]),
             ]
             for row in rows

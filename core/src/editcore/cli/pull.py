@@ -6,6 +6,7 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.places import patch_output
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 
 _POSITIVE = click.FloatRange(0, min_open=True)
 
@@ -61,4 +62,4 @@ def pull(
     out.print(f"{output}  {short(sha256)}")
     if not isinstance(found, Patch):
         method = found.identity.parameters.get("method")
-        out.say(f"use it with: editcore edit MODEL --method {method} --set editor={output}")
+        out.say(f"use it with: editcore edit MODEL --method {method} --set {quoted(f'editor={output}')}")

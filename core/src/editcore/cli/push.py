@@ -10,6 +10,7 @@ from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.cli.patch_files import load_patches
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 from editcore_hooks import EditcoreError, UsageError
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ def push(out: Output, patch: str, repository: str, yes: bool, redact: bool, priv
         out.json({"id": loaded.patch_id, "repository": repository, "commit": address})
     else:
         out.print(address)
-        out.say(f"fetch it with: editcore pull {repository} -o {short(loaded.patch_id)}.safetensors")
+        out.say(f"fetch it with: editcore pull {quoted(repository)} -o {short(loaded.patch_id)}.safetensors")
 
 
 def _ask(patch: "Patch", repository: str) -> None:

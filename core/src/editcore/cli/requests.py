@@ -8,6 +8,7 @@ from typing import Any, TypeVar, get_args
 
 import click
 
+from editcore.text.shell import quoted
 from editcore_hooks import Case, ChatTemplate, EditRequest, UsageError
 from editcore_hooks.requests import TargetPrefix
 
@@ -71,9 +72,9 @@ def read_requests(
         if any(single.values()) or target_true or chat or system or target_prefix != "auto":
             raise UsageError(
                 "--requests excludes these options: its lines hold prompt, subject and target",
-                hint=f"give --requests {requests} only",
+                hint=f"give --requests {quoted(requests)} only",
             )
-        return read_file(requests)
+        return _without_end_blanks(read_file(requests))
     for option, value in single.items():
         if value is None:
             raise UsageError(f"{option} is missing", hint="give --prompt, --subject and --target, or --requests FILE")
@@ -82,7 +83,23 @@ def read_requests(
     assert subject is not None
     assert target is not None
     request = EditRequest(prompt, subject, target, target_true, "1", template, target_prefix)
-    return [Case(request)]
+    return _without_end_blanks([Case(request)])
+
+
+def _without_end_blanks(cases: list[Case]) -> list[Case]:
+    """The cases as they are. Raises `UsageError` where a target ends with a blank, which no model says before a word:
+    its blanks belong to the word that follows."""
+    for case in cases:
+        for request in case.requests:
+            target = request.target_new
+            if target.endswith((" ", "\t", "\N{NO-BREAK SPACE}")):
+                written = target.rstrip(" \t\N{NO-BREAK SPACE}")
+                which = f" of the request {request.id!r}" if len(cases) > 1 else ""
+                raise UsageError(
+                    f"the target {target!r}{which} ends with a blank",
+                    hint=f"write it without: {written!r}",
+                )
+    return cases
 
 
 def read_file(name: str) -> list[Case]:

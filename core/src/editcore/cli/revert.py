@@ -5,6 +5,7 @@ import click
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
 from editcore.text.ids import short
+from editcore_hooks import UsageError
 
 
 @click.command()
@@ -33,6 +34,9 @@ def revert(out: Output, patch_ids: tuple[str, ...], model: str, keep: str | None
     from editcore.patches.file.patch import Patch
 
     checkpoint = Checkpoint.open(model)
+    for name in patch_ids:
+        if not Path(name).is_file() and not name.isalnum():
+            raise UsageError(f"there is no patch file {name}", hint="see `editcore stack DIR` for the ids")
     names = [Patch.read_header(name).patch_id if Path(name).is_file() else name for name in patch_ids]
     beside = [found for name in names if (found := find_runtime(Path(model), name)) is not None]
     gone = [checkpoint.stack.find(name) for name in names if find_runtime(Path(model), name) is None]

@@ -7,6 +7,7 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+from editcore.text.shell import quoted
 from editcore_hooks import UsageError
 
 
@@ -29,7 +30,7 @@ def sign(out: Output, path: str, key: str, overwrite: bool) -> None:
         out.json({"path": path, "signature": str(written)})
     else:
         out.print(str(written))
-        out.say(f"check it with: editcore verify {path} --signer {key}.pub")
+        out.say(f"check it with: editcore verify {quoted(path)} --signer {quoted(f'{key}.pub')}")
 
 
 def _passphrase() -> str:

@@ -1,5 +1,6 @@
 """`editcore stack`: what is applied to a folder, and the same written down."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -7,7 +8,9 @@ import click
 from editcore.cli.apply_runtime import UNEDITED
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+from editcore.cli.places import require_writable
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 
 if TYPE_CHECKING:
     from editcore.patches.checkpoint.listing import StackRow
@@ -67,12 +70,13 @@ def export(out: Output, folder: str, output: str) -> None:
     from editcore.patches.checkpoint.folder import Checkpoint
     from editcore.patches.exchange.stack_export import write_export
 
+    require_writable(Path(output))
     written = write_export(Checkpoint.open(folder), output)
     if out.as_json:
         out.json({"file": output, "stack_hash": written.hash, "patches": list(written.patch_ids)})
         return
     out.print(f"{output}: {', '.join(map(short, written.patch_ids))}")
-    out.say(f"apply it to a clean base with: editcore apply --stack {output} --model BASE -o OUT")
+    out.say(f"apply it to a clean base with: editcore apply --stack {quoted(output)} --model BASE -o OUT")
 
 
 def _beside(row: "StackRow") -> list[object]:

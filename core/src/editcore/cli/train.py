@@ -10,7 +10,7 @@ import click
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
-from editcore.cli.places import patch_output
+from editcore.cli.places import patch_output, require_cache, require_writable
 from editcore.cli.requests import read_file
 from editcore.text.ids import short
 from editcore_hooks import Case
@@ -67,6 +67,8 @@ def train(
         from editcore.training.picture import require_picture
 
         require_picture(picture, overwrite=overwrite)
+        require_writable(Path(picture))
+    require_cache()
     cls = registry().method(method)
     layers = (("--set", settings_mapping(cls.Hparams, settings)),) if settings else ()
     names = ("steps", "batch", "accumulate", "validation", "every", "patience", "stop_on")

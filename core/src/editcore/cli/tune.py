@@ -10,6 +10,7 @@ from editcore.cli.early import require_chat_template
 from editcore.cli.model import model_options, open_session
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+from editcore.cli.places import require_cache
 from editcore.cli.requests import read_file
 from editcore_hooks import UsageError
 
@@ -68,6 +69,9 @@ def tune(
     if listed and forget:
         raise UsageError("--list and --forget exclude each other", hint="give one of them")
     given = read_file(cases) if cases else None
+    if not listed and not forget:
+        _require_method(method or "rome")
+        require_cache()
     require_chat_template(model, options["revision"], given or [])
     session = open_session(out, model, **options)
     if listed:
@@ -94,6 +98,13 @@ def tune(
         locator=locator,
     )
     _show(out, found)
+
+
+def _require_method(name: str) -> None:
+    """Raise `PluginError` for a method that is not there, before the model is opened."""
+    from editcore.plugins.registry import registry
+
+    registry().method(name)
 
 
 def _list(out: Output, session: "Session", method: str | None) -> None:

@@ -7,8 +7,9 @@ import click
 
 from editcore.cli.options import with_output
 from editcore.cli.output import Output
+from editcore.text.shell import quoted
 from editcore.text.visible import one_line
-from editcore_hooks import UsageError
+from editcore_hooks import RefusedFileError, UsageError
 
 if TYPE_CHECKING:
     from editcore.patches.checkpoint.unpatched_tensors import Untouched
@@ -56,14 +57,16 @@ def verify(out: Output, path: str, base: str | None, signer: str | None, signatu
         out.warn(notice)
     others = found.untouched
     if not out.as_json:
-        for problem in found.problems:
+        for problem in found.problems if len(found.problems) > 1 else ():  # a single one is the error
             out.print(one_line(problem.message))
         if not found.problems:
             out.print(f"{path}: {len(found.checked)} tensors as recorded")
         if Path(path).is_dir():
             out.print(f"no patch touches {len(others.compared) + len(others.left)} others: {_compared(others)}")
             if others.left:
-                out.say(f"compare all with: editcore verify {path} --base BASE")
+                out.say(f"compare all with: editcore verify {quoted(path)} --base BASE")
+    if len(found.problems) > 1 and not out.as_json:
+        raise RefusedFileError(f"{path} has {len(found.problems)} faults", hint=found.problems[0].hint)
     found.ensure()
 
 

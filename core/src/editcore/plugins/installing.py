@@ -16,6 +16,7 @@ from attrs import frozen
 from editcore.plugins.discovery import GROUP
 from editcore.plugins.known import METHODS
 from editcore.plugins.selection import normalised
+from editcore.text.shell import quoted
 from editcore_hooks import PluginError, UsageError
 
 OURS: Final = ("editcore", "editcore-hooks")
@@ -31,7 +32,7 @@ class Plan:
 
     @property
     def text(self) -> str:
-        return " ".join(_quoted(word) for word in self.command)
+        return " ".join(quoted(word) for word in self.command)
 
     def run(self) -> None:
         """Raise `PluginError` when the command fails; its output goes to stderr."""
@@ -107,9 +108,3 @@ def _installer(verb: str) -> tuple[str, ...]:
     if uv is None:
         raise UsageError("this environment has neither pip nor uv", hint=f"{sys.executable} -m ensurepip")
     return (uv, "pip", verb, "--python", sys.executable)
-
-
-def _quoted(word: str) -> str:
-    import shlex
-
-    return shlex.quote(word)

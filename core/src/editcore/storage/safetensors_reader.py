@@ -54,7 +54,9 @@ def read_header(path: Path) -> Header:
             begin = file.read(8)
             _refuse_other_format(path, begin, size)
             length = int.from_bytes(begin, "little")
-            if size < 8 or length > size - 8:
+            if size < 8 or (length > size - 8 and not _is_length(length, file.read(1))):
+                raise RefusedFileError(f"{path} is not a safetensors file", hint=_NO_SAFETENSORS)
+            if length > size - 8:
                 raise RefusedFileError(f"{path} is truncated: its header is longer than the file", hint=_AGAIN)
             if length > MAX_HEADER:
                 raise RefusedFileError(f"the header of {path} is over {MAX_HEADER} bytes", hint=_AGAIN)
@@ -97,6 +99,11 @@ def span_sha256(path: Path, entry: Entry) -> str:
     return digest.hexdigest()
 
 
+def _is_length(length: int, after: bytes) -> bool:
+    """Whether eight bytes at the beginning of a file that is too short may be a header's length, and not some text."""
+    return length <= MAX_HEADER and after in (b"", b"{")
+
+
 def _refuse_other_format(path: Path, begin: bytes, size: int) -> None:
     """Name what a file is that is taken for safetensors by its ending alone."""
     if not size:
@@ -108,6 +115,7 @@ def _refuse_other_format(path: Path, begin: bytes, size: int) -> None:
 
 _CHUNK: Final = 2**18
 _AGAIN: Final = "get the file again from its source"
+_NO_SAFETENSORS: Final = "name a file that ends in .safetensors and was written as one, or get it again"
 _SAVE: Final = "save it with safetensors: model.save_pretrained(DIR), or safetensors.torch.save_file"
 _OTHERS: Final = (
     (b"PK\x03\x04", "a zip archive, as torch.save writes for .pt and .bin,", _SAVE),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from editcore.storage import durable
+from editcore.text.shell import quoted
 from editcore_hooks import UsageError
 
 ENDINGS: Final = (".png", ".svg")
@@ -15,11 +16,13 @@ def require_picture(name: str, *, overwrite: bool = False) -> Path:
     """Where to draw, checked before anything is trained. Raises `UsageError`."""
     path = Path(name)
     if path.suffix not in ENDINGS:
-        raise UsageError(f"{name} ends neither in .png nor in .svg", hint=f"pass --picture {path.stem}.png")
+        raise UsageError(
+            f"{name} ends neither in .png nor in .svg", hint=f"pass --picture {quoted(path.stem + '.png')}"
+        )
     if path.exists() and not overwrite:
         raise UsageError(f"{name} exists", hint="choose another name, or pass --overwrite")
     if not path.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
+        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {quoted(path.parent)}")
     try:
         import matplotlib  # noqa: F401
     except ImportError as error:

@@ -9,6 +9,7 @@ from attrs import frozen
 
 from editcore.assets.identity import Identity
 from editcore.storage.canonical import canonical
+from editcore.text.shell import quoted
 from editcore_hooks import Asset, EditMethod, Tunable, UsageError
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def named_profile(session: "OpenSession", method: str, name: str) -> Profile:
     profile = find_profile(session, method, name)
     if profile is None:
         message = f"there is no profile {name!r} of {method} for {session.loaded.name}"
-        raise UsageError(message, hint=f"editcore tune MODEL --method {method} --name {name}")
+        raise UsageError(message, hint=f"editcore tune MODEL --method {method} --name {quoted(name)}")
     return profile
 
 

@@ -1,12 +1,12 @@
 """The parts of tuning in their order, within one limit of time: facts, the defaults, statistics, the search."""
 
-import shlex
 import time
 from typing import TYPE_CHECKING, Final
 
 from attrs import define, field
 
 from editcore.editing.prepared import EditOptions
+from editcore.text.shell import quoted
 from editcore.tuning.located import Located
 from editcore.tuning.own import Facts, own_facts
 from editcore.tuning.search import Search
@@ -121,8 +121,6 @@ class Task:
             try:
                 return own_facts(self.session, n)
             except UsageError as error:
-                command = (
-                    f"editcore tune {shlex.quote(self.session.loaded.asked)} --method {self.cls.name} --cases FILE"
-                )
+                command = f"editcore tune {quoted(self.session.loaded.asked)} --method {self.cls.name} --cases FILE"
                 hint = f"{command}, with facts that it knows; or edit with --no-tune"
                 raise UsageError(error.message, hint=hint) from None

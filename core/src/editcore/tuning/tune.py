@@ -1,6 +1,5 @@
 """`tune`: find the settings of a method for a model, and keep them as a profile."""
 
-import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,6 +8,7 @@ from attrs import frozen
 
 from editcore.plugins.locators import make_locator
 from editcore.session.limits import TimeUp
+from editcore.text.shell import quoted
 from editcore.tuning.estimate import Estimate
 from editcore.tuning.outcome import say_outcome
 from editcore.tuning.profiles import Profile, default_name, keep_profile, origin
@@ -86,7 +86,7 @@ def tune(
     if if_needed and not held:
         say_outcome(search, best)
     if search.stopped:
-        command = f"editcore tune {shlex.quote(session.loaded.asked)} --method {method} --seconds N"
+        command = f"editcore tune {quoted(session.loaded.asked)} --method {method} --seconds N"
         session.say(f"stopped after {took:.0f} s; search further with: {command}")
     undone = failed(search.bench, best)
     about = {
@@ -124,7 +124,7 @@ def _nothing(search: Search, method: str, seconds: float) -> Exception:
     failures = [trial.failure for trial in search.trials.values() if trial.failure]
     if failures:
         return UsageError(f"{method} edits none of the facts: {failures[0]}", hint="give other facts: --cases FILE")
-    hint = f"editcore tune {shlex.quote(search.session.loaded.asked)} --method {method} --seconds {10 * seconds:.0f}"
+    hint = f"editcore tune {quoted(search.session.loaded.asked)} --method {method} --seconds {10 * seconds:.0f}"
     return TimeUp(f"{seconds:.0f} s are too short for one trial of {method} on this machine", hint=hint)
 
 

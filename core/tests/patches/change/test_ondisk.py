@@ -269,8 +269,8 @@ def test_a_wrong_base_is_refused_with_tensor_and_both_hashes(
     path.write_bytes(data)
     error = refused(root, 3, LLAMA[1], lambda: apply_on_disk(root, [patch]))
     assert isinstance(error, WrongBaseError)
-    assert expected_sha in error.message
-    assert Checkpoint.open(root).sha256(LLAMA[1]) in error.message
+    assert expected_sha[:12] in error.message
+    assert Checkpoint.open(root).sha256(LLAMA[1])[:12] in error.message
     assert "tiny" in str(error.hint)
 
 
@@ -290,7 +290,7 @@ def test_strict_asks_for_the_whole_base(folder: Folder, make_patch: Make, refuse
     data = bytearray(path.read_bytes())
     data[entry.start] ^= 1
     path.write_bytes(data)
-    refused(root, 3, "not wholly the base", lambda: apply_on_disk(root, [patch], strict=True))
+    refused(root, 3, "expected weights root", lambda: apply_on_disk(root, [patch], strict=True))
     apply_on_disk(root, [patch])
 
 
@@ -318,7 +318,7 @@ def test_reverting_what_is_not_there_is_refused(folder: Folder, make_patch: Make
     refused(root, 2, "not applied here", lambda: revert_on_disk(root, ["a" * 64]))
     patch = make_patch(root, GPT2[0])
     apply_on_disk(root, [patch])
-    refused(root, 2, "not applied here", lambda: revert_on_disk(root, [patch.patch_id[:3]]))
+    refused(root, 2, "too short for an id", lambda: revert_on_disk(root, [patch.patch_id[:3]]))
     revert_on_disk(root, [patch.patch_id[:8]])
 
 

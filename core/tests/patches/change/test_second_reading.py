@@ -91,7 +91,7 @@ def test_bytes_that_were_changed_in_place_under_their_old_times_are_seen(
         file.seek(entry.start)
         file.write(b"\x01\x02\x03\x04")
     os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
-    with pytest.raises(WrongBaseError, match="is not what patch"):
+    with pytest.raises(WrongBaseError, match="was made for"):
         ondisk.commit(plan)
     assert planned_again == [root]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from editcore import EditOptions, Session
 from editcore import open as open_model
-from editcore.authoring.commands import Output, show
+from editcore.authoring.commands import Output, quoted, show
 from editcore.authoring.evaluation import parse_case
 from editcore.authoring.files import file_sha256
 from editcore.authoring.patches import Checkpoint, Patch, apply_on_disk, copy_checkpoint, revert_on_disk
@@ -58,8 +58,8 @@ def tour(out: Output, output: str | None) -> None:
         stack = {"both": both, "second_only": one}
         files = len(fingerprints)
         out.json({"folder": str(place), "patches": ids, "rows": rows, "stack": stack, "files_equal": files})
-    out.say(f"\nTry next:\n  editcore apply {place}/first.safetensors --model {model} --in-place")
-    out.say(f'  editcore generate {model} --prompt "{_text(first)}" --max-new-tokens 5')
+    out.say(f"\nTry next:\n  editcore apply {quoted(place / 'first.safetensors')} --model {quoted(model)} --in-place")
+    out.say(f"  editcore generate {quoted(model)} --prompt {quoted(_text(first))} --max-new-tokens 5")
 
 
 def chosen() -> tuple[Case, Case]:

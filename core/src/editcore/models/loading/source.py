@@ -2,7 +2,6 @@
 
 import os
 import re
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +9,8 @@ from pathlib import Path
 from attrs import frozen
 
 from editcore.models.loading.hub_names import plain_names
+from editcore.text.shell import quoted
+from editcore.text.suggest import suggestion
 from editcore_hooks import EditcoreError, UsageError
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
@@ -54,7 +55,7 @@ def find_local(source: str | Path, *, revision: str | None = None) -> Source | N
 
 def convert_hint(file: Path) -> str:
     """The command that makes a folder of a GGUF file."""
-    return f"convert it: editcore import {shlex.quote(str(file))} -o {shlex.quote(file.stem)}"
+    return f"convert it: editcore import {quoted(file)} -o {quoted(file.stem)}"
 
 
 def is_repository(name: str) -> bool:
@@ -67,7 +68,7 @@ def _snapshot(repository: str, revision: str | None, code: bool) -> Source:
     from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 
     wanted = [*_WANTED, "*.py"] if code else list(_WANTED)
-    elsewhere = "pass the folder of a model that is on this machine"
+    elsewhere = folder_like(repository) or "pass the folder of a model that is on this machine"
     try:
         with plain_names():
             path = snapshot_download(
@@ -78,10 +79,21 @@ def _snapshot(repository: str, revision: str | None, code: bool) -> Source:
     except RepositoryNotFoundError as error:
         raise UsageError(f"there is no folder and no model {repository}", hint=elsewhere) from error
     except (OSError, RuntimeError, ValueError) as error:  # offline, refused, or cut off on the way
-        message = f"there is no folder {repository}, and no model of that name could be fetched: {first_line(error)}"
+        why = first_line(error).removeprefix("Got: ")  # before the error that the library met itself
+        message = f"there is no folder {repository}, and no model of that name could be fetched: {why}"
         raise EditcoreError(message, hint=elsewhere) from error
     folder = Path(path)
     return Source(folder, repository, folder.name)
+
+
+def folder_like(name: str) -> str | None:
+    """The question whether a folder of a model beside `name` was meant."""
+    beside = Path(name).parent
+    try:
+        models = [path.name for path in beside.iterdir() if (path / "config.json").is_file()]
+    except OSError:
+        return None
+    return suggestion(name, (str(beside / model) for model in models))
 
 
 def first_line(error: BaseException) -> str:

@@ -18,6 +18,7 @@ from editcore.patches.checkpoint.stack import FOLDER, STACK_FILE
 from editcore.patches.file.patch import Patch
 from editcore.storage import durable, lock
 from editcore.storage.staging import place_beside
+from editcore.text.shell import quoted
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
 _LEFT_OUT: Final = (".git", ".cache", "*.bin", "*.h5", "*.msgpack", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.ckpt")
@@ -120,7 +121,7 @@ def _refuse_occupied(source: Path, destination: Path) -> None:
     if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
         raise UsageError(f"{destination} exists and is not empty", hint="choose a folder that does not exist")
     if not destination.parent.is_dir():
-        raise UsageError(f"there is no folder {destination.parent}", hint=f"mkdir -p {destination.parent}")
+        raise UsageError(f"there is no folder {destination.parent}", hint=f"mkdir -p {quoted(destination.parent)}")
     if destination.resolve().is_relative_to(source.resolve()):
         raise UsageError(f"{destination} lies inside {source}", hint="choose a folder beside it")
 

@@ -9,6 +9,7 @@ from editcore.patches.checkpoint.stack import stack_hash
 from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.file.patch import Patch, PatchHeader
 from editcore.text.ids import short, titled
+from editcore.text.shell import quoted
 from editcore_hooks import ConflictError
 
 
@@ -32,7 +33,7 @@ def refuse_required(checkpoint: Checkpoint, gone: Collection[str]) -> None:
         raise ConflictError(
             f"{'patch' if len(staying) == 1 else 'patches'} {names} "
             f"{'requires' if len(staying) == 1 else 'require'} a patch that would be reverted",
-            hint=f"revert them too: editcore revert {asked} --model {checkpoint.folder} --with-dependents",
+            hint=f"revert them too: editcore revert {asked} --model {quoted(checkpoint.folder)} --with-dependents",
         )
 
 
@@ -104,7 +105,7 @@ def _ids_under(about: Mapping[str, Any], earlier: Sequence[str]) -> Collection[s
 
 
 def _measure(checkpoint: Checkpoint) -> str:
-    return f"measure it again with `editcore eval {checkpoint.folder} --cases FILE`"
+    return f"measure it again with `editcore eval {quoted(checkpoint.folder)} --cases FILE`"
 
 
 def named(patch: Patch | PatchHeader) -> str:

@@ -10,6 +10,7 @@ from editcore.patches.file.merged_annotation import contents
 from editcore.patches.file.patch import Patch, PatchHeader
 from editcore.patches.forms.form import Form
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 from editcore_hooks import ConflictError
 
 
@@ -39,10 +40,8 @@ def refuse_twice(checkpoint: Checkpoint, added: Sequence[Patch], removed: Collec
     """Raise `ConflictError` when a patch would count twice, alone and in a squash, or in two of them."""
     staying = [stored_patch(checkpoint, i) for i in checkpoint.patch_ids if i not in removed]
     for earlier, later in twice([*staying, *added], {patch.patch_id for patch in added}):
-        raise ConflictError(
-            said_twice(earlier, later),
-            hint=f"`editcore revert {short(earlier.patch_id)} --model {checkpoint.folder}` first, or leave one out",
-        )
+        first = f"editcore revert {short(earlier.patch_id)} --model {quoted(checkpoint.folder)}"
+        raise ConflictError(said_twice(earlier, later), hint=f"`{first}` first, or leave one out")
 
 
 def twice(

@@ -19,6 +19,7 @@ from editcore.patches.checkpoint.stack import Stack, read_stack_file, refuse_lin
 from editcore.patches.file.patch import Patch
 from editcore.storage import durable, lock
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 from editcore_hooks import Applied, EditcoreError, RefusedFileError
 
 
@@ -119,7 +120,7 @@ def _carry_out(plan: Plan) -> AppliedOnDisk:
 def _next_step(plan: Plan, remedy: str) -> str:
     folder = plan.checkpoint.folder
     if journal_path(folder).exists():
-        return f"{remedy}, then run `editcore repair {folder}`"
+        return f"{remedy}, then run `editcore repair {quoted(folder)}`"
     if read_stack_file(folder).patch_ids != plan.checkpoint.patch_ids:
         return "the change itself is complete"
     return f"nothing has changed; {remedy} and try again"

@@ -15,6 +15,7 @@ from editcore.patches.checkpoint.stored import stored_patch
 from editcore.patches.file.kinds import owner_of
 from editcore.patches.file.patch import Patch
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 from editcore_hooks import ConflictError, PatchKind, RefusedFileError
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def _refuse_unfit(checkpoint: Checkpoint, added: Sequence[Patch], staying: Colle
     for patch in added:
         if patch.patch_id in staying or ids.count(patch.patch_id) > 1:
             raise ConflictError(
-                f"patch {short(patch.patch_id)} is applied already", hint=f"see `editcore stack {checkpoint.folder}`"
+                f"patch {short(patch.patch_id)} is applied already",
+                hint=f"see `editcore stack {quoted(checkpoint.folder)}`",
             )
         if missing := sorted(set(patch.requires) - set(staying) - set(ids)):
             raise ConflictError(
@@ -157,7 +159,7 @@ def _require_unchanged(checkpoint: Checkpoint, key: str) -> None:
     if target is not None and checkpoint.sha256(key) != target.result_sha256:
         raise RefusedFileError(
             f"{key} in {checkpoint.file(key)} was changed after it was patched",
-            hint=f"see `editcore verify {checkpoint.folder}`",
+            hint=f"see `editcore verify {quoted(checkpoint.folder)}`",
         )
 
 

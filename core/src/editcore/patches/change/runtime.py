@@ -17,13 +17,14 @@ from editcore.patches.checkpoint.runtime import (
     runtime_path,
     runtime_record,
 )
-from editcore.patches.checkpoint.stack import refuse_links
+from editcore.patches.checkpoint.stack import read_stack_file, refuse_links, refuse_short
 from editcore.patches.file.kinds import owner_of
 from editcore.patches.file.patch import Patch, PatchHeader
 from editcore.patches.file.places import require_places
 from editcore.plugins.registry import Registry, registry
 from editcore.storage import durable, lock
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 from editcore_hooks import ConflictError, UsageError
 
 _README: Final = """# Patches beside the weights
@@ -48,7 +49,8 @@ def require_runtime(checkpoint: Checkpoint, added: Sequence[Patch]) -> None:
             raise ConflictError(f"patch {short(patch.patch_id)} changes weights", hint="apply it without --runtime")
         if patch.patch_id in present:
             raise ConflictError(
-                f"patch {short(patch.patch_id)} is applied already", hint=f"see `editcore stack {checkpoint.folder}`"
+                f"patch {short(patch.patch_id)} is applied already",
+                hint=f"see `editcore stack {quoted(checkpoint.folder)}`",
             )
         if missing := sorted(set(patch.requires) - present):
             raise ConflictError(f"patch {short(patch.patch_id)} requires {short(missing[0])}", hint="apply that first")
@@ -112,9 +114,11 @@ def change_runtime(folder: Path, added: Sequence[Patch] = (), removed: Collectio
 
 def find_runtime(folder: Path, prefix: str) -> str | None:
     """The one id that begins with `prefix` (six characters at least), None where there is none. Raises `UsageError`."""
-    found = [i for i in runtime_ids(folder) if i.startswith(prefix)] if len(prefix) >= 6 else []
+    ids = runtime_ids(folder)
+    refuse_short(prefix, (*ids, *read_stack_file(folder).patch_ids))
+    found = [i for i in ids if i.startswith(prefix)]
     if len(found) > 1:
-        raise UsageError(f"patch {prefix} is ambiguous", hint=f"see `editcore stack {folder}` for the ids")
+        raise UsageError(f"patch {prefix} is ambiguous", hint=f"see `editcore stack {quoted(folder)}` for the ids")
     return found[0] if found else None
 
 

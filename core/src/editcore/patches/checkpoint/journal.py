@@ -14,6 +14,7 @@ from editcore.patches.checkpoint.shards import INDEX, SINGLE
 from editcore.patches.checkpoint.stack import FOLDER, Stack, file_name
 from editcore.storage import durable, lock
 from editcore.storage.canonical import load_json
+from editcore.text.shell import quoted
 from editcore_hooks import ConflictError, RefusedFileError
 
 _FORMAT: Final = "editcore.journal"
@@ -48,7 +49,7 @@ def refuse_unfinished(folder: Path) -> None:
 def refuse_repairable(folder: Path) -> None:
     """Raise `RefusedFileError` when there is a journal; for whoever holds the lock and so knows no writer is alive."""
     if journal_path(folder).exists():
-        raise RefusedFileError(f"a change of {folder} was interrupted", hint=f"run `editcore repair {folder}`")
+        raise RefusedFileError(f"a change of {folder} was interrupted", hint=f"run `editcore repair {quoted(folder)}`")
 
 
 def staged_name(final: str) -> str:
@@ -59,7 +60,7 @@ def staged_name(final: str) -> str:
 def way_out(folder: Path) -> str:
     """The next step for a journal that cannot be followed."""
     return (
-        f"if {folder} loads as it should, remove {journal_path(folder)} and run `editcore verify {folder}`; "
+        f"if {folder} loads as it should, remove {journal_path(folder)} and run `editcore verify {quoted(folder)}`; "
         "otherwise copy the base again and apply the patches in .editcore/patches"
     )
 

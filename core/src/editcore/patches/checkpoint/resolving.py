@@ -51,9 +51,7 @@ def resolve(key: str, target: CoreTarget, checkpoint: Checkpoint, others: Iterab
         )
     if not matching:
         raise WrongBaseError(
-            f"{checkpoint.folder} has no tensor {key} {target.base_dtype} {target.shape} "
-            f"with sha256 {target.base_sha256}",
-            hint="use the base that the patch was made for; `editcore inspect PATCH` names it",
+            f"it has no tensor {key} {target.base_dtype} {target.shape} with sha256 {short(target.base_sha256)}"
         )
     return matching[0]
 
@@ -76,7 +74,7 @@ def judge(patch: Patch | PatchHeader, checkpoint: Checkpoint, whole: bool = Fals
                 notices.append(f"{key} is called {found} in {checkpoint.folder}")
             notices.extend(_tied(found, checkpoint))
     except WrongBaseError as error:
-        return Verdict("wrong", keys, tuple(notices), error)
+        return Verdict("wrong", keys, tuple(notices), _wrong(patch, checkpoint, error.message))
     if len(set(keys.values())) < len(keys):
         raise ConflictError(f"two targets of patch {short(patch.patch_id)} are one tensor in {checkpoint.folder}")
     base = patch.annotation("base")
@@ -91,11 +89,8 @@ def judge(patch: Patch | PatchHeader, checkpoint: Checkpoint, whole: bool = Fals
     found_root = checkpoint.weights_root()
     if found_root == base.get("weights_root"):
         return Verdict("exact", keys, tuple(notices))
-    problem = WrongBaseError(
-        f"{checkpoint.folder} is not wholly the base of patch {short(patch.patch_id)}: "
-        f"expected weights root {base.get('weights_root')}, found {found_root}",
-        hint=_use_base(patch),
-    )
+    roots = f"expected weights root {short(str(base.get('weights_root')))}, found {short(found_root)}"
+    problem = _wrong(patch, checkpoint, roots)
     return Verdict("targets_match" if keys else "wrong", keys, tuple(notices), problem)
 
 
@@ -122,13 +117,11 @@ def _compare(key: str, found: str, target: CoreTarget, patch: Patch | PatchHeade
     expected = f"{target.base_dtype} {target.shape}"
     actual = f"{entry.dtype} {entry.shape}"
     if expected == actual:
-        expected, actual = f"sha256 {target.base_sha256}", f"sha256 {checkpoint.base_sha256(found)}"
+        expected, actual = target.base_sha256, checkpoint.base_sha256(found)
+        if expected != actual:
+            raise WrongBaseError(f"{found}: expected sha256 {short(expected)}, found {short(actual)}")
     if expected != actual:
-        raise WrongBaseError(
-            f"{found} of {checkpoint.folder} is not what patch {short(patch.patch_id)} was made for: "
-            f"expected {expected}, found {actual}",
-            hint=_use_base(patch),
-        )
+        raise WrongBaseError(f"{found}: expected {expected}, found {actual}")
 
 
 def _tied(key: str, checkpoint: Checkpoint) -> list[str]:
@@ -150,6 +143,18 @@ def _same_base(key: str, other: str, checkpoint: Checkpoint) -> bool:
     mine, its = checkpoint.entries[key], checkpoint.entries[other]
     same_kind = (mine.dtype, mine.shape) == (its.dtype, its.shape)
     return same_kind and checkpoint.base_sha256(key) == checkpoint.base_sha256(other)
+
+
+def _wrong(patch: Patch | PatchHeader, checkpoint: Checkpoint, detail: str) -> WrongBaseError:
+    """The same words whatever differs: what the patch was made for, and then how the folder is another."""
+    name = patch.annotation("base").get("name")
+    made_for = "another model" if not isinstance(name, str) else name
+    if name == checkpoint.folder.name:
+        made_for = f"another {name}"
+    return WrongBaseError(
+        f"patch {short(patch.patch_id)} was made for {made_for}, not for {checkpoint.folder}: {detail}",
+        hint=_use_base(patch),
+    )
 
 
 def _use_base(patch: Patch | PatchHeader) -> str:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from attrs import field, frozen
 
 from editcore.storage.canonical import load_json, sha256_of
+from editcore.text.ids import short
 from editcore_hooks import RefusedFileError, UsageError
 
 STACK_FILE: Final = "editcore.json"
@@ -22,6 +23,8 @@ FOLDER: Final = ".editcore"
 _FORMAT: Final = "editcore.stack"
 _VERSION: Final = "1.0"
 _HEX: Final = re.compile(r"[0-9a-f]{64}")
+_FEWEST: Final = 6
+"""Characters of an id that name a patch: fewer are as easily another's."""
 LONGEST_NAME: Final = 255
 """Bytes of a file name, on every file system that matters."""
 
@@ -65,10 +68,12 @@ class Stack:
 
     def find(self, prefix: str) -> str:
         """The one id that begins with `prefix` (six characters at least). Raises `UsageError`."""
-        found = [patch_id for patch_id in self.patch_ids if patch_id.startswith(prefix)] if len(prefix) >= 6 else []
+        refuse_short(prefix, self.patch_ids)
+        found = [patch_id for patch_id in self.patch_ids if patch_id.startswith(prefix)]
         if len(found) != 1:
+            named = short(prefix) if _HEX.fullmatch(prefix) else prefix
             what = "is ambiguous" if found else "is not applied here"
-            raise UsageError(f"patch {prefix} {what}", hint="see `editcore stack DIR` for the ids")
+            raise UsageError(f"patch {named} {what}", hint="see `editcore stack DIR` for the ids")
         return found[0]
 
     def as_json(self) -> dict[str, Any]:
@@ -123,6 +128,17 @@ class Stack:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise RefusedFileError(f"{where} is damaged ({error})", hint=_COPY) from error
         return stack
+
+
+def refuse_short(prefix: str, patch_ids: Iterable[str]) -> None:
+    """Raise `UsageError` for a beginning of an id that is too short to mean one, with the ids that it could mean."""
+    if len(prefix) >= _FEWEST:
+        return
+    meant = [short(patch_id) for patch_id in patch_ids if prefix and patch_id.startswith(prefix)]
+    raise UsageError(
+        f"{prefix!r} is too short for an id, of which {_FEWEST} characters are needed at least",
+        hint=f"write {' or '.join(meant)}" if meant else "see `editcore stack DIR` for the ids",
+    )
 
 
 def read_stack_file(folder: Path) -> Stack:

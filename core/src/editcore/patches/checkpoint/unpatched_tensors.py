@@ -12,6 +12,7 @@ from attrs import frozen
 from editcore.patches.checkpoint.folder import Checkpoint
 from editcore.patches.file.patch import PatchHeader
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 
 
 @frozen
@@ -62,7 +63,7 @@ def compare_with_records(opened: Checkpoint, patches: Sequence[PatchHeader]) -> 
         f"some of the {len(left)} tensors of {opened.folder} that no patch touches differ from those {made_for}"
         f"{'' if ours else ': a tensor was changed, or the patch was put on another base'}"
     )
-    hint = f"find file and tensor with `editcore verify {opened.folder} --base BASE`"
+    hint = f"find file and tensor with `editcore verify {quoted(opened.folder)} --base BASE`"
     return Untouched(names, (), (Problem("", "", message, hint),))
 
 

@@ -16,6 +16,7 @@ from editcore.patches.exchange.stack_export import read_export
 from editcore.patches.file.patch import Patch
 from editcore.storage import lock
 from editcore.storage.safetensors_reader import span_sha256
+from editcore.text.shell import quoted
 from editcore_hooks import EditcoreError, RefusedFileError
 
 
@@ -86,7 +87,7 @@ def _unknown_results(patch: Patch, path: Path | str) -> tuple[str, ...]:
         return ()
     return (
         f"whether {', '.join(keys)} {'is' if len(keys) == 1 else 'are'} finite afterwards depends on the base: "
-        f"run `editcore verify {path} --base BASE`",
+        f"run `editcore verify {quoted(path)} --base BASE`",
     )
 
 

@@ -18,6 +18,7 @@ from editcore.patches.file.patch import Patch, PatchHeader
 from editcore.storage import durable, lock
 from editcore.storage.canonical import load_json
 from editcore.text.ids import short
+from editcore.text.shell import quoted
 from editcore_hooks import ConflictError, EditcoreError, RefusedFileError, UsageError, WrongBaseError
 
 FORMAT: Final = "editcore.stack-export"
@@ -61,9 +62,10 @@ class StackExport:
     def require_clean(self, checkpoint: Checkpoint) -> None:
         """Hash the whole folder. Raises `ConflictError` when it carries patches, `WrongBaseError` for another base."""
         if checkpoint.patch_ids:
+            ids = " ".join(map(short, checkpoint.patch_ids))
             raise ConflictError(
                 f"{checkpoint.folder} carries patches, and a stack is put on a clean base",
-                hint=f"`editcore revert {' '.join(map(short, checkpoint.patch_ids))} --model {checkpoint.folder}`",
+                hint=f"`editcore revert {ids} --model {quoted(checkpoint.folder)}`",
             )
         found = checkpoint.weights_root()
         if found != self.base["weights_root"]:
@@ -91,7 +93,7 @@ def write_export(checkpoint: Checkpoint, path: Path | str) -> StackExport:
         if taken.exists():
             raise UsageError(f"{taken} exists", hint="choose another name, or remove it")
     if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
+        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {quoted(path.parent)}")
     with lock.reading(checkpoint.folder):
         base = stored_patch(checkpoint, checkpoint.patch_ids[0]).annotation("base")
         document = {

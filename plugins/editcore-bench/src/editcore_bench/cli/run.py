@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from editcore.authoring.commands import Output, with_output
+from editcore.authoring.commands import Output, quoted, with_output
 from editcore_hooks import EditcoreError, UsageError
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def run(
         out.detail(failure.trace)
     if found := cell_figures(ended.folder):
         show(out, found)
-        out.say(f"make a page of it with: editcore bench report {place}")
+        out.say(f"make a page of it with: editcore bench report {quoted(place)}")
     if ended.failed:
         raise EditcoreError(f"{len(ended.failed)} cells have no figures", hint="run the same command again to try them")
     return 0

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from editcore.authoring.commands import Output, Progress, with_output
+from editcore.authoring.commands import Output, Progress, quoted, with_output
 from editcore_bench.datasets.known_cli import known
 from editcore_hooks import Case, RefusedFileError, UsageError
 
@@ -50,7 +50,7 @@ def show(out: Output, name: str, sample: bool) -> None:
     cls = registry().dataset(name)
     if sample:
         if not (text := cls.sample()):
-            raise UsageError(f"{name} has no sample", hint=f"editcore datasets show {name}")
+            raise UsageError(f"{name} has no sample", hint=f"editcore datasets show {quoted(name)}")
         out.print(text.rstrip())
         return
     described, rows = _described(cls), describe(cls.Hparams)
@@ -109,7 +109,7 @@ def convert(
     if path.exists() and not overwrite:
         raise UsageError(f"{to} exists already", hint="choose another name, or pass --overwrite")
     if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
+        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {quoted(path.parent)}")
     cls = registry().dataset(name)
     dataset = cls(from_settings(cls.Hparams, settings))
     found = find(source, file)

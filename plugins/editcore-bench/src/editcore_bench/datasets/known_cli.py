@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from editcore.authoring.commands import Output, model_options, open_session, with_output
+from editcore.authoring.commands import Output, model_options, open_session, quoted, with_output
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def known(
     if path.exists() and not overwrite:
         raise UsageError(f"{to} exists already", hint="choose another name, or pass --overwrite")
     if not path.parent.is_dir():
-        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {path.parent}")
+        raise UsageError(f"there is no folder {path.parent}", hint=f"mkdir -p {quoted(path.parent)}")
     cases = list(read_records([find(source) for source in sources]))
 
     from editcore.authoring.evaluation import case_to_json
