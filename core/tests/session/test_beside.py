@@ -141,7 +141,7 @@ def opened(folder: Path, **options: Any) -> editcore.Session:
 
 
 def agree(one: Tensor, other: Tensor) -> None:
-    """Of two models: their weights lie elsewhere in memory, and with some kernels the last bits follow the alignment."""
+    """Of two models: their weights lie elsewhere in memory, and the last bits of some kernels follow the alignment."""
     torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
 
 
