@@ -41,7 +41,7 @@ def open_session(out: Output, model: str, **options: Any) -> "Session":
     from editcore.models.loading.source import find_local, folder_like
 
     if find_local(model, revision=options.get("revision")) is None:
-        meant = folder_like(model)  # said at once: a hub that is not reached is asked for half a minute
+        meant = folder_like(model)  # shown at once: a hub that is not reached is asked for half a minute
         out.say(f"there is no folder {model}{f' ({meant})' if meant else ''}: asking the hub for a model of that name")
 
     return open_model(model, talk=out, **options)
