@@ -36,6 +36,17 @@ def test_stack_shows_the_order_with_method_requests_and_verdict(two, capsys):
     assert main(["stack", "show", str(two), "-q"]) == 0
 
 
+def test_a_narrow_terminal_has_no_room_for_the_requests_beside_the_titles(two, capsys, monkeypatch):
+    monkeypatch.setattr("editcore.cli.stack._is_narrow", lambda: True)
+    capsys.readouterr()
+    assert main(["stack", str(two)]) == 0
+    said = capsys.readouterr().out
+    assert said.split("\n")[0].split() == ["#", "id", "title", "method", "computed", "on", "verdict"]
+    assert "Ada lives in" not in said
+    assert main(["stack", str(two), "-v"]) == 0
+    assert "Ada lives in … Oslo" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("arguments", [["stack"], ["stack", "export"], ["stack", "export", "nowhere"]])
 def test_a_call_that_lacks_something_is_a_usage_error(arguments, capsys):
     assert main(arguments) == 2

@@ -12,7 +12,7 @@ from editcore.cli.naming import fill
 from editcore.text.visible import cells, escaped, json_escaped, one_line
 
 _WORD = 16
-"""Cells up to which a column of single words keeps its width: an id has 12."""
+"""Cells up to which a column keeps its width: an id has 12."""
 _LONGEST = 1000
 """Characters of a line of a warning or an error, which may quote a file that is meant to fill the screen."""
 
@@ -96,7 +96,7 @@ def _draw(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for number, column in enumerate(columns):
         here = [row[number] for row in rows]
         # An id that is broken in two cannot be copied.
-        whole = all(" " not in cell and cells(cell) <= _WORD for cell in here)
+        whole = all(cells(cell) <= _WORD for cell in here)
         table.add_column(column, overflow="fold", no_wrap=whole)
     for row in rows:
         # Text, since a cell such as `[a, b]` would be read as markup.

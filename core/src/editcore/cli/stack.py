@@ -1,7 +1,9 @@
 """`editcore stack`: what is applied to a folder, and the same written down."""
 
+import shutil
+import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
@@ -14,6 +16,12 @@ from editcore.text.shell import quoted
 
 if TYPE_CHECKING:
     from editcore.patches.checkpoint.listing import StackRow
+
+
+_COLUMNS: Final[list[object]] = ["#", "id", "title", "method", "requests", "computed on", "verdict"]
+_REQUESTS: Final = _COLUMNS.index("requests")
+_ROOM: Final = 100
+"""Columns of a terminal that hold the requests beside the titles."""
 
 
 class _ShowByDefault(click.Group):
@@ -54,7 +62,10 @@ def show(out: Output, folder: str) -> None:
         out.table(["#", "id beside the weights", "title", "method", "requests", "kind"], list(map(_beside, beside)))
         out.warn(f"{len(beside)} patches are beside the weights: {UNEDITED}")
     if rows:
-        out.table(["#", "id", "title", "method", "requests", "computed on", "verdict"], [_cells(row) for row in rows])
+        table = [_COLUMNS, *map(_cells, rows)]
+        if _is_narrow() and not out.verbose and all(row.title for row in rows):  # a title says the fact already
+            table = [line[:_REQUESTS] + line[_REQUESTS + 1 :] for line in table]
+        out.table(list(map(str, table[0])), table[1:])
     elif not beside:
         out.print(f"{folder}: no patches")
 
@@ -77,6 +88,10 @@ def export(out: Output, folder: str, output: str) -> None:
         return
     out.print(f"{output}: {', '.join(map(short, written.patch_ids))}")
     out.say(f"apply it to a clean base with: editcore apply --stack {quoted(output)} --model BASE -o OUT")
+
+
+def _is_narrow() -> bool:
+    return sys.stdout.isatty() and shutil.get_terminal_size().columns < _ROOM
 
 
 def _beside(row: "StackRow") -> list[object]:
