@@ -105,7 +105,7 @@ def test_the_commands_of_its_readme_have_the_options_that_they_name(name: str, r
     for line in commands:
         words = shlex.split(line)[1:]
         command: click.Command = root
-        context = click.Context(root)
+        context = click.Context(root, **root.context_settings)  # a command keeps the help option of its first context
         while isinstance(command, click.Group):
             found = command.get_command(context, words.pop(0))
             assert found is not None, line
