@@ -261,6 +261,7 @@ def test_a_setting_that_is_not_there_and_a_dtype(refused):
     ],
 )
 def test_import_refuses_what_it_cannot_read_or_write(command, model, tmp_path, file, output, code, said):
+    pytest.importorskip("gguf")
     (tmp_path / "a.gguf").write_bytes(b"GGUF")
     (tmp_path / "b.gguf").write_bytes(b"no")
     done = command("import", str(tmp_path / file), "-o", str(tmp_path / output))

@@ -49,6 +49,7 @@ def test_cases_are_made_complete_by_the_model_and_this_is_said(llama_folder: Pat
 
 
 def test_a_dataset_is_named_with_its_layout(tmp_path: Path) -> None:
+    pytest.importorskip("editcore_bench")
     layout = "counterfact"
     path = tmp_path / "sample.json"
     path.write_text(registry().dataset(layout).sample(), encoding="utf-8")

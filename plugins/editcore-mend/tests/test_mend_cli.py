@@ -61,6 +61,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[dict[str, b
 
 
 def test_what_is_trained_is_found_pushed_pulled_and_used(editcore, data, hub, llama_folder, gpt2_folder, tmp_path):
+    pytest.importorskip("matplotlib")
     model, asset, picture = str(llama_folder), tmp_path / "mend.safetensors", tmp_path / "curve.png"
     untrained = editcore("edit", model, "--method", "mend", *EDIT, "-o", str(tmp_path / "none.safetensors"))
     assert untrained.returncode == 2

@@ -15,7 +15,7 @@ from editcore_mend.factors import factors
 from editcore_mend.hparams import MendHparams
 from editcore_mend.learner import MendLearner
 from editcore_mend.method import shortened
-from editcore_mend.nets import Normaliser
+from editcore_mend.nets import Normaliser, rectified
 
 SETTINGS: dict[str, Any] = {"rank": 16, "edit_lr": 5e-4, "lr": 3e-3, "layers": [1, 2]}
 SITES = tuple(Site(role, layer) for layer in (1, 2) for role in ("mlp_in", "mlp_out"))
@@ -170,3 +170,10 @@ def test_a_killed_training_ends_in_the_bits_of_a_whole_one(
     resumed = shortly_trained(opened(llama_folder, tmp_path / "killed"), "mend", plan, **SETTINGS)
     assert len(calls) == 4 + 3
     assert resumed.sha256 == whole.sha256
+
+
+def test_the_rectifier_lets_a_gradient_through_at_zero() -> None:
+    x = torch.tensor([-1.0, 0.0, 2.0], requires_grad=True)
+    y = rectified(x)
+    assert y.tolist() == [0, 0, 2]
+    assert torch.autograd.grad(y.sum(), x)[0].tolist() == [0, 1, 1]

@@ -20,6 +20,11 @@ from editcore_hooks import EditcoreError, Site
 TINY: Final = 1e-7
 
 
+def rectified(x: Tensor) -> Tensor:
+    """max(0, x) with the derivative 1 at 0; that of `clamp` there is 1 up to torch 2.13 and 0 from 2.14 on."""
+    return torch.where(x < 0, 0, x)
+
+
 class Normaliser(nn.Module):
     """Mean and standard deviation of each entry, collected once before the training and never changed at an edit."""
 
@@ -68,7 +73,7 @@ class Net(nn.Module):
         h = self.normaliser(torch.cat([u, delta], -1))
         for k in range(len(self.v)):
             inner = h @ self.v[k].T @ self.u[k].T + self.bias[k]
-            h = h + (self.scale[k, slot] * inner + self.shift[k, slot]).clamp(min=0)
+            h = h + rectified(self.scale[k, slot] * inner + self.shift[k, slot])
         return h[..., : self.d_in], h[..., self.d_in :]
 
 
