@@ -103,11 +103,11 @@ def _run(names: Sequence[str], jobs: int) -> Iterator[tuple[str, str | None]]:
 
 def _in_process(name: str, at_once: int) -> str | None:
     """The check in a process with its share of the cores."""
-    threads = max((os.cpu_count() or 1) // at_once, 1)
     with tempfile.TemporaryDirectory() as folder:
         written = Path(folder) / "section.md"
         command = [sys.executable, "-m", "checks", name, "--write", str(written)]
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads)} if at_once > 1 else dict(os.environ)
+        share = str(max((os.cpu_count() or 1) // at_once, 1))
+        environment = {**os.environ, **({"OMP_NUM_THREADS": share} if at_once > 1 else {})}
         done = subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
         if done.returncode:
             print(f"## {name}\n\nfailed:\n{done.stderr[-4000:]}", flush=True)

@@ -1,6 +1,5 @@
 """Edit requests from the command line: one by options, or many as JSON lines."""
 
-import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -110,7 +109,7 @@ def read_file(name: str) -> list[Case]:
     if name != "-" and not path.is_file():
         raise UsageError(f"there is no file {name}", hint="give a file of JSON lines, or - for standard input")
     if path.suffix.lower() == ".csv":
-        hint = f"editcore datasets convert LAYOUT {shlex.quote(name)} --to {shlex.quote(f'{path.stem}.jsonl')}"
+        hint = f"editcore datasets convert LAYOUT {quoted(name)} --to {quoted(f'{path.stem}.jsonl')}"
         raise UsageError(f"{name} is a table, and requests are one JSON object a line", hint=hint)
     try:
         if name == "-":
