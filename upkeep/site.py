@@ -28,7 +28,9 @@ PAGES: Final = (
 HOW_TO: Final = tuple(
     f"docs/how-to/{name}.md" for name in ("chat-model", "many-facts", "take-back", "serve", "gate", "large-model")
 )
-START: Final = ("docs/walkthrough.md", "docs/models.md", "docs/patches.md", "docs/evaluation.md", "docs/easyedit.md")
+START: Final = tuple(
+    f"docs/{name}.md" for name in ("tutorial", "walkthrough", "models", "patches", "evaluation", "easyedit")
+)
 AUTHORS: Final = ("docs/plugins.md", "docs/conformance.md", "docs/catalogue.md", "docs/compatibility.md")
 REFERENCE: Final = ("docs/commands.md", "docs/hooks.md", "docs/patch-format.md")
 PROJECT: Final = ("docs/architecture.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md")

@@ -101,7 +101,7 @@ def test_an_edit_that_did_not_take_is_not_written_and_says_what_is_there_and_wha
         "Ada Marlow works as a … pilot Stieltjes did not take: 'pilot' is there, but 'Stieltjes' is missing" in warning
     )
     assert "; the model says '" in warning
-    assert error == f"error: 1 of 1 edits did not take: {fact}. deep/a.safetensors was not written"
+    assert error == f"error: deep/a.safetensors was not written: 1 of 1 edits did not take: {fact}"
     assert hint.endswith("write such patches with --allow-failed")
     (row,) = json.loads(done.stdout)["patches"]
     assert row["path"] is None
@@ -140,7 +140,7 @@ def test_of_several_requests_those_that_took_are_written_in_a_folder_and_one_pat
         "patches will be a folder with one patch a request; for one file of all: -o patches.safetensors" in done.stderr
     )
     assert [path.name for path in Path("patches").iterdir()] == ["good.safetensors"]
-    assert f"1 of 2 edits did not take: {bad}. patches/bad.safetensors was not written\nhint: " in done.stderr
+    assert f"patches/bad.safetensors was not written: 1 of 2 edits did not take: {bad}\nhint: " in done.stderr
     assert "edits 1 to 2 of 2, computed together" in done.stderr
     done = edit("--requests", "r.jsonl", "-o", "patches")
     assert f"1 of 2 edits did not take (1 exist already): {bad}" in done.stderr

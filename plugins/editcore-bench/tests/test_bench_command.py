@@ -22,6 +22,11 @@ def test_help_and_the_list_of_specs_import_no_torch() -> None:
     assert "ice-continual" in done.stdout
 
 
+def test_bench_alone_shows_what_it_can_do(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench"]) == 2
+    assert "run" in capsys.readouterr().out
+
+
 def test_a_shipped_spec_is_printed_to_begin_with(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "specs", "sequential"]) == 0
     assert "sequential: [1, 10, 100, 1000]" in capsys.readouterr().out

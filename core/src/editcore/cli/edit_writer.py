@@ -93,7 +93,7 @@ class Writer:
             return
         kept = f"{self._unwritten[0]} was" if len(self._unwritten) == 1 else f"{len(self._unwritten)} patches were"
         raise RequirementNotMetError(
-            f"{self._count(self._failed())}. {kept} not written",
+            f"{kept} not written: {self._count(self._failed())}",
             hint=" or ".join((*self._ways_out(), "write such patches with --allow-failed")),
         )
 
