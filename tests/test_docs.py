@@ -61,7 +61,13 @@ PLUGINS = [str(path.relative_to(ROOT)) for path in sorted(ROOT.glob("plugins/*/R
 
 
 @pytest.mark.parametrize(
-    "document", [*(document for document in PLUGINS if blocks(document, "console")), *HOW_TO, "docs/locating.md", "docs/tutorial.md"]
+    "document",
+    [
+        *(document for document in PLUGINS if blocks(document, "console")),
+        *HOW_TO,
+        "docs/locating.md",
+        "docs/tutorial.md",
+    ],
 )
 def test_the_commands_of_a_page_run(
     document: str, gpt2_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

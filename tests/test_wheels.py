@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,15 @@ def bare(folder: Path) -> Path:
     return folder / "bin" / "python"
 
 
+def check_content(wheel: Path) -> None:
+    """The licence and the types are in it, and no test; the template of plugins has tests of its own."""
+    with zipfile.ZipFile(wheel) as content:
+        names = content.namelist()
+    assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names), wheel
+    assert any(name.endswith("/py.typed") for name in names), wheel
+    assert not [name for name in names if Path(name).name.startswith("test_") and "/plugin_template/" not in name]
+
+
 @pytest.mark.thorough
 def test_every_wheel_installs_outside_the_repository_and_edits_there(tmp_path: Path) -> None:
     wheels = tmp_path / "wheels"
@@ -77,6 +87,8 @@ def test_every_wheel_installs_outside_the_repository_and_edits_there(tmp_path: P
     built = sorted(wheels.glob("*.whl"))
     assert len(built) == len(DISTRIBUTIONS)
     run(sys.executable, "-m", "twine", "check", "--strict", *map(str, built), cwd=tmp_path)
+    for wheel in built:
+        check_content(wheel)
     installed = [wheel for wheel in built if not wheel.name.startswith(tuple(name.replace("-", "_") for name in LARGE))]
     python = str(bare(tmp_path / "bare"))
     into = ("--python", python, "install", "--no-deps", "--no-index", "--ignore-installed")

@@ -7,7 +7,7 @@ from typing import Any
 
 from upkeep.distributions import ROOT, Distribution, distributions
 
-_FILES = ("README.md", "pyproject.toml", "src/{package}/__init__.py", "src/{package}/py.typed")
+_FILES = ("README.md", "LICENSE", "pyproject.toml", "src/{package}/__init__.py", "src/{package}/py.typed")
 _SAME = ("license", "requires-python", "readme", "classifiers")
 
 

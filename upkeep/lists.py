@@ -62,6 +62,11 @@ def _offered(one: Distribution) -> str:
     return ", ".join(f"`{name}`" for name in (*methods, *(f"editcore {command}" for command in commands)))
 
 
+def licence(_: str) -> str:
+    """The licence, of which a wheel holds the copy in the folder that it is built from."""
+    return (ROOT / "LICENSE").read_text("utf-8")
+
+
 LISTS: dict[str, Callable[[str], str]] = {
     "requirements-dev.txt": requirements,
     "pyproject.toml": mypy_path,
@@ -95,8 +100,10 @@ def _entries(found: dict[str, str]) -> str:
 
 def stale() -> dict[Path, str]:
     """The files that differ from what the distributions say, with their right text."""
-    right = {ROOT / name: write((ROOT / name).read_text("utf-8")) for name, write in LISTS.items()}
-    return {path: text for path, text in right.items() if path.read_text("utf-8") != text}
+    writers = {**LISTS, **{f"{one.folder}/LICENSE": licence for one in distributions()}}
+    there = {path: path.read_text("utf-8") if path.exists() else "" for path in (ROOT / name for name in writers)}
+    right = {ROOT / name: write(there[ROOT / name]) for name, write in writers.items()}
+    return {path: text for path, text in right.items() if there[path] != text}
 
 
 def main() -> int:

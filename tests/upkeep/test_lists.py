@@ -23,7 +23,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copytree(
             distributions.ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("golden", "*.safetensors")
         )
-    for name in ("requirements-dev.txt", "pyproject.toml", "README.md"):
+    for name in ("requirements-dev.txt", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(distributions.ROOT / name, tmp_path)
     (tmp_path / "docs").mkdir()
     for name in ("docs/catalogue.md", "docs/catalogue.toml", "docs/api.txt", "docs/hooks.md", "docs/commands.md"):
@@ -33,7 +33,7 @@ def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("missing", ["src/editcore_kn/py.typed", "README.md", "src/editcore_kn/hooks.py"])
+@pytest.mark.parametrize("missing", ["src/editcore_kn/py.typed", "README.md", "LICENSE", "src/editcore_kn/hooks.py"])
 def test_a_missing_file_is_named(copy: Path, missing: str) -> None:
     (copy / "plugins/editcore-kn" / missing).unlink()
     assert [fault for fault in faults.faults() if missing in fault and fault.startswith("editcore-kn: ")]
