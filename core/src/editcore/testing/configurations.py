@@ -5,6 +5,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from editcore.models.loading.old_versions import heeds_masks
+
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
@@ -122,7 +124,9 @@ def _linear(n_layers: int) -> dict[str, Any]:
 
 
 def _known(model_type: str) -> bool:
-    """Whether this transformers has the family: newer ones are not in the oldest that we support. Imports nothing."""
+    """Whether this transformers has the family and reads it rightly: not so in the oldest. Does not import it."""
+    if model_type in WITH_STATE and not heeds_masks():
+        return False
     found = find_spec("transformers")
     places = (found.submodule_search_locations if found is not None else None) or ()
     return any((Path(place) / "models" / model_type.removesuffix("_text")).is_dir() for place in places)
@@ -172,6 +176,8 @@ _ALL: Final[Mapping[str, tuple[Make, Style]]] = {
     "t5": (_t5(feed_forward_proj="relu"), "unigram"),
     "t5_gated": (_t5(feed_forward_proj="gated-gelu", tie_word_embeddings=False), "unigram"),
 }
+WITH_STATE: Final = ("qwen3_next", "qwen3_5")
+"""Families with blocks that keep a state in place of keys and values."""
 _FAMILY: Final = {"falcon_new": "falcon", "t5_gated": "t5"}
 CONFIGURATIONS: Final = {family: each for family, each in _ALL.items() if _known(_FAMILY.get(family, family))}
 """By family: how its configuration is made, and the style of its tokenizer."""

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from editcore.testing.configurations import CONFIGURATIONS
+from editcore.testing.configurations import CONFIGURATIONS, WITH_STATE
 from editcore_hooks import UsageError
 
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 FAMILIES: Final[tuple[str, ...]] = tuple(CONFIGURATIONS)
 """Every family that `tiny_model` can make. `gemma3` is a text model inside a multimodal one, `gemma3_text` that alone;
 `falcon_new` has the block of Falcon 40B and later; `t5` is T5 1.0, `t5_gated` 1.1, with another MLP and a head."""
-LINEAR_ATTENTION: Final[tuple[str, ...]] = tuple(each for each in ("qwen3_next", "qwen3_5") if each in CONFIGURATIONS)
+LINEAR_ATTENTION: Final[tuple[str, ...]] = tuple(each for each in WITH_STATE if each in CONFIGURATIONS)
 """Families with blocks that keep a state in place of keys and values, so no forward starts in the middle of a text."""
 
 

@@ -2,7 +2,9 @@
 
 Dai et al. 2022, arXiv:2104.08696, section 5: vᵢ ← vᵢ − λ₁ e(old) + λ₂ e(new), where vᵢ is column i of the down
 projection W (d, f), and the embeddings are given the norm of vᵢ. All columns of a layer get the same direction, so
-that Δ = g sᵀ with g = −λ₁ ê(old) + λ₂ ê(new) and sᵢ = ‖vᵢ‖, in the base model, on the units chosen, 0 elsewhere.
+that Δ = g sᵀ with g = −λ₁ ê(old) + λ₂ ê(new) and sᵢ = sign(aᵢ) ‖vᵢ‖, in the base model, on the units chosen, 0
+elsewhere. The paper has no sign: it reads models whose units are above zero. In a gated MLP half of them are below, and
+there aᵢ vᵢ would add the old answer and take the new one away.
 """
 
 from collections.abc import Sequence
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from editcore.authoring.models import encode_request, forward, pad
+from editcore.authoring.models import Place, Tap, Trace, encode_request, forward, pad
 from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Site, Update, UsageError
 from editcore_keyvalue.contexts import check_contexts, in_context, sample_contexts
 from editcore_kn.attribution import attributions
@@ -62,9 +64,10 @@ def compute(session: "Session", request: EditRequest, location: Location, hparam
         by_site.setdefault(location.sites[i], []).append(unit)
     direction = answer_direction(session, target, old, hparams) if hparams.operation == "replace" else None
     tensors = {}
+    signs = _signs(session, request, tuple(by_site))
     for site, units in by_site.items():
         norms = session.cached(("norms of the base", site), partial(_base_norms, session, site), base=True)
-        tensors[site] = value_update(session.anatomy.weight(site), units, direction, norms, hparams)
+        tensors[site] = value_update(session.anatomy.weight(site), units, direction, signs[site] * norms, hparams)
     notes = {
         "units": [[str(location.sites[i]), unit] for i, unit in chosen.units],
         "share": chosen.share,
@@ -124,17 +127,27 @@ def _base_norms(session: "Session", site: Site) -> Tensor:
     return norms
 
 
+@torch.no_grad()
+def _signs(session: "Session", request: EditRequest, sites: Sequence[Site]) -> dict[Site, Tensor]:
+    """sign(aᵢ), (f,) of each site: of the units where the answer to the request begins."""
+    prompt = encode_request(session.tokenizer, request).prompt_ids
+    taps: dict[Place, Tap] = {site: Tap(input=True) for site in sites}
+    with Trace(session.anatomy, taps) as trace:
+        forward(session.model, pad([prompt]).to(session.device))
+    return {site: trace.input(site)[0, -1].float().sign() for site in sites}
+
+
 def value_update(
-    weight: Tensor, units: Sequence[int], direction: Tensor | None, norms: Tensor, hparams: KnHparams
+    weight: Tensor, units: Sequence[int], direction: Tensor | None, sizes: Tensor, hparams: KnHparams
 ) -> LowRank:
     """Δ (d, f) on the columns `units` of `weight`: g sᵀ where a direction is given, else ∓ the columns themselves.
 
-    `norms` (f,) are the sizes that s takes.
+    `sizes` (f,) are the values that s takes.
     """
     chosen = torch.tensor(units, device=weight.device)
     if direction is not None:
         s = torch.zeros(weight.shape[1], device=weight.device)
-        s[chosen] = norms[chosen]
+        s[chosen] = sizes[chosen].to(s)
         return LowRank(direction[:, None], s[None, :])
     columns = weight[:, chosen].float()  # (d, k)
     pick = torch.zeros(len(units), weight.shape[1], device=weight.device)  # (k, f)

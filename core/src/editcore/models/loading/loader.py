@@ -10,6 +10,7 @@ from attrs import field, frozen
 from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokenizer
 
 from editcore.models.loading.attention import attention_for
+from editcore.models.loading.old_versions import refuse_if_misread
 from editcore.models.loading.quiet import quiet
 from editcore.models.loading.source import find, first_line
 from editcore.models.loading.weight_files import DTYPES, read_config, stored_dtype, weight_files
@@ -91,6 +92,7 @@ def load(
     with quiet():
         model = _model(found.folder, found.name, runs_in, trust_remote_code, options)
         tokenizer = _tokenizer(found.folder, found.name, trust_remote_code)
+    refuse_if_misread(model, found.name)
     fit(tokenizer, _rows_of(model))
     still = model.train(False).requires_grad_(False)
     if placement is None and not quantised:
