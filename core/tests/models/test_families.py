@@ -9,6 +9,8 @@ from editcore.models.anatomy.families import ARCHITECTURES
 from editcore.models.anatomy.model_map import Anatomy
 from editcore.models.anatomy.stacks import AT_ROOT
 from editcore.models.loading.loader import load
+from editcore.models.loading.old_versions import heeds_masks
+from editcore.testing.configurations import WITH_STATE
 from editcore.testing.tiny import FAMILIES, LINEAR_ATTENTION, tiny_model
 from editcore_hooks import Site, UsageError
 
@@ -78,8 +80,9 @@ def test_the_table_confirms_what_structure_finds(family, tiny):
 
 def test_every_table_is_of_a_family_that_is_tested(tiny):
     tested = {tiny(family).model.config.model_type for family in FAMILIES}
-    # the oldest transformers that we support does not know the newest families
-    assert {table.name for table in ARCHITECTURES if table.name in CONFIG_MAPPING} == tested
+    # the oldest transformers that we support does not know the newest families, or reads them wrongly
+    refused = set() if heeds_masks() else set(WITH_STATE)
+    assert {table.name for table in ARCHITECTURES if table.name in CONFIG_MAPPING} - refused == tested
 
 
 def test_the_sites_are_there(family, anatomy):
