@@ -14,10 +14,11 @@ from editcore.authoring.models import Place, Tap, Trace
 from editcore.models.tokens.spans import encode_request
 from editcore.session.talk import Silence
 from editcore.testing.tiny import FAMILIES, LINEAR_ATTENTION, tiny_model
-from editcore_hooks import EditcoreError, Location, Site
+from editcore_hooks import EditcoreError, Location, LowRank, Site
 from editcore_kn.attribution import attributions
 from editcore_kn.hparams import KnHparams
 from editcore_kn.method import answer_direction, compute, old_answer, prompts_of, value_update
+from editcore_kn.scale import SCALES, least_scale
 from editcore_kn.selection import common, shared, strong
 
 REQUEST = EditRequest("{} works as a", "Ada Marlow", "pilot", "baker in Oslo", id="1")
@@ -200,6 +201,52 @@ def test_every_unit_adds_the_new_answer_also_where_it_is_below_zero(llama_folder
         negative += int((units[chosen] < 0).sum())
         assert bool((update.in_[0, chosen] * units[chosen] > 0).all())  # Δ a = g Σ sᵢ aᵢ goes along g
     assert negative
+
+
+def plainly_answered(session: editcore.Session, patch: editcore.Patch, target: Any) -> bool:
+    """Whether the model, with the patch in its weights, writes the target token by token after the prompt."""
+    prompt, _ = read(session)
+    with session.patched(patch):
+        logits = session.model(torch.tensor([[*prompt, *target]])).logits[0]
+    return logits[len(prompt) - 1 : -1].argmax(-1).tolist() == list(target)
+
+
+def test_the_scale_is_the_least_with_which_the_target_is_the_answer(llama_folder: Path) -> None:
+    session = editcore.open(llama_folder)
+    target = encode_request(session.tokenizer, REQUEST).target_ids
+    asked = {"steps": STEPS, "context_count": 0, "most": 40}
+    patches = {
+        scale: session.edit_all([REQUEST], EditOptions("kn", hparams=(("test", {**asked, "scale": scale}),)))
+        for scale in SCALES
+    }
+    right = [scale for scale, patch in patches.items() if plainly_answered(session, patch, target)]
+    assert right
+    found = session.edit_all([REQUEST], EditOptions("kn", hparams=(("test", asked),)))
+    assert found.about["notes"][0]["scale"] == right[0]
+    assert all(torch.equal(found.tensors[name], tensor) for name, tensor in patches[right[0]].tensors.items())
+
+
+def test_where_no_scale_gives_the_target_it_is_the_likeliest(llama_folder: Path) -> None:
+    session = editcore.open(llama_folder)
+    (target,) = encode_request(session.tokenizer, REQUEST).target_ids[:1]
+    site = Site("mlp_out", 1)
+    out = torch.randn(session.anatomy.hidden_size, 1, generator=torch.Generator().manual_seed(0))
+    size = torch.full((1, session.anatomy.mlp_width), 1e-3)
+
+    def updates(scale: float) -> dict[Site, LowRank]:
+        return {site: LowRank(scale * out, size)}
+
+    prompt, _ = read(session)
+    likelihood = {}
+    for scale in SCALES:
+        weight = session.anatomy.weight(site)
+        kept = weight.clone()
+        weight.add_(scale * out @ size)
+        logits = session.model(torch.tensor([prompt])).logits[0, -1]
+        weight.copy_(kept)
+        assert int(logits.argmax()) != target
+        likelihood[scale] = float(logits.log_softmax(-1)[target])
+    assert least_scale(session, REQUEST, [target], updates) == max(likelihood, key=likelihood.__getitem__)
 
 
 def test_a_unit_that_is_edited_again_is_changed_by_no_more_than_at_first(llama_folder: Path) -> None:

@@ -59,6 +59,12 @@ class KnHparams:
         source=f"{_PAPER}, section 5.1",
         validator=_not_negative,
     )
+    scale: float | None = hparam(
+        None,
+        help="replace: share of λ₁ and λ₂; none: the least of 1/32, 1/16, … 1 with which the target is the answer",
+        source=f"this package; {_PAPER}: 1",
+        validator=validators.optional(_positive),
+    )
     prompts: tuple[str, ...] = hparam(
         (), help="other wordings of the fact, each with one {} for the subject; units are shared over all of them"
     )

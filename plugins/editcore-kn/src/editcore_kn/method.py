@@ -21,6 +21,7 @@ from editcore_hooks import EditcoreError, EditRequest, Location, LowRank, Site, 
 from editcore_keyvalue.contexts import check_contexts, in_context, sample_contexts
 from editcore_kn.attribution import attributions
 from editcore_kn.hparams import KnHparams
+from editcore_kn.scale import least_scale
 from editcore_kn.selection import Unit, common, shared, strong
 
 if TYPE_CHECKING:
@@ -63,18 +64,27 @@ def compute(session: "Session", request: EditRequest, location: Location, hparam
     for i, unit in chosen.units:
         by_site.setdefault(location.sites[i], []).append(unit)
     direction = answer_direction(session, target, old, hparams) if hparams.operation == "replace" else None
-    tensors = {}
     signs = _signs(session, request, tuple(by_site))
-    for site, units in by_site.items():
-        norms = session.cached(("norms of the base", site), partial(_base_norms, session, site), base=True)
-        tensors[site] = value_update(session.anatomy.weight(site), units, direction, signs[site] * norms, hparams)
+
+    def updates(scale: float) -> dict[Site, LowRank]:
+        made = {}
+        for site, units in by_site.items():
+            norms = session.cached(("norms of the base", site), partial(_base_norms, session, site), base=True)
+            sizes = scale * signs[site] * norms
+            made[site] = value_update(session.anatomy.weight(site), units, direction, sizes, hparams)
+        return made
+
+    scale = hparams.scale or 1.0
+    if hparams.scale is None and direction is not None:
+        scale = least_scale(session, request, target, updates)
     notes = {
+        "scale": scale,
         "units": [[str(location.sites[i]), unit] for i, unit in chosen.units],
         "share": chosen.share,
         "prompts": len(asked),
         "left to other subjects": len(taken),
     }
-    return Update(tensors=tensors, notes=notes)
+    return Update(tensors=updates(scale), notes=notes)
 
 
 def strong_units(
